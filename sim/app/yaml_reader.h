@@ -1,0 +1,84 @@
+// Reads a YAML file into plain structs with errors that name file, line and key. Every mapping knows which of its keys
+// were asked for; finish() turns the others into "unknown key" errors. Quantities carry units in the text.
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/base/bytes.h"
+#include "sim/base/time.h"
+
+namespace alchemist {
+
+// One value of a YAML document together with where it stands. Cheap to copy.
+class YamlValue {
+ public:
+  // Reads a file. Throws ConfigError if it is missing, unreadable, not YAML, empty, or has a key twice.
+  static YamlValue load(const std::string& path);
+  // The same from text; `origin` stands in for the file name in messages (for example "--set").
+  static YamlValue parse(const std::string& text, const std::string& origin);
+  // A node made in memory (overrides already merged); `origin` as above.
+  YamlValue(YAML::Node node, std::string origin, std::string key_path);
+
+  const std::string& origin() const { return *origin_; }     // file the value stands in
+  const std::string& key_path() const { return key_path_; }  // "serving.block_size"; empty at the top
+  int line() const;                                          // 1-based
+  const YAML::Node& node() const { return node_; }
+
+  bool is_map() const { return node_.IsMap(); }
+  bool is_scalar() const { return node_.IsScalar(); }
+  bool is_sequence() const { return node_.IsSequence(); }
+
+  // Scalars. Each throws ConfigError "FILE:LINE: key KEY: expected WHAT, got TEXT" when the text does not fit.
+  std::string as_string() const;
+  bool as_bool() const;  // true | false
+  std::int64_t as_int(std::int64_t min, std::int64_t max) const;
+  double as_number(double min, double max) const;  // finite
+  Bytes as_bytes() const;                          // "80 GiB", "16 KB"; units B kB KB MB GB TB KiB MiB GiB TiB
+  Duration as_duration() const;                    // "2.5 ms"; units ns us ms s min h; >= 0
+  double as_rate() const;                          // bytes/s: "25 GB/s"
+  double as_flops() const;                         // FLOP/s: "989 TFLOP/s"; units GFLOP/s TFLOP/s PFLOP/s
+  std::vector<YamlValue> as_list() const;          // elements of a sequence
+
+  // "FILE:LINE: key KEY: MESSAGE"
+  [[noreturn]] void fail(std::string_view message) const;
+
+ private:
+  YAML::Node node_;
+  std::shared_ptr<const std::string> origin_;
+  std::string key_path_;
+};
+
+// The keys of one mapping. Usage: YamlMap map(value); a = map.required("a").as_int(1, 9); if (auto b =
+// map.optional("b")) …; map.finish().
+class YamlMap {
+ public:
+  explicit YamlMap(const YamlValue& value);  // ConfigError if it is no mapping
+
+  YamlValue required(const std::string& key);  // ConfigError if absent
+  std::optional<YamlValue> optional(const std::string& key);
+  std::vector<std::string> keys() const;  // in the order of the file
+  // For "one of these": the single key present of a mapping such as {poisson: {...}}. ConfigError if not exactly one,
+  // or not among `choices` (the message lists them and suggests the nearest).
+  std::string single_key(const std::vector<std::string>& choices);
+  const YamlValue& value() const { return value_; }
+  // ConfigError for the first key that nobody asked for; the message lists the known keys and suggests the nearest.
+  void finish() const;
+
+ private:
+  YamlValue value_;
+  std::set<std::string> asked_;
+};
+
+// The nearest of `choices` to `text` by edit distance, if any is near enough to be a likely typing error.
+std::optional<std::string> nearest_name(const std::string& text, const std::vector<std::string>& choices);
+
+}  // namespace alchemist

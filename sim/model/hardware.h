@@ -1,0 +1,36 @@
+// A GPU (or CPU) and its surroundings, as far as the cost models need to know. Peak figures come from data sheets,
+// efficiencies from published or own measurements; configs/hardware names the source of each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sim/base/bytes.h"
+#include "sim/base/time.h"
+
+namespace alchemist {
+
+struct HardwareSpec {
+  std::string name;
+  Bytes memory;                        // of one GPU
+  double memory_bandwidth = 0;         // bytes/s, peak
+  double memory_efficiency = 0;        // share of it that large copies reach, 0..1
+  double matrix_flops = 0;             // FLOP/s at the model's dtype, dense, peak
+  double matrix_efficiency = 0;        // share of it that large matrix products reach, 0..1
+  double attention_efficiency = 0;     // share of matrix_flops that attention over long prompts reaches, 0..1
+  double vector_flops = 0;             // FLOP/s outside the matrix units
+  std::int64_t processors = 0;         // SMs (or cores)
+  Duration kernel_overhead;            // fixed cost of one kernel in a stream of kernels
+  Duration step_overhead;              // host time between two serving steps that the GPU does not hide
+  double link_h2d_bandwidth = 0;       // bytes/s host to device, pinned memory, large transfers, one direction
+  double link_d2h_bandwidth = 0;       // bytes/s device to host
+  double link_duplex_bandwidth = 0;    // bytes/s of both directions together when both are busy
+  double link_pageable_bandwidth = 0;  // bytes/s from pageable memory
+  Duration link_latency;               // fixed cost of one transfer
+  double copy_slowdown = 1;            // factor >= 1 on kernels while a copy runs, and the other way round
+  Bytes host_memory;                   // of the machine, for each GPU
+  double interconnect_bandwidth = 0;   // bytes/s between GPUs, each direction (NVLink or PCIe)
+  Duration interconnect_latency;       // fixed cost of one all-reduce
+};
+
+}  // namespace alchemist

@@ -1,0 +1,37 @@
+// Shape of a decoder-only transformer of the Llama family, and what follows from it: parameters and KV bytes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sim/base/bytes.h"
+
+namespace alchemist {
+
+struct ModelShape {
+  std::string name;
+  std::int64_t layers = 0;
+  std::int64_t hidden = 0;        // width of the residual stream
+  std::int64_t intermediate = 0;  // width of the gated MLP
+  std::int64_t heads = 0;         // query heads
+  std::int64_t kv_heads = 0;      // key/value heads (grouped-query attention)
+  std::int64_t head_dim = 0;
+  std::int64_t vocabulary = 0;
+  std::int64_t max_position = 0;  // longest sequence in tokens
+  bool qkv_bias = false;          // Qwen2 has biases on q, k, v
+  bool tied_embeddings = false;   // the output head is the embedding
+  std::int64_t dtype_bytes = 2;   // bytes of a weight, activation or KV element
+
+  std::int64_t q_width() const { return heads * head_dim; }
+  std::int64_t kv_width() const { return kv_heads * head_dim; }
+
+  // Parameters of one decoder layer: q, k, v, o, gate, up, down, two norms, biases.
+  std::int64_t layer_parameters() const;
+  // All of them: layers, embedding, output head (unless tied), final norm.
+  std::int64_t parameters() const;
+  Bytes weight_bytes() const { return Bytes(parameters() * dtype_bytes); }
+  // Keys and values of one token in all layers.
+  Bytes kv_bytes_per_token() const { return Bytes(2 * kv_width() * layers * dtype_bytes); }
+};
+
+}  // namespace alchemist
