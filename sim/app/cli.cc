@@ -1,0 +1,30 @@
+#include "sim/app/cli.h"
+
+#include <cstdio>
+#include <exception>
+
+#include "sim/base/check.h"
+#include "sim/base/error.h"
+
+namespace alchemist {
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Alchemist: which policy for reusing serving's activations gives the most training for the least harm?");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "alchemist 0.1.0");
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 1; } catch (const ConfigError& e) {
+    std::fprintf(stderr, "alchemist: %s\n", e.what());
+    return 1;
+  } catch (const InternalError& e) {
+    std::fprintf(stderr, "alchemist: internal error: %s\n", e.what());
+    return 2;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "alchemist: unexpected error: %s\n", e.what());
+    return 2;
+  }
+}
+
+}  // namespace alchemist

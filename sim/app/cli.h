@@ -1,0 +1,18 @@
+// The command line. Each command lives in a file of its own (FOO_command.cc) and adds itself to the parser here.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace alchemist {
+
+// Parses and runs. Returns the exit status: 0 done, 1 the user's mistake, 2 ours.
+int run_command_line(int argc, char** argv);
+
+// Each adds its subcommand with options, help and a callback that does the work.
+void add_run_command(CLI::App& app);
+void add_list_command(CLI::App& app);
+void add_show_command(CLI::App& app);
+void add_validate_command(CLI::App& app);
+void add_workload_command(CLI::App& app);
+
+}  // namespace alchemist
