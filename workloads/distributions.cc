@@ -53,31 +53,6 @@ std::int32_t TokenSampler::draw(RandomStream& random) const {
   return std::visit(Draw{*this, random}, distribution_);
 }
 
-Duration draw_duration(const DurationDistribution& d, RandomStream& random) {
-  constexpr double kLongest = 1e8;  // seconds, about three years: no draw overflows the clock
-  double seconds = 0;
-  switch (d.kind) {
-    case DurationDistribution::Kind::fixed: return d.mean;
-    case DurationDistribution::Kind::exponential:
-      seconds = d.mean > Duration() ? random.exponential(d.mean.in_seconds()) : 0.0;
-      break;
-    case DurationDistribution::Kind::uniform:
-      return Duration::nanoseconds(random.uniform_int(d.low.count_ns(), d.high.count_ns()));
-    case DurationDistribution::Kind::lognormal:
-      seconds = d.mean.in_seconds() * std::exp(d.sigma * random.normal());
-      break;
-  }
-  return Duration::seconds(std::min(seconds, kLongest));
-}
-
-double mean_seconds(const DurationDistribution& d) {
-  switch (d.kind) {
-    case DurationDistribution::Kind::uniform: return 0.5 * (d.low.in_seconds() + d.high.in_seconds());
-    case DurationDistribution::Kind::lognormal: return d.mean.in_seconds() * std::exp(0.5 * d.sigma * d.sigma);
-    default: return d.mean.in_seconds();
-  }
-}
-
 double normal_quantile(double p) {
   if (p <= 0) return -std::numeric_limits<double>::infinity();
   if (p >= 1) return std::numeric_limits<double>::infinity();

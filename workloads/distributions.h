@@ -20,12 +20,6 @@ class TokenSampler {
   std::vector<double> cumulative_;  // Zipf only: P(k <= low + i)
 };
 
-// A length of time, always >= 0.
-Duration draw_duration(const DurationDistribution& distribution, RandomStream& random);
-
-// Long-run mean of the above, seconds.
-double mean_seconds(const DurationDistribution& distribution);
-
 // Maps a standard normal value to a quantity through a table of quantiles, log-linear between its points. Probabilities
 // 0 and 1 stand at -4 and +4 standard deviations.
 class QuantileTable {

@@ -7,6 +7,7 @@
 #include <string>
 #include <variant>
 
+#include "sim/base/distribution.h"
 #include "sim/base/time.h"
 
 namespace alchemist {
@@ -58,16 +59,6 @@ struct TraceSpec {
 // The arrival times of a trace, with lengths from elsewhere.
 struct TraceArrivals {
   TraceSpec trace;
-};
-
-// How long a user takes from the end of an answer to the next message.
-struct DurationDistribution {
-  enum class Kind { fixed, exponential, uniform, lognormal };
-  Kind kind = Kind::exponential;
-  Duration mean = Duration::seconds(30);  // fixed: the value; exponential: the mean; lognormal: the median
-  double sigma = 1.0;                     // lognormal only: deviation of the logarithm
-  Duration low;                           // uniform only
-  Duration high;                          // uniform only
 };
 
 // Closed loop: `concurrent` users, each holding one conversation after the other. A turn arrives a think time after
@@ -135,7 +126,7 @@ struct TurnsSpec {
 // so policies are compared on the same requests. In a closed loop the true end of the answer is used instead.
 struct SessionSpec {
   TurnsSpec turns;
-  DurationDistribution think_time;
+  DurationDistribution think_time;  // from the end of an answer to the next message
   Duration answer_delay = Duration::milliseconds(200);
   Duration answer_time_per_token = Duration::milliseconds(30);
   // Open loop: this long before the start the population of conversations begins to build up, so that the mix of first
