@@ -12,7 +12,8 @@ enum class TrainingObjective { sft, dpo, grpo };
 
 struct FeedbackConfig {
   double share = 0.3;  // of served requests become training samples, 0..1
-  DurationDistribution delay{.kind = DurationDistribution::Kind::exponential, .mean = Duration::seconds(60)};
+  DurationDistribution delay{
+      .kind = DurationDistribution::Kind::exponential, .mean = Duration::seconds(60), .low = {}, .high = {}};
 
   bool operator==(const FeedbackConfig&) const = default;
 };
