@@ -23,7 +23,7 @@ namespace alchemist {
 struct Turn {
   std::int32_t new_tokens = 0;     // >= 1, without the history
   std::int32_t output_tokens = 0;  // >= 1
-  Duration think;                  // from the end of the previous answer to this message; unused for the first
+  Duration think;                  // from the end of the previous answer (of the user, in any conversation) to this message
 };
 
 struct ConversationModel {

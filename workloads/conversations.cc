@@ -104,7 +104,7 @@ class LimitedConversations : public ConversationSampler {
   void limit(std::vector<Turn>& turns) const {
     constexpr std::int64_t kNone = std::numeric_limits<std::int32_t>::max() / 2;
     const std::int64_t max_total = spec_.max_total_tokens.value_or(kNone);
-    const std::int64_t max_prompt = std::min(spec_.max_prompt_tokens.value_or(kNone), max_total - 1);
+    const std::int64_t max_prompt = std::min<std::int64_t>(spec_.max_prompt_tokens.value_or(kNone), max_total - 1);
     std::int64_t history = 0;
     for (std::size_t t = 0; t < turns.size(); ++t) {
       Turn& turn = turns[t];
