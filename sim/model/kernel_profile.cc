@@ -142,8 +142,9 @@ void fill_grid(Grid<N>& grid, const std::map<std::array<std::int32_t, N>, double
   for (const auto& missing : grid.fill(values)) {
     std::string point;
     for (const std::int32_t x : missing) point += (point.empty() ? "" : ",") + std::to_string(x);
-    throw ConfigError::at(path, 0, "has a hole: no row with " + columns + " = " + point +
-                                       "; expected every combination of the values that occur");
+    throw ConfigError::at(
+        path, 0,
+        "has a hole: no row with " + columns + " = " + point + "; expected every combination of the values that occur");
   }
 }
 
@@ -259,8 +260,9 @@ KernelProfile read_vidur_profile(const std::string& file, std::int32_t tensor_pa
   if (layer_points.empty()) {
     std::string list;
     for (const std::int32_t d : degrees) list += (list.empty() ? "" : ", ") + std::to_string(d);
-    throw ConfigError::at(file, 0, "has no rows for tensor_parallel " + std::to_string(tensor_parallel) +
-                                       (list.empty() ? "" : "; it has " + list));
+    throw ConfigError::at(file, 0,
+                          "has no rows for tensor_parallel " + std::to_string(tensor_parallel) +
+                              (list.empty() ? "" : "; it has " + list));
   }
   KernelProfile profile;
   profile.origin = file;

@@ -53,22 +53,22 @@ struct UnevenBatch {
 // Times in microseconds, of one GPU. Dense operators and attention are those of one layer unless the name says
 // otherwise.
 struct KernelProfile {
-  std::string origin;                  // folder or file it was read from
-  std::int32_t tensor_parallel = 1;    // GPUs that the layer was split over
-  PointSeries layer_dense;             // by tokens: everything of a layer but attention
-  PointSeries embedding;               // by tokens, once a step
-  PointSeries final_norm;              // by tokens, once a step
-  PointSeries head;                    // by sequences: output head and sampler, once a step
-  Grid<2> decode;                      // by (decodes, context of each)
-  Grid<4> mixed;                       // by (prompt chunk, its context, decodes, context of each); decodes may be 0
-  std::vector<UnevenBatch> uneven;     // empty if the profile has none
+  std::string origin;                // folder or file it was read from
+  std::int32_t tensor_parallel = 1;  // GPUs that the layer was split over
+  PointSeries layer_dense;           // by tokens: everything of a layer but attention
+  PointSeries embedding;             // by tokens, once a step
+  PointSeries final_norm;            // by tokens, once a step
+  PointSeries head;                  // by sequences: output head and sampler, once a step
+  Grid<2> decode;                    // by (decodes, context of each)
+  Grid<4> mixed;                     // by (prompt chunk, its context, decodes, context of each); decodes may be 0
+  std::vector<UnevenBatch> uneven;   // empty if the profile has none
   bool has_attention() const { return !decode.empty(); }
 };
 
 // Reads LLMServingSim's profile folder: dense.csv (layer,tokens,time_us), per_sequence.csv (layer,sequences,time_us),
-// attention.csv (prefill_chunk,kv_prefill,n_decode,kv_decode,time_us) and, if there, skew.csv. ConfigError with file and
-// line for a missing file or column, a time that is not positive, an unknown or missing operator, and a point missing
-// from the attention grid.
+// attention.csv (prefill_chunk,kv_prefill,n_decode,kv_decode,time_us) and, if there, skew.csv. ConfigError with file
+// and line for a missing file or column, a time that is not positive, an unknown or missing operator, and a point
+// missing from the attention grid.
 KernelProfile read_llmservingsim_profile(const std::string& folder);
 
 // Reads Vidur's table of dense operators (medians in ms by num_tokens and tensor_parallel), rows of the given degree.
