@@ -304,7 +304,9 @@ WorkloadSpec read_workload(const YamlValue& value) {
 
 WorkloadSpec trace_workload(const std::string& path) {
   WorkloadSpec spec;
-  spec.source = TraceSpec{.path = path};
+  TraceSpec trace;
+  trace.path = path;
+  spec.source = trace;
   spec.name = fs::path(path).filename().string();
   return spec;
 }
