@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <optional>
 
-#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 
 namespace alchemist {
@@ -51,6 +50,13 @@ fs::path resolve_config(const std::string& kind, const std::string& name, const 
   throw ConfigError(
       "\"" + name + "\" is not among the built-in " + kind + (near ? "; did you mean \"" + *near + "\"?" : "") +
       " (built in: " + (known.empty() ? "none" : known) + "; a path has a '/' or ends with .yaml, .yml or .json)");
+}
+
+fs::path resolve_named(const std::string& kind, const YamlValue& value) {
+  const std::string name = value.as_string();
+  try {
+    return resolve_config(kind, name, fs::path(value.origin()).parent_path());
+  } catch (const ConfigError& e) { value.fail(e.what()); }
 }
 
 std::vector<std::string> list_configs(const std::string& kind) {

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/app/yaml_reader.h"
+
 namespace alchemist {
 
 // Kinds are the folders of configs: models, hardware, workloads, policies, experiments, sweeps.
@@ -22,6 +24,9 @@ bool names_a_path(std::string_view name);
 // message lists what there is and the nearest.
 std::filesystem::path resolve_config(const std::string& kind, const std::string& name,
                                      const std::filesystem::path& relative_to);
+
+// The same for a name that stands in a file, relative to the folder of that file; the message says where it stands.
+std::filesystem::path resolve_named(const std::string& kind, const YamlValue& value);
 
 // A path that stands in a file of folder `relative_to`, normalised. It need not exist.
 std::filesystem::path resolve_path(const std::string& path, const std::filesystem::path& relative_to);

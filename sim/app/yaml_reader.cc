@@ -183,7 +183,8 @@ YamlValue YamlValue::child(const YAML::Node& node, const YAML::Node& key, std::s
   return value;
 }
 
-YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides) const {
+YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides,
+                                    const std::set<std::string>& named) const {
   YamlValue result = *this;
   result.source_ = std::make_shared<const YamlSource>(YamlSource{origin(), overrides});
   for (const YamlOverride& o : overrides) {
@@ -192,6 +193,11 @@ YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides) 
     std::string word, path;
     while (std::getline(words, word, '.')) {
       if (word.empty()) throw ConfigError::at(o.label, 0, "expected KEY.PATH=VALUE");
+      if (place.IsScalar() && named.contains(path)) {
+        const std::string name = place.Scalar();
+        place = YAML::Node(YAML::NodeType::Map);
+        place["base"] = name;
+      }
       if (place.IsDefined() && !place.IsNull() && !place.IsMap())
         throw ConfigError::at(o.label, 0, "key " + path + ": holds " + describe(place) + ", not a mapping");
       path = join_key(path, word);

@@ -42,8 +42,9 @@ class YamlValue {
   YamlValue(YAML::Node node, std::string origin, std::string key_path);
 
   // Puts the values in their places in this document, which must be a whole file; mappings on the way are made where
-  // absent. ConfigError if a text is not YAML or a key on the way holds no mapping.
-  YamlValue with_overrides(const std::vector<YamlOverride>& overrides) const;
+  // absent. Where a top-level key among `named` holds a text, the name of something, it becomes {base: NAME} first.
+  // ConfigError if a text is not YAML or a key on the way holds no mapping.
+  YamlValue with_overrides(const std::vector<YamlOverride>& overrides, const std::set<std::string>& named = {}) const;
 
   const std::string& origin() const { return source_->origin; }  // file the value stands in
   const std::string& key_path() const { return key_path_; }      // "serving.block_size"; empty at the top

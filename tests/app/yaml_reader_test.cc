@@ -6,18 +6,10 @@
 #include <functional>
 #include <limits>
 
-#include "sim/base/error.h"
+#include "tests/app/support.h"
 
 namespace alchemist {
 namespace {
-
-// The message of the ConfigError that `action` throws; empty if it throws none.
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const ConfigError& e) { return e.what(); }
-  return "";
-}
 
 struct BadText {
   const char* name;
