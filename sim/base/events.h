@@ -22,11 +22,14 @@ struct Arrival {
   PromptContent content;
 };
 
-// An operation is done. `steps` counts the equal steps of a decode run; 1 for everything else.
+// Progress of an operation. With asynchronous scheduling a host reports twice: when the last step of the operation
+// begins, so that the node plans what follows meanwhile, and when the operation is done. An operation whose requests
+// have all ended is done without a last step.
 struct Completion {
   OpId op;
-  std::int64_t steps = 1;
-  std::span<const RequestHandle> ended;  // requests whose last token this operation computed; their handles end here
+  bool done = true;                      // false: its last step has just begun
+  std::int64_t steps = 1;                // steps ended so far
+  std::span<const RequestHandle> ended;  // requests whose last token came since the last report; their handles end here
 };
 
 }  // namespace alchemist

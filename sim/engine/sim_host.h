@@ -11,6 +11,7 @@
 
 #include "sim/base/observer.h"
 #include "sim/base/workload.h"
+#include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
 #include "sim/model/step_cost.h"
 #include "sim/node/host.h"
@@ -29,7 +30,8 @@ using SimEventQueue = EventQueue<SimEvent>;
 class SimHost final : public Host {
  public:
   struct Options {
-    bool single_steps = false;  // one event a step; slower, same results (tests compare the two)
+    bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
+    bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
   };
 
   // All references outlive the host.
@@ -43,22 +45,29 @@ class SimHost final : public Host {
 
   // The present, which the engine sets before it calls the node.
   void set_now(Time now) { now_ = now; }
-  // An event waits for the node: a run in progress ends with its current step.
-  void interrupt() { interrupted_ = true; }
+  // An event waits for the node: a run in progress ends as soon as it can.
+  void interrupt() { news_ = true; }
 
-  struct Ended {
-    Time time;              // >= the event's time: a run may have gone on up to the horizon
+  struct Report {
+    Time time;              // >= the time of the event: a run may have gone on up to the horizon
     Completion completion;  // its span is valid until the next call
   };
   // The step in progress ends at `now`. Continues a run while its next step ends before `horizon`; none if the run goes
   // on past it (its next end is in the queue).
-  std::optional<Ended> on_step_end(Time now, Time horizon);
+  std::optional<Report> on_step_end(Time now, Time horizon);
+  // After the node has been told something: starts a queued operation if the GPU is free, and returns what the node
+  // has to be told at once. To be called until there is nothing more.
+  std::optional<Completion> after_node();
 
-  // The request of a handle that the last completion ended, as it is reported. Frees the handle.
+  // The request of a handle that the last report ended, as it is told to observers. Frees the handle.
   RequestOutcome take_outcome(RequestHandle handle, Time now);
 
-  // Steps begun of the operation in progress; none if there is none.
-  std::optional<std::int64_t> steps_begun() const { return in_progress_ ? std::optional(steps_ + 1) : std::nullopt; }
+  // The operation in progress and how many of its steps have begun; none if the GPU is idle.
+  struct Progress {
+    OpId op;
+    std::int64_t steps_begun;
+  };
+  std::optional<Progress> progress() const;
 
   std::int64_t live_requests() const { return live_; }
   Duration busy() const { return busy_; }
@@ -67,31 +76,33 @@ class SimHost final : public Host {
   struct Request {
     RequestId id;
     WorkloadRequest spec;
-    std::int32_t produced = 0;      // tokens of the answer so far, unless decoding
-    std::int64_t finish_clock = 0;  // while decoding: the step count at which its last token comes
-    bool decoding = false;
+    std::int32_t produced = 0;  // tokens of the answer so far, unless decoding
     bool scheduled = false;
     Time scheduled_at;
     Time first_token;
     Time last_token;  // valid while preempted
+    bool live = true;
     std::int32_t prefix_hit_tokens = 0;
     std::int32_t preemptions = 0;
   };
-  struct Finish {
-    std::int64_t clock;
-    std::uint64_t order;  // of joining: ties end in the order in which they joined
-    RequestHandle request;
-    bool operator>(const Finish& other) const {
-      return clock != other.clock ? clock > other.clock : order > other.order;
-    }
+  struct Operation {
+    OpId id;
+    std::vector<PrefillWork> prefills;
+    std::vector<RequestHandle> preempted;
+    std::int64_t max_steps = 1;
+    std::int32_t running = 0;
+    std::int32_t waiting = 0;
   };
 
   Request& at(RequestHandle handle) { return requests_[handle.value()]; }
-  void leave_batch(RequestHandle handle);
-  void record_step(Time end);
+  void start();
+  void begin_step(Time start);
+  void preempt(RequestHandle handle);
+  void end_step(Time end);
+  Report announce(Time now);
+  Report finish(Time now);
   void emit_prefill_tokens(Time end);
-  void join_batch(RequestHandle handle);
-  void collect_ended();
+  Completion completion(bool done) const { return {current_.id, done, steps_, ended_}; }
   void report_span(Time end);
 
   ReplicaId replica_;
@@ -105,25 +116,23 @@ class SimHost final : public Host {
   std::vector<RequestHandle> free_handles_;
   std::int64_t live_ = 0;
 
-  std::int64_t clock_ = 0;        // steps ended
-  std::vector<Finish> finishes_;  // min-heap; entries of requests that left are skipped
-  std::uint64_t joined_ = 0;
-  std::int32_t batch_size_ = 0;
+  DecodeBatch batch_;
   Time last_step_end_;  // when every request of the batch got its latest token
 
-  // The operation in progress.
-  bool in_progress_ = false;
-  bool interrupted_ = false;
   OpId next_op_;
+  Operation queued_;
+  Operation current_;
+  bool has_queued_ = false;
+  bool in_progress_ = false;
+  bool announce_at_start_ = false;  // the first step of the operation in progress is its last
+  bool in_last_step_ = false;       // and the node has been told so, if it wants to
+  bool news_ = false;               // something happened that the node has not planned with
   Time op_start_;
   Time step_start_;
-  BatchShape shape_;
-  std::int64_t max_steps_ = 1;
-  std::int64_t steps_ = 0;
-  std::vector<PrefillWork> prefills_;
+  Time step_end_;
+  std::int64_t steps_ = 0;  // of the operation in progress, ended
+  BatchShape shape_;        // of the step in progress
   std::vector<PrefillChunk> chunks_;
-  std::int32_t running_ = 0;
-  std::int32_t waiting_ = 0;
   std::vector<RequestHandle> ended_;
   Duration busy_;
 };

@@ -13,7 +13,9 @@ Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, Wor
   for (std::int32_t i = 0; i < config.replicas; ++i) {
     const ReplicaId id(static_cast<std::uint32_t>(i));
     Replica replica;
-    replica.host = std::make_unique<SimHost>(id, cost, queue_, observer, config.host);
+    SimHost::Options options = config.host;
+    options.announce_last_step = config.serving.async_scheduling;
+    replica.host = std::make_unique<SimHost>(id, cost, queue_, observer, options);
     replica.node = std::make_unique<Node>(config.serving, config.kv_blocks, *replica.host);
     nodes_.push_back(replica.node.get());
     replicas_.push_back(std::move(replica));
@@ -64,7 +66,7 @@ void Simulation::admit_arrival() {
   probe.content = request.content;
   if (config_.routing == Routing::kPrefixAware) {
     for (Replica& replica : replicas_) {
-      if (const auto steps = replica.host->steps_begun()) replica.node->catch_up(*steps);
+      if (const auto progress = replica.host->progress()) replica.node->catch_up(progress->op, progress->steps_begun);
     }
   }
   const std::size_t chosen = router_.choose(probe, nodes_);
@@ -74,6 +76,12 @@ void Simulation::admit_arrival() {
   replica.host->set_now(now);
   replica.host->interrupt();
   replica.node->on_arrival(now, arrival);
+  answer(replica, now);
+}
+
+// Tells the node what its host has to say at once, until it has nothing more.
+void Simulation::answer(Replica& replica, Time now) {
+  while (const auto completion = replica.host->after_node()) replica.node->on_completion(now, *completion);
 }
 
 void Simulation::handle(const SimEventQueue::Event& event) {
@@ -85,23 +93,25 @@ void Simulation::handle(const SimEventQueue::Event& event) {
     case SimEventKind::kWake:
       replica.host->set_now(event.time);
       replica.node->on_wake(event.time);
+      answer(replica, event.time);
       return;
   }
 }
 
 void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
-  const auto ended = replica.host->on_step_end(now, horizon());
-  if (!ended) return;
-  totals_.end = std::max(totals_.end, ended->time);
-  replica.host->set_now(ended->time);
-  for (const RequestHandle handle : ended->completion.ended) {
-    const RequestOutcome outcome = replica.host->take_outcome(handle, ended->time);
+  const auto report = replica.host->on_step_end(now, horizon());
+  if (!report) return;
+  totals_.end = std::max(totals_.end, report->time);
+  replica.host->set_now(report->time);
+  for (const RequestHandle handle : report->completion.ended) {
+    const RequestOutcome outcome = replica.host->take_outcome(handle, report->time);
     ++totals_.completed;
     observer_.on_request_outcome(outcome);
-    workload_.on_finished(outcome.session, outcome.turn, ended->time);
+    workload_.on_finished(outcome.session, outcome.turn, report->time);
   }
-  replica.node->on_completion(ended->time, ended->completion);
-  report_memory(replica, id, ended->time);
+  replica.node->on_completion(report->time, report->completion);
+  answer(replica, report->time);
+  report_memory(replica, id, report->time);
 }
 
 void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {

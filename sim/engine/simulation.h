@@ -50,6 +50,7 @@ class Simulation {
 
   Time horizon() const;
   void admit_arrival();
+  void answer(Replica& replica, Time now);
   void handle(const SimEventQueue::Event& event);
   void handle_step_end(Replica& replica, ReplicaId id, Time now);
   void report_memory(const Replica& replica, ReplicaId id, Time now);

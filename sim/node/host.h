@@ -23,7 +23,6 @@ struct PrefillWork {
 struct ServingOp {
   std::span<const PrefillWork> prefills;     // valid during submit()
   std::span<const RequestHandle> preempted;  // leave before this step; valid during submit()
-  BatchShape shape;                          // of the first step; each further step adds one token to each context
   std::int64_t max_steps = 1;                // > 1 only without prefills. The run ends early at the end of a step if a
                                              // request ends or an event waits for the node
   std::int32_t running = 0;                  // for observers
@@ -33,7 +32,9 @@ struct ServingOp {
 class Host {
  public:
   virtual ~Host() = default;
-  // Starts when the operations submitted before it have ended. Answered by one Completion.
+  // Starts when the operation submitted before it has ended, with the decode batch as it is then. At most one operation
+  // may wait behind the one in progress, and only after that one's last step was reported to have begun. Answered by
+  // Completions, the last of which has done = true.
   virtual OpId submit(const ServingOp& op) = 0;
   // Answered by one wake event, after all other events of the same time. `when` is not in the past.
   virtual void wake_at(Time when) = 0;

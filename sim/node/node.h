@@ -17,18 +17,22 @@ class Node {
   void on_completion(Time now, const Completion& completion);
   void on_wake(Time now);
 
-  // The outstanding run has begun its `steps`-th step; brings the scheduler up to date before a router looks at it.
-  void catch_up(std::int64_t steps) { scheduler_.catch_up(steps); }
+  // The operation `op` has begun its `steps`-th step; brings the scheduler up to date before a router looks at it.
+  void catch_up(OpId op, std::int64_t steps);
 
   const Scheduler& scheduler() const { return scheduler_; }
-  bool idle() const { return !busy_; }
 
  private:
+  void on_newest(const Completion& completion);
+  bool next_step_is_planned() const;
   void submit_next();
 
   Scheduler scheduler_;
   Host& host_;
-  bool busy_ = false;  // an operation is outstanding
+  bool async_;
+  int outstanding_ = 0;  // operations submitted and not done: at most two with asynchronous scheduling, else one
+  OpId newest_op_;       // the one submitted last
+  bool newest_in_last_step_ = false;
   bool wake_asked_ = false;
 };
 

@@ -1,7 +1,6 @@
 #include "sim/node/scheduler.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "sim/base/check.h"
 #include "sim/base/random.h"
@@ -55,10 +54,9 @@ void Scheduler::enqueue(const Arrival& arrival) {
 }
 
 std::optional<ServingOp> Scheduler::plan() {
-  check(!outstanding_, "plan() while a step is outstanding");
+  if (planned_) commit();
   if (running_.empty() && waiting_.empty()) return std::nullopt;
   prefills_.clear();
-  chunks_.clear();
   preempted_.clear();
   preempted_any_ = false;
   budget_ = config_.max_num_batched_tokens;
@@ -71,17 +69,10 @@ std::optional<ServingOp> Scheduler::plan() {
   ServingOp op;
   op.prefills = prefills_;
   op.preempted = preempted_;
-  op.shape.prefills = chunks_;
-  op.shape.decodes = decodes_;
-  // A decode attends to all computed tokens and to its own.
-  op.shape.decode_context_sum = decode_offset_sum_ + decodes_ * (decode_clock_ + 1);
-  op.shape.decode_context_max = decodes_ > 0 ? static_cast<std::int32_t>(decode_offset_max_ + decode_clock_ + 1) : 0;
-  op.shape.sampled = decodes_;
-  for (const PrefillWork& work : prefills_) op.shape.sampled += work.last ? 1 : 0;
   op.max_steps = prefills_.empty() && !preempted_any_ ? steps_that_fit() : 1;
   op.running = running();
   op.waiting = waiting();
-  outstanding_ = true;
+  planned_ = true;
   steps_begun_ = 1;
   return op;
 }
@@ -188,7 +179,6 @@ void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
   const bool last = request.computed + tokens == request.target;
   const PrefillChunk chunk{tokens, request.computed};
   prefills_.push_back({handle, chunk, last});
-  chunks_.push_back(chunk);
   budget_ -= tokens;
 }
 
@@ -240,29 +230,8 @@ std::int64_t Scheduler::steps_that_fit() const {
   return steps;
 }
 
-void Scheduler::complete(const Completion& completion) {
-  check(outstanding_, "complete() without an outstanding step");
-  catch_up(completion.steps);
-  outstanding_ = false;
-  ++decode_clock_;
-  for (const PrefillWork& work : prefills_) {
-    Request& request = at(work.request);
-    request.computed += work.chunk.tokens;
-    if (work.last) start_decoding(work.request);
-  }
-  prefills_.clear();
-  for (const RequestHandle handle : completion.ended) {
-    Request& request = at(handle);
-    check(request.state == State::kDecoding, "only a request past its prompt can end");
-    publish_full_blocks(request, computed_tokens(request));
-    stop_decoding(handle);
-    remove_running(handle);
-    release_blocks(request);
-  }
-}
-
 void Scheduler::catch_up(std::int64_t steps) {
-  check(outstanding_ && steps >= steps_begun_, "steps of a run are counted upwards");
+  check(planned_ && steps >= steps_begun_, "steps of a run are counted upwards");
   for (; steps_begun_ < steps; ++steps_begun_) {
     ++decode_clock_;
     for (const RequestHandle handle : bucket_now()) {
@@ -272,12 +241,42 @@ void Scheduler::catch_up(std::int64_t steps) {
   }
 }
 
+void Scheduler::commit() {
+  check(planned_, "commit() of a planned step");
+  planned_ = false;
+  ++decode_clock_;
+  for (const PrefillWork& work : prefills_) {
+    at(work.request).computed += work.chunk.tokens;
+    if (work.last) start_decoding(work.request);
+  }
+  prefills_.clear();
+}
+
+void Scheduler::drop_planned() {
+  check(planned_ && prefills_.empty() && decodes_ == 0, "only a step without requests is dropped");
+  planned_ = false;
+}
+
+void Scheduler::end(std::span<const RequestHandle> ended) {
+  for (const RequestHandle handle : ended) {
+    Request& request = at(handle);
+    if (request.state == State::kDecoding) {
+      publish_full_blocks(request, computed_tokens(request));
+      stop_decoding(handle);
+      running_.erase(std::find(running_.begin(), running_.end(), handle));
+      release_blocks(request);
+    } else {
+      // Preempted by a step that was planned before this request's last token was known to be its last.
+      check(request.state == State::kWaiting, "a request that computes its prompt does not end");
+      waiting_.erase(std::find(waiting_.begin(), waiting_.end(), handle));
+    }
+  }
+}
+
 void Scheduler::start_decoding(RequestHandle handle) {
   Request& request = at(handle);
   request.decode_offset = request.computed - decode_clock_;
   request.state = State::kDecoding;
-  decode_offset_max_ = decodes_ == 0 ? request.decode_offset : std::max(decode_offset_max_, request.decode_offset);
-  decode_offset_sum_ += request.decode_offset;
   ++decodes_;
   bucket_of(request).push_back(handle);
 }
@@ -286,19 +285,8 @@ void Scheduler::stop_decoding(RequestHandle handle) {
   Request& request = at(handle);
   std::vector<RequestHandle>& bucket = bucket_of(request);
   bucket.erase(std::find(bucket.begin(), bucket.end(), handle));
-  decode_offset_sum_ -= request.decode_offset;
   --decodes_;
   request.state = State::kWaiting;
-  if (request.decode_offset < decode_offset_max_) return;
-  decode_offset_max_ = std::numeric_limits<std::int64_t>::min();
-  for (const RequestHandle other : running_) {
-    const Request& r = at(other);
-    if (r.state == State::kDecoding) decode_offset_max_ = std::max(decode_offset_max_, r.decode_offset);
-  }
-}
-
-void Scheduler::remove_running(RequestHandle handle) {
-  running_.erase(std::find(running_.begin(), running_.end(), handle));
 }
 
 // A decoding request needs a block when computed = offset + clock is a multiple of the block size.

@@ -31,14 +31,19 @@ class Scheduler {
 
   void enqueue(const Arrival& arrival);
 
-  // Plans the next step, takes the blocks that it needs, and returns it; none if there is nothing to do. The spans of
-  // the result are valid until the next call of any member. Precondition: no step is outstanding.
+  // Plans the step that follows the one planned before, takes the blocks that it needs, and returns it; none if there
+  // is nothing to do. May be called while the previous step is still running, whose outcome is then taken for granted.
+  // The spans of the result are valid until the next call of any member.
   std::optional<ServingOp> plan();
-  // The outstanding run has begun its `steps`-th step: takes the blocks that its steps so far needed, as single steps
-  // would have. Optional; complete() does the rest. Needed before anybody looks at the pool in the middle of a run.
+  // The run planned last has begun its `steps`-th step: takes the blocks that its steps so far needed, as single steps
+  // would have.
   void catch_up(std::int64_t steps);
-  // The outstanding step (or run) has ended.
-  void complete(const Completion& completion);
+  // The step planned last is over (or taken for granted): its prompts are computed.
+  void commit();
+  // The step planned last will not run, because all its requests have ended.
+  void drop_planned();
+  // These requests have ended; their blocks become free.
+  void end(std::span<const RequestHandle> ended);
 
   std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
@@ -80,7 +85,7 @@ class Scheduler {
 
   void start_decoding(RequestHandle handle);
   void stop_decoding(RequestHandle handle);
-  void remove_running(RequestHandle handle);
+
   std::vector<RequestHandle>& bucket_of(const Request& request);
   std::vector<RequestHandle>& bucket_now();
 
@@ -90,20 +95,19 @@ class Scheduler {
   std::deque<RequestHandle> waiting_;
   std::vector<RequestHandle> running_;  // in order of admission; at most the last one is prefilling between steps
 
-  std::int64_t decode_clock_ = 0;  // steps completed
+  std::int64_t decode_clock_ = 0;  // steps committed
   std::int32_t decodes_ = 0;
-  std::int64_t decode_offset_sum_ = 0;               // over the decoding requests
-  std::int64_t decode_offset_max_ = 0;               // valid if decodes_ > 0
+
   std::vector<std::vector<RequestHandle>> buckets_;  // decoding requests by the phase in which they need a block
 
-  // The step being planned or outstanding.
+  // The step planned last.
   std::int32_t budget_ = 0;
   bool preempted_any_ = false;
   std::vector<PrefillWork> prefills_;
-  std::vector<PrefillChunk> chunks_;
+
   std::vector<RequestHandle> preempted_;
-  bool outstanding_ = false;
-  std::int64_t steps_begun_ = 0;  // of the outstanding run, as far as the pool reflects them
+  bool planned_ = false;          // planned and not committed yet
+  std::int64_t steps_begun_ = 0;  // of it, as far as the pool reflects them
 };
 
 }  // namespace alchemist

@@ -19,6 +19,8 @@ struct ServingConfig {
   bool async_scheduling = true;               // schedule the next step while the current one runs
   bool cuda_graphs = true;                    // compiled model with captured decode batches; false: eager kernels
   std::optional<std::int32_t> max_model_len;  // tokens of prompt and answer together; none: the model's own limit
+
+  bool operator==(const ServingConfig&) const = default;
 };
 
 }  // namespace alchemist

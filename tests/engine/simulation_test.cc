@@ -103,6 +103,24 @@ std::vector<WorkloadRequest> random_requests(std::uint64_t seed, int count, doub
   return requests;
 }
 
+// Asynchronous scheduling: the step that runs from 130 to 240 was planned at 0, when the first one started; a request
+// that arrives at 50 is planned at 130 and computed from 240 on: 100 + 10 * (1 + 5) = 160. It would have been computed
+// from 130 on otherwise.
+TEST(Simulation, AsynchronousSchedulingAdmitsOneStepLater) {
+  for (const bool async : {false, true}) {
+    ListWorkload workload({make_request(at_ns(0), 3, 4, 1), make_request(at_ns(50), 5, 1, 2)});
+    LinearCost cost(100, 10, 0);
+    TextObserver observer;
+    SimulationConfig config = small_config(10);
+    config.serving.async_scheduling = async;
+    Simulation(config, cost, workload, observer).run();
+    ASSERT_EQ(observer.outcomes.size(), 2u);
+    EXPECT_EQ(observer.outcomes[0].id, RequestId(1));
+    EXPECT_EQ(observer.outcomes[0].scheduled, at_ns(130));
+    EXPECT_EQ(observer.outcomes[0].first_token, at_ns(async ? 240 + 160 : 130 + 160));
+  }
+}
+
 struct RandomCase {
   int kv_blocks;
   int replicas;
@@ -147,7 +165,11 @@ INSTANTIATE_TEST_SUITE_P(Cases, RunsEqualSteps,
                                            RandomCase{25, 1, 20'000, false, Routing::kLeastLoaded},
                                            RandomCase{200, 3, 1'500, false, Routing::kLeastLoaded},
                                            RandomCase{100, 3, 2'000, false, Routing::kPrefixAware},
-                                           RandomCase{16, 2, 1'000, false, Routing::kRoundRobin}));
+                                           RandomCase{16, 2, 1'000, false, Routing::kRoundRobin},
+                                           RandomCase{200, 1, 5'000, true, Routing::kLeastLoaded},
+                                           RandomCase{20, 1, 2'000, true, Routing::kLeastLoaded},
+                                           RandomCase{25, 1, 20'000, true, Routing::kLeastLoaded},
+                                           RandomCase{100, 3, 2'000, true, Routing::kPrefixAware}));
 
 // An answer longer than the KV memory can ever hold is refused instead of waiting forever.
 TEST(Simulation, RequestThatCanNeverFitIsRejected) {

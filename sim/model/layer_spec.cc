@@ -1,0 +1,218 @@
+#include "sim/model/layer_spec.h"
+
+#include <numeric>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::int64_t kStatisticBytes = 4;  // row statistics stay in f32 whatever the activations are in
+
+class LayerBuilder {
+ public:
+  LayerBuilder(const ModelShape& shape, const TrainingShape& training) : shape_(shape), training_(training) {
+    spec_.input = vector("x", shape.hidden);
+    spec_.input_gradient = training.input_gradient;
+  }
+
+  LayerSpec build() {
+    norm("input_norm", "x", "rstd1", "n1");
+    project_qkv();
+    attention();
+    linear(LinearModule::kO, "o_proj", "attention", vector("o", shape_.hidden));
+    residual("attention_residual", "post_norm", "x", "o", "x_mid");
+    norm("post_norm", "x_mid", "rstd2", "n2");
+    linear(LinearModule::kGate, "gate_up_proj", "n2", vector("gate", shape_.intermediate));
+    linear(LinearModule::kUp, "gate_up_proj", "n2", vector("up", shape_.intermediate));
+    gated_activation();
+    linear(LinearModule::kDown, "down_proj", "gated", vector("down", shape_.hidden));
+    residual("mlp_residual", "mlp_residual", "x_mid", "down", "y");
+    spec_.output = "y";
+    return std::move(spec_);
+  }
+
+ private:
+  bool full() const { return training_.method == TrainingMethod::kFull; }
+  bool adapted(LinearModule module) const { return !full() && training_.lora_modules.contains(module); }
+
+  TensorSpec vector(std::string name, std::int64_t width) const {
+    return {std::move(name), {width}, shape_.dtype_bytes};
+  }
+  TensorSpec per_head(std::string name, std::int64_t heads) const {
+    return {std::move(name), {heads, shape_.head_dim}, shape_.dtype_bytes};
+  }
+  double weight_bytes(std::int64_t parameters) const { return static_cast<double>(parameters * shape_.dtype_bytes); }
+
+  void norm(const std::string& name, const std::string& in, const std::string& rstd, const std::string& out) {
+    const double h = static_cast<double>(shape_.hidden);
+    // Square and add for each element. d in = -rstd^3 in (d rstd) / h.
+    OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics, name, {in}, {{rstd, {1}, kStatisticBytes}},
+                            {.vector_flops_per_token = 2 * h}};
+    statistics.gradients = {{{in}, {in, rstd}, name + ".d", {.vector_flops_per_token = 2 * h}}};
+    spec_.operators.push_back(std::move(statistics));
+
+    // Two multiplications for each element. d in = d out w rstd; d rstd = sum(d out w in); d w = sum(d out in rstd).
+    OperatorSpec scale{name + ".scale",
+                       OperatorKind::kNormScale,
+                       name,
+                       {in, rstd},
+                       {vector(out, shape_.hidden)},
+                       {.vector_flops_per_token = 2 * h, .weight_bytes = weight_bytes(shape_.hidden)},
+                       shape_.hidden,
+                       full()};
+    scale.gradients = {
+        {{in, rstd}, {in, rstd}, name + ".d", {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
+        {{}, {in, rstd}, name + ".d", {.vector_flops_per_token = 3 * h, .weight_bytes = weight_bytes(shape_.hidden)}}};
+    spec_.operators.push_back(std::move(scale));
+  }
+
+  // A product with `in_width * out_width` weights: y = x W. d x = d y W^T reads the weight alone; d W = x^T d y reads x.
+  OperatorSpec product(const std::string& name, OperatorKind kind, const std::string& kernel, const std::string& in,
+                       std::int64_t in_width, TensorSpec out, bool trained) const {
+    const std::int64_t parameters = in_width * out.elements();
+    const Work work{.matrix_flops_per_token = 2 * static_cast<double>(parameters),
+                    .weight_bytes = weight_bytes(parameters)};
+    OperatorSpec op{name, kind, kernel, {in}, {std::move(out)}, work, parameters, trained};
+    op.gradients = {{{in}, {}, kernel + ".dx", work}, {{}, {in}, kernel + ".dw", work}};
+    return op;
+  }
+
+  void linear(LinearModule module, const std::string& kernel, const std::string& in, TensorSpec out,
+              bool bias = false) {
+    const std::string name(module_name(module));
+    const std::int64_t in_width = module == LinearModule::kO      ? shape_.q_width()
+                                  : module == LinearModule::kDown ? shape_.intermediate
+                                                                  : shape_.hidden;
+    TensorSpec base = out;
+    if (adapted(module)) base.name += ".base";
+    OperatorSpec op = product(name + "_proj", OperatorKind::kLinear, kernel, in, in_width, base, full());
+    if (bias) {
+      const double width = static_cast<double>(out.elements());
+      op.parameters += out.elements();
+      op.work.vector_flops_per_token += width;
+      op.work.weight_bytes += weight_bytes(out.elements());
+      op.gradients.back().work.vector_flops_per_token += width;
+      op.gradients.back().work.weight_bytes += weight_bytes(out.elements());
+    }
+    spec_.operators.push_back(std::move(op));
+    if (adapted(module)) adapter(name, in, in_width, base, std::move(out));
+  }
+
+  void adapter(const std::string& name, const std::string& in, std::int64_t in_width, const TensorSpec& base,
+               TensorSpec out) {
+    const std::string a = "a." + name;
+    const std::string prefix = name + "_proj.lora_";
+    spec_.operators.push_back(product(prefix + "a", OperatorKind::kAdapterDown, prefix + "a", in, in_width,
+                                      vector(a, training_.lora_rank), true));
+    OperatorSpec up =
+        product(prefix + "b", OperatorKind::kAdapterUp, prefix + "b", a, training_.lora_rank, std::move(out), true);
+    up.inputs.push_back(base.name);
+    up.gradients.push_back({{base.name}, {}, prefix + "b.view", {}, true});
+    spec_.operators.push_back(std::move(up));
+  }
+
+  void project_qkv() {
+    linear(LinearModule::kQ, "qkv_proj", "n1", per_head("q.linear", shape_.heads), shape_.qkv_bias);
+    linear(LinearModule::kK, "qkv_proj", "n1", per_head("k.linear", shape_.kv_heads), shape_.qkv_bias);
+    linear(LinearModule::kV, "qkv_proj", "n1", per_head("v", shape_.kv_heads), shape_.qkv_bias);
+    rotary("q_rotary", "q.linear", per_head("q", shape_.heads));
+    rotary("k_rotary", "k.linear", per_head("k", shape_.kv_heads));
+    // The cache holds keys after rotation; the copy itself is the only traffic that is no tensor of the graph.
+    spec_.operators.push_back({"kv_write",
+                               OperatorKind::kCacheWrite,
+                               "kv_write",
+                               {"k", "v"},
+                               {},
+                               {.bytes_per_token = static_cast<double>(2 * shape_.kv_width() * shape_.dtype_bytes)}});
+  }
+
+  void rotary(const std::string& name, const std::string& in, TensorSpec out) {
+    const Work work{.vector_flops_per_token = 3.0 * static_cast<double>(out.elements())};
+    OperatorSpec op{name, OperatorKind::kRotary, "rotary", {in}, {std::move(out)}, work};
+    op.gradients = {{{in}, {}, "rotary.d", work}};
+    spec_.operators.push_back(std::move(op));
+  }
+
+  // Forward: two products (scores, output) for each query head and key. Backward: five, because the probabilities are
+  // rebuilt from q, k and the log-sum-exp instead of being kept (Dao, "FlashAttention-2", 2023, algorithm 2); the row
+  // sums of d o * o need the output.
+  void attention() {
+    const double width = static_cast<double>(shape_.q_width());
+    const double heads = static_cast<double>(shape_.heads);
+    const double kv_bytes = static_cast<double>(2 * shape_.kv_width() * shape_.dtype_bytes);
+    OperatorSpec op{"attention",
+                    OperatorKind::kAttention,
+                    "attention",
+                    {"q", "k", "v"},
+                    {per_head("attention", shape_.heads), {"lse", {shape_.heads}, kStatisticBytes}},
+                    {.matrix_flops_per_key = 4 * width,
+                     .vector_flops_per_key = 4 * heads,  // scale, subtract the maximum, exponential, sum
+                     .bytes_per_context_token = kv_bytes}};
+    op.gradients = {{{"q", "k", "v"},
+                     {"q", "k", "v", "attention", "lse"},
+                     "attention.d",
+                     {.matrix_flops_per_key = 10 * width,
+                      .vector_flops_per_token = 2 * width,  // row sums of d o * o
+                      .vector_flops_per_key = 6 * heads,    // scale, subtract, exponential; subtract, multiply, scale
+                      .bytes_per_context_token = kv_bytes}}};
+    spec_.operators.push_back(std::move(op));
+  }
+
+  void residual(const std::string& name, const std::string& kernel, const std::string& stream,
+                const std::string& branch, const std::string& out) {
+    OperatorSpec op{name, OperatorKind::kResidual, kernel, {stream, branch}, {vector(out, shape_.hidden)},
+                    {.vector_flops_per_token = static_cast<double>(shape_.hidden)}};
+    op.gradients = {{{stream, branch}, {}, name + ".view", {}, true}};
+    spec_.operators.push_back(std::move(op));
+  }
+
+  void gated_activation() {
+    const double width = static_cast<double>(shape_.intermediate);
+    // Forward: negate, exponential, add, divide, multiply. Backward: the sigmoid again (4), d up (2), d gate (5).
+    OperatorSpec op{"silu_mul", OperatorKind::kGatedActivation, "silu_mul", {"gate", "up"},
+                    {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
+    op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", {.vector_flops_per_token = 11 * width}}};
+    spec_.operators.push_back(std::move(op));
+  }
+
+  const ModelShape& shape_;
+  const TrainingShape& training_;
+  LayerSpec spec_;
+};
+
+}  // namespace
+
+bool is_elementwise(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::kNormScale:
+    case OperatorKind::kRotary:
+    case OperatorKind::kResidual:
+    case OperatorKind::kGatedActivation: return true;
+    case OperatorKind::kLinear:
+    case OperatorKind::kAdapterDown:
+    case OperatorKind::kAdapterUp:
+    case OperatorKind::kNormStatistics:
+    case OperatorKind::kCacheWrite:
+    case OperatorKind::kAttention: return false;
+  }
+  return false;
+}
+
+bool is_matrix_product(OperatorKind kind) {
+  return kind == OperatorKind::kLinear || kind == OperatorKind::kAdapterDown || kind == OperatorKind::kAdapterUp ||
+         kind == OperatorKind::kAttention;
+}
+
+std::int64_t TensorSpec::elements() const {
+  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+LayerSpec declare_layer(const ModelShape& shape, const TrainingShape& training) {
+  check(shape.hidden > 0 && shape.intermediate > 0 && shape.head_dim > 0, "a model's widths are positive");
+  check(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0, "query heads are a multiple of key/value heads");
+  check(training.lora_rank >= 1, "an adapter's rank is at least 1");
+  return LayerBuilder(shape, training).build();
+}
+
+}  // namespace alchemist

@@ -1,0 +1,76 @@
+// The operators of one decoder layer as they are declared, before anything is derived from them: what each reads and
+// writes, what it costs, and, for each gradient its backward makes, which forward tensors that gradient reads.
+// layer_graph.h derives the rest. The layer is Llama's (Touvron et al. 2023): x -> x + o(attention(norm(x))), then
+// x -> x + down(silu(gate(norm(x))) * up(norm(x))).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/model/model_shape.h"
+#include "sim/model/training_shape.h"
+#include "sim/model/work.h"
+
+namespace alchemist {
+
+enum class OperatorKind {
+  kLinear,           // y = x W (+ b)
+  kAdapterDown,      // a = x A, A: [in, rank]
+  kAdapterUp,        // y = base + a B, B: [rank, out], scale folded into B
+  kNormStatistics,   // rstd = 1 / sqrt(mean(x^2) + eps), a row sum
+  kNormScale,        // n = x * rstd * w
+  kRotary,           // rotation by position; its backward is the opposite rotation and reads nothing
+  kCacheWrite,       // k, v -> paged cache
+  kAttention,        // o = softmax(q k^T / sqrt(d)) v, and the log-sum-exp of each row
+  kResidual,         // sum of two
+  kGatedActivation,  // silu(gate) * up
+};
+
+// True for operators that work element by element: rebuilding their output costs about as little as reading it.
+bool is_elementwise(OperatorKind kind);
+// True for the products with weights and attention.
+bool is_matrix_product(OperatorKind kind);
+
+struct TensorSpec {
+  std::string name;
+  std::vector<std::int64_t> shape;  // of one token
+  std::int64_t element_bytes = 2;
+
+  std::int64_t elements() const;
+  std::int64_t bytes_per_token() const { return elements() * element_bytes; }
+};
+
+// One part of an operator's backward. It always reads the gradients of the operator's outputs.
+struct GradientSpec {
+  std::vector<std::string> of;     // inputs whose gradient it makes; empty: the gradient of the parameters
+  std::vector<std::string> reads;  // forward tensors
+  std::string kernel;              // parts with equal kernel run as one
+  Work work;                       // without the traffic of tensors, which is derived
+  bool view = false;               // passes the output's gradient on unchanged: no work, no storage of its own
+};
+
+struct OperatorSpec {
+  std::string name;
+  OperatorKind kind = OperatorKind::kLinear;
+  std::string kernel;  // operators with equal kernel run as one: what passes between them does not touch memory
+  std::vector<std::string> inputs;
+  std::vector<TensorSpec> outputs;
+  Work work;  // without the traffic of tensors
+  std::int64_t parameters = 0;
+  bool trained = false;  // its parameters get a gradient
+  std::vector<GradientSpec> gradients = {};
+};
+
+struct LayerSpec {
+  TensorSpec input;
+  bool input_gradient = true;  // something below the layer is trained
+  std::vector<OperatorSpec> operators;  // in the order of execution
+  std::string output;          // has the shape of the input, and is the next layer's input
+};
+
+// Preconditions (checked): positive sizes, q_width and kv_width multiples of each other as grouped-query attention
+// needs, lora_rank >= 1.
+LayerSpec declare_layer(const ModelShape& shape, const TrainingShape& training);
+
+}  // namespace alchemist
