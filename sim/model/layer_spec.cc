@@ -47,8 +47,8 @@ class LayerBuilder {
   void norm(const std::string& name, const std::string& in, const std::string& rstd, const std::string& out) {
     const double h = static_cast<double>(shape_.hidden);
     // Square and add for each element. d in = -rstd^3 in (d rstd) / h.
-    OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics, name, {in}, {{rstd, {1}, kStatisticBytes}},
-                            {.vector_flops_per_token = 2 * h}};
+    OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics,  name,
+                            {in},           {{rstd, {1}, kStatisticBytes}}, {.vector_flops_per_token = 2 * h}};
     statistics.gradients = {{{in}, {in, rstd}, name + ".d", {.vector_flops_per_token = 2 * h}}};
     spec_.operators.push_back(std::move(statistics));
 
@@ -62,12 +62,16 @@ class LayerBuilder {
                        shape_.hidden,
                        full()};
     scale.gradients = {
-        {{in, rstd}, {in, rstd}, name + ".d", {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
+        {{in, rstd},
+         {in, rstd},
+         name + ".d",
+         {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
         {{}, {in, rstd}, name + ".d", {.vector_flops_per_token = 3 * h, .weight_bytes = weight_bytes(shape_.hidden)}}};
     spec_.operators.push_back(std::move(scale));
   }
 
-  // A product with `in_width * out_width` weights: y = x W. d x = d y W^T reads the weight alone; d W = x^T d y reads x.
+  // A product with `in_width * out_width` weights: y = x W. d x = d y W^T reads the weight alone; d W = x^T d y reads
+  // x.
   OperatorSpec product(const std::string& name, OperatorKind kind, const std::string& kernel, const std::string& in,
                        std::int64_t in_width, TensorSpec out, bool trained) const {
     const std::int64_t parameters = in_width * out.elements();
@@ -161,7 +165,11 @@ class LayerBuilder {
 
   void residual(const std::string& name, const std::string& kernel, const std::string& stream,
                 const std::string& branch, const std::string& out) {
-    OperatorSpec op{name, OperatorKind::kResidual, kernel, {stream, branch}, {vector(out, shape_.hidden)},
+    OperatorSpec op{name,
+                    OperatorKind::kResidual,
+                    kernel,
+                    {stream, branch},
+                    {vector(out, shape_.hidden)},
                     {.vector_flops_per_token = static_cast<double>(shape_.hidden)}};
     op.gradients = {{{stream, branch}, {}, name + ".view", {}, true}};
     spec_.operators.push_back(std::move(op));
@@ -170,8 +178,8 @@ class LayerBuilder {
   void gated_activation() {
     const double width = static_cast<double>(shape_.intermediate);
     // Forward: negate, exponential, add, divide, multiply. Backward: the sigmoid again (4), d up (2), d gate (5).
-    OperatorSpec op{"silu_mul", OperatorKind::kGatedActivation, "silu_mul", {"gate", "up"},
-                    {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
+    OperatorSpec op{"silu_mul",     OperatorKind::kGatedActivation,         "silu_mul",
+                    {"gate", "up"}, {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
     op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", {.vector_flops_per_token = 11 * width}}};
     spec_.operators.push_back(std::move(op));
   }
@@ -188,13 +196,15 @@ bool is_elementwise(OperatorKind kind) {
     case OperatorKind::kNormScale:
     case OperatorKind::kRotary:
     case OperatorKind::kResidual:
-    case OperatorKind::kGatedActivation: return true;
+    case OperatorKind::kGatedActivation:
+      return true;
     case OperatorKind::kLinear:
     case OperatorKind::kAdapterDown:
     case OperatorKind::kAdapterUp:
     case OperatorKind::kNormStatistics:
     case OperatorKind::kCacheWrite:
-    case OperatorKind::kAttention: return false;
+    case OperatorKind::kAttention:
+      return false;
   }
   return false;
 }
