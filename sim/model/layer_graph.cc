@@ -1,5 +1,7 @@
 #include "sim/model/layer_graph.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/graph/topological_sort.hpp>
 #include <set>
@@ -73,7 +75,7 @@ class GraphBuilder {
 
   // The gradient's tensor, made when first asked for.
   TensorId gradient_of(TensorId of) {
-    const std::string name = "d." + tensor(of).spec.name;
+    const std::string name = fmt::format("d.{}", tensor(of).spec.name);
     if (const auto it = ids_.find(name); it != ids_.end()) return it->second;
     TensorSpec spec = tensor(of).spec;
     spec.name = name;
@@ -86,7 +88,7 @@ class GraphBuilder {
   std::vector<TensorId> arriving_gradients(OperatorId id) const {
     std::vector<TensorId> result;
     for (const TensorId output : graph_[id].outputs) {
-      if (const auto it = ids_.find("d." + graph_[output].spec.name); it != ids_.end()) result.push_back(it->second);
+      if (const auto it = ids_.find(fmt::format("d.{}", graph_[output].spec.name)); it != ids_.end()) result.push_back(it->second);
     }
     return result;
   }

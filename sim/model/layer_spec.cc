@@ -1,5 +1,7 @@
 #include "sim/model/layer_spec.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 
 #include "sim/base/check.h"
@@ -27,8 +29,7 @@ class LayerBuilder {
     linear(LinearModule::kUp, "gate_up_proj", "n2", vector("up", shape_.intermediate));
     gated_activation();
     linear(LinearModule::kDown, "down_proj", "gated", vector("down", shape_.hidden));
-    residual("mlp_residual", "mlp_residual", "x_mid", "down", "y");
-    spec_.output = "y";
+    residual("mlp_residual", "mlp_residual", "x_mid", "down", spec_.output);
     return std::move(spec_);
   }
 
@@ -105,7 +106,7 @@ class LayerBuilder {
 
   void adapter(const std::string& name, const std::string& in, std::int64_t in_width, const TensorSpec& base,
                TensorSpec out) {
-    const std::string a = "a." + name;
+    const std::string a = fmt::format("a.{}", name);
     const std::string prefix = name + "_proj.lora_";
     spec_.operators.push_back(product(prefix + "a", OperatorKind::kAdapterDown, prefix + "a", in, in_width,
                                       vector(a, training_.lora_rank), true));
