@@ -5,10 +5,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,7 +18,20 @@
 
 namespace alchemist {
 
-// One value of a YAML document together with where it stands. Cheap to copy.
+// A value that the command line put in place of the file's.
+struct YamlOverride {
+  std::string key_path;  // "serving.block_size"
+  std::string text;      // of the value, as YAML
+  std::string label;     // what messages name instead of file and line: "--set serving.block_size=16"
+};
+
+// Where values come from.
+struct YamlSource {
+  std::string origin;
+  std::vector<YamlOverride> overrides;
+};
+
+// One value of a YAML document together with where it stands. Cheap to copy: copies share the document.
 class YamlValue {
  public:
   // Reads a file. Throws ConfigError if it is missing, unreadable, not YAML, empty, or has a key twice.
@@ -28,9 +41,14 @@ class YamlValue {
   // A node made in memory (overrides already merged); `origin` as above.
   YamlValue(YAML::Node node, std::string origin, std::string key_path);
 
-  const std::string& origin() const { return *origin_; }     // file the value stands in
-  const std::string& key_path() const { return key_path_; }  // "serving.block_size"; empty at the top
-  int line() const;                                          // 1-based
+  // Puts the values in their places in this document, which must be a whole file; mappings on the way are made where
+  // absent. Where a top-level key among `named` holds a text, the name of something, it becomes {base: NAME} first.
+  // ConfigError if a text is not YAML or a key on the way holds no mapping.
+  YamlValue with_overrides(const std::vector<YamlOverride>& overrides, const std::set<std::string>& named = {}) const;
+
+  const std::string& origin() const { return source_->origin; }  // file the value stands in
+  const std::string& key_path() const { return key_path_; }      // "serving.block_size"; empty at the top
+  int line() const { return line_; }                             // 1-based; 0 if it stands in no file
   const YAML::Node& node() const { return node_; }
 
   bool is_map() const { return node_.IsMap(); }
@@ -48,12 +66,16 @@ class YamlValue {
   double as_flops() const;                         // FLOP/s: "989 TFLOP/s"; units GFLOP/s TFLOP/s PFLOP/s
   std::vector<YamlValue> as_list() const;          // elements of a sequence
 
-  // "FILE:LINE: key KEY: MESSAGE"
+  // A part of the same document. `key` is the node that messages take the line from if `node` is empty text.
+  YamlValue child(const YAML::Node& node, const YAML::Node& key, std::string key_path) const;
+
+  // ConfigError "FILE:LINE: key KEY: MESSAGE"; for a value from the command line "--set KEY=TEXT: key KEY: MESSAGE".
   [[noreturn]] void fail(std::string_view message) const;
 
  private:
   YAML::Node node_;
-  std::shared_ptr<const std::string> origin_;
+  int line_ = 0;
+  std::shared_ptr<const YamlSource> source_;
   std::string key_path_;
 };
 

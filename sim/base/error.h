@@ -14,7 +14,7 @@ class ConfigError : public std::runtime_error {
   // "FILE:LINE: MESSAGE"; a line of 0 means the file as a whole.
   static ConfigError at(std::string_view file, int line, std::string_view message) {
     std::string text(file);
-    if (line > 0) text += ":" + std::to_string(line);
+    if (line > 0) text.append(":").append(std::to_string(line));
     return ConfigError(text + ": " + std::string(message));
   }
 };

@@ -24,7 +24,8 @@ struct RequestOutcome {
   std::int32_t output_tokens = 0;
   std::int32_t prefix_hit_tokens = 0;  // prompt tokens found in the prefix cache when first scheduled
   std::int32_t preemptions = 0;
-  std::int64_t recorded_tokens = 0;  // tokens whose activations were recorded
+  std::optional<Duration> longest_gap;  // between two successive output tokens; none for a single token
+  std::int64_t recorded_tokens = 0;     // tokens whose activations were recorded
   Bytes recorded_bytes;
   std::optional<Time> trained_at;           // when the optimizer step that used it ended
   std::optional<std::int32_t> version_lag;  // optimizer steps between recording and use
@@ -59,16 +60,62 @@ struct MemoryUse {
   Bytes total() const { return weights + kv + activations + training; }
 };
 
+enum class LinkDirection : std::uint8_t { kHostToDevice, kDeviceToHost };
+
+// One transfer over a replica's link, from its submission to the link until its last byte.
+struct TransferSpan {
+  ReplicaId replica;
+  LinkDirection direction = LinkDirection::kHostToDevice;
+  Time start;
+  Time end;
+  Bytes bytes;
+};
+
+enum class TrainingPhase : std::uint8_t { kRestore, kForward, kBackward, kOptimizer };
+
+// One piece of a training step on one replica's GPUs.
+struct TrainingSpan {
+  ReplicaId replica;
+  TrainingPhase phase = TrainingPhase::kForward;
+  Time start;
+  Time end;
+};
+
+// One training step of the whole cluster, told when its optimizer is done. Phase times are those of one replica (the
+// mean over the replicas that took part).
+struct TrainingStep {
+  WeightVersion version;  // of the weights that the step produced
+  Time start;
+  Time end;
+  std::int64_t tokens = 0;
+  std::int64_t samples = 0;
+  Duration restore_stall;  // GPU idle because activations had not come back
+  Duration forward;        // recomputed and fresh forward
+  Duration backward;
+  Duration optimizer;
+  Duration gpu_time;               // spent by the step, summed over all GPUs
+  Duration redundant_forward;      // part of gpu_time: forward over tokens that serving had already computed
+  std::int64_t reused_tokens = 0;  // whose activations came from a record
+  std::int64_t recomputed_tokens = 0;
+  std::int64_t dropped_tokens = 0;   // recorded once, but their record was gone
+  std::int64_t version_lag_sum = 0;  // over the samples: optimizer steps between recording and use
+};
+
 class RunObserver {
  public:
   virtual ~RunObserver() = default;
   virtual void on_request_arrived(ReplicaId, RequestId, Time) {}
   virtual void on_request_outcome(const RequestOutcome&) {}
   virtual void on_preemption(ReplicaId, RequestId, Time) {}
+  // Spans of one replica (serving and training alike) are told in order of their start.
   virtual void on_serving_span(const ServingSpan&) {}
   // `count` requests each waited `gap` between two successive output tokens, the second of which came at `now`.
   virtual void on_token_gap(Time now, Duration gap, std::int64_t count) { (void)now, (void)gap, (void)count; }
+  // The use from now on; told whenever it changes. Times of one replica never go back.
   virtual void on_memory(ReplicaId, Time, const MemoryUse&) {}
+  virtual void on_transfer(const TransferSpan&) {}
+  virtual void on_training_span(const TrainingSpan&) {}
+  virtual void on_training_step(const TrainingStep&) {}
 };
 
 }  // namespace alchemist

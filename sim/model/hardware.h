@@ -31,6 +31,8 @@ struct HardwareSpec {
   Bytes host_memory;                   // of the machine, for each GPU
   double interconnect_bandwidth = 0;   // bytes/s between GPUs, each direction (NVLink or PCIe)
   Duration interconnect_latency;       // fixed cost of one all-reduce
+
+  bool operator==(const HardwareSpec&) const = default;
 };
 
 }  // namespace alchemist

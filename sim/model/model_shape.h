@@ -32,6 +32,8 @@ struct ModelShape {
   Bytes weight_bytes() const { return Bytes(parameters() * dtype_bytes); }
   // Keys and values of one token in all layers.
   Bytes kv_bytes_per_token() const { return Bytes(2 * kv_width() * layers * dtype_bytes); }
+
+  bool operator==(const ModelShape&) const = default;
 };
 
 }  // namespace alchemist

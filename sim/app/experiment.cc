@@ -1,0 +1,191 @@
+#include "sim/app/experiment.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "sim/app/config_paths.h"
+#include "sim/app/distribution_config.h"
+#include "sim/app/experiment_names.h"
+#include "sim/app/experiment_validation.h"
+#include "sim/app/hardware_config.h"
+#include "sim/app/model_config.h"
+#include "sim/app/workload_config.h"
+#include "sim/base/error.h"
+
+namespace alchemist {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
+
+void read_int(YamlMap& map, const char* key, std::int32_t& field, std::int64_t min, std::int64_t max) {
+  if (auto found = map.optional(key)) field = static_cast<std::int32_t>(found->as_int(min, max));
+}
+
+void read_bool(YamlMap& map, const char* key, bool& field) {
+  if (auto found = map.optional(key)) field = found->as_bool();
+}
+
+// A limit of a count that enters products with the model's dimensions; keeps these within 64 bits.
+constexpr std::int64_t kMaxCount = 1 << 20;
+
+ServingConfig read_serving(const YamlValue& value) {
+  ServingConfig serving;
+  YamlMap map(value);
+  read_int(map, "max_num_seqs", serving.max_num_seqs, 1, kMaxCount);
+  read_int(map, "max_num_batched_tokens", serving.max_num_batched_tokens, 1, 64 * kMaxCount);
+  read_int(map, "block_size", serving.block_size, 1, kMaxCount);
+  if (auto found = map.optional("kv_cache_tokens"); found && found->node().Scalar() != "auto")
+    serving.kv_cache_tokens = found->as_int(1, kMaxInt32);
+  if (auto found = map.optional("gpu_memory_utilization")) {
+    serving.gpu_memory_utilization = found->as_number(0, 1);
+    if (serving.gpu_memory_utilization == 0) found->fail("expected more than 0 and at most 1");
+  }
+  read_bool(map, "prefix_caching", serving.prefix_caching);
+  read_bool(map, "chunked_prefill", serving.chunked_prefill);
+  read_bool(map, "reserve_full_prompt", serving.reserve_full_prompt);
+  read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
+  read_bool(map, "async_scheduling", serving.async_scheduling);
+  read_bool(map, "cuda_graphs", serving.cuda_graphs);
+  if (auto found = map.optional("max_model_len"); found && found->node().Scalar() != "auto")
+    serving.max_model_len = static_cast<std::int32_t>(found->as_int(1, kMaxInt32));
+  map.finish();
+  return serving;
+}
+
+TrainingConfig read_training(const YamlValue& value) {
+  TrainingConfig training;
+  YamlMap map(value);
+  if (auto found = map.optional("method")) training.method = read_word(*found, training_methods());
+  read_int(map, "lora_rank", training.lora_rank, 1, 1 << 16);
+  if (auto found = map.optional("objective")) training.objective = read_word(*found, training_objectives());
+  if (auto found = map.optional("batch_tokens")) training.batch_tokens = found->as_int(1, 1'000'000'000);
+  if (auto found = map.optional("feedback")) {
+    YamlMap feedback(*found);
+    if (auto share = feedback.optional("share")) training.feedback.share = share->as_number(0, 1);
+    if (auto delay = feedback.optional("delay")) training.feedback.delay = read_duration_distribution(*delay);
+    feedback.finish();
+  }
+  read_int(map, "max_version_lag", training.max_version_lag, 0, kMaxInt32);
+  map.finish();
+  return training;
+}
+
+ClusterConfig read_cluster(const YamlValue& value) {
+  ClusterConfig cluster;
+  YamlMap map(value);
+  read_int(map, "gpus", cluster.gpus, 1, 100'000);
+  read_int(map, "training_gpus", cluster.training_gpus, 0, 100'000);
+  if (auto found = map.optional("routing")) cluster.routing = read_word(*found, routings());
+  map.finish();
+  return cluster;
+}
+
+// A given section stands for itself: what it does not name is no objective.
+SloConfig read_slo(const YamlValue& value) {
+  SloConfig slo;
+  YamlMap map(value);
+  const auto read = [&map](const char* key, std::optional<Duration>& field) {
+    if (auto found = map.optional(key)) {
+      field = found->as_duration();
+      if (*field == Duration()) found->fail("expected more than 0");
+    }
+  };
+  read("ttft", slo.ttft);
+  read("itl", slo.itl);
+  read("tpot", slo.tpot);
+  read("e2e", slo.e2e);
+  map.finish();
+  return slo;
+}
+
+fs::path read_profile(const YamlValue& value) {
+  const fs::path path = resolve_path(value.as_string(), fs::path(value.origin()).parent_path());
+  std::error_code error;
+  if (!fs::exists(path, error)) value.fail("no such file or folder: " + path.string());
+  return fs::absolute(path).lexically_normal();
+}
+
+// The name itself for a built-in, the absolute path otherwise.
+std::string read_policy(const YamlValue& value) {
+  const std::string name = value.as_string();
+  const fs::path file = resolve_named("policies", value);
+  return names_a_path(name) ? fs::absolute(file).lexically_normal().string() : name;
+}
+
+// Single quotes make any text one YAML scalar.
+std::string quote_yaml(const std::string& text) {
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? "''" : std::string(1, c);
+  return quoted + "'";
+}
+
+// Names and paths on the command line are relative to the working directory, not to the experiment's file.
+std::string absolute_if_path(const std::string& text) {
+  return names_a_path(text) ? quote_yaml(fs::absolute(text).lexically_normal().string()) : text;
+}
+
+std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
+  std::vector<YamlOverride> result;
+  if (overrides.trace)
+    result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
+                      "--trace " + *overrides.trace});
+  if (overrides.policy)
+    result.push_back({"policy", absolute_if_path(*overrides.policy), "--policy " + *overrides.policy});
+  if (overrides.seed)
+    result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
+  for (const std::string& set : overrides.sets) {
+    const std::size_t equals = set.find('=');
+    if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
+    const std::string key = set.substr(0, equals), text = set.substr(equals + 1);
+    const bool names = key == "model" || key == "hardware" || key == "workload" || key == "profile" || key == "policy";
+    const bool mapping = text.starts_with("{");
+    result.push_back({key, names && !mapping ? absolute_if_path(text) : text, "--set " + set});
+  }
+  return result;
+}
+
+}  // namespace
+
+Experiment read_experiment(const YamlValue& value) {
+  Experiment e;
+  YamlMap map(value);
+  e.model = read_model(map.required("model"));
+  e.hardware = read_hardware(map.required("hardware"));
+  if (auto found = map.optional("profile")) e.profile = read_profile(*found);
+  e.workload = read_workload(map.required("workload"));
+  if (auto found = map.optional("serving")) e.serving = read_serving(*found);
+  if (auto found = map.optional("training")) e.training = read_training(*found);
+  if (auto found = map.optional("cluster")) e.cluster = read_cluster(*found);
+  if (auto found = map.optional("policy")) e.policy = read_policy(*found);
+  if (auto found = map.optional("slo")) e.slo = read_slo(*found);
+  if (auto found = map.optional("seed")) e.seed = found->as_int(0, std::numeric_limits<std::int64_t>::max());
+  map.finish();
+  validate_experiment(e, value);
+  return e;
+}
+
+Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides) {
+  const fs::path file = resolve_config("experiments", name_or_path, {});
+  const YamlValue document = YamlValue::load(file.string());
+  return read_experiment(document.with_overrides(to_yaml(overrides), {"model", "hardware", "workload"}));
+}
+
+MemoryPlan memory_plan(const Experiment& e) {
+  return plan_memory(e.model, e.hardware,
+                     {.gpu_memory_utilization = e.serving.gpu_memory_utilization,
+                      .tensor_parallel = e.serving.tensor_parallel,
+                      .max_num_batched_tokens = e.serving.max_num_batched_tokens,
+                      .max_num_seqs = e.serving.max_num_seqs,
+                      .block_size = e.serving.block_size,
+                      .kv_cache_tokens = e.serving.kv_cache_tokens});
+}
+
+std::int64_t max_model_len(const Experiment& e) {
+  if (e.serving.max_model_len) return *e.serving.max_model_len;
+  return std::min(e.model.max_position, memory_plan(e).kv_tokens);
+}
+
+}  // namespace alchemist

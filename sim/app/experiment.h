@@ -1,0 +1,79 @@
+// One experiment: everything a run depends on. Read from YAML with overrides from the command line, written back with
+// all defaults filled in.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/app/yaml_reader.h"
+#include "sim/base/time.h"
+#include "sim/model/hardware.h"
+#include "sim/model/memory_plan.h"
+#include "sim/model/model_shape.h"
+#include "sim/node/router.h"
+#include "sim/node/serving_config.h"
+#include "sim/node/training_config.h"
+#include "workloads/spec.h"
+
+namespace alchemist {
+
+struct ClusterConfig {
+  std::int32_t gpus = 1;           // everything there is
+  std::int32_t training_gpus = 0;  // of them, set apart for training by the `separate` policies
+  Routing routing = Routing::kLeastLoaded;
+
+  bool operator==(const ClusterConfig&) const = default;
+};
+
+// Latency objectives; a request counts towards goodput if it meets every one that is given.
+struct SloConfig {
+  std::optional<Duration> ttft;  // to the first token, queueing included
+  std::optional<Duration> itl;   // each gap between two output tokens
+  std::optional<Duration> tpot;  // mean gap
+  std::optional<Duration> e2e;   // to the last token
+
+  bool operator==(const SloConfig&) const = default;
+};
+
+struct Experiment {
+  ModelShape model;
+  HardwareSpec hardware;
+  std::optional<std::filesystem::path> profile;  // absolute; measured kernel times in place of the roofline
+  WorkloadSpec workload;
+  ServingConfig serving;
+  TrainingConfig training;
+  ClusterConfig cluster;
+  std::string policy = "serve_only";  // built-in name or absolute path
+  SloConfig slo{.ttft = Duration::seconds(1), .itl = Duration::milliseconds(100), .tpot = {}, .e2e = {}};
+  std::int64_t seed = 42;
+};
+
+// What the command line changes.
+struct ExperimentOverrides {
+  std::vector<std::string> sets;  // "key.path=value", the value as YAML; paths in it relative to the working directory
+  std::optional<std::string> trace;  // a file to replay in place of the workload
+  std::optional<std::string> policy;
+  std::optional<std::int64_t> seed;
+};
+
+// Reads a built-in experiment or a file. Where `model`, `hardware` or `workload` is a name and an override reaches into
+// it, the named one is the base and the override changes it. ConfigError if a file is missing or wrong, if a key is
+// unknown, or if the whole cannot work: a model that does not fit its GPU, a token budget below the batch size, ….
+Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides = {});
+
+// The same for a mapping.
+Experiment read_experiment(const YamlValue& value);
+
+// YAML with every key, model and hardware written out and paths absolute: reading it gives the same experiment.
+std::string emit_experiment(const Experiment& experiment);
+
+// Division of the memory of one serving GPU.
+MemoryPlan memory_plan(const Experiment& experiment);
+
+// Longest prompt + output that is served, in tokens: as configured, else the least of what model and KV cache hold.
+std::int64_t max_model_len(const Experiment& experiment);
+
+}  // namespace alchemist

@@ -1,0 +1,121 @@
+#include "sim/app/hardware_config.h"
+
+#include <variant>
+
+#include "sim/app/config_paths.h"
+#include "sim/app/distribution_config.h"
+
+namespace alchemist {
+
+namespace {
+
+enum class Quantity { bytes, rate, flops, share, factor, count, duration };
+
+// One table for reading and writing. All are required and positive, but for durations, which may be 0.
+struct Field {
+  const char* key;
+  Quantity quantity;
+  std::variant<Bytes HardwareSpec::*, double HardwareSpec::*, std::int64_t HardwareSpec::*, Duration HardwareSpec::*>
+      member;
+};
+
+const Field kFields[] = {
+    {"memory", Quantity::bytes, &HardwareSpec::memory},
+    {"memory_bandwidth", Quantity::rate, &HardwareSpec::memory_bandwidth},
+    {"memory_efficiency", Quantity::share, &HardwareSpec::memory_efficiency},
+    {"matrix_flops", Quantity::flops, &HardwareSpec::matrix_flops},
+    {"matrix_efficiency", Quantity::share, &HardwareSpec::matrix_efficiency},
+    {"attention_efficiency", Quantity::share, &HardwareSpec::attention_efficiency},
+    {"vector_flops", Quantity::flops, &HardwareSpec::vector_flops},
+    {"processors", Quantity::count, &HardwareSpec::processors},
+    {"kernel_overhead", Quantity::duration, &HardwareSpec::kernel_overhead},
+    {"step_overhead", Quantity::duration, &HardwareSpec::step_overhead},
+    {"link_h2d_bandwidth", Quantity::rate, &HardwareSpec::link_h2d_bandwidth},
+    {"link_d2h_bandwidth", Quantity::rate, &HardwareSpec::link_d2h_bandwidth},
+    {"link_duplex_bandwidth", Quantity::rate, &HardwareSpec::link_duplex_bandwidth},
+    {"link_pageable_bandwidth", Quantity::rate, &HardwareSpec::link_pageable_bandwidth},
+    {"link_latency", Quantity::duration, &HardwareSpec::link_latency},
+    {"copy_slowdown", Quantity::factor, &HardwareSpec::copy_slowdown},
+    {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
+    {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
+    {"interconnect_latency", Quantity::duration, &HardwareSpec::interconnect_latency},
+};
+
+double positive(const YamlValue& value, double number) {
+  if (number <= 0) value.fail("expected more than 0");
+  return number;
+}
+
+double read_number(const YamlValue& value, Quantity quantity) {
+  switch (quantity) {
+    case Quantity::rate:
+      return positive(value, value.as_rate());
+    case Quantity::flops:
+      return positive(value, value.as_flops());
+    case Quantity::share:
+      return positive(value, value.as_number(0, 1));
+    default:
+      return value.as_number(1, 100);
+  }
+}
+
+void read_field(const YamlValue& value, const Field& field, HardwareSpec& hardware) {
+  if (const auto* bytes = std::get_if<Bytes HardwareSpec::*>(&field.member)) {
+    hardware.*(*bytes) = value.as_bytes();
+    if (hardware.*(*bytes) <= Bytes()) value.fail("expected more than 0");
+  } else if (const auto* duration = std::get_if<Duration HardwareSpec::*>(&field.member)) {
+    hardware.*(*duration) = value.as_duration();
+  } else if (const auto* count = std::get_if<std::int64_t HardwareSpec::*>(&field.member)) {
+    hardware.*(*count) = value.as_int(1, 1'000'000);
+  } else {
+    hardware.*std::get<double HardwareSpec::*>(field.member) = read_number(value, field.quantity);
+  }
+}
+
+std::string format_field(const Field& field, const HardwareSpec& hardware) {
+  if (const auto* bytes = std::get_if<Bytes HardwareSpec::*>(&field.member)) return format_bytes(hardware.*(*bytes));
+  if (const auto* duration = std::get_if<Duration HardwareSpec::*>(&field.member))
+    return format_duration(hardware.*(*duration));
+  if (const auto* count = std::get_if<std::int64_t HardwareSpec::*>(&field.member))
+    return std::to_string(hardware.*(*count));
+  const double number = hardware.*std::get<double HardwareSpec::*>(field.member);
+  if (field.quantity == Quantity::rate) return format_rate(number);
+  if (field.quantity == Quantity::flops) return format_flops(number);
+  return format_number(number);
+}
+
+HardwareSpec read_mapping(const YamlValue& value, const std::string& default_name) {
+  YamlMap map(value);
+  HardwareSpec hardware;
+  hardware.name = default_name;
+  const std::optional<YamlValue> base = map.optional("base");
+  if (base) hardware = read_hardware(*base);
+  if (auto name = map.optional("name")) hardware.name = name->as_string();
+  for (const Field& field : kFields) {
+    const std::optional<YamlValue> found = base ? map.optional(field.key) : map.required(field.key);
+    if (found) read_field(*found, field, hardware);
+  }
+  map.finish();
+  return hardware;
+}
+
+HardwareSpec load_file(const std::filesystem::path& path) {
+  return read_mapping(YamlValue::load(path.string()), path.stem().string());
+}
+
+}  // namespace
+
+HardwareSpec read_hardware(const YamlValue& value) {
+  if (!value.is_scalar()) return read_mapping(value, "inline");
+  return load_file(resolve_named("hardware", value));
+}
+
+HardwareSpec load_hardware(const std::string& name) { return load_file(resolve_config("hardware", name, {})); }
+
+void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware) {
+  out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << hardware.name;
+  for (const Field& field : kFields) out << YAML::Key << field.key << YAML::Value << format_field(field, hardware);
+  out << YAML::EndMap;
+}
+
+}  // namespace alchemist

@@ -1,0 +1,176 @@
+#include "sim/app/model_config.h"
+
+#include <filesystem>
+#include <limits>
+
+#include "sim/app/config_paths.h"
+
+namespace alchemist {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Upper limits keep every product of them within 64 bits; no published model comes near.
+constexpr std::int64_t kMaxLayers = 1024;
+constexpr std::int64_t kMaxHidden = 1 << 17;
+constexpr std::int64_t kMaxIntermediate = 1 << 20;
+constexpr std::int64_t kMaxHeads = 4096;
+constexpr std::int64_t kMaxHeadDim = 4096;
+constexpr std::int64_t kMaxVocabulary = 1 << 24;
+constexpr std::int64_t kMaxPosition = 1 << 30;
+
+// A present key that is not null: config.json writes null for "none".
+std::optional<YamlValue> given(YamlMap& map, const std::string& key) {
+  std::optional<YamlValue> value = map.optional(key);
+  if (value && value->node().IsNull()) return std::nullopt;
+  return value;
+}
+
+// Head width and agreement of the parts, common to both formats.
+void check_shape(const YamlValue& value, const ModelShape& model) {
+  if (model.heads % model.kv_heads != 0)
+    value.fail("expected query heads (" + std::to_string(model.heads) + ") to be a multiple of key/value heads (" +
+               std::to_string(model.kv_heads) + ")");
+  if (model.head_dim % 2 != 0)
+    value.fail("expected an even head width (rotary embedding turns pairs), got " + std::to_string(model.head_dim));
+}
+
+std::int64_t default_head_dim(const YamlValue& value, const ModelShape& model) {
+  if (model.hidden % model.heads != 0)
+    value.fail("expected hidden (" + std::to_string(model.hidden) + ") to be a multiple of heads (" +
+               std::to_string(model.heads) + ") where head_dim is not given");
+  return model.hidden / model.heads;
+}
+
+struct IntegerField {
+  const char* key;
+  std::int64_t ModelShape::*field;
+  std::int64_t max;
+};
+
+constexpr IntegerField kRequired[] = {{"layers", &ModelShape::layers, kMaxLayers},
+                                      {"hidden", &ModelShape::hidden, kMaxHidden},
+                                      {"intermediate", &ModelShape::intermediate, kMaxIntermediate},
+                                      {"heads", &ModelShape::heads, kMaxHeads},
+                                      {"kv_heads", &ModelShape::kv_heads, kMaxHeads},
+                                      {"vocabulary", &ModelShape::vocabulary, kMaxVocabulary},
+                                      {"max_position", &ModelShape::max_position, kMaxPosition}};
+
+ModelShape read_own(const YamlValue& value, const std::string& default_name) {
+  YamlMap map(value);
+  ModelShape model;
+  model.name = default_name;
+  const std::optional<YamlValue> base = map.optional("base");
+  if (base) model = read_model(*base);
+  if (auto name = map.optional("name")) model.name = name->as_string();
+  for (const IntegerField& f : kRequired) {
+    const std::optional<YamlValue> found = base ? map.optional(f.key) : map.required(f.key);
+    if (found) model.*f.field = found->as_int(1, f.max);
+  }
+  if (auto found = map.optional("head_dim"))
+    model.head_dim = found->as_int(1, kMaxHeadDim);
+  else if (!base)
+    model.head_dim = default_head_dim(value, model);
+  if (auto found = map.optional("qkv_bias")) model.qkv_bias = found->as_bool();
+  if (auto found = map.optional("tied_embeddings")) model.tied_embeddings = found->as_bool();
+  if (auto found = map.optional("dtype_bytes")) {
+    model.dtype_bytes = found->as_int(1, 8);
+    if (model.dtype_bytes != 2 && model.dtype_bytes != 4) found->fail("expected 2 (bf16, f16) or 4 (f32)");
+  }
+  map.finish();
+  check_shape(value, model);
+  return model;
+}
+
+// Refuses what the layer graph does not describe.
+void check_family(YamlMap& map) {
+  const YamlValue type = map.required("model_type");
+  const std::string name = type.as_string();
+  if (name != "llama" && name != "mistral" && name != "qwen2")
+    type.fail("model_type \"" + name + "\" is not supported: expected a dense decoder: llama, mistral or qwen2");
+  for (const char* key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
+    if (auto found = given(map, key)) found->fail("mixtures of experts are not supported");
+  }
+  if (auto found = given(map, "quantization_config")) found->fail("quantised weights are not supported");
+  for (const char* key : {"attention_bias", "mlp_bias"}) {
+    if (auto found = given(map, key); found && found->as_bool())
+      found->fail("biases other than those of Qwen2 (q, k, v) are not supported");
+  }
+  if (auto found = given(map, "hidden_act"); found && found->as_string() != "silu")
+    found->fail("expected silu, the activation of a gated MLP of this family, got \"" + found->as_string() + "\"");
+}
+
+// The window that limits attention in every or some layers, if there is one.
+std::optional<std::int64_t> sliding_window(YamlMap& map) {
+  const std::optional<YamlValue> window = given(map, "sliding_window");
+  const std::optional<YamlValue> use = given(map, "use_sliding_window");
+  const bool qwen = map.required("model_type").as_string() == "qwen2";
+  if (!window || (use ? !use->as_bool() : qwen)) return std::nullopt;
+  return window->as_int(1, kMaxPosition);
+}
+
+std::int64_t element_bytes(YamlMap& map) {
+  std::optional<YamlValue> dtype = given(map, "torch_dtype");
+  if (!dtype) dtype = given(map, "dtype");
+  if (!dtype) return 2;
+  const std::string name = dtype->as_string();
+  if (name == "bfloat16" || name == "float16") return 2;
+  if (name == "float32") return 4;
+  dtype->fail("expected bfloat16, float16 or float32, got \"" + name + "\"");
+}
+
+// Keys that say nothing about the shape are many and change with every release: unknown ones are ignored here.
+ModelShape read_hugging_face(const YamlValue& value, const std::string& default_name) {
+  YamlMap map(value);
+  check_family(map);
+  ModelShape model;
+  model.name = default_name;
+  model.layers = map.required("num_hidden_layers").as_int(1, kMaxLayers);
+  model.hidden = map.required("hidden_size").as_int(1, kMaxHidden);
+  model.intermediate = map.required("intermediate_size").as_int(1, kMaxIntermediate);
+  model.heads = map.required("num_attention_heads").as_int(1, kMaxHeads);
+  const auto kv_heads = given(map, "num_key_value_heads");
+  model.kv_heads = kv_heads ? kv_heads->as_int(1, kMaxHeads) : model.heads;
+  const auto head_dim = given(map, "head_dim");
+  model.head_dim = head_dim ? head_dim->as_int(1, kMaxHeadDim) : default_head_dim(value, model);
+  model.vocabulary = map.required("vocab_size").as_int(1, kMaxVocabulary);
+  model.max_position = map.required("max_position_embeddings").as_int(1, kMaxPosition);
+  if (const auto window = sliding_window(map)) model.max_position = std::min(model.max_position, *window);
+  model.qkv_bias = map.required("model_type").as_string() == "qwen2";
+  const auto tied = given(map, "tie_word_embeddings");
+  model.tied_embeddings = tied && tied->as_bool();
+  model.dtype_bytes = element_bytes(map);
+  check_shape(value, model);
+  return model;
+}
+
+ModelShape load_file(const fs::path& path) {
+  const YamlValue value = YamlValue::load(path.string());
+  YamlMap map(value);
+  if (!map.optional("model_type") && !map.optional("architectures")) return read_own(value, path.stem().string());
+  // A config.json lies in a folder that bears the model's name.
+  const bool usual_name = path.filename() == "config.json";
+  const fs::path named = usual_name ? fs::absolute(path).lexically_normal().parent_path().filename() : path.stem();
+  return read_hugging_face(value, named.string());
+}
+
+}  // namespace
+
+ModelShape read_model(const YamlValue& value) {
+  if (!value.is_scalar()) return read_own(value, "inline");
+  return load_file(resolve_named("models", value));
+}
+
+ModelShape load_model(const std::string& name) { return load_file(resolve_config("models", name, {})); }
+
+void emit_model(YAML::Emitter& out, const ModelShape& model) {
+  out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;
+  for (const IntegerField& f : kRequired) out << YAML::Key << f.key << YAML::Value << model.*f.field;
+  out << YAML::Key << "head_dim" << YAML::Value << model.head_dim;
+  out << YAML::Key << "qkv_bias" << YAML::Value << model.qkv_bias;
+  out << YAML::Key << "tied_embeddings" << YAML::Value << model.tied_embeddings;
+  out << YAML::Key << "dtype_bytes" << YAML::Value << model.dtype_bytes << YAML::EndMap;
+}
+
+}  // namespace alchemist

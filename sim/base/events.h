@@ -1,0 +1,35 @@
+// What the world tells a node, each stamped with its time. A node is a function of these and nothing else. None of them
+// carries an output length: how long an answer is belongs to the world until the completion that ends it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "sim/base/ids.h"
+#include "sim/base/time.h"
+#include "sim/base/workload.h"
+
+namespace alchemist {
+
+// Index of a live request in the tables of its world and its node; used again after the request has ended.
+using RequestHandle = Id<struct RequestHandleTag>;
+
+struct Arrival {
+  RequestHandle request;
+  RequestId id;
+  SessionId session;
+  std::int32_t prompt_tokens = 0;
+  PromptContent content;
+};
+
+// Progress of an operation. With asynchronous scheduling a host reports twice: when the last step of the operation
+// begins, so that the node plans what follows meanwhile, and when the operation is done. An operation whose requests
+// have all ended is done without a last step.
+struct Completion {
+  OpId op;
+  bool done = true;                      // false: its last step has just begun
+  std::int64_t steps = 1;                // steps ended so far
+  std::span<const RequestHandle> ended;  // requests whose last token came since the last report; their handles end here
+};
+
+}  // namespace alchemist

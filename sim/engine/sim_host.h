@@ -1,0 +1,140 @@
+// The simulated GPU of one replica: prices each operation, lets its end come as an event, and knows how long each
+// answer really is.
+//
+// A decode run advances inside one call for as long as no other event could interfere (the horizon), so that many steps
+// cost one event. The result is the same as with one event a step.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "sim/base/observer.h"
+#include "sim/base/workload.h"
+#include "sim/engine/decode_batch.h"
+#include "sim/engine/event_queue.h"
+#include "sim/model/step_cost.h"
+#include "sim/node/host.h"
+
+namespace alchemist {
+
+enum class SimEventKind : std::uint8_t { kStepEnd, kWake };
+
+struct SimEvent {
+  SimEventKind kind;
+  ReplicaId replica;
+};
+
+using SimEventQueue = EventQueue<SimEvent>;
+
+class SimHost final : public Host {
+ public:
+  struct Options {
+    bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
+    bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
+  };
+
+  // All references outlive the host.
+  SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options);
+
+  // Takes a request into the world; the arrival is what the node may know of it.
+  Arrival accept(RequestId id, const WorkloadRequest& request);
+
+  OpId submit(const ServingOp& op) override;
+  void wake_at(Time when) override;
+
+  // The present, which the engine sets before it calls the node.
+  void set_now(Time now) { now_ = now; }
+  // An event waits for the node: a run in progress ends as soon as it can.
+  void interrupt() { news_ = true; }
+
+  struct Report {
+    Time time;              // >= the time of the event: a run may have gone on up to the horizon
+    Completion completion;  // its span is valid until the next call
+  };
+  // The step in progress ends at `now`. Continues a run while its next step ends before `horizon`; none if the run goes
+  // on past it (its next end is in the queue).
+  std::optional<Report> on_step_end(Time now, Time horizon);
+  // After the node has been told something: starts a queued operation if the GPU is free, and returns what the node
+  // has to be told at once. To be called until there is nothing more.
+  std::optional<Completion> after_node();
+
+  // The request of a handle that the last report ended, as it is told to observers. Frees the handle.
+  RequestOutcome take_outcome(RequestHandle handle, Time now);
+
+  // The operation in progress and how many of its steps have begun; none if the GPU is idle.
+  struct Progress {
+    OpId op;
+    std::int64_t steps_begun;
+  };
+  std::optional<Progress> progress() const;
+
+  std::int64_t live_requests() const { return live_; }
+  Duration busy() const { return busy_; }
+
+ private:
+  struct Request {
+    RequestId id;
+    WorkloadRequest spec;
+    std::int32_t produced = 0;  // tokens of the answer so far, unless decoding
+    bool scheduled = false;
+    Time scheduled_at;
+    Time first_token;
+    Time last_token;  // valid while preempted
+    bool live = true;
+    std::int32_t prefix_hit_tokens = 0;
+    std::int32_t preemptions = 0;
+  };
+  struct Operation {
+    OpId id;
+    std::vector<PrefillWork> prefills;
+    std::vector<RequestHandle> preempted;
+    std::int64_t max_steps = 1;
+    std::int32_t running = 0;
+    std::int32_t waiting = 0;
+  };
+
+  Request& at(RequestHandle handle) { return requests_[handle.value()]; }
+  void start();
+  void begin_step(Time start);
+  void preempt(RequestHandle handle);
+  void end_step(Time end);
+  Report announce(Time now);
+  Report finish(Time now);
+  void emit_prefill_tokens(Time end);
+  Completion completion(bool done) const { return {current_.id, done, steps_, ended_}; }
+  void report_span(Time end);
+
+  ReplicaId replica_;
+  const StepCost& cost_;
+  SimEventQueue& queue_;
+  RunObserver& observer_;
+  Options options_;
+  Time now_;
+
+  std::vector<Request> requests_;  // by handle
+  std::vector<RequestHandle> free_handles_;
+  std::int64_t live_ = 0;
+
+  DecodeBatch batch_;
+  Time last_step_end_;  // when every request of the batch got its latest token
+
+  OpId next_op_;
+  Operation queued_;
+  Operation current_;
+  bool has_queued_ = false;
+  bool in_progress_ = false;
+  bool announce_at_start_ = false;  // the first step of the operation in progress is its last
+  bool in_last_step_ = false;       // and the node has been told so, if it wants to
+  bool news_ = false;               // something happened that the node has not planned with
+  Time op_start_;
+  Time step_start_;
+  Time step_end_;
+  std::int64_t steps_ = 0;  // of the operation in progress, ended
+  BatchShape shape_;        // of the step in progress
+  std::vector<PrefillChunk> chunks_;
+  std::vector<RequestHandle> ended_;
+  Duration busy_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,102 @@
+#include "sim/model/roofline_cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+namespace {
+constexpr double kTile = 128;  // edge of the output tile of a large matrix product
+// Kernels of one layer: two norms with their residual additions, q/k/v, rotary, cache write, attention, output,
+// gate/up, activation, down.
+constexpr double kKernelsPerLayer = 10;
+}  // namespace
+
+double matrix_product_seconds(const HardwareSpec& hardware, double rows, double inner, double columns,
+                              double element_bytes) {
+  const auto processors = static_cast<double>(hardware.processors);
+  const double tiles = std::ceil(rows / kTile) * std::ceil(columns / kTile);
+  const double waves = std::ceil(tiles / processors);
+  // Few tiles are split along the inner dimension instead, so that all processors have work: at worst one wave.
+  const double tile_flops = 2 * kTile * kTile * inner;
+  const double rate = hardware.matrix_flops * hardware.matrix_efficiency;
+  const double padded_flops = tiles < processors ? tiles * tile_flops : waves * processors * tile_flops;
+  const double bytes = element_bytes * (rows * inner + inner * columns + rows * columns);
+  return std::max(padded_flops / rate, bytes / (hardware.memory_bandwidth * hardware.memory_efficiency));
+}
+
+RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
+                           std::int32_t max_tokens)
+    : hardware_(hardware), model_(model), tensor_parallel_(tensor_parallel) {
+  check(tensor_parallel >= 1 && max_tokens >= 1, "sizes are positive");
+  dense_by_tokens_.reserve(static_cast<std::size_t>(max_tokens) + 1);
+  head_by_sequences_.reserve(static_cast<std::size_t>(max_tokens) + 1);
+  for (std::int32_t tokens = 0; tokens <= max_tokens; ++tokens) {
+    dense_by_tokens_.push_back(dense_seconds(tokens));
+    head_by_sequences_.push_back(head_seconds(tokens));
+  }
+}
+
+// Everything of the layers but attention, for `tokens` tokens.
+double RooflineCost::dense_seconds(double tokens) const {
+  if (tokens == 0) return 0;
+  const auto hidden = static_cast<double>(model_.hidden);
+  const auto element = static_cast<double>(model_.dtype_bytes);
+  const double qkv = static_cast<double>(model_.q_width() + 2 * model_.kv_width()) / tensor_parallel_;
+  const double attention_out = static_cast<double>(model_.q_width()) / tensor_parallel_;
+  const double intermediate = static_cast<double>(model_.intermediate) / tensor_parallel_;
+  const double products = matrix_product_seconds(hardware_, tokens, hidden, qkv, element) +
+                          matrix_product_seconds(hardware_, tokens, attention_out, hidden, element) +
+                          matrix_product_seconds(hardware_, tokens, hidden, 2 * intermediate, element) +
+                          matrix_product_seconds(hardware_, tokens, intermediate, hidden, element);
+  // Elementwise operators: two norms with residual (read x and residual, write both), rotary (read and write q and k,
+  // write k and v to the cache), activation (read gate and up, write the product).
+  const double elements = tokens * (2 * 4 * hidden + 2 * qkv + 3 * intermediate);
+  const double elementwise = elements * element / (hardware_.memory_bandwidth * hardware_.memory_efficiency);
+  const double launches = kKernelsPerLayer * hardware_.kernel_overhead.in_seconds();
+  return static_cast<double>(model_.layers) * (products + elementwise + launches + all_reduce_seconds(tokens));
+}
+
+// Two ring all-reduces a layer (after attention and after the MLP): each moves 2 (n - 1) / n of the data.
+double RooflineCost::all_reduce_seconds(double tokens) const {
+  if (tensor_parallel_ <= 1) return 0;
+  const double bytes = tokens * static_cast<double>(model_.hidden * model_.dtype_bytes);
+  const double ring = 2 * (tensor_parallel_ - 1) / tensor_parallel_ * bytes / hardware_.interconnect_bandwidth;
+  return 2 * (ring + hardware_.interconnect_latency.in_seconds());
+}
+
+double RooflineCost::head_seconds(double sequences) const {
+  if (sequences == 0) return 0;
+  return matrix_product_seconds(hardware_, sequences, static_cast<double>(model_.hidden),
+                                static_cast<double>(model_.vocabulary) / tensor_parallel_,
+                                static_cast<double>(model_.dtype_bytes)) +
+         hardware_.kernel_overhead.in_seconds();
+}
+
+double RooflineCost::attention_seconds(const BatchShape& shape) const {
+  const auto q_width = static_cast<double>(model_.q_width()) / tensor_parallel_;
+  const double kv_bytes = static_cast<double>(2 * model_.kv_width() * model_.dtype_bytes) / tensor_parallel_;
+  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
+  const double rate = hardware_.matrix_flops * hardware_.attention_efficiency;
+  double seconds = static_cast<double>(shape.decode_context_sum) * kv_bytes / bandwidth;
+  for (const PrefillChunk& chunk : shape.prefills) {
+    const double tokens = chunk.tokens, context = chunk.context;
+    // Scores and weighted values: 2 products of 2 FLOPs over the keys at or before each query.
+    const double flops = 4 * q_width * (tokens * context + tokens * (tokens + 1) / 2);
+    const double bytes = (tokens + context) * kv_bytes;
+    seconds += std::max(flops / rate, bytes / bandwidth);
+  }
+  return static_cast<double>(model_.layers) * seconds;
+}
+
+Duration RooflineCost::step(const BatchShape& shape) const {
+  const auto tokens = static_cast<std::size_t>(shape.tokens());
+  check(tokens < dense_by_tokens_.size(), "a step stays within the token budget");
+  return Duration::seconds(dense_by_tokens_[tokens] + attention_seconds(shape) +
+                           head_by_sequences_[static_cast<std::size_t>(shape.sampled)]) +
+         hardware_.step_overhead;
+}
+
+}  // namespace alchemist

@@ -1,0 +1,41 @@
+// Analytic step times: each operator takes the longer of its arithmetic and its memory traffic, at rates that a kernel
+// of its size reaches, plus a fixed cost for each kernel. For hardware that nobody has measured; a profile is better.
+#pragma once
+
+#include <vector>
+
+#include "sim/model/hardware.h"
+#include "sim/model/model_shape.h"
+#include "sim/model/step_cost.h"
+
+namespace alchemist {
+
+// Time of one matrix product of (rows x inner) by (inner x columns) with `element_bytes` each.
+// Arithmetic: 2 * rows * inner * columns at the matrix rate, derated by wave quantisation: output tiles of 128 x 128
+// are handed to the processors in whole waves. A last wave that is not full costs as much as a full one.
+// Memory: both inputs and the output once.
+double matrix_product_seconds(const HardwareSpec& hardware, double rows, double inner, double columns,
+                              double element_bytes);
+
+class RooflineCost final : public StepCost {
+ public:
+  // Prices steps of up to `max_tokens` tokens, with the layers split over `tensor_parallel` GPUs.
+  RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
+               std::int32_t max_tokens);
+
+  Duration step(const BatchShape& shape) const override;
+
+ private:
+  double dense_seconds(double tokens) const;
+  double attention_seconds(const BatchShape& shape) const;
+  double head_seconds(double sequences) const;
+  double all_reduce_seconds(double tokens) const;
+
+  HardwareSpec hardware_;
+  ModelShape model_;
+  double tensor_parallel_;
+  std::vector<double> dense_by_tokens_;  // seconds of all layers' dense operators, index = tokens of the step
+  std::vector<double> head_by_sequences_;
+};
+
+}  // namespace alchemist

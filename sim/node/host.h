@@ -1,0 +1,43 @@
+// The port through which a node acts. The simulator's host prices an operation and lets it end later; the real host
+// puts it on a stream. It is written for the weaker, real world: what has started cannot be recalled, and the answer to
+// everything is an event.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "sim/base/batch.h"
+#include "sim/base/events.h"
+
+namespace alchemist {
+
+// A run of one request's tokens to compute, prompt tokens or, after a preemption, generated ones again.
+struct PrefillWork {
+  RequestHandle request;
+  PrefillChunk chunk;
+  bool last = false;  // the request's next token comes at the end of the step, and it decodes from then on
+};
+
+// One step over the decode batch and some prefills, or a run of decode steps. The decode batch lives on the host: a
+// request joins it with its last prefill and leaves it when it ends or is preempted.
+struct ServingOp {
+  std::span<const PrefillWork> prefills;     // valid during submit()
+  std::span<const RequestHandle> preempted;  // leave before this step; valid during submit()
+  std::int64_t max_steps = 1;                // > 1 only without prefills. The run ends early at the end of a step if a
+                                             // request ends or an event waits for the node
+  std::int32_t running = 0;                  // for observers
+  std::int32_t waiting = 0;
+};
+
+class Host {
+ public:
+  virtual ~Host() = default;
+  // Starts when the operation submitted before it has ended, with the decode batch as it is then. At most one operation
+  // may wait behind the one in progress, and only after that one's last step was reported to have begun. Answered by
+  // Completions, the last of which has done = true.
+  virtual OpId submit(const ServingOp& op) = 0;
+  // Answered by one wake event, after all other events of the same time. `when` is not in the past.
+  virtual void wake_at(Time when) = 0;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,29 @@
+// Chooses the replica that serves a request.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "sim/base/events.h"
+#include "sim/node/node.h"
+
+namespace alchemist {
+
+enum class Routing : std::uint8_t {
+  kRoundRobin,   // in turn
+  kLeastLoaded,  // fewest requests running and waiting; ties: in turn
+  kPrefixAware,  // longest cached prefix; ties: least loaded
+};
+
+class Router {
+ public:
+  explicit Router(Routing routing) : routing_(routing) {}
+  // Index into `nodes`, which is not empty.
+  std::size_t choose(const Arrival& arrival, std::span<const Node* const> nodes);
+
+ private:
+  Routing routing_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace alchemist

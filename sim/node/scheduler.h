@@ -1,0 +1,113 @@
+// Continuous batching as vLLM v1 does it (vllm/v1/core/sched/scheduler.py): running requests first, then waiting ones
+// first-come, within a token budget; chunked prefill; paged KV with prefix caching; on shortage of blocks the newest
+// running request is preempted and later recomputed.
+//
+// Cost: planning a step does not visit the requests that merely decode. All of them advance with one counter, the
+// decode clock; a request is touched when it needs a block (it waits in the bucket of that phase of the clock), ends,
+// or is preempted.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "sim/base/batch.h"
+#include "sim/base/events.h"
+#include "sim/node/block_pool.h"
+#include "sim/node/host.h"
+#include "sim/node/serving_config.h"
+
+namespace alchemist {
+
+class Scheduler {
+ public:
+  // `kv_blocks` >= 1. Precondition: max_num_batched_tokens >= max_num_seqs >= 1 (as vLLM requires), so that every
+  // decoding request computes a token in every step.
+  Scheduler(const ServingConfig& config, std::int32_t kv_blocks);
+
+  // True if the request can be served at all: its prompt and the first token of its answer fit the whole pool.
+  bool can_ever_fit(std::int32_t total_tokens) const;
+
+  void enqueue(const Arrival& arrival);
+
+  // Plans the step that follows the one planned before, takes the blocks that it needs, and returns it; none if there
+  // is nothing to do. May be called while the previous step is still running, whose outcome is then taken for granted.
+  // The spans of the result are valid until the next call of any member.
+  std::optional<ServingOp> plan();
+  // The run planned last has begun its `steps`-th step: takes the blocks that its steps so far needed, as single steps
+  // would have.
+  void catch_up(std::int64_t steps);
+  // The step planned last is over (or taken for granted): its prompts are computed.
+  void commit();
+  // The step planned last will not run, because all its requests have ended.
+  void drop_planned();
+  // These requests have ended; their blocks become free.
+  void end(std::span<const RequestHandle> ended);
+
+  std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
+  std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
+  const BlockPool& pool() const { return pool_; }
+  // Tokens of this prompt that the prefix cache holds now (for routing).
+  std::int32_t cached_prefix_tokens(const PromptContent& content, std::int32_t prompt_tokens) const;
+
+ private:
+  enum class State : std::uint8_t { kWaiting, kPrefilling, kDecoding };
+
+  struct Request {
+    PromptContent content;
+    std::int32_t prompt_tokens = 0;
+    std::int32_t target = 0;         // tokens to have computed before it decodes: the prompt, and after a preemption
+                                     // also the tokens generated so far
+    std::int32_t computed = 0;       // tokens whose keys and values are in its blocks, unless decoding
+    std::int64_t decode_offset = 0;  // while decoding: computed = decode_offset + decode clock
+    std::int32_t published = 0;      // leading blocks that the prefix cache knows
+    State state = State::kWaiting;
+    std::vector<BlockId> blocks;  // keeps its capacity for the next user of the handle
+  };
+
+  Request& at(RequestHandle handle) { return requests_[handle.value()]; }
+  std::int32_t blocks_for(std::int64_t tokens) const;
+  PrefixHash prefix_hash(const Request& request, std::int32_t block) const;
+  std::int64_t computed_tokens(const Request& request) const;
+
+  void plan_decodes();
+  bool allocate_for_decode(RequestHandle handle);
+  void plan_running_prefill();
+  void plan_waiting();
+  bool admit(RequestHandle handle);
+  std::int32_t find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
+  void schedule_chunk(RequestHandle handle, std::int32_t tokens);
+  void preempt_newest();
+  void publish_full_blocks(Request& request, std::int64_t computed);
+  void release_blocks(Request& request);
+  std::int64_t steps_that_fit() const;
+
+  void start_decoding(RequestHandle handle);
+  void stop_decoding(RequestHandle handle);
+
+  std::vector<RequestHandle>& bucket_of(const Request& request);
+  std::vector<RequestHandle>& bucket_now();
+
+  ServingConfig config_;
+  BlockPool pool_;
+  std::vector<Request> requests_;  // by handle
+  std::deque<RequestHandle> waiting_;
+  std::vector<RequestHandle> running_;  // in order of admission; at most the last one is prefilling between steps
+
+  std::int64_t decode_clock_ = 0;  // steps committed
+  std::int32_t decodes_ = 0;
+
+  std::vector<std::vector<RequestHandle>> buckets_;  // decoding requests by the phase in which they need a block
+
+  // The step planned last.
+  std::int32_t budget_ = 0;
+  bool preempted_any_ = false;
+  std::vector<PrefillWork> prefills_;
+
+  std::vector<RequestHandle> preempted_;
+  bool planned_ = false;          // planned and not committed yet
+  std::int64_t steps_begun_ = 0;  // of it, as far as the pool reflects them
+};
+
+}  // namespace alchemist

@@ -1,0 +1,32 @@
+// What is trained on served requests, and when their feedback comes.
+#pragma once
+
+#include <cstdint>
+
+#include "sim/base/distribution.h"
+
+namespace alchemist {
+
+enum class TrainingMethod { lora, full };
+enum class TrainingObjective { sft, dpo, grpo };
+
+struct FeedbackConfig {
+  double share = 0.3;  // of served requests become training samples, 0..1
+  DurationDistribution delay{
+      .kind = DurationDistribution::Kind::exponential, .mean = Duration::seconds(60), .low = {}, .high = {}};
+
+  bool operator==(const FeedbackConfig&) const = default;
+};
+
+struct TrainingConfig {
+  TrainingMethod method = TrainingMethod::lora;
+  std::int32_t lora_rank = 16;
+  TrainingObjective objective = TrainingObjective::sft;
+  std::int64_t batch_tokens = 8192;  // of one step, gathered over samples
+  FeedbackConfig feedback;
+  std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
+
+  bool operator==(const TrainingConfig&) const = default;
+};
+
+}  // namespace alchemist

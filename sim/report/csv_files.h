@@ -1,0 +1,26 @@
+// The tables of a run. Times are decimal seconds with all nine digits of their nanoseconds, milliseconds with six.
+#pragma once
+
+#include <vector>
+
+#include "sim/base/observer.h"
+#include "sim/report/memory_series.h"
+#include "sim/report/output_file.h"
+#include "sim/report/summary.h"
+
+namespace alchemist {
+
+// requests.csv, one line a finished request in order of completion. `slo_met` (true, false) is empty without an SLO;
+// `trained_at_s` and `version_lag` are empty for a request that was not trained on.
+void write_requests_header(OutputFile& file);
+void write_request(OutputFile& file, const RequestOutcome& outcome, const Slo& slo);
+
+// steps.csv, one line a training step, numbered from 0. `restore_ms` is the GPU's wait for activations;
+// `mean_version_lag` is over the samples of the step, empty without samples.
+void write_steps_header(OutputFile& file);
+void write_step(OutputFile& file, std::int64_t number, const TrainingStep& step);
+
+// memory.csv, by time and replica; `series` by replica. See MemorySeries for what a row stands for.
+void write_memory(OutputFile& file, const std::vector<MemorySeries>& series);
+
+}  // namespace alchemist

@@ -1,0 +1,170 @@
+#include "sim/report/metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "sim/base/check.h"
+#include "sim/report/memory_series.h"
+
+namespace alchemist {
+namespace {
+
+constexpr double kPicosecondsPerSecond = 1e12;
+
+std::optional<LatencySummary> latency(const Distribution& d, double units_per_ms) {
+  if (d.count() == 0) return std::nullopt;
+  constexpr std::array kQuantiles{0.5, 0.9, 0.95, 0.99};
+  const std::vector<double> q = d.quantiles(kQuantiles);
+  return LatencySummary{*d.mean() / units_per_ms, q[0] / units_per_ms, q[1] / units_per_ms, q[2] / units_per_ms,
+                        q[3] / units_per_ms};
+}
+
+// None where there is nothing to divide by.
+std::optional<double> ratio(double part, double whole) {
+  return whole > 0 ? std::optional(part / whole) : std::nullopt;
+}
+
+}  // namespace
+
+void QueueTrend::add(const RequestOutcome& outcome) {
+  const double arrival = outcome.arrived.in_seconds();
+  const double wait = (outcome.scheduled - outcome.arrived).in_seconds();
+  first_arrival_ = count_ == 0 ? arrival : std::min(first_arrival_, arrival);
+  last_arrival_ = count_ == 0 ? arrival : std::max(last_arrival_, arrival);
+  ++count_;
+  // Welford's update: stable for a day of arrivals, where sums of squares would not be.
+  const double n = static_cast<double>(count_);
+  const double arrival_deviation = arrival - mean_arrival_;
+  mean_arrival_ += arrival_deviation / n;
+  mean_wait_ += (wait - mean_wait_) / n;
+  mean_service_ += ((outcome.finished - outcome.scheduled).in_seconds() - mean_service_) / n;
+  arrival_variation_ += arrival_deviation * (arrival - mean_arrival_);
+  covariation_ += arrival_deviation * (wait - mean_wait_);
+}
+
+bool QueueTrend::saturated() const {
+  if (count_ < kMinRequests || arrival_variation_ <= 0) return false;
+  const double slope = covariation_ / arrival_variation_;
+  return slope > kSlope && slope * (last_arrival_ - first_arrival_) > mean_service_;
+}
+
+RunMetrics::RunMetrics(RunInfo info) : info_(std::move(info)) {
+  check(info_.replicas >= 1, "a run has a replica");
+  busy_until_.resize(static_cast<std::size_t>(info_.replicas));
+}
+
+void RunMetrics::on_request_outcome(const RequestOutcome& o) {
+  ++completed_;
+  good_ += meets(info_.slo, o).value_or(false);
+  output_tokens_ += o.output_tokens;
+  preemptions_ += o.preemptions;
+  prefix_hit_tokens_ += o.prefix_hit_tokens;
+  ttft_.add(o.ttft().count_ns());
+  tpot_.add(std::llround(o.tpot_seconds() * kPicosecondsPerSecond));
+  e2el_.add(o.e2e().count_ns());
+  trend_.add(o);
+  end_ = std::max(end_, o.finished);
+}
+
+void RunMetrics::on_serving_span(const ServingSpan& span) { add_busy(span.replica, span.start, span.end); }
+
+void RunMetrics::on_token_gap(Time, Duration gap, std::int64_t count) { itl_.add(gap.count_ns(), count); }
+
+void RunMetrics::on_memory(ReplicaId, Time, const MemoryUse& use) {
+  peak_ = largest(peak_, use);
+  peak_total_ = std::max(peak_total_, use.total());
+}
+
+void RunMetrics::on_transfer(const TransferSpan& span) {
+  (span.direction == LinkDirection::kHostToDevice ? link_h2d_ : link_d2h_) += span.bytes;
+}
+
+void RunMetrics::on_training_span(const TrainingSpan& span) { add_busy(span.replica, span.start, span.end); }
+
+void RunMetrics::on_training_step(const TrainingStep& step) {
+  ++steps_;
+  step_time_ += step.end - step.start;
+  steps_sum_.tokens += step.tokens;
+  steps_sum_.samples += step.samples;
+  steps_sum_.restore_stall += step.restore_stall;
+  steps_sum_.forward += step.forward;
+  steps_sum_.backward += step.backward;
+  steps_sum_.optimizer += step.optimizer;
+  steps_sum_.gpu_time += step.gpu_time;
+  steps_sum_.redundant_forward += step.redundant_forward;
+  steps_sum_.reused_tokens += step.reused_tokens;
+  steps_sum_.recomputed_tokens += step.recomputed_tokens;
+  steps_sum_.dropped_tokens += step.dropped_tokens;
+  steps_sum_.version_lag_sum += step.version_lag_sum;
+  end_ = std::max(end_, step.end);
+}
+
+void RunMetrics::add_busy(ReplicaId replica, Time start, Time end) {
+  check(replica.value() < busy_until_.size(), "a replica outside the run's number of replicas");
+  Time& until = busy_until_[replica.value()];
+  if (end <= until) return;
+  busy_ += end - std::max(start, until);
+  until = end;
+}
+
+Summary RunMetrics::summary(const TrainingTotals& training) const {
+  Summary s;
+  s.info = info_;
+  s.training = training;
+  s.duration_s = end_.in_seconds();
+  summarise_requests(s);
+  summarise_training(s);
+  summarise_resources(s);
+  return s;
+}
+
+void RunMetrics::summarise_requests(Summary& s) const {
+  const auto per_second = [&](std::int64_t count) {
+    return ratio(static_cast<double>(count), s.duration_s).value_or(0);
+  };
+  s.completed = completed_;
+  s.request_throughput = per_second(completed_);
+  const Slo& slo = info_.slo;
+  if (slo.ttft || slo.tpot || slo.itl || slo.e2el) s.request_goodput = per_second(good_);
+  s.output_throughput = per_second(output_tokens_);
+  s.ttft_ms = latency(ttft_, 1e6);
+  s.tpot_ms = latency(tpot_, 1e9);
+  s.itl_ms = latency(itl_, 1e6);
+  s.e2el_ms = latency(e2el_, 1e6);
+  s.num_preemptions = preemptions_;
+  s.prefix_hit_tokens = prefix_hit_tokens_;
+  s.saturated = trend_.saturated();
+}
+
+void RunMetrics::summarise_training(Summary& s) const {
+  const TrainingStep& sum = steps_sum_;
+  const auto mean_ms = [&](Duration total) { return ratio(total.in_milliseconds(), static_cast<double>(steps_)); };
+  s.train_tokens_per_s = ratio(static_cast<double>(sum.tokens), s.duration_s).value_or(0);
+  s.train_tokens_per_gpu_s = ratio(static_cast<double>(sum.tokens), sum.gpu_time.in_seconds());
+  s.train_samples = sum.samples;
+  s.train_steps = steps_;
+  s.train_step_ms = mean_ms(step_time_);
+  s.train_forward_ms = mean_ms(sum.forward);
+  s.train_restore_stall_ms = mean_ms(sum.restore_stall);
+  s.train_backward_ms = mean_ms(sum.backward);
+  s.train_optimizer_ms = mean_ms(sum.optimizer);
+  s.train_redundant_forward_fraction = ratio(sum.redundant_forward.in_seconds(), sum.gpu_time.in_seconds());
+  s.train_tokens_reused = sum.reused_tokens;
+  s.train_tokens_recomputed = sum.recomputed_tokens;
+  s.train_tokens_dropped = sum.dropped_tokens;
+  s.train_mean_version_lag = ratio(static_cast<double>(sum.version_lag_sum), static_cast<double>(sum.samples));
+}
+
+void RunMetrics::summarise_resources(Summary& s) const {
+  const double replica_seconds = s.duration_s * info_.replicas;
+  s.peak = peak_;
+  s.peak_total = peak_total_;
+  s.link_h2d = link_h2d_;
+  s.link_d2h = link_d2h_;
+  s.link_h2d_utilisation = ratio(link_h2d_.as_double(), info_.link_h2d_bandwidth * replica_seconds);
+  s.link_d2h_utilisation = ratio(link_d2h_.as_double(), info_.link_d2h_bandwidth * replica_seconds);
+  s.gpu_busy_fraction = ratio(busy_.in_seconds(), replica_seconds);
+}
+
+}  // namespace alchemist

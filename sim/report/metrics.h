@@ -1,0 +1,73 @@
+// Collects the numbers of a run while it goes on, in memory that does not grow with finished requests.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/base/observer.h"
+#include "sim/report/distribution.h"
+#include "sim/report/summary.h"
+
+namespace alchemist {
+
+// Whether the service falls behind what arrives. When work arrives faster than it is served, the wait before a
+// request is first scheduled grows in proportion to its arrival time: by (load - 1) for each second. So the rule is a
+// line fitted by least squares through (arrival, wait): the run is saturated if, over at least kMinRequests, the line
+// rises by more than kSlope and, from the first to the last arrival, by more than the mean time in service (a queue
+// that just fills up its batches does not count).
+class QueueTrend {
+ public:
+  static constexpr std::int64_t kMinRequests = 10;
+  static constexpr double kSlope = 0.05;
+
+  void add(const RequestOutcome& outcome);
+  bool saturated() const;
+
+ private:
+  std::int64_t count_ = 0;
+  double mean_arrival_ = 0, mean_wait_ = 0, mean_service_ = 0;  // seconds
+  double arrival_variation_ = 0;                                // sum of squared deviations
+  double covariation_ = 0;                                      // sum of products of deviations
+  double first_arrival_ = 0, last_arrival_ = 0;
+};
+
+class RunMetrics final : public RunObserver {
+ public:
+  explicit RunMetrics(RunInfo info);
+
+  void on_request_outcome(const RequestOutcome& outcome) override;
+  void on_serving_span(const ServingSpan& span) override;
+  void on_token_gap(Time now, Duration gap, std::int64_t count) override;
+  void on_memory(ReplicaId replica, Time now, const MemoryUse& use) override;
+  void on_transfer(const TransferSpan& span) override;
+  void on_training_span(const TrainingSpan& span) override;
+  void on_training_step(const TrainingStep& step) override;
+
+  // What has been seen so far.
+  Summary summary(const TrainingTotals& training = {}) const;
+
+ private:
+  // Adds a span to the replica's busy time; what overlaps an earlier one counts once.
+  void add_busy(ReplicaId replica, Time start, Time end);
+  void summarise_requests(Summary& s) const;
+  void summarise_training(Summary& s) const;
+  void summarise_resources(Summary& s) const;
+
+  RunInfo info_;
+  Distribution ttft_, tpot_, itl_, e2el_;  // nanoseconds, but TPOT in picoseconds (it is a quotient)
+  QueueTrend trend_;
+  std::int64_t completed_ = 0, good_ = 0, output_tokens_ = 0, preemptions_ = 0, prefix_hit_tokens_ = 0;
+  Time end_;
+
+  TrainingStep steps_sum_;  // sums of the fields; start and end unused
+  Duration step_time_;
+  std::int64_t steps_ = 0;
+
+  MemoryUse peak_;
+  Bytes peak_total_;
+  Bytes link_h2d_, link_d2h_;
+  std::vector<Time> busy_until_;  // by replica
+  Duration busy_;
+};
+
+}  // namespace alchemist

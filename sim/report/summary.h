@@ -1,0 +1,105 @@
+// The numbers of a run: what summary.json holds and what people read on the terminal.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "sim/base/bytes.h"
+#include "sim/base/observer.h"
+#include "sim/base/time.h"
+
+namespace alchemist {
+
+// Targets of the service; a request is good if it meets every one that is given.
+struct Slo {
+  std::optional<Duration> ttft;
+  std::optional<Duration> tpot;
+  std::optional<Duration> itl;  // for every gap of the request
+  std::optional<Duration> e2el;
+};
+
+// None if no target is given. With a target for ITL the outcome must tell its longest gap.
+std::optional<bool> meets(const Slo& slo, const RequestOutcome& outcome);
+
+// What is known about a run before it starts.
+struct RunInfo {
+  std::uint64_t seed = 0;
+  std::string hardware;
+  std::string model;
+  std::string policy;
+  Slo slo;
+  std::int32_t replicas = 1;
+  Bytes gpu_memory;               // of one replica
+  double link_h2d_bandwidth = 0;  // bytes/s of one replica's link, host to device; 0 if there is none
+  double link_d2h_bandwidth = 0;  // bytes/s, device to host
+};
+
+// What the training side knows at the end beyond the steps that it has told its observers.
+struct TrainingTotals {
+  std::optional<std::int64_t> max_tokens;          // largest training batch that fits
+  Bytes hedge_wasted_bytes;                        // moved for hedges that lost
+  Duration hedge_wasted_time;                      // of GPU and link, for the same
+  std::optional<double> bound_train_tokens_per_s;  // no policy can train more
+};
+
+// Mean and percentiles in milliseconds.
+struct LatencySummary {
+  double mean = 0, median = 0, p90 = 0, p95 = 0, p99 = 0;
+};
+
+// A rule for all of them: counts, bytes and rates of a run in which the thing did not happen are 0; means, percentiles,
+// shares and bounds of nothing are none (null in JSON).
+struct Summary {
+  RunInfo info;
+  std::int64_t completed = 0;
+  double duration_s = 0;                  // from time 0 to the end of the last request or training step
+  double request_throughput = 0;          // completed requests a second
+  std::optional<double> request_goodput;  // those that meet the SLO; none without an SLO
+  double output_throughput = 0;           // output tokens a second
+  std::optional<LatencySummary> ttft_ms, tpot_ms, itl_ms, e2el_ms;
+  std::int64_t num_preemptions = 0;
+  std::int64_t prefix_hit_tokens = 0;
+  bool saturated = false;  // see QueueTrend
+
+  double train_tokens_per_s = 0;                 // by the wall clock of the run
+  std::optional<double> train_tokens_per_gpu_s;  // for each GPU-second spent training
+  std::int64_t train_samples = 0;
+  std::int64_t train_steps = 0;
+  std::optional<double> train_step_ms, train_forward_ms, train_restore_stall_ms;  // means over the steps
+  std::optional<double> train_backward_ms, train_optimizer_ms;
+  std::optional<double> train_redundant_forward_fraction;  // of the GPU time of training
+  std::int64_t train_tokens_reused = 0;
+  std::int64_t train_tokens_recomputed = 0;
+  std::int64_t train_tokens_dropped = 0;
+  std::optional<double> train_mean_version_lag;  // over the samples
+  TrainingTotals training;
+
+  MemoryUse peak;    // of each category, the largest over time and replicas
+  Bytes peak_total;  // of weights + KV + activations + training at one moment on one replica
+  Bytes link_h2d, link_d2h;
+  std::optional<double> link_h2d_utilisation;  // bytes moved / bytes that the links could have moved in the run
+  std::optional<double> link_d2h_utilisation;
+  std::optional<double> gpu_busy_fraction;  // share of the replicas' time in serving or training operations
+};
+
+// One key of summary.json; none is null.
+using SummaryValue = std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string>;
+struct SummaryEntry {
+  std::string key;
+  SummaryValue value;
+};
+
+// Every flat key in the order of the file, from `seed` on (`schema` and `engine` come before them).
+std::vector<SummaryEntry> summary_entries(const Summary& summary);
+
+// The text of summary.json. Numbers are the shortest decimals that read back as the same double; what is not finite is
+// null.
+std::string summary_json(const Summary& summary);
+
+// A table for people, several lines.
+std::string summary_table(const Summary& summary);
+
+}  // namespace alchemist

@@ -1,0 +1,49 @@
+#include "sim/app/hardware_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/app/config_paths.h"
+#include "tests/app/support.h"
+
+namespace alchemist {
+namespace {
+
+TEST(Hardware, ShippedFilesReadAndReadBackExactly) {
+  EXPECT_THAT(list_configs("hardware"),
+              testing::ElementsAre("a100-40g", "a100-80g", "cpu-2core", "h100", "h200", "l40s", "rtx4090"));
+  for (const std::string& name : list_configs("hardware")) {
+    const HardwareSpec hardware = load_hardware(name);
+    EXPECT_EQ(hardware.name, name);
+    EXPECT_LT(hardware.link_duplex_bandwidth, hardware.memory_bandwidth);
+    YAML::Emitter out;
+    emit_hardware(out, hardware);
+    EXPECT_EQ(read_hardware(YamlValue::parse(out.c_str(), name)), hardware) << out.c_str();
+  }
+}
+
+// Units: 24.8 GB/s = 24.8e9 B/s, 165.2 TFLOP/s, 2.5 us = 2,500 ns.
+TEST(Hardware, FiguresAreInBaseUnits) {
+  const HardwareSpec h = load_hardware("rtx4090");
+  EXPECT_EQ(h.memory.count(), 25'250'627'584);
+  EXPECT_DOUBLE_EQ(h.link_h2d_bandwidth, 24.8e9);
+  EXPECT_DOUBLE_EQ(h.matrix_flops, 165.2e12);
+  EXPECT_EQ(h.kernel_overhead.count_ns(), 2500);
+}
+
+TEST(Hardware, ImpossibleFiguresAreRefused) {
+  const auto message = [](const std::string& key, const std::string& text) {
+    return message_of([&] { read_hardware(YamlValue::parse("{base: h200, " + key + ": " + text + "}", "f")); });
+  };
+  EXPECT_THAT(message("memory", "80"), testing::HasSubstr("without a unit"));
+  EXPECT_EQ(message("memory", "0 B"), "f:1: key memory: expected more than 0");
+  EXPECT_EQ(message("memory_bandwidth", "0 GB/s"), "f:1: key memory_bandwidth: expected more than 0");
+  EXPECT_THAT(message("memory_efficiency", "1.2"), testing::StartsWith("f:1: key memory_efficiency: expected"));
+  EXPECT_THAT(message("copy_slowdown", "0.5"), testing::StartsWith("f:1: key copy_slowdown: expected"));
+  EXPECT_THAT(message("memori", "80 GiB"), testing::HasSubstr("did you mean \"memory\"?"));
+  EXPECT_THAT(message_of([] { read_hardware(YamlValue::parse("{memory: 80 GiB}", "f")); }),
+              testing::StartsWith("f:1: key memory_bandwidth: missing"));
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,153 @@
+#include "sim/app/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/app/config_paths.h"
+#include "tests/app/support.h"
+
+namespace alchemist {
+namespace {
+
+struct Published {
+  const char* name;
+  std::int64_t parameters;
+  std::int64_t kv_bytes;  // per token: 2 x layers x KV heads x head width x 2 B
+};
+
+class PublishedModels : public testing::TestWithParam<Published> {};
+
+// Parameter counts are those that HuggingFace states for the published weights.
+TEST_P(PublishedModels, HaveTheirParametersAndKvBytes) {
+  const ModelShape model = load_model(GetParam().name);
+  EXPECT_EQ(model.name, GetParam().name);
+  EXPECT_EQ(model.parameters(), GetParam().parameters);
+  EXPECT_EQ(model.weight_bytes().count(), 2 * GetParam().parameters);
+  EXPECT_EQ(model.kv_bytes_per_token().count(), GetParam().kv_bytes);
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, PublishedModels,
+                         testing::Values(Published{"llama-2-7b", 6'738'415'616, 4LL * 32 * 32 * 128},
+                                         Published{"llama-2-13b", 13'015'864'320, 4LL * 40 * 40 * 128},
+                                         Published{"llama-2-70b", 68'976'648'192, 4LL * 80 * 8 * 128},
+                                         Published{"llama-3.1-8b", 8'030'261'248, 128 << 10},
+                                         Published{"llama-3.1-70b", 70'553'706'496, 4LL * 80 * 8 * 128},
+                                         Published{"mistral-7b", 7'241'732'096, 128 << 10},
+                                         Published{"qwen2.5-7b", 7'615'616'512, 4LL * 28 * 4 * 128},
+                                         Published{"qwen2.5-14b", 14'770'033'664, 4LL * 48 * 8 * 128},
+                                         Published{"qwen2.5-32b", 32'763'876'352, 4LL * 64 * 8 * 128}));
+
+// 4 layers of 256x256 q, o, 256x128 k, v, 3 x 256x688 and two norms, twice 2,048 x 256 embeddings, a norm.
+TEST(Models, TinyIsTiny) {
+  EXPECT_EQ(load_model("tiny").parameters(),
+            4 * (2 * 256 * 256 + 2 * 256 * 128 + 3 * 256 * 688 + 512) + 2 * 2048 * 256 + 256);
+}
+
+constexpr const char* kQwenJson = R"({
+  "architectures": ["Qwen2ForCausalLM"],
+  "hidden_act": "silu",
+  "hidden_size": 3584,
+  "intermediate_size": 18944,
+  "max_position_embeddings": 32768,
+  "max_window_layers": 28,
+  "model_type": "qwen2",
+  "num_attention_heads": 28,
+  "num_hidden_layers": 28,
+  "num_key_value_heads": 4,
+  "rope_scaling": null,
+  "sliding_window": 131072,
+  "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16",
+  "use_sliding_window": false,
+  "vocab_size": 152064
+})";
+
+// The text above with one line replaced.
+std::string changed(const std::string& from, const std::string& to) {
+  std::string text = kQwenJson;
+  text.replace(text.find(from), from.size(), to);
+  return text;
+}
+
+TEST(HuggingFace, ConfigJsonGivesTheBuiltInShape) {
+  const TemporaryFolder folder;
+  ModelShape model = load_model(folder.write("qwen2.5-7b/config.json", kQwenJson));
+  EXPECT_EQ(model.name, "qwen2.5-7b");  // the folder's
+  EXPECT_EQ(model, load_model("qwen2.5-7b"));
+}
+
+// Mistral v0.1: no head_dim, no use_sliding_window, a window of 4,096, which bounds the positions.
+TEST(HuggingFace, SlidingWindowBoundsPositions) {
+  const TemporaryFolder folder;
+  const ModelShape model = load_model(folder.write(
+      "c.json", R"({"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000, "max_position_embeddings": 32768,
+      "sliding_window": 4096, "torch_dtype": "float32"})"));
+  EXPECT_EQ(model.max_position, 4096);
+  EXPECT_EQ(model.head_dim, 128);
+  EXPECT_EQ(model.dtype_bytes, 4);
+  EXPECT_EQ(model.parameters(), 7'241'732'096);
+}
+
+struct BadModel {
+  const char* name;
+  std::string text;
+  const char* message;
+};
+
+class BadModels : public testing::TestWithParam<BadModel> {};
+
+TEST_P(BadModels, AreRefusedWithTheKey) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("m.json", GetParam().text);
+  EXPECT_THAT(message_of([&] { load_model(file); }), testing::StartsWith(file + ":" + GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadModels,
+    testing::Values(
+        BadModel{"architecture", changed("\"qwen2\"", "\"mixtral\""),
+                 "8: key model_type: model_type \"mixtral\" is not supported"},
+        BadModel{"experts", changed("\"max_window_layers\": 28", "\"num_experts\": 8"),
+                 "7: key num_experts: mixtures of experts are not supported"},
+        BadModel{"quantised", changed("\"rope_scaling\": null", "\"quantization_config\": {\"bits\": 4}"),
+                 "12: key quantization_config: quantised weights are not supported"},
+        BadModel{"activation", changed("silu", "gelu"), "3: key hidden_act: expected silu"},
+        BadModel{"dtype", changed("bfloat16", "float8"), "15: key torch_dtype: expected bfloat16, float16 or float32"},
+        BadModel{"no_layers", changed("\"num_hidden_layers\": 28,", ""), "1: key num_hidden_layers: missing"},
+        BadModel{"heads", changed("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 3"),
+                 "1: expected query heads (28) to be a multiple of key/value heads (3)"},
+        BadModel{"hidden", changed("\"hidden_size\": 3584", "\"hidden_size\": 3585"),
+                 "1: expected hidden (3585) to be a multiple of heads (28)"},
+        BadModel{"negative", changed("\"vocab_size\": 152064", "\"vocab_size\": -1"),
+                 "17: key vocab_size: expected a whole number from 1"},
+        BadModel{"own_unknown_key", "layers: 4\nhiden: 5\n", "1: key hidden: missing"},
+        BadModel{"own_typing_error",
+                 "layers: 4\nhidden: 8\nintermediate: 8\nheads: 2\nkv_heads: 2\nvocabulary: 9\nmax_position: 9\n"
+                 "tied_embedings: true\n",
+                 "8: key tied_embedings: unknown key; did you mean \"tied_embeddings\"?"}),
+    [](const auto& test_case) { return std::string(test_case.param.name); });
+
+TEST(Models, BaseIsChangedByOtherKeys) {
+  const ModelShape model = read_model(YamlValue::parse("{base: llama-3.1-8b, layers: 16, name: half}", "f"));
+  ModelShape expected = load_model("llama-3.1-8b");
+  expected.layers = 16;
+  expected.name = "half";
+  EXPECT_EQ(model, expected);
+}
+
+TEST(Models, WrittenShapeReadsBack) {
+  for (const std::string& name : list_configs("models")) {
+    YAML::Emitter out;
+    emit_model(out, load_model(name));
+    EXPECT_EQ(read_model(YamlValue::parse(out.c_str(), name)), load_model(name));
+  }
+}
+
+TEST(Models, UnknownNameSuggestsTheNearest) {
+  EXPECT_THAT(message_of([] { load_model("llama-3.1-8"); }),
+              testing::StartsWith("\"llama-3.1-8\" is not among the built-in models; did you mean \"llama-3.1-8b\"?"));
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,86 @@
+#include "sim/node/block_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "sim/base/check.h"
+#include "sim/base/random.h"
+
+namespace alchemist {
+namespace {
+
+TEST(BlockPool, EvictsTheLeastRecentlyUsedFirst) {
+  BlockPool pool(3);
+  const BlockId a = pool.allocate(), b = pool.allocate(), c = pool.allocate();
+  pool.publish(a, 10);
+  pool.publish(b, 20);
+  pool.publish(c, 30);
+  pool.release(b);
+  pool.release(a);
+  pool.release(c);
+  EXPECT_EQ(pool.find(20), b);    // free, but its content can still be hit
+  EXPECT_EQ(pool.allocate(), b);  // released first
+  EXPECT_EQ(pool.find(20), std::nullopt);
+  EXPECT_EQ(pool.find(10), a);
+  pool.check_consistency();
+}
+
+TEST(BlockPool, SharedBlockStaysUntilItsLastHolderReleasesIt) {
+  BlockPool pool(2);
+  const BlockId a = pool.allocate();
+  pool.publish(a, 10);
+  pool.share(a);
+  pool.release(a);
+  EXPECT_EQ(pool.free(), 1);
+  pool.release(a);
+  EXPECT_EQ(pool.free(), 2);
+  pool.share(*pool.find(10));  // takes it off the free list again
+  EXPECT_EQ(pool.free(), 1);
+  EXPECT_NE(pool.allocate(), a);
+}
+
+TEST(BlockPool, MisuseIsCaught) {
+  BlockPool pool(1);
+  const BlockId a = pool.allocate();
+  EXPECT_THROW(pool.allocate(), InternalError);
+  pool.release(a);
+  EXPECT_THROW(pool.release(a), InternalError);
+  EXPECT_THROW(pool.publish(a, 1), InternalError);
+}
+
+// Random use against an obvious model: a map of reference counts and of published hashes.
+TEST(BlockPool, AgreesWithAnObviousModel) {
+  RandomStream random(3, "test");
+  BlockPool pool(40);
+  std::map<BlockId, int> references;
+  std::map<PrefixHash, BlockId> published;
+  std::uint64_t next_hash = 1;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto action = random.uniform_int(0, 3);
+    if (action <= 1 && pool.free() > 0) {
+      const BlockId block = pool.allocate();
+      std::erase_if(published, [&](const auto& entry) { return entry.second == block; });
+      references[block] = 1;
+      const PrefixHash hash = next_hash++;
+      pool.publish(block, hash);
+      published[hash] = block;
+    } else if (action == 2 && !published.empty()) {
+      auto it = published.begin();
+      std::advance(it, random.uniform_int(0, static_cast<std::int64_t>(published.size()) - 1));
+      ASSERT_EQ(pool.find(it->first), it->second);
+      pool.share(it->second);
+      ++references[it->second];
+    } else if (!references.empty()) {
+      auto it = references.begin();
+      std::advance(it, random.uniform_int(0, static_cast<std::int64_t>(references.size()) - 1));
+      pool.release(it->first);
+      if (--it->second == 0) references.erase(it);
+    }
+    ASSERT_EQ(pool.used(), static_cast<std::int32_t>(references.size()));
+  }
+  pool.check_consistency();
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,193 @@
+#include "sim/report/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "sim/base/check.h"
+#include "tests/report/fixtures.h"
+
+namespace alchemist {
+namespace {
+
+using nlohmann::json;
+
+RunInfo info(Slo slo = {}) {
+  return {.seed = 42,
+          .hardware = "h200",
+          .model = "tiny",
+          .policy = "serve_only",
+          .slo = slo,
+          .replicas = 2,
+          .gpu_memory = Bytes(1000),
+          .link_h2d_bandwidth = 10,
+          .link_d2h_bandwidth = 0};
+}
+
+// Two requests: TTFT 100 and 300 ms, gaps of 10 and 20 ms, 11 and 6 tokens, so E2E 200 and 400 ms; the last ends at 2
+// s.
+void tell_two_requests(RunMetrics& m) {
+  m.on_request_outcome(outcome(0, 0, 50, 100, 10, 11));
+  m.on_token_gap(at_ms(0), Duration::milliseconds(10), 10);
+  m.on_request_outcome(outcome(1, 1600, 0, 300, 20, 6));
+  m.on_token_gap(at_ms(0), Duration::milliseconds(20), 5);
+}
+
+TEST(RunMetrics, HandMadeRun) {
+  RunMetrics m(info());
+  tell_two_requests(m);
+  m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(200)});
+  m.on_serving_span({.replica = ReplicaId(1), .start = at_ms(1600), .end = at_ms(2000)});
+  m.on_transfer({ReplicaId(0), LinkDirection::kHostToDevice, at_ms(0), at_ms(100), Bytes(8)});
+  const json j = json::parse(summary_json(m.summary()));
+  EXPECT_EQ(j["schema"], 1);
+  EXPECT_TRUE(j["engine"]["version"].is_string());
+  EXPECT_TRUE(j["engine"]["git_hash"].is_string());
+  EXPECT_EQ(j["seed"], 42);
+  EXPECT_EQ(j["completed"], 2);
+  EXPECT_DOUBLE_EQ(j["duration_s"], 2.0);
+  EXPECT_DOUBLE_EQ(j["request_throughput"], 1.0);
+  EXPECT_TRUE(j["request_goodput"].is_null());
+  EXPECT_DOUBLE_EQ(j["output_throughput"], 17 / 2.0);
+  EXPECT_DOUBLE_EQ(j["mean_ttft_ms"], 200);
+  EXPECT_DOUBLE_EQ(j["p90_ttft_ms"], 280);  // 100 + 0.9 * 200
+  EXPECT_DOUBLE_EQ(j["median_tpot_ms"], 15);
+  EXPECT_DOUBLE_EQ(j["mean_itl_ms"], 200.0 / 15);
+  EXPECT_DOUBLE_EQ(j["median_itl_ms"], 10);  // rank 7 of ten tens and five twenties
+  EXPECT_DOUBLE_EQ(j["p99_itl_ms"], 20);
+  EXPECT_DOUBLE_EQ(j["p99_e2el_ms"], 398);
+  EXPECT_DOUBLE_EQ(j["gpu_busy_fraction"], 0.6 / 4.0);      // 200 + 400 ms of two replicas' 2 s each
+  EXPECT_DOUBLE_EQ(j["link_h2d_utilisation"], 8.0 / 40.0);  // 10 bytes/s, two links, 2 s
+  EXPECT_TRUE(j["link_d2h_utilisation"].is_null());         // there is no such link
+  EXPECT_EQ(j["saturated"], false);
+}
+
+// The keys of summary.json, in order.
+TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
+  const RunMetrics m(info());
+  std::string keys;
+  for (const SummaryEntry& e : summary_entries(m.summary())) keys += e.key + " ";
+  EXPECT_EQ(keys,
+            "seed hardware model policy completed duration_s request_throughput request_goodput output_throughput "
+            "mean_ttft_ms median_ttft_ms p90_ttft_ms p95_ttft_ms p99_ttft_ms "
+            "mean_tpot_ms median_tpot_ms p90_tpot_ms p95_tpot_ms p99_tpot_ms "
+            "mean_itl_ms median_itl_ms p90_itl_ms p95_itl_ms p99_itl_ms "
+            "mean_e2el_ms median_e2el_ms p90_e2el_ms p95_e2el_ms p99_e2el_ms "
+            "num_preemptions prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s train_samples "
+            "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms train_optimizer_ms "
+            "train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed train_tokens_dropped "
+            "train_max_tokens train_mean_version_lag peak_weights_bytes peak_kv_bytes peak_activations_bytes "
+            "peak_training_bytes peak_total_bytes gpu_memory_bytes peak_host_bytes link_h2d_bytes link_d2h_bytes "
+            "link_h2d_utilisation link_d2h_utilisation gpu_busy_fraction hedge_wasted_bytes hedge_wasted_ms "
+            "bound_train_tokens_per_s bound_fraction ");
+  const json j = json::parse(summary_json(m.summary()));
+  for (const char* zero : {"completed", "duration_s", "request_throughput", "train_tokens_per_s", "hedge_wasted_ms"}) {
+    EXPECT_EQ(j[zero], 0) << zero;
+  }
+  for (const char* none : {"mean_ttft_ms", "p99_itl_ms", "train_step_ms", "train_tokens_per_gpu_s", "train_max_tokens",
+                           "bound_fraction", "gpu_busy_fraction", "train_mean_version_lag"}) {
+    EXPECT_TRUE(j[none].is_null()) << none;
+  }
+}
+
+// TTFT target 200 ms: the first request meets it. Every gap at most 10 ms: again only the first. E2E 500 ms: both.
+TEST(RunMetrics, GoodputCountsRequestsThatMeetEveryTarget) {
+  const auto goodput = [](const Slo& slo) {
+    RunMetrics m(info(slo));
+    tell_two_requests(m);
+    return *m.summary().request_goodput;
+  };
+  EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(200)}), 0.5);
+  EXPECT_DOUBLE_EQ(goodput({.itl = Duration::milliseconds(10)}), 0.5);
+  EXPECT_DOUBLE_EQ(goodput({.e2el = Duration::milliseconds(500)}), 1.0);
+  EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(100), .tpot = Duration::milliseconds(9)}), 0.0);
+  RequestOutcome untold = outcome(0, 0, 0, 1, 1, 5);
+  untold.longest_gap.reset();
+  EXPECT_THROW(meets({.itl = Duration::milliseconds(1)}, untold), InternalError);
+}
+
+// Two steps of 300 and 100 ms with 1000 tokens each; 2 samples with lag 1 and 2 with lag 0; GPU time 4 x 100 ms each.
+TEST(RunMetrics, TrainingTotals) {
+  RunMetrics m(info());
+  TrainingStep step{.version = WeightVersion(1),
+                    .start = at_ms(100),
+                    .end = at_ms(400),
+                    .tokens = 1000,
+                    .samples = 2,
+                    .restore_stall = Duration::milliseconds(20),
+                    .forward = Duration::milliseconds(60),
+                    .backward = Duration::milliseconds(100),
+                    .optimizer = Duration::milliseconds(10),
+                    .gpu_time = Duration::milliseconds(400),
+                    .redundant_forward = Duration::milliseconds(100),
+                    .reused_tokens = 600,
+                    .recomputed_tokens = 400,
+                    .dropped_tokens = 50,
+                    .version_lag_sum = 2};
+  m.on_training_step(step);
+  step.start = at_ms(900), step.end = at_ms(1000);
+  step.forward = Duration::milliseconds(20);
+  step.version_lag_sum = 0;
+  m.on_training_step(step);
+  const Summary s = m.summary({.max_tokens = 8192,
+                               .hedge_wasted_bytes = Bytes(5),
+                               .hedge_wasted_time = Duration::milliseconds(3),
+                               .bound_train_tokens_per_s = 4000});
+  EXPECT_DOUBLE_EQ(s.duration_s, 1.0);
+  EXPECT_DOUBLE_EQ(s.train_tokens_per_s, 2000);
+  EXPECT_DOUBLE_EQ(*s.train_tokens_per_gpu_s, 2500);
+  EXPECT_DOUBLE_EQ(*s.train_step_ms, 200);
+  EXPECT_DOUBLE_EQ(*s.train_forward_ms, 40);
+  EXPECT_DOUBLE_EQ(*s.train_redundant_forward_fraction, 0.25);
+  EXPECT_DOUBLE_EQ(*s.train_mean_version_lag, 0.5);
+  EXPECT_EQ(s.train_tokens_reused, 1200);
+  const json j = json::parse(summary_json(s));
+  EXPECT_DOUBLE_EQ(j["bound_fraction"], 0.5);
+  EXPECT_EQ(j["train_max_tokens"], 8192);
+  EXPECT_EQ(j["hedge_wasted_bytes"], 5);
+  EXPECT_NE(summary_table(s).find("tokens per GPU-second"), std::string::npos);
+}
+
+// Peaks of the categories come at different moments; the peak of the total is that of one moment.
+TEST(RunMetrics, PeaksByCategoryAndOfTheTotal) {
+  RunMetrics m(info());
+  m.on_memory(ReplicaId(0), at_ms(0), {.weights = Bytes(10), .kv = Bytes(50), .host = Bytes(1)});
+  m.on_memory(ReplicaId(1), at_ms(1), {.weights = Bytes(10), .kv = Bytes(20), .activations = Bytes(25)});
+  const Summary s = m.summary();
+  EXPECT_EQ(s.peak.kv, Bytes(50));
+  EXPECT_EQ(s.peak.activations, Bytes(25));
+  EXPECT_EQ(s.peak_total, Bytes(60));
+  EXPECT_EQ(s.peak.host, Bytes(1));
+}
+
+// Overlapping spans of one replica count once: [0, 100] and [50, 150] are 150 ms of the replicas' 2 x 200 ms.
+TEST(RunMetrics, OverlappingSpansAreBusyOnce) {
+  RunMetrics m(info());
+  m.on_request_outcome(outcome(0, 0, 0, 200, 0, 1));
+  m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(100)});
+  m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(50), at_ms(150)});
+  m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(60), at_ms(70)});
+  EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 150.0 / 400.0);
+}
+
+// One server, a request each 100 ms, service s: the wait of the n-th grows by (s - 100 ms) each. At s = 90 ms there is
+// none; at 104 ms the slope 0.04 is below the threshold; at 120 ms it is 0.2.
+TEST(QueueTrend, TellsSaturationByTheGrowthOfTheWait) {
+  const auto saturated = [](std::int64_t service_ms, int requests) {
+    QueueTrend trend;
+    std::int64_t free_at = 0;
+    for (int i = 0; i < requests; ++i) {
+      const std::int64_t arrived = 100 * i, started = std::max(arrived, free_at);
+      free_at = started + service_ms;
+      trend.add(outcome(static_cast<std::uint32_t>(i), arrived, started - arrived, free_at - arrived, 0, 1));
+    }
+    return trend.saturated();
+  };
+  EXPECT_FALSE(saturated(90, 1000));
+  EXPECT_FALSE(saturated(104, 1000));
+  EXPECT_TRUE(saturated(120, 1000));
+  EXPECT_FALSE(saturated(120, 9)) << "too few to tell";
+}
+
+}  // namespace
+}  // namespace alchemist

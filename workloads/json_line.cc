@@ -1,0 +1,96 @@
+#include "workloads/json_line.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace alchemist {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kMaxTokens = 1e7;
+
+[[noreturn]] void fail_key(const LineReader& lines, const std::string& key, const char* expected, const json& got) {
+  std::string text = got.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  lines.fail("key \"" + key + "\": expected " + expected + ", got " + text);
+}
+
+}  // namespace
+
+JsonLine::JsonLine(const LineReader& lines) : lines_(lines) {
+  json parsed = json::parse(lines.text(), nullptr, false);
+  if (!parsed.is_object()) lines.fail("expected a JSON object on one line, such as {\"timestamp\": 0, ...}");
+  json_ = std::make_unique<const json>(std::move(parsed));
+}
+
+JsonLine::JsonLine(const LineReader& lines, std::unique_ptr<const json> value)
+    : lines_(lines), json_(std::move(value)) {}
+JsonLine::JsonLine(JsonLine&&) noexcept = default;
+JsonLine::~JsonLine() = default;
+
+bool JsonLine::has(const std::string& key) const { return json_->contains(key); }
+
+const json& JsonLine::at(const std::string& key, const char* expected) const {
+  const auto found = json_->find(key);
+  if (found == json_->end()) lines_.fail("expected a key \"" + key + "\" with " + expected);
+  return *found;
+}
+
+double JsonLine::number(const std::string& key) const {
+  const json& value = at(key, "a number");
+  if (!value.is_number() || !std::isfinite(value.get<double>())) fail_key(lines_, key, "a number", value);
+  return value.get<double>();
+}
+
+std::int32_t JsonLine::tokens(const std::string& key) const {
+  constexpr const char* kExpected = "a whole number of tokens from 0 to 10000000";
+  const json& value = at(key, kExpected);
+  const double number = value.is_number() ? value.get<double>() : -1.0;
+  if (!(number >= 0 && number <= kMaxTokens) || number != std::floor(number)) fail_key(lines_, key, kExpected, value);
+  return static_cast<std::int32_t>(number);
+}
+
+std::int64_t JsonLine::integer(const std::string& key) const {
+  constexpr const char* kExpected = "a whole number, 0 or more, below 2^62";
+  const json& value = at(key, kExpected);
+  const double number = value.is_number() ? value.get<double>() : -1.0;
+  if (!(number >= 0 && number < 4e18) || number != std::floor(number)) fail_key(lines_, key, kExpected, value);
+  return value.is_number_float() ? static_cast<std::int64_t>(number) : value.get<std::int64_t>();
+}
+
+std::string JsonLine::text(const std::string& key) const {
+  const json& value = at(key, "a text or a number");
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number()) return value.dump();
+  fail_key(lines_, key, "a text or a number", value);
+}
+
+std::vector<std::uint64_t> JsonLine::ids(const std::string& key) const {
+  constexpr const char* kExpected = "an array of whole numbers";
+  const json& value = at(key, kExpected);
+  std::vector<std::uint64_t> result;
+  if (value.is_null()) return result;
+  if (!value.is_array()) fail_key(lines_, key, kExpected, value);
+  result.reserve(value.size());
+  for (const json& element : value) {
+    if (!element.is_number_integer()) fail_key(lines_, key, kExpected, value);
+    result.push_back(element.is_number_unsigned() ? element.get<std::uint64_t>()
+                                                  : static_cast<std::uint64_t>(element.get<std::int64_t>()));
+  }
+  return result;
+}
+
+std::vector<JsonLine> JsonLine::objects(const std::string& key) const {
+  const json& value = at(key, "an array of objects");
+  if (!value.is_array()) fail_key(lines_, key, "an array of objects", value);
+  std::vector<JsonLine> result;
+  for (const json& element : value) {
+    if (!element.is_object()) fail_key(lines_, key, "an array of objects", value);
+    result.push_back(JsonLine(lines_, std::make_unique<const json>(element)));
+  }
+  return result;
+}
+
+}  // namespace alchemist

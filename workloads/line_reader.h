@@ -1,0 +1,56 @@
+// Reads text files line by line and CSV with a header, with errors that name file and line.
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace alchemist {
+
+class LineReader {
+ public:
+  explicit LineReader(const std::string& path);  // ConfigError if it cannot be read
+  bool next();                                   // the next line that is not blank; false at the end
+  const std::string& text() const { return text_; }
+  int line() const { return line_; }  // 1-based
+  const std::string& path() const { return path_; }
+  [[noreturn]] void fail(std::string_view message) const;  // ConfigError at this line
+
+ private:
+  std::string path_;
+  std::ifstream file_;
+  std::string text_;
+  int line_ = 0;
+};
+
+// Fields of a line of CSV: commas separate, double quotes group ("" within them is one quote), spaces around are dropped.
+std::vector<std::string> split_csv(std::string_view line);
+
+class CsvReader {
+ public:
+  explicit CsvReader(const std::string& path);  // reads the header; ConfigError for an empty file
+
+  // The index of the first of `names` that is a column (case does not matter); none if there is none of them.
+  std::optional<std::size_t> find_column(std::initializer_list<std::string_view> names) const;
+  // The same; ConfigError if there is none. The first name is the one that the message asks for.
+  std::size_t column(std::initializer_list<std::string_view> names) const;
+
+  bool next();  // ConfigError if the line has another number of fields than the header
+  const std::string& field(std::size_t column) const { return fields_[column]; }
+  std::int32_t tokens(std::size_t column) const;  // a whole number, 0..10^7, also written as 12.0
+  double number(std::size_t column) const;        // finite
+  [[noreturn]] void fail(std::string_view message) const { lines_.fail(message); }
+  const LineReader& lines() const { return lines_; }
+
+ private:
+  [[noreturn]] void fail_field(std::size_t column, std::string_view expected) const;
+  LineReader lines_;
+  std::vector<std::string> header_;
+  std::vector<std::string> fields_;
+};
+
+}  // namespace alchemist

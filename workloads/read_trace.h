@@ -1,0 +1,49 @@
+// What the readers of the trace formats share. Each reads one file into rows in the order of the file, with arrivals as
+// the file says (not yet counted from the first).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "workloads/line_reader.h"
+#include "workloads/trace.h"
+
+namespace alchemist {
+
+// Collects rows: numbers sessions and turns, skips rows without tokens, decides which turns share history.
+class TraceBuilder {
+ public:
+  explicit TraceBuilder(Trace& trace) : trace_(trace) {}
+
+  // A request of its own. Returns the row (chain ids still to be added), or null if it is skipped.
+  TraceRow* add(Duration arrival, std::int32_t prompt_tokens, std::int32_t output_tokens);
+  // The next turn of the session that the file calls `name`. An empty name is a session of its own.
+  TraceRow* add_turn(const std::string& name, Duration arrival, std::int32_t prompt_tokens, std::int32_t output_tokens);
+  // Appends the ids to the trace and points the row at them.
+  void set_chain(TraceRow& row, const std::vector<std::uint64_t>& ids);
+
+ private:
+  struct Session {
+    std::uint64_t number = 0;
+    std::uint64_t content = 0;
+    std::int32_t turns = 0;
+    std::int64_t history = 0;  // tokens: previous prompt and answer
+  };
+  Trace& trace_;
+  std::unordered_map<std::string, Session> sessions_;
+  std::uint64_t next_session_ = 0;
+  std::uint64_t next_content_ = 0;
+};
+
+// Seconds to the clock; the caller has checked that the number is finite. Throws through `lines` beyond +-200 years.
+Duration clock_time(double seconds, const LineReader& lines);
+
+void read_vidur(const TraceSpec& spec, Trace& trace);
+void read_azure(const TraceSpec& spec, Trace& trace);
+void read_burstgpt(const TraceSpec& spec, Trace& trace);
+void read_mooncake(const TraceSpec& spec, Trace& trace);
+void read_llmservingsim(const TraceSpec& spec, Trace& trace);
+void read_sharegpt(const TraceSpec& spec, Trace& trace);
+
+}  // namespace alchemist
