@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <optional>
+#include <vector>
 
 #include "sim/base/check.h"
 
@@ -30,17 +30,15 @@ class RecentMaximum {
     return it->value;
   }
 
-  // Nobody will ask about positions before this one any more.
-  void forget_before(std::int64_t position) {
-    while (!kept_.empty() && kept_.front().position < position) kept_.pop_front();
-  }
+  // Nobody will ask about what has been pushed so far any more.
+  void clear() { kept_.clear(); }
 
  private:
   struct Entry {
     std::int64_t position;
     Value value;
   };
-  std::deque<Entry> kept_;  // positions rise, values fall
+  std::vector<Entry> kept_;  // positions rise, values fall
 };
 
 }  // namespace alchemist
