@@ -24,20 +24,24 @@ class RecentMaximum {
 
   // The largest value pushed at `position` or later, if there was any.
   std::optional<Value> since(std::int64_t position) const {
-    const auto it = std::lower_bound(kept_.begin(), kept_.end(), position,
-                                     [](const Entry& e, std::int64_t p) { return e.position < p; });
+    const auto it = first_at(position);
     if (it == kept_.end()) return std::nullopt;
     return it->value;
   }
 
-  // Nobody will ask about what has been pushed so far any more.
-  void clear() { kept_.clear(); }
+  // Nobody will ask about positions before this one any more.
+  void forget_before(std::int64_t position) { kept_.erase(kept_.begin(), first_at(position)); }
 
  private:
   struct Entry {
     std::int64_t position;
     Value value;
   };
+  auto first_at(std::int64_t position) const {
+    return std::lower_bound(kept_.begin(), kept_.end(), position,
+                            [](const Entry& e, std::int64_t p) { return e.position < p; });
+  }
+
   std::vector<Entry> kept_;  // positions rise, values fall
 };
 

@@ -86,7 +86,6 @@ void SimHost::preempt(RequestHandle handle) {
   ++request.preemptions;
   observer_.on_preemption(replica_, request.id, now_);
   if (!batch_.contains(handle)) return;  // it was still computing its prompt
-  request.longest_gap = longest_gap(request);
   request.produced = request.spec.output_tokens - static_cast<std::int32_t>(batch_.leave(handle));
   request.last_token = last_step_end_;
 }
@@ -137,10 +136,7 @@ SimHost::Report SimHost::finish(Time now) {
 }
 
 void SimHost::end_step(Time end) {
-  if (batch_.size() > 0) {
-    observer_.on_token_gap(end, end - last_step_end_, batch_.size());
-    gaps_.push(++gap_count_, end - last_step_end_);
-  }
+  if (batch_.size() > 0) observer_.on_token_gap(end, end - last_step_end_, batch_.size());
   batch_.advance();
   ++steps_;
   if (steps_ == 1) emit_prefill_tokens(end);
@@ -155,19 +151,11 @@ void SimHost::emit_prefill_tokens(Time end) {
     if (request.produced == 0) {
       request.first_token = end;
     } else {
-      const Duration gap = end - request.last_token;
-      observer_.on_token_gap(end, gap, 1);
-      request.longest_gap = std::max(request.longest_gap, std::optional(gap));
+      observer_.on_token_gap(end, end - request.last_token, 1);
     }
     ++request.produced;
-    if (batch_.size() == 0) gaps_.clear();
-    request.joined_at_gap = gap_count_;
     batch_.join(work.request, work.chunk.context + work.chunk.tokens, request.spec.output_tokens - request.produced);
   }
-}
-
-std::optional<Duration> SimHost::longest_gap(const Request& request) const {
-  return std::max(request.longest_gap, gaps_.since(request.joined_at_gap + 1));  // none is less than any gap
 }
 
 void SimHost::report_span(Time end) {
@@ -204,7 +192,6 @@ RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
   outcome.output_tokens = request.spec.output_tokens;
   outcome.prefix_hit_tokens = request.prefix_hit_tokens;
   outcome.preemptions = request.preemptions;
-  if (outcome.output_tokens > 1) outcome.longest_gap = longest_gap(request);
   request.live = false;
   free_handles_.push_back(handle);
   --live_;

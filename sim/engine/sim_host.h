@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "sim/base/observer.h"
-#include "sim/base/recent_maximum.h"
 #include "sim/base/workload.h"
 #include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
@@ -82,8 +81,6 @@ class SimHost final : public Host {
     Time scheduled_at;
     Time first_token;
     Time last_token;  // valid while preempted
-    std::int64_t joined_at_gap = 0;       // gaps_ before it joined the batch for the last time
-    std::optional<Duration> longest_gap;  // before it joined the batch for the last time
     bool live = true;
     std::int32_t prefix_hit_tokens = 0;
     std::int32_t preemptions = 0;
@@ -105,8 +102,6 @@ class SimHost final : public Host {
   Report announce(Time now);
   Report finish(Time now);
   void emit_prefill_tokens(Time end);
-  // Of the request so far, its present time in the batch included.
-  std::optional<Duration> longest_gap(const Request& request) const;
   Completion completion(bool done) const { return {current_.id, done, steps_, ended_}; }
   void report_span(Time end);
 
@@ -123,9 +118,6 @@ class SimHost final : public Host {
 
   DecodeBatch batch_;
   Time last_step_end_;  // when every request of the batch got its latest token
-  // The gaps that every member of the batch has seen, numbered from 1; cleared when nobody is left who saw them.
-  RecentMaximum<Duration> gaps_;
-  std::int64_t gap_count_ = 0;
 
   OpId next_op_;
   Operation queued_;

@@ -22,7 +22,9 @@ TEST(RecentMaximum, HandMadeSequence) {
   EXPECT_EQ(recent.since(4), 1);
   EXPECT_FALSE(recent.since(5).has_value());
   EXPECT_THROW(recent.push(3, 1), InternalError);
-  recent.clear();
+  recent.forget_before(2);
+  EXPECT_EQ(recent.since(0), 4);
+  recent.forget_before(5);
   EXPECT_FALSE(recent.since(0).has_value());
 }
 
