@@ -135,7 +135,7 @@ TEST(MeasuredRun, BrokenFilesAreNamed) {
       {"", "run.csv: is empty"},
       {kHeader, "run.csv: holds no request"},
       {"request,input_length\n0,1\n", "run.csv:1: expected a column \"output_length\""},
-      {std::string(kHeader) + "0,5,1,0,0,1\n", "run.csv:2: expected 7 fields, got 6"},
+      {std::string(kHeader) + "0,5,1,0,0,1\n", "run.csv:2: expected 7 fields as in the header, got 6"},
       {std::string(kHeader) + "0,5,1,0,0,1,1\n1,x,1,0,0,1,1\n", "run.csv:3: column \"input_length\": expected a whole"},
       {std::string(kHeader) + "0,5,0,0,0,1,1\n", "run.csv:2: expected at least one token"},
       {std::string(kHeader) + "0,5,1,0,0,nan,1\n",
