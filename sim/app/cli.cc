@@ -14,6 +14,7 @@ int run_command_line(int argc, char** argv) {
   app.set_version_flag("--version", "alchemist 0.1.0");
   add_list_command(app);
   add_show_command(app);
+  add_workload_command(app);
   try {
     app.parse(argc, argv);
     return 0;
