@@ -16,6 +16,7 @@ int run_command_line(int argc, char** argv) {
   add_validate_command(app);
   add_list_command(app);
   add_show_command(app);
+  add_workload_command(app);
   try {
     app.parse(argc, argv);
     return 0;

@@ -19,7 +19,7 @@ namespace {
 
 std::string gib(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes.as_double() / (1LL << 30)); }
 
-// Built-in names of fields and values, aligned.
+// A name and its value, aligned.
 void print_row(const std::string& name, const std::string& text) { fmt::print("{:<28} {}\n", name, text); }
 
 // Matrix products of one token through all layers and the output head, 2 FLOP a weight; attention comes on top with the
@@ -36,7 +36,7 @@ void print_model(const std::string& name) {
   print_row("parameters of a layer", fmt::format("{}", m.layer_parameters()));
   print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes())));
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));
-  print_row("FLOPs of a token", fmt::format("{:.2f} GFLOP forward, matrix products", 2e-9 * double(matrices)));
+  print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", 2e-9 * double(matrices)));
   print_row("  for each token of context", fmt::format("{:.4g} MFLOP", 4e-6 * double(m.q_width() * m.layers)));
 }
 
