@@ -1,5 +1,5 @@
-// The order in which a layer's backward uses what was kept: which tensors to bring back first, which to let go first, and
-// how much memory it works in meanwhile.
+// The order in which a layer's backward uses what was kept: which tensors to bring back first, which to let go first,
+// and how much memory it works in meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ struct BackwardSchedule {
   // Backward operators in their order, each preceded by the forward operators that rebuild what it reads and nobody has
   // rebuilt before. Where the layer's input is rebuilt from below, what the layer above needs comes first.
   std::vector<OperatorId> operators;
-  // The kept tensors that are used at all, by first use (the order to reload in) and by last use (the order to free in).
-  // Equal uses stand in forward order.
+  // The kept tensors that are used at all, by first use (the order to reload in) and by last use (the order to free
+  // in). Equal uses stand in forward order.
   std::vector<TensorId> reload_order;
   std::vector<TensorId> release_order;
   // Largest sum over the schedule of rebuilt tensors and gradients alive at once, kept tensors not counted; a tensor

@@ -34,9 +34,9 @@ struct KeepSolution {
 };
 
 // Exact up to the resolution of the integer capacities (2^-40 of the sum of all costs). As in Picard 1976 (maximum
-// closure as a minimum cut): source side = "at hand" or "runs"; a needed item hangs on the source, an item's edge to its
-// producer costs keep_cost (at hand, yet not made), an action's edge to the sink costs run_cost, and an action's edges
-// to its inputs are infinite. Of several optimal solutions, the one with the fewest tensors at hand.
+// closure as a minimum cut): source side = "at hand" or "runs"; a needed item hangs on the source, an item's edge to
+// its producer costs keep_cost (at hand, yet not made), an action's edge to the sink costs run_cost, and an action's
+// edges to its inputs are infinite. Of several optimal solutions, the one with the fewest tensors at hand.
 KeepSolution solve_keep_problem(const KeepProblem& problem);
 
 struct RestoreRates {
@@ -48,9 +48,9 @@ struct RestoreRates {
 // Whether keys and values that serving caches anyway cost anything to keep.
 enum class CacheUse { kFree, kPaid };
 
-// The layer's keep problem in seconds a token. Items are the forward tensors (same indices as in the graph), actions the
-// forward operators. The layer's input has the layer below, an equal one, as its producer: keeping nothing at all costs
-// the whole forward. Weights are read once for many tokens, so their traffic is left out.
+// The layer's keep problem in seconds a token. Items are the forward tensors (same indices as in the graph), actions
+// the forward operators. The layer's input has the layer below, an equal one, as its producer: keeping nothing at all
+// costs the whole forward. Weights are read once for many tokens, so their traffic is left out.
 KeepProblem layer_keep_problem(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache);
 
 struct CheapestSet {

@@ -6,10 +6,16 @@ namespace {
 PhaseCosts phase_costs(const LayerGraph& graph, Phase phase) {
   std::vector<OperatorId> operators = graph.operators_of(phase);
   std::erase_if(operators, [&](OperatorId op) { return graph[op].kind == OperatorKind::kCacheWrite; });
-  return {kernel_work(graph, operators), kernel_count(graph, operators)};
+  return {kernels_of(graph, operators)};
 }
 
 }  // namespace
+
+Work PhaseCosts::work() const {
+  Work sum;
+  for (const Kernel& kernel : kernels) sum += kernel.work;
+  return sum;
+}
 
 LayerCosts layer_costs(const LayerGraph& graph) {
   LayerCosts costs{phase_costs(graph, Phase::kForward), phase_costs(graph, Phase::kBackward), 0, 0};
@@ -26,22 +32,28 @@ HeadCosts head_costs(const ModelShape& shape, const TrainingShape& training) {
   const double dtype = static_cast<double>(shape.dtype_bytes);
   const bool full = training.method == TrainingMethod::kFull;
   const double head_bytes = hidden * vocabulary * dtype;
+  const Work product{.matrix_flops_per_token = 2 * hidden * vocabulary,
+                     .weight_bytes = head_bytes,
+                     .bytes_per_token = (hidden + vocabulary) * dtype};
 
   HeadCosts costs;
-  // Norm (4 operations an element), logits, and the softmax's maximum, subtraction, exponential and sum in one pass.
-  costs.forward.work = {.matrix_flops_per_token = 2 * hidden * vocabulary,
-                        .vector_flops_per_token = 4 * hidden + 4 * vocabulary,
-                        .weight_bytes = head_bytes + hidden * dtype,
-                        .bytes_per_token = (3 * hidden + 2 * vocabulary) * dtype};
-  costs.forward.kernels = 3;  // norm, product, loss
-  // d logits = softmax - target, written over the logits; then the product with the head's transpose, and for full
-  // fine-tuning its weight gradient; the norm's backward.
-  const double products = full ? 2 : 1;
-  costs.backward.work = {.matrix_flops_per_token = products * 2 * hidden * vocabulary,
-                         .vector_flops_per_token = 3 * vocabulary + (full ? 9 : 6) * hidden,
-                         .weight_bytes = products * head_bytes + (full ? 2 : 1) * hidden * dtype,
-                         .bytes_per_token = ((2 + products) * vocabulary + (full ? 5 : 4) * hidden) * dtype};
-  costs.backward.kernels = full ? 4 : 3;
+  // The softmax's maximum, subtraction, exponential and sum in one pass; a few bytes of loss are left out.
+  costs.forward.kernels = {
+      {"final_norm",
+       false,
+       {.vector_flops_per_token = 4 * hidden, .weight_bytes = hidden * dtype, .bytes_per_token = 2 * hidden * dtype}},
+      {"lm_head", true, product},
+      {"loss", false, {.vector_flops_per_token = 4 * vocabulary, .bytes_per_token = vocabulary * dtype}}};
+  // d logits = softmax - target, written over the logits; the norm's backward reads x and d n and writes d x.
+  costs.backward.kernels = {
+      {"loss.d", false, {.vector_flops_per_token = 3 * vocabulary, .bytes_per_token = 2 * vocabulary * dtype}},
+      {"lm_head.dx", true, product}};
+  if (full) costs.backward.kernels.push_back({"lm_head.dw", true, product});
+  costs.backward.kernels.push_back({"final_norm.d",
+                                    false,
+                                    {.vector_flops_per_token = (full ? 9 : 6) * hidden,
+                                     .weight_bytes = (full ? 2 : 1) * hidden * dtype,
+                                     .bytes_per_token = 3 * hidden * dtype}});
   if (full) {
     const std::int64_t matrices = shape.tied_embeddings ? 1 : 2;
     costs.trained_parameters = matrices * shape.vocabulary * shape.hidden + shape.hidden;

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "sim/model/layer_graph.h"
 
 namespace alchemist {
 
 struct PhaseCosts {
-  Work work;  // tensor traffic included
-  std::int64_t kernels = 0;
+  std::vector<Kernel> kernels;  // in the order of execution
+  Work work() const;            // their sum
 };
 
 struct LayerCosts {

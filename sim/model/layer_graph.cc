@@ -1,8 +1,9 @@
 #include "sim/model/layer_graph.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/graph/topological_sort.hpp>
-#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -50,9 +51,16 @@ class GraphBuilder {
   }
 
   void add_forward(const OperatorSpec& spec) {
-    Operator op{.name = spec.name, .kind = spec.kind, .phase = Phase::kForward, .kernel = spec.kernel,
-                .inputs = {}, .outputs = {}, .work = spec.work, .parameters = spec.parameters,
-                .trained = spec.trained, .forward = {}};
+    Operator op{.name = spec.name,
+                .kind = spec.kind,
+                .phase = Phase::kForward,
+                .kernel = spec.kernel,
+                .inputs = {},
+                .outputs = {},
+                .work = spec.work,
+                .parameters = spec.parameters,
+                .trained = spec.trained,
+                .forward = {}};
     bool requires_gradient = spec.trained;
     for (const std::string& name : spec.inputs) {
       op.inputs.push_back(find(name));
@@ -67,7 +75,7 @@ class GraphBuilder {
 
   // The gradient's tensor, made when first asked for.
   TensorId gradient_of(TensorId of) {
-    const std::string name = "d." + tensor(of).spec.name;
+    const std::string name = fmt::format("d.{}", tensor(of).spec.name);
     if (const auto it = ids_.find(name); it != ids_.end()) return it->second;
     TensorSpec spec = tensor(of).spec;
     spec.name = name;
@@ -80,7 +88,7 @@ class GraphBuilder {
   std::vector<TensorId> arriving_gradients(OperatorId id) const {
     std::vector<TensorId> result;
     for (const TensorId output : graph_[id].outputs) {
-      if (const auto it = ids_.find("d." + graph_[output].spec.name); it != ids_.end()) result.push_back(it->second);
+      if (const auto it = ids_.find(fmt::format("d.{}", graph_[output].spec.name)); it != ids_.end()) result.push_back(it->second);
     }
     return result;
   }
@@ -96,10 +104,19 @@ class GraphBuilder {
       }
       const bool of_parameters = part.of.empty();
       if (of_parameters ? !spec.trained : outputs.empty()) continue;
-      Operator op{.name = spec.name + (of_parameters ? ".dw" : part.view ? ".view" : ".dx"), .kind = spec.kind,
-                  .phase = Phase::kBackward, .kernel = part.kernel, .inputs = arriving, .outputs = outputs,
-                  .work = part.work, .parameters = of_parameters ? spec.parameters : 0, .trained = false,
-                  .forward = id, .view = part.view};
+      Operator op{.name = spec.name + (of_parameters ? ".dw"
+                                       : part.view   ? ".view"
+                                                     : ".dx"),
+                  .kind = spec.kind,
+                  .phase = Phase::kBackward,
+                  .kernel = part.kernel,
+                  .inputs = arriving,
+                  .outputs = outputs,
+                  .work = part.work,
+                  .parameters = of_parameters ? spec.parameters : 0,
+                  .trained = false,
+                  .forward = id,
+                  .view = part.view};
       for (const std::string& name : part.reads) op.inputs.push_back(find(name));
       add_operator(std::move(op));
     }
@@ -168,24 +185,29 @@ LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& train
   return derive_layer_graph(declare_layer(shape, training));
 }
 
-Work kernel_work(const LayerGraph& graph, std::span<const OperatorId> operators) {
-  std::map<std::string, std::vector<OperatorId>> kernels;
-  Work total;
+std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const OperatorId> operators) {
+  std::vector<Kernel> kernels;
+  std::vector<std::vector<OperatorId>> members;
   for (const OperatorId id : operators) {
-    if (graph[id].view) continue;
-    total += graph[id].work;
-    kernels[graph[id].kernel].push_back(id);
+    const Operator& op = graph[id];
+    if (op.view) continue;
+    auto it = std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& k) { return k.name == op.kernel; });
+    if (it == kernels.end()) {
+      it = kernels.insert(kernels.end(), {op.kernel, false, {}});
+      members.emplace_back();
+    }
+    it->matrix_product = it->matrix_product || is_matrix_product(op.kind);
+    it->work += op.work;
+    members[static_cast<std::size_t>(it - kernels.begin())].push_back(id);
   }
-  for (const auto& [name, members] : kernels) total.bytes_per_token += kernel_traffic(graph, members);
-  return total;
+  for (std::size_t i = 0; i < kernels.size(); ++i) kernels[i].work.bytes_per_token += kernel_traffic(graph, members[i]);
+  return kernels;
 }
 
-std::int64_t kernel_count(const LayerGraph& graph, std::span<const OperatorId> operators) {
-  std::set<std::string> kernels;
-  for (const OperatorId id : operators) {
-    if (!graph[id].view) kernels.insert(graph[id].kernel);
-  }
-  return static_cast<std::int64_t>(kernels.size());
+Work kernel_work(const LayerGraph& graph, std::span<const OperatorId> operators) {
+  Work total;
+  for (const Kernel& kernel : kernels_of(graph, operators)) total += kernel.work;
+  return total;
 }
 
 ServingOrigin serving_origin(const LayerGraph& graph, TensorId id) {

@@ -70,12 +70,19 @@ LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& train
 // The same from declarations, which must name every tensor they read before they read it (checked), each once.
 LayerGraph derive_layer_graph(const LayerSpec& spec);
 
-// Work of these operators, run in this order, tensor traffic included. Operators of one kernel read what they share once
-// and write only what somebody outside the kernel reads; a gradient that a kernel adds to is read and written.
-Work kernel_work(const LayerGraph& graph, std::span<const OperatorId> operators);
+// One launch: operators that run as one, under the name they share.
+struct Kernel {
+  std::string name;
+  bool matrix_product = false;  // a product with weights, or attention, is among its operators
+  Work work;                    // tensor traffic included
+};
 
-// Launches: distinct kernels among these operators, views aside.
-std::int64_t kernel_count(const LayerGraph& graph, std::span<const OperatorId> operators);
+// The launches of these operators, run in this order; views need none. Operators of one kernel read what they share
+// once and write only what somebody outside the kernel reads; a gradient that a kernel adds to is read and written.
+std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const OperatorId> operators);
+
+// Sum of the work of kernels_of().
+Work kernel_work(const LayerGraph& graph, std::span<const OperatorId> operators);
 
 // Where prefill leaves a forward tensor of the graph. Derived: cached is what the cache write reads, in registers what
 // no forward operator outside the producer's kernel reads.

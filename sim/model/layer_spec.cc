@@ -1,5 +1,7 @@
 #include "sim/model/layer_spec.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 
 #include "sim/base/check.h"
@@ -27,8 +29,7 @@ class LayerBuilder {
     linear(LinearModule::kUp, "gate_up_proj", "n2", vector("up", shape_.intermediate));
     gated_activation();
     linear(LinearModule::kDown, "down_proj", "gated", vector("down", shape_.hidden));
-    residual("mlp_residual", "mlp_residual", "x_mid", "down", "y");
-    spec_.output = "y";
+    residual("mlp_residual", "mlp_residual", "x_mid", "down", spec_.output);
     return std::move(spec_);
   }
 
@@ -47,8 +48,8 @@ class LayerBuilder {
   void norm(const std::string& name, const std::string& in, const std::string& rstd, const std::string& out) {
     const double h = static_cast<double>(shape_.hidden);
     // Square and add for each element. d in = -rstd^3 in (d rstd) / h.
-    OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics, name, {in}, {{rstd, {1}, kStatisticBytes}},
-                            {.vector_flops_per_token = 2 * h}};
+    OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics,  name,
+                            {in},           {{rstd, {1}, kStatisticBytes}}, {.vector_flops_per_token = 2 * h}};
     statistics.gradients = {{{in}, {in, rstd}, name + ".d", {.vector_flops_per_token = 2 * h}}};
     spec_.operators.push_back(std::move(statistics));
 
@@ -62,12 +63,16 @@ class LayerBuilder {
                        shape_.hidden,
                        full()};
     scale.gradients = {
-        {{in, rstd}, {in, rstd}, name + ".d", {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
+        {{in, rstd},
+         {in, rstd},
+         name + ".d",
+         {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
         {{}, {in, rstd}, name + ".d", {.vector_flops_per_token = 3 * h, .weight_bytes = weight_bytes(shape_.hidden)}}};
     spec_.operators.push_back(std::move(scale));
   }
 
-  // A product with `in_width * out_width` weights: y = x W. d x = d y W^T reads the weight alone; d W = x^T d y reads x.
+  // A product with `in_width * out_width` weights: y = x W. d x = d y W^T reads the weight alone; d W = x^T d y reads
+  // x.
   OperatorSpec product(const std::string& name, OperatorKind kind, const std::string& kernel, const std::string& in,
                        std::int64_t in_width, TensorSpec out, bool trained) const {
     const std::int64_t parameters = in_width * out.elements();
@@ -101,7 +106,7 @@ class LayerBuilder {
 
   void adapter(const std::string& name, const std::string& in, std::int64_t in_width, const TensorSpec& base,
                TensorSpec out) {
-    const std::string a = "a." + name;
+    const std::string a = fmt::format("a.{}", name);
     const std::string prefix = name + "_proj.lora_";
     spec_.operators.push_back(product(prefix + "a", OperatorKind::kAdapterDown, prefix + "a", in, in_width,
                                       vector(a, training_.lora_rank), true));
@@ -161,7 +166,11 @@ class LayerBuilder {
 
   void residual(const std::string& name, const std::string& kernel, const std::string& stream,
                 const std::string& branch, const std::string& out) {
-    OperatorSpec op{name, OperatorKind::kResidual, kernel, {stream, branch}, {vector(out, shape_.hidden)},
+    OperatorSpec op{name,
+                    OperatorKind::kResidual,
+                    kernel,
+                    {stream, branch},
+                    {vector(out, shape_.hidden)},
                     {.vector_flops_per_token = static_cast<double>(shape_.hidden)}};
     op.gradients = {{{stream, branch}, {}, name + ".view", {}, true}};
     spec_.operators.push_back(std::move(op));
@@ -170,8 +179,8 @@ class LayerBuilder {
   void gated_activation() {
     const double width = static_cast<double>(shape_.intermediate);
     // Forward: negate, exponential, add, divide, multiply. Backward: the sigmoid again (4), d up (2), d gate (5).
-    OperatorSpec op{"silu_mul", OperatorKind::kGatedActivation, "silu_mul", {"gate", "up"},
-                    {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
+    OperatorSpec op{"silu_mul",     OperatorKind::kGatedActivation,         "silu_mul",
+                    {"gate", "up"}, {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
     op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", {.vector_flops_per_token = 11 * width}}};
     spec_.operators.push_back(std::move(op));
   }
@@ -188,13 +197,15 @@ bool is_elementwise(OperatorKind kind) {
     case OperatorKind::kNormScale:
     case OperatorKind::kRotary:
     case OperatorKind::kResidual:
-    case OperatorKind::kGatedActivation: return true;
+    case OperatorKind::kGatedActivation:
+      return true;
     case OperatorKind::kLinear:
     case OperatorKind::kAdapterDown:
     case OperatorKind::kAdapterUp:
     case OperatorKind::kNormStatistics:
     case OperatorKind::kCacheWrite:
-    case OperatorKind::kAttention: return false;
+    case OperatorKind::kAttention:
+      return false;
   }
   return false;
 }

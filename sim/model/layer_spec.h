@@ -64,9 +64,9 @@ struct OperatorSpec {
 
 struct LayerSpec {
   TensorSpec input;
-  bool input_gradient = true;  // something below the layer is trained
+  bool input_gradient = true;           // something below the layer is trained
   std::vector<OperatorSpec> operators;  // in the order of execution
-  std::string output;          // has the shape of the input, and is the next layer's input
+  std::string output = "y";             // has the shape of the input, and is the next layer's input
 };
 
 // Preconditions (checked): positive sizes, q_width and kv_width multiples of each other as grouped-query attention

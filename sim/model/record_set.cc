@@ -55,7 +55,9 @@ std::vector<TensorId> without(const std::vector<TensorId>& tensors, const std::v
 class RequirementWalk {
  public:
   RequirementWalk(const LayerGraph& graph, std::span<const TensorId> kept)
-      : graph_(graph), dependencies_(dependency_graph(graph)), is_kept_(boost::num_vertices(dependencies_), false),
+      : graph_(graph),
+        dependencies_(dependency_graph(graph)),
+        is_kept_(boost::num_vertices(dependencies_), false),
         color_(boost::num_vertices(dependencies_), boost::white_color) {
     for (const TensorId tensor : kept) is_kept_[vertex_of(graph, tensor)] = true;
   }
@@ -122,8 +124,8 @@ RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept
     plan.operators.push_back(id);
     plan.matrix_products = plan.matrix_products || is_matrix_product(graph[id].kind);
   }
-  plan.work = kernel_work(graph, plan.operators);
-  plan.kernels = kernel_count(graph, plan.operators);
+  plan.kernels = kernels_of(graph, plan.operators);
+  for (const Kernel& kernel : plan.kernels) plan.work += kernel.work;
   return plan;
 }
 

@@ -16,9 +16,9 @@ namespace alchemist {
 // What must run again so that backward finds all it needs.
 struct RebuildPlan {
   std::vector<OperatorId> operators;  // in the order of execution
-  Work work;                          // tensor traffic included
-  std::int64_t kernels = 0;
-  bool matrix_products = false;  // a product with weights, or attention, is among them
+  std::vector<Kernel> kernels;        // the launches they take
+  Work work;                          // sum of the kernels
+  bool matrix_products = false;       // a product with weights, or attention, is among them
   // The layer's input is required but not kept: the layer below must produce its output too, and so on down to a layer
   // whose input is kept, or to the embedding. `operators` then contains all that this layer's own output takes, because
   // the layer above may ask for it in the same way.

@@ -31,9 +31,12 @@ std::optional<Objective> parse_objective(std::string_view name) { return parse<O
 
 std::int64_t answers_per_sample(const TrainingShape& training) {
   switch (training.objective) {
-    case Objective::kSft: return 1;
-    case Objective::kDpo: return 2;
-    case Objective::kGrpo: return training.group_size;
+    case Objective::kSft:
+      return 1;
+    case Objective::kDpo:
+      return 2;
+    case Objective::kGrpo:
+      return training.group_size;
   }
   return 1;
 }

@@ -14,8 +14,8 @@ enum class Objective { kSft, kDpo, kGrpo };
 
 // The linear modules of a decoder layer, in the order of execution.
 enum class LinearModule { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr LinearModule kLinearModules[] = {LinearModule::kQ,    LinearModule::kK,  LinearModule::kV,
-                                                  LinearModule::kO,    LinearModule::kGate, LinearModule::kUp,
+inline constexpr LinearModule kLinearModules[] = {LinearModule::kQ,   LinearModule::kK,    LinearModule::kV,
+                                                  LinearModule::kO,   LinearModule::kGate, LinearModule::kUp,
                                                   LinearModule::kDown};
 
 // "q", "k", "v", "o", "gate", "up", "down".
@@ -34,9 +34,9 @@ struct TrainingShape {
   // "QLoRA", 2023, section 4); PEFT's smaller default for Llama is {q, v}.
   std::set<LinearModule> lora_modules{std::begin(kLinearModules), std::end(kLinearModules)};
   Objective objective = Objective::kSft;
-  bool reference_model = true;   // dpo, grpo: log-probabilities of a frozen model are computed by a second forward
-  std::int64_t group_size = 8;   // grpo: answers to one prompt
-  bool input_gradient = true;    // false in the first layer when nothing below it is trained (LoRA)
+  bool reference_model = true;  // dpo, grpo: log-probabilities of a frozen model are computed by a second forward
+  std::int64_t group_size = 8;  // grpo: answers to one prompt
+  bool input_gradient = true;   // false in the first layer when nothing below it is trained (LoRA)
 };
 
 // Sequences that one training sample runs through the model, in tokens.

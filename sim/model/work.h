@@ -17,12 +17,12 @@ inline double attended_keys(PrefillChunk chunk) {
 // Linear in three numbers: tokens computed, keys attended (attended_keys), and context tokens read. A multiply-add is
 // two FLOPs, an exponential or a division one.
 struct Work {
-  double matrix_flops_per_token = 0;  // matrix units: products with weights
-  double matrix_flops_per_key = 0;    // matrix units: attention, for each (token, attended key)
-  double vector_flops_per_token = 0;  // element-wise arithmetic and row sums
-  double vector_flops_per_key = 0;    // softmax, for each (token, attended key)
-  double weight_bytes = 0;            // weights read, and weight gradients written, once whatever the tokens
-  double bytes_per_token = 0;         // activations and gradients read and written in device memory
+  double matrix_flops_per_token = 0;   // matrix units: products with weights
+  double matrix_flops_per_key = 0;     // matrix units: attention, for each (token, attended key)
+  double vector_flops_per_token = 0;   // element-wise arithmetic and row sums
+  double vector_flops_per_key = 0;     // softmax, for each (token, attended key)
+  double weight_bytes = 0;             // weights read, and weight gradients written, once whatever the tokens
+  double bytes_per_token = 0;          // activations and gradients read and written in device memory
   double bytes_per_context_token = 0;  // keys and values of earlier tokens, read once a chunk
 
   Work& operator+=(const Work& other) {

@@ -17,10 +17,10 @@ using ::testing::ElementsAre;
 TEST(BackwardSchedule, OrdersOfTheMinimalSet) {
   const LayerGraph graph = build_layer_graph(llama31_8b(), full_training());
   const BackwardSchedule schedule = backward_schedule(graph, minimal_tensors(graph));
-  EXPECT_THAT(names(graph, schedule.reload_order), ElementsAre("gate", "up", "x_mid", "rstd2", "attention", "v", "q",
-                                                               "k", "lse", "x", "rstd1"));
-  EXPECT_THAT(names(graph, schedule.release_order), ElementsAre("gate", "up", "x_mid", "rstd2", "v", "q", "k",
-                                                                "attention", "lse", "x", "rstd1"));
+  EXPECT_THAT(names(graph, schedule.reload_order),
+              ElementsAre("gate", "up", "x_mid", "rstd2", "attention", "v", "q", "k", "lse", "x", "rstd1"));
+  EXPECT_THAT(names(graph, schedule.release_order),
+              ElementsAre("gate", "up", "x_mid", "rstd2", "v", "q", "k", "attention", "lse", "x", "rstd1"));
 }
 
 // The second norm's inputs come first once gate and up are rebuilt from them.

@@ -25,13 +25,13 @@ struct Expected {
 //   rstd1, rstd2 (f32), lse (f32, 32 heads)  2 * 4 + 32 * 4       =     136   together 139,400
 // minimal: without n1, n2 (16,384) and gated (28,672)             =  94,344
 // lean: without gate, up (57,344)                                 =  37,000
-// In Llama-2 every head has its own keys: k and v are as wide as x. 7B: 8 * 8192 + 136 + 3 * 22016 = 131,720; - 16,384 -
-// 22,016 = 93,320; - 44,032 = 49,288. 13B: 8 * 10240 + 2 * 4 + 40 * 4 + 3 * 27648 = 165,032; - 20,480 - 27,648 =
+// In Llama-2 every head has its own keys: k and v are as wide as x. 7B: 8 * 8192 + 136 + 3 * 22016 = 131,720; - 16,384
+// - 22,016 = 93,320; - 44,032 = 49,288. 13B: 8 * 10240 + 2 * 4 + 40 * 4 + 3 * 27648 = 165,032; - 20,480 - 27,648 =
 // 116,904; - 55,296 = 61,608.
 TEST(RecordSet, BytesOfTheNamedSets) {
-  for (const Expected& expected : {Expected{llama31_8b(), 139'400, 94'344, 37'000, 4'096},
-                                   Expected{llama2_7b(), 131'720, 93'320, 49'288, 16'384},
-                                   Expected{llama2_13b(), 165'032, 116'904, 61'608, 20'480}}) {
+  for (const Expected& expected :
+       {Expected{llama31_8b(), 139'400, 94'344, 37'000, 4'096}, Expected{llama2_7b(), 131'720, 93'320, 49'288, 16'384},
+        Expected{llama2_13b(), 165'032, 116'904, 61'608, 20'480}}) {
     const LayerGraph graph = build_layer_graph(expected.shape, full_training());
     EXPECT_EQ(find_record_set(graph, "all")->bytes_per_token, Bytes(expected.all)) << expected.shape.name;
     EXPECT_EQ(find_record_set(graph, "minimal")->bytes_per_token, Bytes(expected.minimal)) << expected.shape.name;
@@ -83,9 +83,9 @@ TEST(RecordSet, LoraKeepsWhatItsAdaptersRead) {
   EXPECT_EQ(bytes_per_token(all, needed_tensors(all)), Bytes(139'624));
 }
 
-// Below the first layer nothing is trained under LoRA. With adapters on q and v its input norm has no backward, so nobody
-// asks for x and rstd1; the adapters' n1 is kept in their place: 94,344 - 8,192 - 4 + 8,192. With an adapter on `down`
-// alone, nothing in front of it needs a gradient.
+// Below the first layer nothing is trained under LoRA. With adapters on q and v its input norm has no backward, so
+// nobody asks for x and rstd1; the adapters' n1 is kept in their place: 94,344 - 8,192 - 4 + 8,192. With an adapter on
+// `down` alone, nothing in front of it needs a gradient.
 TEST(RecordSet, FirstLayerNeedsLess) {
   TrainingShape training = lora_training(16, {LinearModule::kQ, LinearModule::kV});
   training.input_gradient = false;
