@@ -176,7 +176,7 @@ void inspect(const Options& o) {
   nlohmann::ordered_json numbers;
   if (o.json || !o.figure.empty()) {
     numbers["workload"] = spec.name;
-    for (auto& [key, value] : summary.json(has_arrivals).items()) numbers[key] = value;
+    numbers.update(summary.json(has_arrivals));
     if (comparison) numbers["against"] = comparison->json();
   }
   if (!o.figure.empty()) draw_figure(numbers, o.figure);
