@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "workloads/line_reader.h"
+#include "sim/base/line_reader.h"
 
 namespace alchemist {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "workloads/line_reader.h"
+#include "sim/base/line_reader.h"
 #include "workloads/trace.h"
 
 namespace alchemist {

@@ -19,7 +19,7 @@ constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581 stands for a 
 // Walks the fields of a protobuf message (wire format of protocol buffers: varint, 64-bit, bytes, 32-bit).
 class ProtoFields {
  public:
-  explicit ProtoFields(std::string_view bytes) : rest_(bytes) {}
+  explicit ProtoFields(std::string_view message) : rest_(message) {}
   bool next() {
     if (rest_.empty()) return false;
     const std::uint64_t key = varint();

@@ -15,7 +15,7 @@ class ConfigError : public std::runtime_error {
   static ConfigError at(std::string_view file, int line, std::string_view message) {
     std::string text(file);
     if (line > 0) text.append(":").append(std::to_string(line));
-    return ConfigError(text + ": " + std::string(message));
+    return ConfigError(text.append(": ").append(message));
   }
 };
 

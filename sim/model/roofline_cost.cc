@@ -28,8 +28,8 @@ double matrix_product_seconds(const HardwareSpec& hardware, double rows, double 
 }
 
 RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
-                           std::int32_t max_tokens)
-    : hardware_(hardware), model_(model), tensor_parallel_(tensor_parallel) {
+                           std::int32_t max_tokens, bool async_scheduling)
+    : hardware_(hardware), model_(model), tensor_parallel_(tensor_parallel), async_scheduling_(async_scheduling) {
   check(tensor_parallel >= 1 && max_tokens >= 1, "sizes are positive");
   dense_by_tokens_.reserve(static_cast<std::size_t>(max_tokens) + 1);
   head_by_sequences_.reserve(static_cast<std::size_t>(max_tokens) + 1);
@@ -94,9 +94,9 @@ double RooflineCost::attention_seconds(const BatchShape& shape) const {
 Duration RooflineCost::step(const BatchShape& shape) const {
   const auto tokens = static_cast<std::size_t>(shape.tokens());
   check(tokens < dense_by_tokens_.size(), "a step stays within the token budget");
-  return Duration::seconds(dense_by_tokens_[tokens] + attention_seconds(shape) +
-                           head_by_sequences_[static_cast<std::size_t>(shape.sampled)]) +
-         hardware_.step_overhead;
+  const double gpu =
+      dense_by_tokens_[tokens] + attention_seconds(shape) + head_by_sequences_[static_cast<std::size_t>(shape.sampled)];
+  return with_host_time(Duration::seconds(gpu), hardware_.step_overhead, async_scheduling_);
 }
 
 }  // namespace alchemist

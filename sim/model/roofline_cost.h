@@ -21,19 +21,22 @@ class RooflineCost final : public StepCost {
  public:
   // Prices steps of up to `max_tokens` tokens, with the layers split over `tensor_parallel` GPUs.
   RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
-               std::int32_t max_tokens);
+               std::int32_t max_tokens, bool async_scheduling);
 
   Duration step(const BatchShape& shape) const override;
+  // All layers' attention.
+  double attention_seconds(const BatchShape& shape) const;
+  // Output head for the last position of `sequences` sequences.
+  double head_seconds(double sequences) const;
 
  private:
   double dense_seconds(double tokens) const;
-  double attention_seconds(const BatchShape& shape) const;
-  double head_seconds(double sequences) const;
   double all_reduce_seconds(double tokens) const;
 
   HardwareSpec hardware_;
   ModelShape model_;
   double tensor_parallel_;
+  bool async_scheduling_;
   std::vector<double> dense_by_tokens_;  // seconds of all layers' dense operators, index = tokens of the step
   std::vector<double> head_by_sequences_;
 };

@@ -1,6 +1,10 @@
 // How long a serving step takes. What the simulator charges; what a policy may believe is an Estimator.
 #pragma once
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "sim/base/batch.h"
 #include "sim/base/time.h"
 
@@ -9,8 +13,17 @@ namespace alchemist {
 class StepCost {
  public:
   virtual ~StepCost() = default;
-  // GPU time of the kernels of one step plus the host time that they do not hide. > 0 for a shape that has tokens.
+  // From the step's start to the start of the next, if the next is ready: kernels and the host time that they do not
+  // hide. > 0 for a shape that has tokens.
   virtual Duration step(const BatchShape& shape) const = 0;
+  // What a user should know of the prices so far, such as how far they lie outside what was measured.
+  virtual std::vector<std::string> warnings() const { return {}; }
 };
+
+// The host prepares a step while the previous one runs if scheduling is asynchronous, so that a step takes the longer
+// of the two; otherwise the GPU waits for the host.
+inline Duration with_host_time(Duration gpu, Duration host, bool async_scheduling) {
+  return async_scheduling ? std::max(gpu, host) : gpu + host;
+}
 
 }  // namespace alchemist

@@ -10,6 +10,7 @@
 #include "sim/base/error.h"
 #include "sim/report/distribution.h"
 #include "sim/report/json_text.h"
+#include "sim/report/output_file.h"
 
 namespace alchemist {
 namespace {
@@ -153,6 +154,17 @@ std::string distribution_csv(std::span<const RequestTimes> measured, std::span<c
     append("simulated", simulated);
   }
   return text;
+}
+
+Comparison write_comparison(const std::filesystem::path& directory, std::span<const RequestTimes> measured,
+                            std::span<const RequestTimes> simulated) {
+  Comparison comparison = compare_runs(measured, simulated);
+  ResultDirectory files(directory);
+  files.create("comparison.json").write(comparison_json(comparison));
+  files.create("comparison.csv").write(comparison_csv(comparison));
+  files.create("distribution.csv").write(distribution_csv(measured, simulated));
+  files.commit();
+  return comparison;
 }
 
 }  // namespace alchemist

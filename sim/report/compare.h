@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,5 +48,9 @@ std::string comparison_csv(const Comparison& comparison);  // metric,statistic,m
 // The empirical distribution functions of both runs as steps: metric,run,value_ms,fraction with run = measured or
 // simulated; `fraction` of the requests took at most `value_ms`.
 std::string distribution_csv(std::span<const RequestTimes> measured, std::span<const RequestTimes> simulated);
+
+// Writes comparison.json, comparison.csv and distribution.csv into a directory, all or none of them.
+Comparison write_comparison(const std::filesystem::path& directory, std::span<const RequestTimes> measured,
+                            std::span<const RequestTimes> simulated);
 
 }  // namespace alchemist

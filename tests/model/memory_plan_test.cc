@@ -43,8 +43,10 @@ TEST(MemoryPlan, IsNearWhatVllmFoundOnAnRtx4090) {
 
 // A long step makes the MLP the larger moment: 16,384 x (2 x 4,096 + 3 x 14,336) x 2 B.
 TEST(MemoryPlan, LongStepsAreBoundByTheMlp) {
-  EXPECT_EQ(workspace_bytes(llama_8b(), {.max_num_batched_tokens = 16'384, .max_num_seqs = 8}).count(),
-            16'384LL * (2 * 4096 + 3 * 14'336) * 2);
+  MemoryPlanInput long_steps;
+  long_steps.max_num_batched_tokens = 16'384;
+  long_steps.max_num_seqs = 8;
+  EXPECT_EQ(workspace_bytes(llama_8b(), long_steps).count(), 16'384LL * (2 * 4096 + 3 * 14'336) * 2);
 }
 
 // Two GPUs: each has half the matrices but all norms (65 x 4,096), and half the KV heads.

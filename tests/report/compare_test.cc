@@ -81,6 +81,19 @@ TEST(CompareRuns, DistributionIsAStepFunction) {
             "metric,run,value_ms,fraction\nttft,measured,1.000000,0.6666666666666666\nttft,measured,2.000000,1\n");
 }
 
+// All three files, or none where the runs cannot be compared.
+TEST(CompareRuns, WritesItsFilesTogether) {
+  const TemporaryDirectory temporary("comparison");
+  const auto run = read(std::string(kHeader) + "0,5,1,0,0,1,1\n");
+  EXPECT_THROW(write_comparison(temporary.path() / "none", run, {}), ConfigError);
+  EXPECT_FALSE(std::filesystem::exists(temporary.path() / "none"));
+  const std::filesystem::path out = temporary.path() / "out";
+  const Comparison c = write_comparison(out, run, run);
+  EXPECT_EQ(read_text(out / "comparison.json"), comparison_json(c));
+  EXPECT_EQ(read_text(out / "comparison.csv"), comparison_csv(c));
+  EXPECT_EQ(read_text(out / "distribution.csv"), distribution_csv(run, run));
+}
+
 TEST(RequestTimesRecorder, GivesRequestsInOrderOfNumber) {
   RequestTimesRecorder recorder;
   recorder.on_request_outcome(outcome(1, 500, 10, 100, 10, 3));

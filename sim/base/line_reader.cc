@@ -1,4 +1,4 @@
-#include "workloads/line_reader.h"
+#include "sim/base/line_reader.h"
 
 #include <algorithm>
 #include <cctype>
@@ -21,9 +21,8 @@ std::string_view trim(std::string_view text) {
 }
 
 bool same_word(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 std::optional<double> parse_number(const std::string& text) {

@@ -27,7 +27,8 @@ class LineReader {
   int line_ = 0;
 };
 
-// Fields of a line of CSV: commas separate, double quotes group ("" within them is one quote), spaces around are dropped.
+// Fields of a line of CSV: commas separate, double quotes group ("" within them is one quote), spaces around are
+// dropped.
 std::vector<std::string> split_csv(std::string_view line);
 
 class CsvReader {

@@ -1,0 +1,60 @@
+// Step times from measured kernels. A step = layers * (dense operators + attention) + embedding + final norm + head.
+//
+// Dense operators and the head are looked up by tokens and by sequences. With CUDA graphs a batch of up to 512 tokens
+// is padded to the next captured size, and dense operators cost what they cost there (vLLM's default sizes: 1, 2, 4,
+// then steps of 8 up to 256 and of 16 up to 512); attention and head work on what is really there. Attention: decodes
+// alone by DecodeAttention; with prompts by the measured mixed grid, decodes at their mean context. Several prompt
+// chunks of a step become one of equal work, which is proportional to sum tokens * (context + tokens/2). Parts that the
+// profile lacks (Vidur's tables have no attention and no head) come from the roofline.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/model/decode_attention.h"
+#include "sim/model/kernel_profile.h"
+#include "sim/model/roofline_cost.h"
+#include "sim/model/step_cost.h"
+
+namespace alchemist {
+
+struct ProfileCostOptions {
+  std::int32_t max_num_batched_tokens = 2048;
+  std::int32_t max_num_seqs = 256;
+  std::int32_t max_context = 0;  // tokens of prompt and answer together
+  std::int32_t tensor_parallel = 1;
+  bool cuda_graphs = true;
+  bool async_scheduling = true;
+};
+
+// The size that a captured graph runs a batch of `tokens` at; `tokens` itself beyond the largest.
+std::int32_t captured_size(std::int32_t tokens);
+
+class ProfileCost final : public StepCost {
+ public:
+  ProfileCost(const KernelProfile& profile, const HardwareSpec& hardware, const ModelShape& model,
+              const ProfileCostOptions& options);
+
+  Duration step(const BatchShape& shape) const override;
+  std::vector<std::string> warnings() const override;
+
+ private:
+  double attention_us(const BatchShape& shape) const;
+  double prompts_us(const BatchShape& shape, double mean_decode_context) const;
+
+  std::string origin_;
+  ProfileCostOptions options_;
+  double layers_ = 0;
+  RooflineCost roofline_;
+  Duration host_time_;
+  std::vector<double> dense_us_;      // all layers, embedding and norm, by tokens
+  std::vector<double> head_us_;       // by sequences
+  std::vector<std::int32_t> padded_;  // by tokens
+  Grid<4> mixed_;
+  std::unique_ptr<DecodeAttention> decode_;
+  double dense_tokens_measured_ = 0;
+  mutable double farthest_context_ = 0;  // beyond the mixed grid's last context, in multiples of it; 0 if within
+};
+
+}  // namespace alchemist

@@ -1,0 +1,25 @@
+"""Runs the built program for the tests of the command line."""
+
+import os
+import subprocess
+import unittest
+
+
+def run(*arguments, cwd=None, stdin=None):
+    """Runs `alchemist ARGUMENTS...`; the result has returncode, stdout and stderr (text)."""
+    return subprocess.run([os.environ["ALCHEMIST"], *map(str, arguments)], cwd=cwd, input=stdin, capture_output=True,
+                          text=True, timeout=120, check=False)
+
+
+class CliTestCase(unittest.TestCase):
+    """unittest's TestCase with the checks that every command shares."""
+
+    def assert_done(self, result):
+        self.assertEqual(0, result.returncode, result.stderr)
+
+    def assert_user_error(self, result, *expected):
+        """Exit status 1 and one message on stderr that holds each of `expected`; nothing on stdout."""
+        self.assertEqual(1, result.returncode, result.stdout + result.stderr)
+        self.assertEqual("", result.stdout)
+        for text in expected:
+            self.assertIn(text, result.stderr)
