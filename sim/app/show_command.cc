@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
+#include <set>
+#include <sstream>
 
 #include "sim/app/cli.h"
 #include "sim/app/config_kinds.h"
@@ -12,6 +15,8 @@
 #include "sim/app/model_config.h"
 #include "sim/app/workload_config.h"
 #include "sim/base/error.h"
+#include "sim/model/describe_layer.h"
+#include "sim/model/layer_costs.h"
 
 namespace alchemist {
 
@@ -22,22 +27,64 @@ std::string gib(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes.as_double(
 // A name and its value, aligned.
 void print_row(const std::string& name, const std::string& text) { fmt::print("{:<28} {}\n", name, text); }
 
-// Matrix products of one token through all layers and the output head, 2 FLOP a weight; attention comes on top with the
-// context. What the layer graph derives for each operator goes below these totals.
-void print_model(const std::string& name) {
+// Options of `show model`, as typed; an empty string stands for an option that was not given.
+struct ModelOptions {
+  std::string method, modules;
+  std::optional<std::int64_t> rank;
+  bool dot = false;
+
+  bool any() const { return dot || rank || !method.empty() || !modules.empty(); }
+};
+
+std::set<LinearModule> read_modules(const std::string& list) {
+  std::set<LinearModule> modules;
+  std::istringstream words(list);
+  for (std::string word; std::getline(words, word, ',');) {
+    const std::optional<LinearModule> module = parse_module(word);
+    if (!module) throw ConfigError("--modules " + list + ": expected a comma-separated list of q k v o gate up down");
+    modules.insert(*module);
+  }
+  return modules;
+}
+
+// LoRA with its defaults unless the options say otherwise.
+TrainingShape training_shape(const ModelOptions& options) {
+  TrainingShape training;
+  if (options.method == "full") {
+    if (options.rank || !options.modules.empty()) throw ConfigError("--rank and --modules: only for --method lora");
+    training.method = TrainingMethod::full;
+  } else if (!options.method.empty() && options.method != "lora") {
+    throw ConfigError("--method " + options.method + ": expected full or lora");
+  }
+  if (options.rank && *options.rank < 1) throw ConfigError("--rank: expected at least 1");
+  training.lora_rank = options.rank.value_or(training.lora_rank);
+  if (!options.modules.empty()) training.lora_modules = read_modules(options.modules);
+  return training;
+}
+
+// The totals of a token through all layers and the output head, then the layer graph.
+void print_model(const std::string& name, const ModelOptions& options) {
   const ModelShape m = load_model(name);
+  const TrainingShape training = training_shape(options);
+  const LayerGraph graph = build_layer_graph(m, training);
+  if (options.dot) {
+    fmt::print("{}", layer_graph_dot(graph, m.name));
+    return;
+  }
   YAML::Emitter out;
   emit_model(out, m);
   fmt::print("{}\n\n", out.c_str());
-  const std::int64_t matrices =
-      m.layers * (2 * m.hidden * m.q_width() + 2 * m.hidden * m.kv_width() + 3 * m.hidden * m.intermediate) +
-      m.vocabulary * m.hidden;
+  const Work layer = layer_costs(graph).forward.work();
+  const double layers = static_cast<double>(m.layers);
+  const double products =
+      layers * layer.matrix_flops_per_token + head_costs(m, training).forward.work().matrix_flops_per_token;
   print_row("parameters", fmt::format("{}", m.parameters()));
   print_row("parameters of a layer", fmt::format("{}", m.layer_parameters()));
   print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes())));
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));
-  print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", 2e-9 * double(matrices)));
-  print_row("  for each token of context", fmt::format("{:.4g} MFLOP", 4e-6 * double(m.q_width() * m.layers)));
+  print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", products * 1e-9));
+  print_row("  for each token of context", fmt::format("{:.4g} MFLOP", layers * layer.matrix_flops_per_key * 1e-6));
+  fmt::print("\n{}", describe_layer_graph(m, training));
 }
 
 void print_hardware(const std::string& name) {
@@ -82,16 +129,24 @@ void add_show_command(CLI::App& app) {
   struct Arguments {
     std::string kind, name;
     std::vector<std::string> sets;
+    ModelOptions model;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("show", "What a name stands for, in full");
   command->add_option("KIND", arguments->kind, "model, hardware, workload, policy or experiment")->required();
   command->add_option("NAME", arguments->name, "a built-in name (see list) or a path")->required();
   command->add_option("--set", arguments->sets, "for an experiment: KEY.PATH=VALUE")->allow_extra_args(false);
+  ModelOptions& model = arguments->model;
+  command->add_option("--method", model.method, "for a model: full or lora (default)");
+  command->add_option("--rank", model.rank, "for a model: rank of the adapters (16)");
+  command->add_option("--modules", model.modules, "for a model: modules with an adapter, such as q,v (all)");
+  command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
     const std::string& kind = find_config_kind(arguments->kind).name;
     if (kind != "experiment" && !arguments->sets.empty()) throw ConfigError("--set: only for experiments");
-    if (kind == "model") return print_model(arguments->name);
+    if (kind != "model" && arguments->model.any())
+      throw ConfigError("--method, --rank, --modules, --dot: only for models");
+    if (kind == "model") return print_model(arguments->name, arguments->model);
     if (kind == "hardware") return print_hardware(arguments->name);
     if (kind == "workload") return print_workload(arguments->name);
     if (kind == "experiment") return print_experiment(arguments->name, arguments->sets);

@@ -43,6 +43,7 @@ class LayerDescription {
     tensors();
     record_sets();
     totals();
+    objectives();
     orders();
     critical_paths();
     cheapest_sets();
@@ -70,7 +71,7 @@ class LayerDescription {
   void title() {
     std::vector<std::string> modules;
     for (const LinearModule module : training_.lora_modules) modules.emplace_back(module_name(module));
-    const bool lora = training_.method == TrainingMethod::kLora;
+    const bool lora = training_.method == TrainingMethod::lora;
     line("Decoder layer of {} ({} layers), {}{}", shape_.name, shape_.layers, lora ? "LoRA" : "full fine-tuning",
          lora ? fmt::format(", rank {}, adapters on {}", training_.lora_rank, joined(modules, " ")) : "");
     line("Figures are for one token of one layer unless they say otherwise. A key is one (token, attended key) pair.");
@@ -177,10 +178,25 @@ class LayerDescription {
          grouped(static_cast<double>(costs_.parameters)), grouped(static_cast<double>(costs_.trained_parameters)),
          grouped(layers * static_cast<double>(costs_.trained_parameters) +
                  static_cast<double>(head.trained_parameters)));
-    const ObjectiveTokens tokens = objective_tokens(
-        training_, 0, std::vector<std::int64_t>(static_cast<std::size_t>(answers_per_sample(training_)), 1));
-    line("objective {}: {} sequence(s) a sample, {:g} forward for each backward", objective_name(training_.objective),
-         tokens.sequences.size(), tokens.forward_passes());
+  }
+
+  void objective(std::string_view name, TrainingObjective kind, bool reference) {
+    TrainingShape training = training_;
+    training.objective = kind;
+    training.reference_model = reference;
+    const std::int64_t answers = answers_per_sample(training);
+    const ObjectiveTokens tokens =
+        objective_tokens(training, 1, std::vector<std::int64_t>(static_cast<std::size_t>(answers), 1));
+    line("{:<26} {:>7} {:>14} {:>24.3g}", name, answers, tokens.prompt_repeats, tokens.forward_passes());
+  }
+
+  void objectives() {
+    line("\n{:<26} {:>7} {:>14} {:>24}", "objective", "answers", "prompt repeats", "forwards / backward");
+    objective("sft", TrainingObjective::sft, false);
+    objective("dpo, no reference model", TrainingObjective::dpo, false);
+    objective("dpo, reference model", TrainingObjective::dpo, true);
+    objective("grpo, no reference model", TrainingObjective::grpo, false);
+    objective("grpo, reference model", TrainingObjective::grpo, true);
   }
 
   void orders() {

@@ -30,7 +30,7 @@ HeadCosts head_costs(const ModelShape& shape, const TrainingShape& training) {
   const double hidden = static_cast<double>(shape.hidden);
   const double vocabulary = static_cast<double>(shape.vocabulary);
   const double dtype = static_cast<double>(shape.dtype_bytes);
-  const bool full = training.method == TrainingMethod::kFull;
+  const bool full = training.method == TrainingMethod::full;
   const double head_bytes = hidden * vocabulary * dtype;
   const Work product{.matrix_flops_per_token = 2 * hidden * vocabulary,
                      .weight_bytes = head_bytes,

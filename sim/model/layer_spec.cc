@@ -34,7 +34,7 @@ class LayerBuilder {
   }
 
  private:
-  bool full() const { return training_.method == TrainingMethod::kFull; }
+  bool full() const { return training_.method == TrainingMethod::full; }
   bool adapted(LinearModule module) const { return !full() && training_.lora_modules.contains(module); }
 
   TensorSpec vector(std::string name, std::int64_t width) const {

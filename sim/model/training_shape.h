@@ -7,10 +7,9 @@
 #include <string_view>
 #include <vector>
 
-namespace alchemist {
+#include "sim/base/training_kind.h"
 
-enum class TrainingMethod { kFull, kLora };
-enum class Objective { kSft, kDpo, kGrpo };
+namespace alchemist {
 
 // The linear modules of a decoder layer, in the order of execution.
 enum class LinearModule { kQ, kK, kV, kO, kGate, kUp, kDown };
@@ -20,20 +19,16 @@ inline constexpr LinearModule kLinearModules[] = {LinearModule::kQ,   LinearModu
 
 // "q", "k", "v", "o", "gate", "up", "down".
 std::string_view module_name(LinearModule module);
-std::string_view method_name(TrainingMethod method);   // "full", "lora"
-std::string_view objective_name(Objective objective);  // "sft", "dpo", "grpo"
-// The reverse of the three; none for an unknown name.
+// The reverse; none for an unknown name.
 std::optional<LinearModule> parse_module(std::string_view name);
-std::optional<TrainingMethod> parse_method(std::string_view name);
-std::optional<Objective> parse_objective(std::string_view name);
 
 struct TrainingShape {
-  TrainingMethod method = TrainingMethod::kLora;
+  TrainingMethod method = TrainingMethod::lora;
   std::int64_t lora_rank = 16;  // >= 1
   // Modules with an adapter. All linear ones by default: what LoRA needs to match full fine-tuning (Dettmers et al.,
   // "QLoRA", 2023, section 4); PEFT's smaller default for Llama is {q, v}.
   std::set<LinearModule> lora_modules{std::begin(kLinearModules), std::end(kLinearModules)};
-  Objective objective = Objective::kSft;
+  TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;  // dpo, grpo: log-probabilities of a frozen model are computed by a second forward
   std::int64_t group_size = 8;  // grpo: answers to one prompt
   bool input_gradient = true;   // false in the first layer when nothing below it is trained (LoRA)

@@ -4,11 +4,9 @@
 #include <cstdint>
 
 #include "sim/base/distribution.h"
+#include "sim/base/training_kind.h"
 
 namespace alchemist {
-
-enum class TrainingMethod { lora, full };
-enum class TrainingObjective { sft, dpo, grpo };
 
 struct FeedbackConfig {
   double share = 0.3;  // of served requests become training samples, 0..1

@@ -15,9 +15,9 @@ inline ModelShape llama2_7b() { return {"llama-2-7b", 32, 4096, 11008, 32, 32, 1
 inline ModelShape llama2_13b() { return {"llama-2-13b", 40, 5120, 13824, 40, 40, 128, 32000, 4096, false, false, 2}; }
 inline ModelShape qwen25_7b() { return {"qwen2.5-7b", 28, 3584, 18944, 28, 4, 128, 152064, 32768, true, false, 2}; }
 
-inline TrainingShape full_training() { return {.method = TrainingMethod::kFull}; }
+inline TrainingShape full_training() { return {.method = TrainingMethod::full}; }
 inline TrainingShape lora_training(std::int64_t rank, std::set<LinearModule> modules) {
-  return {.method = TrainingMethod::kLora, .lora_rank = rank, .lora_modules = std::move(modules)};
+  return {.method = TrainingMethod::lora, .lora_rank = rank, .lora_modules = std::move(modules)};
 }
 
 inline std::vector<std::string> names(const LayerGraph& graph, const std::vector<TensorId>& tensors) {
