@@ -88,6 +88,7 @@ void Link::advance(Time now, std::vector<FinishedTransfer>& finished) {
     check_conservation();
     update_rates();
     update_next_event();
+    check(next_ > event, "everything that is due at an event happens then");
   }
   now_ = now;
 }
