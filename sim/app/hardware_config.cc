@@ -27,6 +27,7 @@ const Field kFields[] = {
     {"matrix_efficiency", Quantity::share, &HardwareSpec::matrix_efficiency},
     {"attention_efficiency", Quantity::share, &HardwareSpec::attention_efficiency},
     {"vector_flops", Quantity::flops, &HardwareSpec::vector_flops},
+    {"shared_memory", Quantity::bytes, &HardwareSpec::shared_memory},
     {"processors", Quantity::count, &HardwareSpec::processors},
     {"kernel_overhead", Quantity::duration, &HardwareSpec::kernel_overhead},
     {"step_overhead", Quantity::duration, &HardwareSpec::step_overhead},

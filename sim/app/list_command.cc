@@ -1,6 +1,7 @@
 // alchemist list [KIND]: what is built in.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 
@@ -18,7 +19,10 @@ std::string describe_file(const std::filesystem::path& file) {
   std::string line;
   std::getline(in, line);
   for (const std::string start : {"# ", "description: "}) {
-    if (line.starts_with(start)) return line.substr(start.size());
+    if (!line.starts_with(start)) continue;
+    line = line.substr(start.size());
+    const std::size_t end = std::min(line.find(". "), line.find(": "));  // the rest says where it comes from
+    return end == std::string::npos ? line : line.substr(0, end);
   }
   return "";
 }

@@ -24,7 +24,7 @@ namespace {
 
 std::string gib(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes.as_double() / (1LL << 30)); }
 
-// Built-in names of fields and values, aligned.
+// A name and its value, aligned.
 void print_row(const std::string& name, const std::string& text) { fmt::print("{:<28} {}\n", name, text); }
 
 // Options of `show model`, as typed; an empty string stands for an option that was not given.
@@ -82,7 +82,7 @@ void print_model(const std::string& name, const ModelOptions& options) {
   print_row("parameters of a layer", fmt::format("{}", m.layer_parameters()));
   print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes())));
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));
-  print_row("FLOPs of a token", fmt::format("{:.2f} GFLOP forward, matrix products", products * 1e-9));
+  print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", products * 1e-9));
   print_row("  for each token of context", fmt::format("{:.4g} MFLOP", layers * layer.matrix_flops_per_key * 1e-6));
   fmt::print("\n{}", describe_layer_graph(m, training));
 }

@@ -229,9 +229,11 @@ void read_generated(YamlMap& map, WorkloadSpec& spec) {
   }
 }
 
-WorkloadSpec read_mapping(const YamlValue& value);
+constexpr int kMaxBases = 8;  // workloads that stand upon each other
 
-WorkloadSpec read_scalar(const YamlValue& value) {
+WorkloadSpec read_mapping(const YamlValue& value, int depth);
+
+WorkloadSpec read_scalar(const YamlValue& value, int depth) {
   const std::string name = value.as_string();
   const std::string extension = fs::path(name).extension().string();
   if (extension == ".csv" || extension == ".jsonl" || extension == ".json" ||
@@ -247,21 +249,18 @@ WorkloadSpec read_scalar(const YamlValue& value) {
   } catch (const ConfigError& e) {
     value.fail(e.what());
   }
-  WorkloadSpec spec = read_mapping(YamlValue::load(path.string()));
+  WorkloadSpec spec = read_mapping(YamlValue::load(path.string()), depth);
   spec.name = path.stem().string();
   return spec;
 }
 
-WorkloadSpec read_mapping(const YamlValue& value) {
+WorkloadSpec read_mapping(const YamlValue& value, int depth) {
   YamlMap map(value);
   WorkloadSpec spec;
   spec.name = "inline";
   if (const auto base = map.optional("base")) {
-    // A file that names itself would never end.
-    if (base->as_string() == value.origin() || fs::path(value.origin()).stem() == base->as_string()) {
-      base->fail("a workload cannot be its own base");
-    }
-    spec = read_scalar(*base);
+    if (depth == 0) base->fail("expected fewer workloads upon each other; does one name itself as its base?");
+    spec = read_scalar(*base, depth - 1);
   } else if (const auto trace = map.optional("trace")) {
     spec.source = read_trace_spec(*trace);
     spec.name = fs::path(std::get<TraceSpec>(spec.source).path).filename().string();
@@ -297,8 +296,8 @@ WorkloadSpec read_mapping(const YamlValue& value) {
 }  // namespace
 
 WorkloadSpec read_workload(const YamlValue& value) {
-  if (value.is_scalar()) return read_scalar(value);
-  if (value.is_map()) return read_mapping(value);
+  if (value.is_scalar()) return read_scalar(value, kMaxBases);
+  if (value.is_map()) return read_mapping(value, kMaxBases);
   value.fail("expected a workload: a built-in name, a path, or a mapping");
 }
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <optional>
+#include <vector>
 
 #include "sim/base/check.h"
 
@@ -24,23 +24,25 @@ class RecentMaximum {
 
   // The largest value pushed at `position` or later, if there was any.
   std::optional<Value> since(std::int64_t position) const {
-    const auto it = std::lower_bound(kept_.begin(), kept_.end(), position,
-                                     [](const Entry& e, std::int64_t p) { return e.position < p; });
+    const auto it = first_at(position);
     if (it == kept_.end()) return std::nullopt;
     return it->value;
   }
 
   // Nobody will ask about positions before this one any more.
-  void forget_before(std::int64_t position) {
-    while (!kept_.empty() && kept_.front().position < position) kept_.pop_front();
-  }
+  void forget_before(std::int64_t position) { kept_.erase(kept_.begin(), first_at(position)); }
 
  private:
   struct Entry {
     std::int64_t position;
     Value value;
   };
-  std::deque<Entry> kept_;  // positions rise, values fall
+  auto first_at(std::int64_t position) const {
+    return std::lower_bound(kept_.begin(), kept_.end(), position,
+                            [](const Entry& e, std::int64_t p) { return e.position < p; });
+  }
+
+  std::vector<Entry> kept_;  // positions rise, values fall
 };
 
 }  // namespace alchemist

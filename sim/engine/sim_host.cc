@@ -88,6 +88,7 @@ void SimHost::preempt(RequestHandle handle) {
   if (!batch_.contains(handle)) return;  // it was still computing its prompt
   request.produced = request.spec.output_tokens - static_cast<std::int32_t>(batch_.leave(handle));
   request.last_token = last_step_end_;
+  count_gap(request, gaps_.since(request.joined_step + 1));
 }
 
 void SimHost::begin_step(Time start) {
@@ -136,7 +137,13 @@ SimHost::Report SimHost::finish(Time now) {
 }
 
 void SimHost::end_step(Time end) {
-  if (batch_.size() > 0) observer_.on_token_gap(end, end - last_step_end_, batch_.size());
+  ++total_steps_;
+  if (batch_.size() > 0) {
+    observer_.on_token_gap(end, end - last_step_end_, batch_.size());
+    gaps_.push(total_steps_, end - last_step_end_);
+  } else {
+    gaps_.forget_before(total_steps_);
+  }
   batch_.advance();
   ++steps_;
   if (steps_ == 1) emit_prefill_tokens(end);
@@ -152,10 +159,16 @@ void SimHost::emit_prefill_tokens(Time end) {
       request.first_token = end;
     } else {
       observer_.on_token_gap(end, end - request.last_token, 1);
+      count_gap(request, end - request.last_token);
     }
     ++request.produced;
+    request.joined_step = total_steps_;
     batch_.join(work.request, work.chunk.context + work.chunk.tokens, request.spec.output_tokens - request.produced);
   }
+}
+
+void SimHost::count_gap(Request& request, std::optional<Duration> gap) {
+  if (gap && (!request.longest_gap || *gap > *request.longest_gap)) request.longest_gap = gap;
 }
 
 void SimHost::report_span(Time end) {
@@ -179,6 +192,7 @@ std::optional<SimHost::Progress> SimHost::progress() const {
 
 RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
   Request& request = at(handle);
+  count_gap(request, gaps_.since(request.joined_step + 1));
   RequestOutcome outcome;
   outcome.id = request.id;
   outcome.session = request.spec.session;
@@ -192,6 +206,7 @@ RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
   outcome.output_tokens = request.spec.output_tokens;
   outcome.prefix_hit_tokens = request.prefix_hit_tokens;
   outcome.preemptions = request.preemptions;
+  outcome.longest_gap = request.longest_gap;
   request.live = false;
   free_handles_.push_back(handle);
   --live_;

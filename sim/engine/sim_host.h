@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/base/observer.h"
+#include "sim/base/recent_maximum.h"
 #include "sim/base/workload.h"
 #include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
@@ -82,6 +83,8 @@ class SimHost final : public Host {
     Time first_token;
     Time last_token;  // valid while preempted
     bool live = true;
+    std::int64_t joined_step = 0;         // steps of this host when it last began to decode
+    std::optional<Duration> longest_gap;  // before that
     std::int32_t prefix_hit_tokens = 0;
     std::int32_t preemptions = 0;
   };
@@ -102,6 +105,7 @@ class SimHost final : public Host {
   Report announce(Time now);
   Report finish(Time now);
   void emit_prefill_tokens(Time end);
+  void count_gap(Request& request, std::optional<Duration> gap);
   Completion completion(bool done) const { return {current_.id, done, steps_, ended_}; }
   void report_span(Time end);
 
@@ -117,7 +121,9 @@ class SimHost final : public Host {
   std::int64_t live_ = 0;
 
   DecodeBatch batch_;
-  Time last_step_end_;  // when every request of the batch got its latest token
+  std::int64_t total_steps_ = 0;
+  RecentMaximum<Duration> gaps_;  // of the batch, by step
+  Time last_step_end_;            // when every request of the batch got its latest token
 
   OpId next_op_;
   Operation queued_;

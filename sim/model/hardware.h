@@ -19,9 +19,10 @@ struct HardwareSpec {
   double matrix_efficiency = 0;        // share of it that large matrix products reach, 0..1
   double attention_efficiency = 0;     // share of matrix_flops that attention over long prompts reaches, 0..1
   double vector_flops = 0;             // FLOP/s outside the matrix units
+  Bytes shared_memory;             // of one SM; decides how many thread blocks of an attention kernel it holds
   std::int64_t processors = 0;         // SMs (or cores)
   Duration kernel_overhead;            // fixed cost of one kernel in a stream of kernels
-  Duration step_overhead;              // host time between two serving steps that the GPU does not hide
+  Duration step_overhead;              // host time of one serving step: scheduling, inputs, launch (see StepCost)
   double link_h2d_bandwidth = 0;       // bytes/s host to device, pinned memory, large transfers, one direction
   double link_d2h_bandwidth = 0;       // bytes/s device to host
   double link_duplex_bandwidth = 0;    // bytes/s of both directions together when both are busy

@@ -61,7 +61,7 @@ class TextObserver final : public RunObserver {
     outcomes.push_back(o);
     text << "request " << o.id.value() << ' ' << o.replica.value() << ' ' << o.arrived.count_ns() << ' '
          << o.scheduled.count_ns() << ' ' << o.first_token.count_ns() << ' ' << o.finished.count_ns() << ' '
-         << o.prefix_hit_tokens << ' ' << o.preemptions << '\n';
+         << o.prefix_hit_tokens << ' ' << o.preemptions << ' ' << o.longest_gap.value_or(Duration()).count_ns() << '\n';
   }
   void on_preemption(ReplicaId, RequestId id, Time now) override {
     ++preemptions;

@@ -1,0 +1,35 @@
+// From an experiment to its run: builds the cost model, the memory plan and the workload, and lets the simulation go.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/app/experiment.h"
+#include "sim/base/observer.h"
+#include "sim/engine/simulation.h"
+#include "sim/model/step_cost.h"
+#include "sim/report/summary.h"
+
+namespace alchemist {
+
+// Prices serving steps by the experiment's profile if it has one, else by the roofline of its hardware. ConfigError if
+// the profile cannot be read or does not fit the experiment.
+std::unique_ptr<StepCost> make_step_cost(const Experiment& experiment);
+
+// What is known of the run before it starts, for its results.
+RunInfo run_info(const Experiment& experiment);
+
+struct RunResult {
+  SimulationTotals totals;
+  std::vector<std::string> warnings;  // for the user, one sentence each
+};
+
+// Runs it. ConfigError if the workload cannot be made or yields no request.
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer);
+
+// Runs it, and writes all results to a directory (none: no files). Prints warnings and progress on stderr.
+Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                       bool trace_events);
+
+}  // namespace alchemist

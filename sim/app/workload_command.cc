@@ -1,0 +1,237 @@
+// alchemist workload generate | convert | inspect
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/app/cli.h"
+#include "sim/app/config_paths.h"
+#include "sim/app/workload_config.h"
+#include "sim/app/workload_summary.h"
+#include "sim/base/error.h"
+#include "sim/report/output_file.h"
+#include "workloads/conversations.h"
+#include "workloads/drive.h"
+#include "workloads/trace.h"
+#include "workloads/write_trace.h"
+
+namespace alchemist {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string input;  // of convert: a file; else a name, YAML file or trace
+  std::string format = "auto";
+  std::string to = "vidur";
+  std::string out;
+  std::string figure;
+  std::string against;
+  std::uint64_t seed = 42;
+  std::optional<std::int64_t> requests;
+  std::string duration;
+  std::optional<double> rate;
+  std::optional<double> rate_scale;
+  std::optional<std::int32_t> block_tokens;
+  std::optional<double> characters_per_token;
+  std::string tokenizer;
+  bool json = false;
+};
+
+TraceFormat format_option(const std::string& name, const char* option) {
+  const auto format = parse_format(name);
+  if (!format) {
+    throw ConfigError(std::string(option) + ": expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, "
+                                            "got \"" + name + "\"");
+  }
+  return *format;
+}
+
+// What the command line says about reading a trace.
+void apply_trace_options(const Options& o, TraceSpec& trace) {
+  trace.format = format_option(o.format, "--format");
+  if (o.block_tokens) trace.block_tokens = o.block_tokens;
+  if (o.characters_per_token) trace.characters_per_token = o.characters_per_token;
+  if (!o.tokenizer.empty()) trace.tokenizer = o.tokenizer;
+  if (o.rate_scale) trace.rate_scale = *o.rate_scale;
+}
+
+// A description as for a `workload` key, with what the command line changes put over it, so that one reader checks both.
+WorkloadSpec spec_of(const Options& o) {
+  YAML::Node node;
+  node["base"] = o.input;
+  if (o.rate) node["rate"] = *o.rate;
+  if (o.requests) node["requests"] = *o.requests;
+  if (!o.duration.empty()) node["duration"] = o.duration;
+  WorkloadSpec spec = read_workload(YamlValue(node, "command line", ""));
+  if (auto* trace = std::get_if<TraceSpec>(&spec.source)) apply_trace_options(o, *trace);
+  return spec;
+}
+
+// Writes the requests to a file that appears when it is complete.
+std::int64_t write_requests(const WorkloadSpec& spec, const Options& o, TraceFormat format) {
+  TraceWriter writer(format, o.block_tokens.value_or(512));
+  const fs::path path = fs::absolute(o.out);
+  ResultDirectory directory(path.parent_path());
+  OutputFile& file = directory.create(path.filename().string());
+  std::string text;
+  writer.header(text);
+  std::int64_t count = 0;
+  const auto write = [&](const WorkloadRequest& request) {
+    writer.request(request, text);
+    file.write(text);
+    text.clear();
+    ++count;
+  };
+  if (!for_each_request(spec, o.seed, write)) {
+    throw ConfigError(o.input + ": has no arrival times; make a workload of it with lengths: {empirical: FILE}");
+  }
+  if (count == 0) throw ConfigError(o.input + ": yields no request");
+  file.write(text);
+  directory.commit();
+  return count;
+}
+
+void generate(const Options& o) {
+  const std::int64_t count = write_requests(spec_of(o), o, format_option(o.to, "--to"));
+  std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
+}
+
+void convert(const Options& o) {
+  WorkloadSpec spec = trace_workload(o.input);
+  auto& trace = std::get<TraceSpec>(spec.source);
+  apply_trace_options(o, trace);
+  if (o.rate) trace.rate = *o.rate;
+  spec.requests = o.requests;
+  const std::int64_t count = write_requests(spec, o, format_option(o.to, "--to"));
+  std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
+}
+
+// The conversations of a workload: those of its file, or as many draws as are needed for steady quantiles.
+std::vector<std::vector<Turn>> conversations_of_spec(const WorkloadSpec& spec, std::uint64_t seed) {
+  if (const auto* trace = std::get_if<TraceSpec>(&spec.source)) return conversations_of(read_trace(*trace));
+  constexpr std::size_t kDraws = 50'000;
+  std::vector<std::vector<Turn>> drawn(kDraws);
+  const auto sampler = make_conversations(std::get<GeneratedWorkload>(spec.source), seed);
+  for (auto& turns : drawn) sampler->draw(turns);
+  return drawn;
+}
+
+// Runs tools/plot_workload.py. It says itself what it misses.
+void draw_figure(const nlohmann::ordered_json& numbers, const std::string& out) {
+  const fs::path script = (configs_directory() / "../tools/plot_workload.py").lexically_normal();
+  if (!fs::exists(script)) throw ConfigError(script.string() + ": no such file; --figure needs it");
+  const fs::path partial = fs::path(out + ".partial.png"), data = fs::path(out + ".partial.json");
+  const auto clean = [&] {
+    std::error_code ignored;
+    fs::remove(partial, ignored);
+    fs::remove(data, ignored);
+  };
+  try {
+    OutputFile file(data);
+    file.write(numbers.dump());
+    file.close();
+    const std::string python = fs::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
+    const std::vector<std::string> words{python, script.string(), data.string(), partial.string()};
+    std::vector<char*> arguments;
+    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    pid_t process = 0;
+    int status = 0;
+    if (posix_spawnp(&process, python.c_str(), nullptr, nullptr, arguments.data(), environ) != 0 ||
+        waitpid(process, &status, 0) < 0) {
+      throw ConfigError("--figure needs python3 with matplotlib: python3 cannot be started");
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw ConfigError("--figure: the figure could not be drawn");
+    std::error_code error;
+    fs::rename(partial, out, error);
+    if (error) throw ConfigError(out + ": " + error.message());
+  } catch (...) {
+    clean();
+    throw;
+  }
+  clean();
+}
+
+void inspect(const Options& o) {
+  const WorkloadSpec spec = spec_of(o);
+  WorkloadSummary summary;
+  const bool has_arrivals = for_each_request(spec, o.seed, [&](const WorkloadRequest& r) { summary.add(r); });
+  if (summary.requests() == 0) throw ConfigError(o.input + ": yields no request");
+  std::optional<ConversationComparison> comparison;
+  if (!o.against.empty()) {
+    TraceSpec real;
+    real.path = o.against;
+    if (o.characters_per_token) real.characters_per_token = o.characters_per_token;
+    if (!o.tokenizer.empty()) real.tokenizer = o.tokenizer;
+    comparison.emplace(conversations_of_spec(spec, o.seed), conversations_of(read_trace(real)));
+  }
+  nlohmann::ordered_json numbers;
+  if (o.json || !o.figure.empty()) {
+    numbers["workload"] = spec.name;
+    numbers.update(summary.json(has_arrivals));
+    if (comparison) numbers["against"] = comparison->json();
+  }
+  if (!o.figure.empty()) draw_figure(numbers, o.figure);
+  if (o.json) {
+    std::printf("%s\n", numbers.dump(2).c_str());
+    return;
+  }
+  std::printf("%s\n%s", spec.name.c_str(), summary.text(has_arrivals).c_str());
+  if (comparison) std::printf("%s", comparison->text().c_str());
+}
+
+void add_reading_options(CLI::App& command, Options& o) {
+  command.add_option("--format", o.format, "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
+                                           "llmservingsim, sharegpt");
+  command.add_option("--block-tokens", o.block_tokens, "tokens that one hash id stands for")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")->check(CLI::Range(0.1, 100.0));
+  command.add_option("--tokenizer", o.tokenizer, "SentencePiece .model that counts the tokens of ShareGPT texts");
+  command.add_option("--rate-scale", o.rate_scale, "plays a trace this many times as fast")->check(CLI::Range(1e-6, 1e6));
+  command.add_option("--requests", o.requests, "at most this many")->check(CLI::Range(std::int64_t{1}, std::int64_t{4'000'000'000}));
+  command.add_option("--rate", o.rate, "mean requests per second")->check(CLI::Range(1e-9, 1e6));
+}
+
+}  // namespace
+
+void add_workload_command(CLI::App& app) {
+  CLI::App* workload = app.add_subcommand("workload", "Makes, converts and describes traces");
+  workload->require_subcommand(1);
+  const auto options = std::make_shared<Options>();
+  Options& o = *options;
+
+  CLI::App* make = workload->add_subcommand("generate", "Writes the requests of a workload to a file");
+  make->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
+  make->add_option("--seed", o.seed, "of the random streams");
+  make->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");
+  make->add_option("--to", o.to, "format: vidur, azure, burstgpt, mooncake, llmservingsim");
+  make->add_option("--out", o.out, "file to write")->required();
+  add_reading_options(*make, o);
+  make->callback([options] { generate(*options); });
+
+  CLI::App* turn = workload->add_subcommand("convert", "Writes a trace in another format");
+  turn->add_option("IN", o.input, "trace")->required();
+  turn->add_option("--to", o.to, "format: vidur, azure, burstgpt, mooncake, llmservingsim")->required();
+  turn->add_option("--out", o.out, "file to write")->required();
+  add_reading_options(*turn, o);
+  turn->callback([options] { convert(*options); });
+
+  CLI::App* look = workload->add_subcommand("inspect", "Describes a workload: quantiles, rate over time, prefix sharing");
+  look->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
+  look->add_option("--seed", o.seed, "of the random streams");
+  look->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");
+  look->add_option("--against", o.against, "file of real conversations to compare with");
+  look->add_option("--figure", o.figure, "also draws a figure to this PNG file");
+  look->add_flag("--json", o.json, "prints the numbers as JSON");
+  add_reading_options(*look, o);
+  look->callback([options] { inspect(*options); });
+}
+
+}  // namespace alchemist

@@ -1,0 +1,38 @@
+// Requests as lines of a trace file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include "sim/base/workload.h"
+#include "workloads/spec.h"
+
+namespace alchemist {
+
+// Appends text that read_trace() reads back to the same lengths and, to the precision of the format, arrivals.
+//   vidur          with session_id and turn; nanoseconds
+//   azure          counted from 2023-01-01 00:00:00; 100 ns; sessions are lost
+//   burstgpt       with Session ID; nanoseconds
+//   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt for
+//                  what is left of it; microseconds; sessions are lost
+//   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
+// ShareGPT holds text and cannot be written: ConfigError.
+class TraceWriter {
+ public:
+  TraceWriter(TraceFormat format, std::int32_t block_tokens);
+  void header(std::string& out) const;
+  void request(const WorkloadRequest& request, std::string& out);
+
+ private:
+  void mooncake(const WorkloadRequest& request, std::string& out);
+  TraceFormat format_;
+  std::int32_t block_tokens_;
+  std::unordered_map<std::uint64_t, std::uint64_t> block_numbers_;  // small numbers in order of appearance
+};
+
+// Identity of the first `end` tokens of a prompt: equal for two requests only if those tokens are equal.
+// Precondition: 1 <= end <= prompt_tokens.
+std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end);
+
+}  // namespace alchemist
