@@ -44,12 +44,18 @@ Link::Link(const LinkSpec& spec)
 Link::Capacity Link::capacity(const LinkSpec& spec, double divisor) {
   check(divisor >= 1 && std::isfinite(divisor), "kernels do not make copies faster");
   const auto rate = [divisor](double bandwidth) {
-    check(bandwidth >= 1 && bandwidth <= 1e15, "a link's bandwidths are 1..10^15 bytes/s");
-    return static_cast<Rate>(std::ceil(bandwidth / divisor));
+    check(bandwidth > 0, "a link's bandwidths are positive");
+    return static_cast<Rate>(std::ceil(std::min(bandwidth, 1e15) / divisor));
   };
-  return {.direction = {rate(spec.h2d_bandwidth), rate(spec.d2h_bandwidth)},
-          .duplex = rate(spec.duplex_bandwidth),
-          .pageable = rate(spec.pageable_bandwidth)};
+  Capacity capacity = {.direction = {rate(spec.h2d_bandwidth), rate(spec.d2h_bandwidth)},
+                       .duplex = rate(spec.duplex_bandwidth),
+                       .pageable = rate(spec.pageable_bandwidth)};
+  const Amount both = capacity.direction[0] + capacity.direction[1];
+  for (std::size_t d = 0; d < capacity.direction.size(); ++d) {
+    const Amount product = static_cast<Amount>(capacity.duplex) * capacity.direction[d];
+    capacity.duplex_part[d] = static_cast<Rate>(divide_up(product, both));
+  }
+  return capacity;
 }
 
 LinkDirection Link::direction_of(std::size_t stream) { return static_cast<LinkDirection>(stream / kKinds); }
@@ -168,18 +174,15 @@ void Link::check_conservation() const {
 
 void Link::update_rates() {
   const Capacity& limit = capacity_[kernels_running_ ? 1 : 0];
-  std::array<Amount, 2> wanted{};  // what a direction can use if it has the link to itself
+  std::array<Rate, 2> wanted{};  // what a direction can use if it has the link to itself
   for (std::size_t d = 0; d < wanted.size(); ++d) {
     const bool pinned = !streams_[stream_of(d, kPinned)].heap.empty();
     const Amount pageable = static_cast<Amount>(streams_[stream_of(d, kPageable)].heap.size()) * limit.pageable;
-    wanted[d] = pinned ? limit.direction[d] : std::min<Amount>(limit.direction[d], pageable);
+    wanted[d] = pinned || pageable >= limit.direction[d] ? limit.direction[d] : static_cast<Rate>(pageable);
   }
   if (wanted[0] > 0 && wanted[1] > 0 && wanted[0] + wanted[1] > limit.duplex) {
-    const Amount both = Amount{limit.direction[0]} + limit.direction[1];
     const auto part = [&](std::size_t d) {
-      const Amount proportional = divide_up(Amount{limit.duplex} * limit.direction[d], both);
-      const Amount left_by_other = limit.duplex - wanted[1 - d];
-      return std::min(std::max(proportional, left_by_other), wanted[d]);
+      return std::min(std::max(limit.duplex_part[d], limit.duplex - wanted[1 - d]), wanted[d]);
     };
     wanted = {part(0), part(1)};
   }
@@ -187,17 +190,17 @@ void Link::update_rates() {
 }
 
 // Max-min fair shares of `total` among the transfers of a direction, of which a pageable one gets at most `cap`.
-void Link::split_direction(std::size_t direction, Amount total, Rate cap) {
+void Link::split_direction(std::size_t direction, Rate total, Rate cap) {
   Stream& pinned = streams_[stream_of(direction, kPinned)];
   Stream& pageable = streams_[stream_of(direction, kPageable)];
   const auto pinned_count = static_cast<std::int64_t>(pinned.heap.size());
   const auto pageable_count = static_cast<std::int64_t>(pageable.heap.size());
   if (pinned_count + pageable_count == 0) return;
-  const Rate even = static_cast<Rate>(divide_up<Amount>(total, pinned_count + pageable_count));
+  const Rate even = divide_up(total, pinned_count + pageable_count);
   pageable.rate = std::min(even, cap);
   pinned.rate = even;
-  if (cap < even && pinned_count > 0)
-    pinned.rate = static_cast<Rate>(divide_up<Amount>(total - Amount{cap} * pageable_count, pinned_count));
+  // No overflow: all of them at `cap` need less than `total`.
+  if (cap < even && pinned_count > 0) pinned.rate = divide_up(total - cap * pageable_count, pinned_count);
 }
 
 void Link::update_next_event() {

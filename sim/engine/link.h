@@ -31,7 +31,7 @@ namespace alchemist {
 
 enum class HostMemory : std::uint8_t { kPinned, kPageable };
 
-// Bandwidths in bytes/s, 1..10^15.
+// Bandwidths in bytes/s, > 0. Above 10^15 they count as that, at which a megabyte takes a nanosecond.
 struct LinkSpec {
   double h2d_bandwidth = 0;  // pinned, large transfers, the other direction idle, no kernels running
   double d2h_bandwidth = 0;
@@ -84,6 +84,7 @@ class Link {
   struct Capacity {
     std::array<Rate, 2> direction{};
     Rate duplex = 0;
+    std::array<Rate, 2> duplex_part{};  // in proportion to the directions
     Rate pageable = 0;
   };
   struct Waiting {  // in its latency
@@ -125,7 +126,7 @@ class Link {
   void finish_first(Stream& stream);
   void check_conservation() const;
   void update_rates();
-  void split_direction(std::size_t direction, Amount total, Rate cap);
+  void split_direction(std::size_t direction, Rate total, Rate cap);
   void update_next_event();
 
   Duration latency_;

@@ -45,7 +45,8 @@ std::vector<Action> random_actions(RandomStream& random, int count) {
   std::int64_t now = 0;
   for (int i = 0; i < count; ++i) {
     now += random.uniform() < 0.3 ? 0 : random.uniform_int(0, random.uniform() < 0.1 ? 4000 : 120);
-    Action action{.time_ns = now};
+    Action action;
+    action.time_ns = now;
     if (random.uniform() < 0.25) {
       action.kernels = random.uniform() < 0.5;
     } else {

@@ -246,6 +246,19 @@ TEST(Link, LargeTransfer) {
   EXPECT_EQ(ends(link), Ends{363'646'364});
 }
 
+// Far outside of what links are: 0.5 byte/s counts as 1, so 3 bytes take 3 s; 10^30 as 10^6 bytes a nanosecond.
+TEST(Link, ExtremeBandwidths) {
+  LinkSpec spec = small_link();
+  spec.h2d_bandwidth = 0.5;
+  spec.d2h_bandwidth = 1e30;
+  Link link(spec);
+  link.start(at_ns(0), kIn, Bytes(3), kPinned);
+  EXPECT_EQ(ends(link), Ends{3'000'000'100});
+  Link fast(spec);
+  fast.start(at_ns(0), kOut, Bytes(5'000'000), kPinned);
+  EXPECT_EQ(ends(fast), Ends{105});
+}
+
 TEST(Link, SpecOfHardware) {
   HardwareSpec hardware;
   hardware.link_h2d_bandwidth = 1e9;
