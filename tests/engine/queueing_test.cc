@@ -141,7 +141,7 @@ TEST_P(QueueingTheory, LognormalPromptsWaitAsInMG1) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Loads, QueueingTheory,
-                         ::testing::Values(Load{0.3, 20'000, 0.04}, Load{0.7, 40'000, 0.05}, Load{0.9, 60'000, 0.15}),
+                         ::testing::Values(Load{0.3, 20'000, 0.05}, Load{0.7, 40'000, 0.05}, Load{0.9, 60'000, 0.15}),
                          [](const auto& load) {
                            return "Rho" + std::to_string(static_cast<int>(std::lround(100 * load.param.rho)));
                          });
