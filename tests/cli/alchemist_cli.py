@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 
 def run(*arguments, cwd=None, stdin=None):
@@ -23,3 +25,15 @@ class CliTestCase(unittest.TestCase):
         self.assertEqual("", result.stdout)
         for text in expected:
             self.assertIn(text, result.stderr)
+
+    def assert_one_line_error(self, result, *expected):
+        """As assert_user_error, and the message is a single line."""
+        self.assert_user_error(result, *expected)
+        self.assertEqual(1, len(result.stderr.splitlines()), result.stderr)
+        self.assertTrue(result.stderr.startswith("alchemist: "), result.stderr)
+
+    def make_directory(self):
+        """A temporary directory of this test."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return Path(directory.name)
