@@ -7,10 +7,10 @@ import unittest
 from pathlib import Path
 
 
-def run(*arguments, cwd=None, stdin=None):
+def run(*arguments, cwd=None, stdin=None, errors="strict"):
     """Runs `alchemist ARGUMENTS...`; the result has returncode, stdout and stderr (text)."""
     return subprocess.run([os.environ["ALCHEMIST"], *map(str, arguments)], cwd=cwd, input=stdin, capture_output=True,
-                          text=True, timeout=120, check=False)
+                          text=True, errors=errors, timeout=120, check=False)
 
 
 class CliTestCase(unittest.TestCase):
