@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
@@ -102,8 +104,12 @@ void SimHost::begin_step(Time start) {
     for (const PrefillWork& work : current_.prefills) shape_.sampled += work.last ? 1 : 0;
   }
   step_start_ = start;
-  step_end_ = start + cost_.step(shape_);
-  check(step_end_ > step_start_, "a step takes time");
+  const Duration takes = cost_.step(shape_);
+  check(takes > Duration(), "a step takes time");
+  if (takes > kLongestRun - start.since_start()) {
+    throw ConfigError("the run takes more than 100 years of simulated time: expected faster hardware or fewer requests");
+  }
+  step_end_ = start + takes;
 }
 
 std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
@@ -52,6 +54,9 @@ Time Simulation::horizon() const {
 void Simulation::admit_arrival() {
   const WorkloadRequest request = workload_.next();
   const Time now = request.arrival;
+  if (now.since_start() > kLongestRun) {
+    throw ConfigError("the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
+  }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
   totals_.end = std::max(totals_.end, now);
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;

@@ -96,7 +96,7 @@ Duration RooflineCost::step(const BatchShape& shape) const {
   check(tokens < dense_by_tokens_.size(), "a step stays within the token budget");
   const double gpu =
       dense_by_tokens_[tokens] + attention_seconds(shape) + head_by_sequences_[static_cast<std::size_t>(shape.sampled)];
-  return with_host_time(Duration::seconds(gpu), hardware_.step_overhead, async_scheduling_);
+  return with_host_time(gpu, hardware_.step_overhead, async_scheduling_);
 }
 
 }  // namespace alchemist

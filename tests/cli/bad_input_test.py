@@ -103,6 +103,26 @@ class BadInput(CliTestCase):
                     expected=["llama-2-70b does not fit", "weights take", "tensor_parallel"])
         self.refuse("--set", "serving.kv_cache_tokens=2000000000", expected=["kv_cache_tokens", "do not fit"])
 
+    def test_beyond_the_clock(self):
+        for arrivals in ("{poisson: {rate: 1e-9}}", "{fixed: {rate: 1e-9}}", "{gamma: {rate: 1e-9, cv: 10}}",
+                         "{diurnal: {rate: 1e-9}}", "{on_off: {rate_on: 1e-9, mean_on: 4000 h, mean_off: 4000 h}}"):
+            self.refuse("--set", f"workload.arrivals={arrivals}", expected=["more than 100 years"])
+        self.refuse("--set", "workload.arrivals={on_off: {rate_on: 1, mean_on: 1 ns, mean_off: 1 ns}}",
+                    expected=["workload.arrivals", "mean_on"])
+        for key, value in (("slo.ttft", "9000 h"), ("hardware.step_overhead", "2000000 h"), ("workload.duration", "1e9 s")):
+            self.refuse("--set", f"{key}={value}", expected=[key, "at most a year"])
+        self.refuse("--set", "hardware.memory_bandwidth=1e-300 GB/s", expected=["more than 100 years"])
+        self.refuse("--set", "hardware.matrix_flops=1e-300 FLOP/s", expected=["more than 100 years"])
+        trace = self.folder / "trace.csv"
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n-6e9,10,5\n6e9,20,3\n")
+        self.refuse("--trace", trace, expected=[str(trace), "more than 100 years"])
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,10,5\n1e6,20,3\n")
+        self.refuse("--set", "workload={trace: {file: %s, rate_scale: 1e-6}}" % trace,
+                    expected=[str(trace), "more than 100 years"])
+
+    def test_more_replicas_than_memory_for_them(self):
+        self.refuse("--set", "cluster.gpus=100000", expected=["cluster.gpus", "KV blocks"])
+
     def test_broken_yaml(self):
         self.refuse_text("model: [tiny\n", "not valid YAML")
         self.refuse_text("", "is empty")

@@ -6,7 +6,7 @@ import unittest
 from alchemist_cli import CliTestCase, run
 from samples import EXPERIMENT, TRACES
 
-ROUNDS = 60  # for each of the seven inputs
+ROUNDS = 40  # for each of the seven inputs
 PIECES = [b"", b"\x00", b"\xff\xfe", b"-", b"1e999", b"99999999999999999999", b"nan", b"{", b"}", b"[", b"]", b'"', b",",
           b":", b"\n", b"\r\n", b"0", b"-1", b" ", b"&a *a", b"!!binary ", b"# ", b"\xc3", b"null", b"1.5", b"\\u0000", b"|"]
 
