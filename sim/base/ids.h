@@ -26,6 +26,7 @@ using OpId = Id<struct OpTag, std::uint64_t>;            // one operation submit
 using BlockId = Id<struct BlockTag>;                     // one KV block of one replica
 using ReplicaId = Id<struct ReplicaTag, std::uint32_t>;  // one model replica (tensor_parallel GPUs)
 using WeightVersion = Id<struct WeightVersionTag>;       // how many optimizer steps the weights have seen
+using TransferId = Id<struct TransferTag, std::uint64_t>;  // one copy over the link of one replica
 
 }  // namespace alchemist
 
