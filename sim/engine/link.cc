@@ -16,6 +16,12 @@ constexpr std::size_t kPageable = static_cast<std::size_t>(HostMemory::kPageable
 
 std::size_t stream_of(std::size_t direction, std::size_t memory) { return direction * kKinds + memory; }
 
+// The quotient of two whole numbers, rounded up; a >= 0, b > 0.
+template <class Whole>
+Whole divide_up(Whole a, Whole b) {
+  return (a + b - 1) / b;
+}
+
 // For a heap whose front is the next to end. Equal targets in any order: those that end together are sorted by id.
 constexpr auto kEndsLater = [](const auto& a, const auto& b) { return a.target > b.target; };
 
@@ -33,13 +39,13 @@ LinkSpec LinkSpec::from(const HardwareSpec& hardware) {
 Link::Link(const LinkSpec& spec)
     : latency_(spec.latency), capacity_{capacity(spec, 1), capacity(spec, spec.copy_slowdown)} {
   check(spec.latency >= Duration(), "a link's latency is not negative");
-  check(spec.copy_slowdown >= 1 && std::isfinite(spec.copy_slowdown), "kernels do not make copies faster");
 }
 
 Link::Capacity Link::capacity(const LinkSpec& spec, double divisor) {
+  check(divisor >= 1 && std::isfinite(divisor), "kernels do not make copies faster");
   const auto rate = [divisor](double bandwidth) {
     check(bandwidth >= 1 && bandwidth <= 1e15, "a link's bandwidths are 1..10^15 bytes/s");
-    return std::max<Rate>(1, std::llround(bandwidth / divisor));
+    return static_cast<Rate>(std::ceil(bandwidth / divisor));
   };
   return {.direction = {rate(spec.h2d_bandwidth), rate(spec.d2h_bandwidth)},
           .duplex = rate(spec.duplex_bandwidth),
@@ -82,6 +88,7 @@ void Link::advance(Time now, std::vector<FinishedTransfer>& finished) {
     check_conservation();
     update_rates();
     update_next_event();
+    check(next_ > event, "everything that is due at an event happens then");
   }
   now_ = now;
 }
@@ -133,8 +140,7 @@ void Link::complete(Time now, std::vector<FinishedTransfer>& finished) {
             [](const FinishedTransfer& a, const FinishedTransfer& b) { return a.id < b.id; });
 }
 
-// Takes out the transfer that ends, and out of what was delivered the excess that it got because its end was rounded
-// up.
+// Takes out the transfer that ends, and out of what was delivered the excess that it got by rounding its end up.
 void Link::finish_first(Stream& stream) {
   const Moving& first = stream.heap.front();
   const Amount excess = stream.served - first.target;
@@ -169,29 +175,29 @@ void Link::update_rates() {
     wanted[d] = pinned ? limit.direction[d] : std::min<Amount>(limit.direction[d], pageable);
   }
   if (wanted[0] > 0 && wanted[1] > 0 && wanted[0] + wanted[1] > limit.duplex) {
-    const Amount duplex = limit.duplex;
-    const Amount proportional = duplex * limit.direction[0] / (limit.direction[0] + limit.direction[1]);
-    // Not more than it can use, not less than the other leaves.
-    const Amount first = std::min(std::max(proportional, duplex - wanted[1]), wanted[0]);
-    wanted = {first, duplex - first};
+    const Amount both = Amount{limit.direction[0]} + limit.direction[1];
+    const auto part = [&](std::size_t d) {
+      const Amount proportional = divide_up(Amount{limit.duplex} * limit.direction[d], both);
+      const Amount left_by_other = limit.duplex - wanted[1 - d];
+      return std::min(std::max(proportional, left_by_other), wanted[d]);
+    };
+    wanted = {part(0), part(1)};
   }
-  for (std::size_t d = 0; d < wanted.size(); ++d) split_direction(d, wanted[d]);
+  for (std::size_t d = 0; d < wanted.size(); ++d) split_direction(d, wanted[d], limit.pageable);
 }
 
-// Max-min fair shares of `total` among the transfers of a direction.
-void Link::split_direction(std::size_t direction, Amount total) {
+// Max-min fair shares of `total` among the transfers of a direction, of which a pageable one gets at most `cap`.
+void Link::split_direction(std::size_t direction, Amount total, Rate cap) {
   Stream& pinned = streams_[stream_of(direction, kPinned)];
   Stream& pageable = streams_[stream_of(direction, kPageable)];
   const auto pinned_count = static_cast<std::int64_t>(pinned.heap.size());
   const auto pageable_count = static_cast<std::int64_t>(pageable.heap.size());
   if (pinned_count + pageable_count == 0) return;
-  // At least a byte per second each, so that everything ends.
-  const auto at_least_one = [](Amount rate) { return static_cast<Rate>(std::max<Amount>(rate, 1)); };
-  const Rate even = at_least_one(total / (pinned_count + pageable_count));
-  const Rate cap = capacity_[kernels_running_ ? 1 : 0].pageable;
+  const Rate even = static_cast<Rate>(divide_up<Amount>(total, pinned_count + pageable_count));
   pageable.rate = std::min(even, cap);
   pinned.rate = even;
-  if (cap < even && pinned_count > 0) pinned.rate = at_least_one((total - pageable_count * Amount{cap}) / pinned_count);
+  if (cap < even && pinned_count > 0)
+    pinned.rate = static_cast<Rate>(divide_up<Amount>(total - Amount{cap} * pageable_count, pinned_count));
 }
 
 void Link::update_next_event() {
@@ -199,7 +205,7 @@ void Link::update_next_event() {
   for (const Stream& stream : streams_) {
     if (stream.heap.empty()) continue;
     const Amount left = std::max<Amount>(0, stream.heap.front().target - stream.served);
-    const Amount wait_ns = (left + stream.rate - 1) / stream.rate;
+    const Amount wait_ns = divide_up<Amount>(left, stream.rate);
     check(wait_ns < (Time::max() - settled_).count_ns(), "a transfer ends within the range of time");
     next_ = std::min(next_, settled_ + Duration::nanoseconds(static_cast<std::int64_t>(wait_ns)));
   }

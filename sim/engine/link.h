@@ -10,9 +10,10 @@
 //   bandwidths; what one of them cannot use goes to the other.
 // - While kernels run every rate is divided by copy_slowdown. Latencies are not.
 //
-// Arithmetic is exact: rates are whole bytes per second and times whole nanoseconds, so that an amount is a whole
-// number of 10^-9 bytes. A share is rounded down to a byte per second, an end up to a nanosecond; nothing else is
-// rounded, so the times do not depend on how often anybody looks.
+// Rates are whole bytes per second and times whole nanoseconds, so that an amount is a whole number of 10^-9 bytes and
+// the arithmetic exact: the times do not depend on how often anybody looks. Only two things are rounded. A share goes
+// up to a byte per second, so that a division that comes out even in time is not a nanosecond late (the transfers
+// together exceed the link by less than a byte per second each); an end goes up to a nanosecond.
 #pragma once
 
 #include <array>
@@ -124,7 +125,7 @@ class Link {
   void finish_first(Stream& stream);
   void check_conservation() const;
   void update_rates();
-  void split_direction(std::size_t direction, Amount total);
+  void split_direction(std::size_t direction, Amount total, Rate cap);
   void update_next_event();
 
   Duration latency_;
