@@ -10,6 +10,7 @@ Node::Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host, std:
     : scheduler_(config, kv_blocks, training ? this : nullptr),
       host_(host),
       async_(config.async_scheduling),
+      token_budget_(config.max_num_batched_tokens),
       training_(std::move(training)) {
   if (!training_) return;
   store_ = std::make_unique<ActivationStore>(training_->store, scheduler_.pool(), training_->policy, host_);
@@ -127,11 +128,12 @@ bool Node::submit_piece() {
   TrainPieceView view;
   view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
   view.prompt_waits = scheduler_.waiting() > 0 || scheduler_.computes_prompt();
-  view.piece = training_->estimator->piece(*piece);
   view.last_step = last_step_;
   view.tail_step = tail_.value();
-  if (training_->policy.train->run_piece(view)) {
-    piece_.emplace(host_.submit(*piece), *piece);
+  view.running = scheduler_.running();
+  view.token_budget = token_budget_;
+  if (const auto part = trainer_->part_within(*piece, training_->policy.train->allow(view))) {
+    piece_.emplace(host_.submit(*part), *part);
     trainer_->on_piece_submitted();
   }
   return true;

@@ -64,6 +64,7 @@ class Node final : private BlockLender {
   Scheduler scheduler_;
   Host& host_;
   bool async_;
+  std::int32_t token_budget_;
   int outstanding_ =
       0;            // serving operations submitted and not done: at most two with asynchronous scheduling, else one
   OpId newest_op_;  // the one submitted last

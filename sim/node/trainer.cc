@@ -229,6 +229,31 @@ std::int64_t Trainer::rebuilt_tokens() const {
   return batch.lean + static_cast<std::int64_t>(static_cast<double>(batch.host - batch.host_lean) * left);
 }
 
+std::int64_t Trainer::tokens_of_phase() const {
+  const MicroBatch& batch = micro_batches_.front();
+  if (phase_ == Phase::kFresh) return batch.fresh;
+  return phase_ == Phase::kRecompute ? batch.host : batch.tokens;
+}
+
+namespace {
+
+// The same piece for fewer of its tokens. Attention's share is taken as proportional, which it is on average.
+TrainingPiece scaled(const TrainingPiece& piece, std::int64_t tokens) {
+  TrainingPiece part = piece;
+  const double share = static_cast<double>(tokens) / static_cast<double>(piece.tokens);
+  const auto of = [&](std::int64_t whole) { return static_cast<std::int64_t>(static_cast<double>(whole) * share); };
+  part.tokens = tokens;
+  part.attended_keys = piece.attended_keys * share;
+  part.rebuild_tokens = of(piece.rebuild_tokens);
+  part.checkpoint_tokens = of(piece.checkpoint_tokens);
+  return part;
+}
+
+// Fewer tokens would leave matrix units idle and pay for reading the weights all the same.
+constexpr std::int64_t kSmallestPart = 128;
+
+}  // namespace
+
 TrainingPiece Trainer::make_piece() const {
   TrainingPiece piece;
   if (micro_batches_.empty()) {
@@ -237,29 +262,42 @@ TrainingPiece Trainer::make_piece() const {
   }
   const MicroBatch& batch = micro_batches_.front();
   piece.layer = layer_;
+  piece.tokens = tokens_of_phase();
+  piece.attended_keys = batch.keys_of(piece.tokens);
   switch (phase_) {
     case Phase::kFresh:
       piece.kind = PieceKind::kForward;
-      piece.tokens = batch.fresh;
       break;
     case Phase::kRecompute:
       piece.kind = PieceKind::kRecompute;
-      piece.tokens = batch.host;
       break;
     case Phase::kHead:
       piece.kind = PieceKind::kHead;
-      piece.tokens = batch.tokens;
       break;
-    case Phase::kBackward: {
+    case Phase::kBackward:
       piece.kind = PieceKind::kBackward;
-      piece.tokens = batch.tokens;
       piece.rebuild_tokens = rebuilt_tokens();
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
-    }
   }
-  piece.attended_keys = batch.keys_of(piece.tokens);
-  return piece;
+  return scaled(piece, piece.tokens - done_tokens_);
+}
+
+std::optional<TrainingPiece> Trainer::part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const {
+  const Duration whole = estimator_.piece(piece);
+  if (allowance.time <= Duration()) return std::nullopt;
+  if (piece.kind == PieceKind::kOptimizer) return whole <= allowance.time ? std::optional(piece) : std::nullopt;
+  std::int64_t tokens = std::min(piece.tokens, allowance.tokens);
+  if (whole > allowance.time) {
+    const double share = allowance.time / whole;
+    tokens = std::min(tokens, static_cast<std::int64_t>(static_cast<double>(piece.tokens) * share));
+  }
+  // A part costs more than its share, because it reads the weights again: shrink until it fits.
+  while (tokens >= kSmallestPart && tokens < piece.tokens && estimator_.piece(scaled(piece, tokens)) > allowance.time) {
+    tokens -= std::max<std::int64_t>(tokens / 8, 1);
+  }
+  if (tokens < std::min(kSmallestPart, piece.tokens)) return std::nullopt;
+  return scaled(piece, tokens);
 }
 
 void Trainer::on_piece_submitted() {
@@ -284,6 +322,9 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
       step_.backward += ran;
       break;
   }
+  done_tokens_ += piece.tokens;
+  if (done_tokens_ < tokens_of_phase()) return;
+  done_tokens_ = 0;
   advance();
 }
 

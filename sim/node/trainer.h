@@ -44,9 +44,13 @@ class Trainer {
           const Estimator& estimator, Host& host);
 
   void on_feedback(Time now, const Feedback& feedback);
-  // The piece that may run now; none if there is no batch, or if it waits for a copy or for memory. Starts a training
-  // step if the policy wants one. The caller runs it, or asks again later: the answer is the same.
+  // The piece that could run now: the rest of one layer, as a whole. None if there is no batch, or if it waits for a
+  // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
+  // again.
   std::optional<TrainingPiece> next_piece(Time now);
+  // The first tokens of a piece, such that it keeps to the allowance by the estimator's reckoning; none if that is too
+  // little to be worth a launch. An optimizer piece is not divided.
+  std::optional<TrainingPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
@@ -89,6 +93,7 @@ class Trainer {
   void offload_layer();
   std::int64_t rebuilt_tokens() const;
   TrainingPiece make_piece() const;
+  std::int64_t tokens_of_phase() const;
   bool ready_to_run() const;
   void advance();
   void end_micro_batch();
@@ -111,6 +116,7 @@ class Trainer {
   bool micro_batch_begun_ = false;
   Phase phase_ = Phase::kFresh;
   std::int32_t layer_ = 0;
+  std::int64_t done_tokens_ = 0;  // of this phase and layer
   bool piece_outstanding_ = false;
   std::vector<BlockId> pages_;         // working memory of the micro-batch
   std::int32_t reloaded_to_ = 0;       // layers at or above this are on the GPU

@@ -82,16 +82,23 @@ struct TrainStartView {
 struct TrainPieceView {
   bool serving_idle = false;  // no request is running or waiting
   bool prompt_waits = false;  // a request waits or computes its prompt
-  Duration piece;             // estimate
   Duration last_step;         // the latest serving step
-  Duration tail_step;         // the length that only a small share of recent serving steps exceeds
+  Duration tail_step;         // the length that only a small share of recent serving steps exceeds; zero: not known yet
+  std::int32_t running = 0;   // requests
+  std::int32_t token_budget = 0;  // of a serving step
+};
+
+// How much training may run before the next serving step: whatever is less of both.
+struct TrainAllowance {
+  Duration time;  // zero: nothing now
+  std::int64_t tokens = 0;
 };
 
 class TrainDecision {
  public:
   virtual ~TrainDecision() = default;
   virtual bool start_step(const TrainStartView& view) = 0;
-  virtual bool run_piece(const TrainPieceView& view) = 0;
+  virtual TrainAllowance allow(const TrainPieceView& view) = 0;
 };
 
 // A policy: one of each, and how it deals with tokens that have no record.
