@@ -66,6 +66,16 @@ TEST(Planned, TakesLeanRecordsWhereRebuildingIsFree) {
   EXPECT_DOUBLE_EQ(step(planned(times), times), 2 + 4 * 2);
 }
 
+// Nothing costs anything: every share is as good, as long as it is one (a division of zero by zero is not).
+TEST(Planned, OfTimesThatAreAllZero) {
+  const LayerTimes times{.layers = 3};
+  for (const LayerPlan& layer : planned(times).layers) {
+    EXPECT_GE(layer.gate_up_share, 0);
+    EXPECT_LE(layer.gate_up_share, 1);
+  }
+  EXPECT_EQ(step(planned(times), times), 0);
+}
+
 TEST(Planned, OneLayer) {
   const LayerTimes times{
       .layers = 1, .forward = 9, .backward = 2, .reload_full = 5, .reload_lean = 2, .rebuild_gate_up = 1};
