@@ -109,14 +109,9 @@ enum class FreshActivations : std::uint8_t {
 };
 
 struct Policy {
-  std::string name;
-  bool trains = false;
-  bool clairvoyant = false;             // is told which feedback will come, and when
-  bool separate = false;                // training has GPUs of its own and no access to serving's records
-  double gpu_record_share = 0;          // of the KV memory that records may take
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
-  std::unique_ptr<RecordDecision> record;
+  std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;
   std::unique_ptr<RestoreDecision> restore;
