@@ -66,6 +66,13 @@ TEST(Planned, TakesLeanRecordsWhereRebuildingIsFree) {
   EXPECT_DOUBLE_EQ(step(planned(times), times), 2 + 4 * 2);
 }
 
+// Gate and up cost nothing either way, so no share balances anything: arrival 1, backward 2.
+TEST(Planned, WithoutACostOfGateAndUp) {
+  const LayerTimes times{.layers = 1, .forward = 9, .backward = 2, .reload_full = 1, .reload_lean = 1};
+  EXPECT_DOUBLE_EQ(step(planned(times), times), 3);
+  EXPECT_EQ(step(planned(LayerTimes{.layers = 3}), LayerTimes{.layers = 3}), 0);
+}
+
 TEST(Planned, OneLayer) {
   const LayerTimes times{
       .layers = 1, .forward = 9, .backward = 2, .reload_full = 5, .reload_lean = 2, .rebuild_gate_up = 1};

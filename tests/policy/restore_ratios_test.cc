@@ -84,8 +84,8 @@ TEST(Ratios, Planned) {
   }
 }
 
-// (f + b) / b = 1.835, 1.486 and 1.844. The closed forms state 1.86, 1.49 and 1.86: for LoRA more than the rounding of f
-// and b explains (1.846 and 1.848 at most).
+// (f + b) / b = 1.835, 1.486 and 1.844. The closed forms state 1.86, 1.49 and 1.86: for LoRA more than the rounding of
+// f and b explains (1.846 and 1.848 at most).
 TEST(Ratios, Resident) {
   EXPECT_NEAR(gain_if_resident(h200_lora()), 1.56 / 0.85, 1e-9);
   EXPECT_NEAR(gain_if_resident(h200_full()), 2.17 / 1.46, 1e-9);
