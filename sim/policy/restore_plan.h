@@ -11,6 +11,7 @@
 // on one machine under precedence (Lawler 1973).
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 namespace alchemist {
@@ -48,8 +49,8 @@ enum class LayerSource { resident, reload, recompute };
 
 struct LayerPlan {
   LayerSource source = LayerSource::reload;
-  double gate_up_share =
-      1;  // reload only: of the reloaded tokens, those whose gate and up come too; the rest is rebuilt
+  // Reload only: of the reloaded tokens, those whose gate and up come too; for the rest they are rebuilt.
+  double gate_up_share = 1;
 };
 
 // Recomputing goes up from layer 0: a layer may be recomputed only if each layer below it is resident (a resident

@@ -66,14 +66,11 @@ TEST(Planned, TakesLeanRecordsWhereRebuildingIsFree) {
   EXPECT_DOUBLE_EQ(step(planned(times), times), 2 + 4 * 2);
 }
 
-// Nothing costs anything: every share is as good, as long as it is one (a division of zero by zero is not).
-TEST(Planned, OfTimesThatAreAllZero) {
-  const LayerTimes times{.layers = 3};
-  for (const LayerPlan& layer : planned(times).layers) {
-    EXPECT_GE(layer.gate_up_share, 0);
-    EXPECT_LE(layer.gate_up_share, 1);
-  }
-  EXPECT_EQ(step(planned(times), times), 0);
+// Gate and up cost nothing either way, so no share balances anything: arrival 1, backward 2.
+TEST(Planned, WithoutACostOfGateAndUp) {
+  const LayerTimes times{.layers = 1, .forward = 9, .backward = 2, .reload_full = 1, .reload_lean = 1};
+  EXPECT_DOUBLE_EQ(step(planned(times), times), 3);
+  EXPECT_EQ(step(planned(LayerTimes{.layers = 3}), LayerTimes{.layers = 3}), 0);
 }
 
 TEST(Planned, OneLayer) {
