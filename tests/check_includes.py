@@ -33,9 +33,9 @@ SOURCES = {".h", ".cc", ".cu", ".cuh"}
 ROOTS = ["sim", "workloads", "kernels", "validate", "tests"]
 MAX_LINES = 450
 # Node and policies are told of arrivals, which have no output length. The types and the field that have one belong to the
-# world; what decides may not even mention them.
+# world; what decides may not even mention them. Feedback is about an answer that has ended.
 BLIND = ["sim/node", "sim/policy"]
-OUTPUT_LENGTH = re.compile(r"\b(output_tokens|WorkloadRequest|WorkloadSource|RequestOutcome)\b")
+OUTPUT_LENGTH = re.compile(r"\b((?<!feedback\.)(?<!sample\.)output_tokens|WorkloadRequest|WorkloadSource|RequestOutcome)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 

@@ -33,6 +33,9 @@ class RecordingHost final : public Host {
     on_submit();
     return inner->submit(op);
   }
+  OpId submit(const TrainingPiece& piece) override { return inner->submit(piece); }
+  OpId submit(const CopyOp& copy) override { return inner->submit(copy); }
+  void report(const TrainingStep& step, std::span<const TrainedSample> samples) override { inner->report(step, samples); }
   void wake_at(Time when) override {
     commands.push_back({now, "wake at " + std::to_string(when.count_ns())});
     inner->wake_at(when);
