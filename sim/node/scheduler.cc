@@ -27,7 +27,8 @@ PrefixHash hash_of_prefix(const PromptContent& content, std::int32_t prompt_toke
   const std::int64_t covered = std::min<std::int64_t>(
       prompt_tokens, static_cast<std::int64_t>(content.chain_ids.size()) * content.chain_block_tokens);
   if (end <= covered) return mix64(content.chain_ids[(end - 1) / content.chain_block_tokens], end);
-  return mix64(content.content_id, static_cast<std::uint64_t>(block) + (1ULL << 40));
+  // Neighbouring blocks of one content get neighbouring hashes, so that the pool's buckets for them share cache lines.
+  return mix64(content.content_id) + static_cast<std::uint64_t>(block);
 }
 
 }  // namespace
