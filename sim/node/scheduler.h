@@ -106,8 +106,8 @@ class Scheduler {
   std::vector<PrefillWork> prefills_;
   std::vector<RequestHandle> preempted_;
   mutable std::vector<BlockId> found_;  // by find_prefix()
-  bool planned_ = false;          // planned and not committed yet
-  std::int64_t steps_begun_ = 0;  // of it, as far as the pool reflects them
+  bool planned_ = false;                // planned and not committed yet
+  std::int64_t steps_begun_ = 0;        // of it, as far as the pool reflects them
 };
 
 }  // namespace alchemist
