@@ -20,12 +20,13 @@ class Id {
   Value value_ = 0;
 };
 
-using RequestId = Id<struct RequestTag>;                 // numbered from 0 in order of arrival
-using SessionId = Id<struct SessionTag, std::uint64_t>;  // one conversation
-using OpId = Id<struct OpTag, std::uint64_t>;            // one operation submitted to a host
-using BlockId = Id<struct BlockTag>;                     // one KV block of one replica
-using ReplicaId = Id<struct ReplicaTag, std::uint32_t>;  // one model replica (tensor_parallel GPUs)
-using WeightVersion = Id<struct WeightVersionTag>;       // how many optimizer steps the weights have seen
+using RequestId = Id<struct RequestTag>;                   // numbered from 0 in order of arrival
+using SessionId = Id<struct SessionTag, std::uint64_t>;    // one conversation
+using OpId = Id<struct OpTag, std::uint64_t>;              // one operation submitted to a host
+using TransferId = Id<struct TransferTag, std::uint64_t>;  // one copy over the link of one replica
+using BlockId = Id<struct BlockTag>;                       // one KV block of one replica
+using ReplicaId = Id<struct ReplicaTag, std::uint32_t>;    // one model replica (tensor_parallel GPUs)
+using WeightVersion = Id<struct WeightVersionTag>;         // how many optimizer steps the weights have seen
 
 }  // namespace alchemist
 

@@ -88,7 +88,8 @@ class GraphBuilder {
   std::vector<TensorId> arriving_gradients(OperatorId id) const {
     std::vector<TensorId> result;
     for (const TensorId output : graph_[id].outputs) {
-      if (const auto it = ids_.find(fmt::format("d.{}", graph_[output].spec.name)); it != ids_.end()) result.push_back(it->second);
+      if (const auto it = ids_.find(fmt::format("d.{}", graph_[output].spec.name)); it != ids_.end())
+        result.push_back(it->second);
     }
     return result;
   }
