@@ -27,7 +27,8 @@ PrefixHash hash_of_prefix(const PromptContent& content, std::int32_t prompt_toke
   const std::int64_t covered = std::min<std::int64_t>(
       prompt_tokens, static_cast<std::int64_t>(content.chain_ids.size()) * content.chain_block_tokens);
   if (end <= covered) return mix64(content.chain_ids[(end - 1) / content.chain_block_tokens], end);
-  return mix64(content.content_id, static_cast<std::uint64_t>(block) + (1ULL << 40));
+  // Neighbouring blocks of one content get neighbouring hashes, so that the pool's buckets for them share cache lines.
+  return mix64(content.content_id) + static_cast<std::uint64_t>(block);
 }
 
 }  // namespace
@@ -142,24 +143,20 @@ void Scheduler::plan_waiting() {
 bool Scheduler::admit(RequestHandle handle) {
   Request& request = at(handle);
   // The last token is always computed, because its output is needed.
-  const std::int32_t hit_blocks = find_prefix(request.content, request.prompt_tokens, request.target - 1);
+  find_prefix(request.content, request.prompt_tokens, request.target - 1);
+  const auto hit_blocks = static_cast<std::int32_t>(found_.size());
   const std::int32_t hit_tokens = hit_blocks * config_.block_size;
   const std::int32_t remaining = request.target - hit_tokens;
   if (remaining > budget_ && !config_.chunked_prefill) return false;
   const std::int32_t tokens = std::min(remaining, budget_);
 
   std::int32_t hits_on_free_list = 0;
-  for (std::int32_t i = 0; i < hit_blocks; ++i) {
-    if (pool_.is_free(*pool_.find(prefix_hash(request, i)))) ++hits_on_free_list;
-  }
+  for (const BlockId block : found_) hits_on_free_list += pool_.is_free(block) ? 1 : 0;
   const std::int32_t must_fit = config_.reserve_full_prompt ? request.target : hit_tokens + tokens;
   if (!have_free(blocks_for(must_fit) - hit_blocks + hits_on_free_list, false)) return false;
 
-  for (std::int32_t i = 0; i < hit_blocks; ++i) {
-    const BlockId block = *pool_.find(prefix_hash(request, i));
-    pool_.share(block);
-    request.blocks.push_back(block);
-  }
+  for (const BlockId block : found_) pool_.share(block);
+  request.blocks.assign(found_.begin(), found_.end());
   request.computed = hit_tokens;
   request.published = hit_blocks;
   request.state = State::kPrefilling;
@@ -167,19 +164,21 @@ bool Scheduler::admit(RequestHandle handle) {
   return true;
 }
 
-std::int32_t Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_tokens,
-                                    std::int32_t tokens) const {
-  if (!config_.prefix_caching) return 0;
-  std::int32_t hits = 0;
-  while ((hits + 1) * config_.block_size <= tokens &&
-         pool_.find(hash_of_prefix(content, prompt_tokens, (hits + 1) * config_.block_size, hits))) {
-    ++hits;
+// Leaves in found_ the blocks of the longest cached prefix of at most `tokens` tokens.
+void Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const {
+  found_.clear();
+  if (!config_.prefix_caching) return;
+  const std::int32_t size = config_.block_size;
+  for (std::int32_t i = 0; (i + 1) * size <= tokens; ++i) {
+    const auto block = pool_.find(hash_of_prefix(content, prompt_tokens, (i + 1) * size, i));
+    if (!block) return;
+    found_.push_back(*block);
   }
-  return hits;
 }
 
 std::int32_t Scheduler::cached_prefix_tokens(const PromptContent& content, std::int32_t prompt_tokens) const {
-  return find_prefix(content, prompt_tokens, prompt_tokens - 1) * config_.block_size;
+  find_prefix(content, prompt_tokens, prompt_tokens - 1);
+  return static_cast<std::int32_t>(found_.size()) * config_.block_size;
 }
 
 void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {

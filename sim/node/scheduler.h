@@ -91,7 +91,7 @@ class Scheduler {
   void plan_running_prefill();
   void plan_waiting();
   bool admit(RequestHandle handle);
-  std::int32_t find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
+  void find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
   void schedule_chunk(RequestHandle handle, std::int32_t tokens);
   void preempt_newest();
   void publish_full_blocks(Request& request, std::int64_t computed);
@@ -120,10 +120,10 @@ class Scheduler {
   std::int32_t budget_ = 0;
   bool preempted_any_ = false;
   std::vector<PrefillWork> prefills_;
-
   std::vector<RequestHandle> preempted_;
-  bool planned_ = false;          // planned and not committed yet
-  std::int64_t steps_begun_ = 0;  // of it, as far as the pool reflects them
+  mutable std::vector<BlockId> found_;  // by find_prefix()
+  bool planned_ = false;                // planned and not committed yet
+  std::int64_t steps_begun_ = 0;        // of it, as far as the pool reflects them
 };
 
 }  // namespace alchemist
