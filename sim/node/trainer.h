@@ -28,7 +28,7 @@ struct TrainerConfig {
   Bytes minimal_per_token;
   Bytes input_per_token;  // what checkpointing keeps
   Bytes kv_per_token;
-  std::int32_t reload_window = 4;  // layers whose reloaded activations may be on the GPU at once
+  std::int32_t reload_window = 16; // layers whose reloaded activations may be on the GPU at once
 };
 
 struct TrainerTotals {
