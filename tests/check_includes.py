@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the folders' dependencies, the spelling of includes, include cycles and the length of files.
+"""Holds the folders' dependencies, the spelling of includes, include cycles, the length of files, and that nothing which
+decides during a run can see how long an answer will be.
 
     check_includes.py [ROOT]     checks a source tree, exit status 1 if anything is wrong
     check_includes.py --self-test
@@ -31,6 +32,10 @@ ALLOWED = {
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 ROOTS = ["sim", "workloads", "kernels", "validate", "tests"]
 MAX_LINES = 450
+# Node and policies are told of arrivals, which have no output length. The types and the field that have one belong to the
+# world; what decides may not even mention them. Feedback is about an answer that has ended.
+BLIND = ["sim/node", "sim/policy"]
+OUTPUT_LENGTH = re.compile(r"\b((?<!feedback\.)(?<!sample\.)output_tokens|WorkloadRequest|WorkloadSource|RequestOutcome)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -106,6 +111,9 @@ def check_tree(root):
             problems.append(f"{source}:1: in a folder that the table of dependencies does not know")
         graph[str(source)] = []
         for number, line in enumerate(lines, 1):
+            leak = OUTPUT_LENGTH.search(line) if str(source.parent) in BLIND else None
+            if leak:
+                problems.append(f"{source}:{number}: {leak.group()}: output lengths are not for {source.parent} to see")
             match = INCLUDE.match(line)
             if not match:
                 continue
@@ -165,6 +173,13 @@ class SelfTest(unittest.TestCase):
     def test_length(self):
         self.assertEqual([], self.check({"sim/base/a.h": "\n" * MAX_LINES}))
         self.assertEqual(1, len(self.check({"sim/base/a.h": "\n" * (MAX_LINES + 1)})))
+
+    def test_node_and_policy_are_blind(self):
+        for folder in BLIND:
+            problems = self.check({f"{folder}/n.cc": "int x;\nint f(const Request& r) { return r.output_tokens; }\n"})
+            self.assertEqual(1, len(problems))
+            self.assertTrue(problems[0].startswith(f"{folder}/n.cc:2: output_tokens: "), problems)
+        self.assertEqual([], self.check({"sim/engine/e.cc": "int output_tokens;\n", "sim/node/n.cc": "int tokens;\n"}))
 
     def test_table_has_no_cycle(self):
         self.assertIsNone(find_cycle(ALLOWED))

@@ -8,6 +8,7 @@
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 #include "sim/base/random.h"
 #include "workloads/trace.h"
 #include "workloads/workload_source.h"
@@ -17,13 +18,18 @@ namespace {
 
 constexpr double kLongestGap = 1e9;  // seconds; keeps sums of very slow processes on the clock
 
+// Times past the end of every run need not be told apart; a source cuts them off, or the run refuses them.
+constexpr Time kNever = Time() + kLongestRun + Duration::nanoseconds(1);
+Time later(Time now, Duration gap) { return std::min(now + gap, kNever); }
 Duration gap(double seconds) { return Duration::seconds(std::min(seconds, kLongestGap)); }
 
 class FixedProcess : public ArrivalProcess {
  public:
   explicit FixedProcess(double rate) : rate_(rate) {}
   // From the index, not by adding up, so that rounding does not accumulate.
-  std::optional<Time> next() override { return Time() + Duration::seconds(static_cast<double>(index_++) / rate_); }
+  std::optional<Time> next() override {
+    return later(Time(), Duration::seconds(std::min(static_cast<double>(index_++) / rate_, kNever.in_seconds())));
+  }
 
  private:
   double rate_;
@@ -37,7 +43,7 @@ class RenewalProcess : public ArrivalProcess {
   std::optional<Time> next() override {
     const double seconds =
         cv_ == 1.0 ? random_.exponential(1.0 / rate_) : random_.gamma(1.0 / (cv_ * cv_), cv_ * cv_ / rate_);
-    return now_ += gap(seconds);
+    return now_ = later(now_, gap(seconds));
   }
 
  private:
@@ -57,14 +63,15 @@ class OnOffProcess : public ArrivalProcess {
   }
   std::optional<Time> next() override {
     for (;;) {
+      if (now_ == kNever) return now_;
       const double rate = on_ ? spec_.rate_on : spec_.rate_off;
       if (rate > 0) {
-        const Time at = now_ + gap(random_.exponential(1.0 / rate));
+        const Time at = later(now_, gap(random_.exponential(1.0 / rate)));
         if (at <= change_) return now_ = at;
       }
       now_ = change_;  // exponential gaps forget: the draw that reached beyond the state is simply repeated
       on_ = !on_;
-      change_ = now_ + stay();
+      change_ = later(now_, stay());
     }
   }
 
@@ -85,7 +92,8 @@ class DiurnalProcess : public ArrivalProcess {
   std::optional<Time> next() override {
     const double peak = spec_.rate * (1 + swing_);
     for (;;) {
-      now_ += gap(random_.exponential(1.0 / peak));
+      now_ = later(now_, gap(random_.exponential(1.0 / peak)));
+      if (now_ == kNever) return now_;
       const double phase = 2 * std::numbers::pi * ((now_.since_start() - spec_.peak_at) / spec_.period);
       if (random_.uniform() * (1 + swing_) < 1 + swing_ * std::cos(phase)) return now_;
     }

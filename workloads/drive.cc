@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 #include "workloads/trace_source.h"
 #include "workloads/workload_source.h"
 
@@ -31,6 +33,9 @@ void drive(WorkloadSource& source, const SessionSpec& nominal, const std::functi
     }
     if (!next) return;
     const WorkloadRequest request = source.next();
+    if (request.arrival.since_start() > kLongestRun) {
+      throw ConfigError("the workload goes on for more than 100 years: expected a higher rate or fewer requests");
+    }
     use(request);
     const Duration takes = nominal.answer_delay + nominal.answer_time_per_token * request.output_tokens;
     answers.push({request.arrival + takes, order++, request.session, request.turn});

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 namespace alchemist {
@@ -10,6 +11,26 @@ namespace {
 using nlohmann::json;
 
 constexpr double kMaxTokens = 1e7;
+
+// Copying and writing out a tree recurse into it, so a hostile depth would exhaust the stack.
+bool nests_too_deeply(std::string_view text) {
+  constexpr int kMaxDepth = 100;
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '[' || c == '{')) {
+      if (++depth > kMaxDepth) return true;
+    } else if (!quoted && (c == ']' || c == '}')) {
+      --depth;
+    }
+  }
+  return false;
+}
 
 [[noreturn]] void fail_key(const LineReader& lines, const std::string& key, const char* expected, const json& got) {
   std::string text = got.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -20,6 +41,7 @@ constexpr double kMaxTokens = 1e7;
 }  // namespace
 
 JsonLine::JsonLine(const LineReader& lines) : lines_(lines) {
+  if (nests_too_deeply(lines.text())) lines.fail("expected a JSON object that nests at most 100 levels");
   json parsed = json::parse(lines.text(), nullptr, false);
   if (!parsed.is_object()) lines.fail("expected a JSON object on one line, such as {\"timestamp\": 0, ...}");
   json_ = std::make_unique<const json>(std::move(parsed));

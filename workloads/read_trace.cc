@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 #include "workloads/json_line.h"
 
 namespace alchemist {
@@ -32,11 +33,15 @@ void normalise(const TraceSpec& spec, Trace& trace) {
     ++count;
   }
   double scale = spec.rate_scale;
+  const double seconds = count > 0 ? last.in_seconds() - first.in_seconds() : 0;
   if (spec.rate) {
-    if (count < 2 || last == first) {
+    if (count < 2 || seconds == 0) {
       throw ConfigError(spec.path + ": has no rate that could be set: all its requests arrive at once");
     }
-    scale = *spec.rate * (last - first).in_seconds() / static_cast<double>(count - 1);
+    scale = *spec.rate * seconds / static_cast<double>(count - 1);
+  }
+  if (seconds / scale > kLongestRun.in_seconds()) {
+    throw ConfigError::at(spec.path, 0, "goes on for more than 100 years, with its rate as set");
   }
   for (TraceRow& row : trace.rows) {
     if (row.after_previous) continue;

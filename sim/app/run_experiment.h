@@ -22,6 +22,7 @@ RunInfo run_info(const Experiment& experiment);
 
 struct RunResult {
   SimulationTotals totals;
+  TrainingTotals training;
   std::vector<std::string> warnings;  // for the user, one sentence each
 };
 

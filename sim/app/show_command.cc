@@ -13,6 +13,7 @@
 #include "sim/app/experiment.h"
 #include "sim/app/hardware_config.h"
 #include "sim/app/model_config.h"
+#include "sim/app/policy_config.h"
 #include "sim/app/workload_config.h"
 #include "sim/base/error.h"
 #include "sim/model/describe_layer.h"
@@ -116,12 +117,7 @@ void print_experiment(const std::string& name, const std::vector<std::string>& s
   fmt::print("# KV cache of a replica: {} tokens; longest request: {} tokens.\n", plan.kv_tokens, max_model_len(e));
 }
 
-void print_policy(const std::string& name) {
-  const YamlValue value = YamlValue::load(resolve_config("policies", name, {}).string());
-  YAML::Emitter out;
-  out << value.node();
-  fmt::print("{}\n", out.c_str());
-}
+void print_policy(const std::string& name) { fmt::print("{}", describe_policy(load_policy(name))); }
 
 }  // namespace
 

@@ -75,6 +75,9 @@ OnOffArrivals read_on_off(YamlMap& map, const YamlValue& value) {
   a.mean_on = read_positive_duration(map.required("mean_on"));
   a.mean_off = read_positive_duration(map.required("mean_off"));
   if (a.rate_on + a.rate_off < kMinRate) value.fail("expected a rate above 0 in one of the two states");
+  // Every stay is drawn: very short ones between rare arrivals would take for ever.
+  const double stays = 2 / (a.rate_on * a.mean_on.in_seconds() + a.rate_off * a.mean_off.in_seconds());
+  if (!(stays <= 1e6)) value.fail("expected longer mean_on and mean_off: less than one arrival in a million stays");
   return a;
 }
 
@@ -193,7 +196,10 @@ SessionSpec read_sessions(const YamlValue& value) {
   }
   spec.think_time = read_duration_distribution(map.required("think_time"));
   if (const auto delay = map.optional("answer_delay")) spec.answer_delay = delay->as_duration();
-  if (const auto time = map.optional("answer_time_per_token")) spec.answer_time_per_token = time->as_duration();
+  if (const auto time = map.optional("answer_time_per_token")) {
+    spec.answer_time_per_token = time->as_duration();
+    if (spec.answer_time_per_token > Duration::seconds(60)) time->fail("expected at most 1 min");
+  }
   if (const auto warm_up = map.optional("warm_up")) spec.warm_up = warm_up->as_duration();
   map.finish();
   return spec;

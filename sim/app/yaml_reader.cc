@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
@@ -255,8 +256,10 @@ Bytes YamlValue::as_bytes() const {
 }
 
 Duration YamlValue::as_duration() const {
-  return Duration::nanoseconds(
+  const Duration duration = Duration::nanoseconds(
       integer_amount(*this, parse_quantity(*this, kTimeUnits, "a length of time such as \"2.5 ms\"")));
+  if (duration > kLongestSetting) fail("expected at most a year (8760 h), got " + quote(node_.Scalar()));
+  return duration;
 }
 
 double YamlValue::as_rate() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "sim/base/ids.h"
@@ -20,6 +21,8 @@ struct Arrival {
   SessionId session;
   std::int32_t prompt_tokens = 0;
   PromptContent content;
+  bool foresees_feedback = false;          // true for clairvoyant policies alone, which are told the next field
+  std::optional<Duration> feedback_delay;  // after the answer; none: there will be no feedback
 };
 
 // Progress of an operation. With asynchronous scheduling a host reports twice: when the last step of the operation
@@ -29,7 +32,17 @@ struct Completion {
   OpId op;
   bool done = true;                      // false: its last step has just begun
   std::int64_t steps = 1;                // steps ended so far
+  Duration ran;                          // time since the operation began
   std::span<const RequestHandle> ended;  // requests whose last token came since the last report; their handles end here
+};
+
+// The user's feedback on a served answer has come: it is a training sample now. Tokens of the conversation up to and
+// including the answer.
+struct Feedback {
+  RequestId request;
+  SessionId session;
+  std::int32_t prompt_tokens = 0;
+  std::int32_t output_tokens = 0;
 };
 
 }  // namespace alchemist

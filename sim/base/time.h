@@ -17,7 +17,7 @@ class Duration {
   static constexpr Duration microseconds(std::int64_t us) { return Duration(us * 1'000); }
   static constexpr Duration milliseconds(std::int64_t ms) { return Duration(ms * 1'000'000); }
   // Rounds to the nearest nanosecond, halves away from zero.
-  static Duration seconds(double s) { return Duration(std::llround(s * 1e9)); }
+  static Duration seconds(double s) { return Duration(round_half_away(s * 1e9)); }
   static constexpr Duration max() { return Duration(std::numeric_limits<std::int64_t>::max()); }
 
   constexpr std::int64_t count_ns() const { return ns_; }
@@ -43,6 +43,11 @@ class Duration {
 
  private:
   explicit constexpr Duration(std::int64_t ns) : ns_(ns) {}
+  // As std::llround, which is a library call that every simulated step would make. The fraction is exact.
+  static constexpr std::int64_t round_half_away(double x) {
+    const auto whole = static_cast<std::int64_t>(x);
+    return whole + static_cast<std::int64_t>(2 * (x - static_cast<double>(whole)));
+  }
   std::int64_t ns_ = 0;
 };
 

@@ -13,9 +13,11 @@ namespace alchemist {
 
 // Events at the same time happen in this order.
 enum class EventPriority : std::uint8_t {
-  kArrival = 0,  // first, so that a step that ends now can schedule what has arrived by now
-  kStepEnd = 1,  // before kWake: a node that is woken sees its finished work
-  kWake = 2,     // last, so that a node acts once on everything that happened at this time
+  kArrival = 0,   // first, so that a step that ends now can schedule what has arrived by now
+  kFeedback = 1,  // likewise
+  kCopyEnd = 2,   // memory and activations that come free now count for what is planned now
+  kStepEnd = 3,   // before kWake: a node that is woken sees its finished work
+  kWake = 4,      // last, so that a node acts once on everything that happened at this time
 };
 
 template <class Payload>

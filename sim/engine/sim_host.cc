@@ -3,11 +3,16 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
-SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options)
-    : replica_(replica), cost_(cost), queue_(queue), observer_(observer), options_(options) {}
+SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options,
+                 std::optional<TrainingHost> training)
+    : replica_(replica), cost_(cost), queue_(queue), observer_(observer), options_(options), training_(training) {
+  if (training_) link_.emplace(training_->link);
+}
 
 Arrival SimHost::accept(RequestId id, const WorkloadRequest& spec) {
   check(spec.prompt_tokens >= 1 && spec.output_tokens >= 1, "a request has a prompt and an answer");
@@ -29,8 +34,7 @@ Arrival SimHost::accept(RequestId id, const WorkloadRequest& spec) {
 OpId SimHost::submit(const ServingOp& op) {
   check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
   has_queued_ = true;
-  queued_.id = next_op_;
-  next_op_ = OpId(next_op_.value() + 1);
+  queued_.id = new_op();
   queued_.prefills.assign(op.prefills.begin(), op.prefills.end());
   queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
   queued_.max_steps = options_.single_steps ? 1 : op.max_steps;
@@ -48,15 +52,83 @@ OpId SimHost::submit(const ServingOp& op) {
 
 void SimHost::wake_at(Time when) { queue_.push(when, EventPriority::kWake, {SimEventKind::kWake, replica_}); }
 
+OpId SimHost::submit(const TrainingPiece& piece) {
+  check(training_ && !queued_piece_ && !piece_ && !has_queued_,
+        "one piece at a time, before what is planned behind it");
+  queued_piece_ = Piece{new_op(), piece, Time()};
+  return queued_piece_->id;
+}
+
+OpId SimHost::submit(const CopyOp& copy) {
+  check(link_.has_value(), "only a host that trains copies");
+  finished_transfers_.clear();
+  link_->advance(now_, finished_transfers_);
+  check(finished_transfers_.empty(), "copies that end now have been told");
+  const OpId id = new_op();
+  copies_.emplace(link_->start(now_, copy.direction, copy.bytes, HostMemory::kPinned), id);
+  schedule_link();
+  return id;
+}
+
+void SimHost::schedule_link() {
+  const Time next = link_->next_event();
+  if (next == Time::max()) return;
+  queue_.push(next, EventPriority::kCopyEnd, {SimEventKind::kLink, replica_, ++link_version_});
+}
+
+std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
+  std::vector<Completion> completions;
+  if (version != link_version_) return completions;
+  finished_transfers_.clear();
+  link_->advance(now, finished_transfers_);
+  for (const FinishedTransfer& transfer : finished_transfers_) {
+    const auto copy = copies_.find(transfer.id);
+    completions.push_back({copy->second, true, 1, transfer.end - transfer.start, {}});
+    copies_.erase(copy);
+    observer_.on_transfer({replica_, transfer.direction, transfer.start, transfer.end, transfer.bytes});
+  }
+  schedule_link();
+  return completions;
+}
+
+// Copies and kernels share the memory: while any copy is in flight, a kernel that starts is slower by a measured
+// factor.
+Duration SimHost::beside_copies(Duration alone) const {
+  if (!link_ || link_->idle()) return alone;
+  return Duration::nanoseconds(
+      static_cast<std::int64_t>(static_cast<double>(alone.count_ns()) * training_->link.copy_slowdown));
+}
+
+void SimHost::start_piece() {
+  piece_ = std::exchange(queued_piece_, std::nullopt);
+  piece_->start = now_;
+  queue_.push(now_ + beside_copies(training_->cost->piece(piece_->piece)), EventPriority::kStepEnd,
+              {SimEventKind::kPieceEnd, replica_});
+}
+
+Completion SimHost::on_piece_end(Time now) {
+  check(piece_.has_value(), "a piece ends once");
+  observer_.on_training_span({replica_, phase_of(piece_->piece.kind), piece_->start, now});
+  const Completion completion{piece_->id, true, 1, now - piece_->start, {}};
+  piece_.reset();
+  return completion;
+}
+
+void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> samples) {
+  observer_.on_training_step(step);
+  for (const TrainedSample& sample : samples) trained_.push_back({sample, step.end});
+}
+
 std::optional<Completion> SimHost::after_node() {
-  if (!in_progress_ && has_queued_) {
+  if (!in_progress_ && !piece_ && queued_piece_) start_piece();
+  if (!in_progress_ && !piece_ && has_queued_) {
     start();
-    if (!in_progress_) return completion(true);
+    if (!in_progress_) return completion(now_, true);
   }
   if (!announce_at_start_) return std::nullopt;
   announce_at_start_ = false;
   news_ = false;
-  return completion(false);
+  return completion(now_, false);
 }
 
 void SimHost::start() {
@@ -75,7 +147,14 @@ void SimHost::start() {
     news_ = false;  // the node planned at this very moment
   }
   chunks_.clear();
-  for (const PrefillWork& work : current_.prefills) chunks_.push_back(work.chunk);
+  recorded_ = Bytes();
+  for (const PrefillWork& work : current_.prefills) {
+    chunks_.push_back(work.chunk);
+    if (work.recorded == Bytes()) continue;
+    recorded_ += work.recorded;
+    at(work.request).recorded_tokens += work.chunk.tokens;
+    at(work.request).recorded_bytes += work.recorded;
+  }
   begin_step(now_);
   queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
 }
@@ -102,8 +181,14 @@ void SimHost::begin_step(Time start) {
     for (const PrefillWork& work : current_.prefills) shape_.sampled += work.last ? 1 : 0;
   }
   step_start_ = start;
-  step_end_ = start + cost_.step(shape_);
-  check(step_end_ > step_start_, "a step takes time");
+  Duration takes = cost_.step(shape_);
+  if (first && recorded_ > Bytes()) takes += training_->cost->recording(recorded_);
+  takes = beside_copies(takes);
+  check(takes > Duration(), "a step takes time");
+  if (takes > kLongestRun - start.since_start()) {
+    throw ConfigError("the run takes more than 100 years of simulated time: expected faster hardware or fewer requests");
+  }
+  step_end_ = start + takes;
 }
 
 std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {
@@ -123,17 +208,22 @@ std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {
   }
 }
 
+// An operation that had nothing left to run took no time.
+Completion SimHost::completion(Time now, bool done) const {
+  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), ended_};
+}
+
 SimHost::Report SimHost::announce(Time now) {
   news_ = false;
   queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
-  return {now, completion(false)};
+  return {now, completion(now, false)};
 }
 
 SimHost::Report SimHost::finish(Time now) {
   report_span(now);
   in_progress_ = false;
   if (!ended_.empty()) news_ = true;  // what follows was planned without this knowledge
-  return {now, completion(true)};
+  return {now, completion(now, true)};
 }
 
 void SimHost::end_step(Time end) {
@@ -207,6 +297,8 @@ RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
   outcome.prefix_hit_tokens = request.prefix_hit_tokens;
   outcome.preemptions = request.preemptions;
   outcome.longest_gap = request.longest_gap;
+  outcome.recorded_tokens = request.recorded_tokens;
+  outcome.recorded_bytes = request.recorded_bytes;
   request.live = false;
   free_handles_.push_back(handle);
   --live_;

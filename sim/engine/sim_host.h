@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sim/base/observer.h"
@@ -14,16 +16,19 @@
 #include "sim/base/workload.h"
 #include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
+#include "sim/engine/link.h"
 #include "sim/model/step_cost.h"
+#include "sim/model/training_cost.h"
 #include "sim/node/host.h"
 
 namespace alchemist {
 
-enum class SimEventKind : std::uint8_t { kStepEnd, kWake };
+enum class SimEventKind : std::uint8_t { kStepEnd, kPieceEnd, kLink, kFeedback, kWake };
 
 struct SimEvent {
   SimEventKind kind;
   ReplicaId replica;
+  std::uint32_t data = 0;  // kLink: version of the link's state; kFeedback: index of the sample
 };
 
 using SimEventQueue = EventQueue<SimEvent>;
@@ -35,13 +40,22 @@ class SimHost final : public Host {
     bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
   };
 
+  // What it takes to train.
+  struct TrainingHost {
+    const TrainingCost* cost = nullptr;  // outlives the host
+    LinkSpec link;
+  };
   // All references outlive the host.
-  SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options);
+  SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options,
+          std::optional<TrainingHost> training = {});
 
   // Takes a request into the world; the arrival is what the node may know of it.
   Arrival accept(RequestId id, const WorkloadRequest& request);
 
   OpId submit(const ServingOp& op) override;
+  OpId submit(const TrainingPiece& piece) override;
+  OpId submit(const CopyOp& copy) override;
+  void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override;
 
   // The present, which the engine sets before it calls the node.
@@ -59,6 +73,18 @@ class SimHost final : public Host {
   // After the node has been told something: starts a queued operation if the GPU is free, and returns what the node
   // has to be told at once. To be called until there is nothing more.
   std::optional<Completion> after_node();
+
+  // The training piece in progress ends.
+  Completion on_piece_end(Time now);
+  // An event of the link, unless it is out of date. The copies that are complete now, in order.
+  std::vector<Completion> on_link(Time now, std::uint32_t version);
+
+  // Samples of the training step that was reported since the last call.
+  struct TrainedRequest {
+    TrainedSample sample;
+    Time at;
+  };
+  std::vector<TrainedRequest> take_trained() { return std::exchange(trained_, {}); }
 
   // The request of a handle that the last report ended, as it is told to observers. Frees the handle.
   RequestOutcome take_outcome(RequestHandle handle, Time now);
@@ -87,6 +113,8 @@ class SimHost final : public Host {
     std::optional<Duration> longest_gap;  // before that
     std::int32_t prefix_hit_tokens = 0;
     std::int32_t preemptions = 0;
+    std::int64_t recorded_tokens = 0;
+    Bytes recorded_bytes;
   };
   struct Operation {
     OpId id;
@@ -95,6 +123,12 @@ class SimHost final : public Host {
     std::int64_t max_steps = 1;
     std::int32_t running = 0;
     std::int32_t waiting = 0;
+  };
+
+  struct Piece {
+    OpId id;
+    TrainingPiece piece;
+    Time start;
   };
 
   Request& at(RequestHandle handle) { return requests_[handle.value()]; }
@@ -106,8 +140,16 @@ class SimHost final : public Host {
   Report finish(Time now);
   void emit_prefill_tokens(Time end);
   void count_gap(Request& request, std::optional<Duration> gap);
-  Completion completion(bool done) const { return {current_.id, done, steps_, ended_}; }
+  Completion completion(Time now, bool done) const;
   void report_span(Time end);
+  OpId new_op() {
+    const OpId id = next_op_;
+    next_op_ = OpId(next_op_.value() + 1);
+    return id;
+  }
+  void start_piece();
+  Duration beside_copies(Duration alone) const;
+  void schedule_link();
 
   ReplicaId replica_;
   const StepCost& cost_;
@@ -141,6 +183,16 @@ class SimHost final : public Host {
   std::vector<PrefillChunk> chunks_;
   std::vector<RequestHandle> ended_;
   Duration busy_;
+
+  std::optional<TrainingHost> training_;
+  std::optional<Link> link_;
+  std::uint32_t link_version_ = 0;  // of the event in the queue that is valid
+  std::unordered_map<TransferId, OpId> copies_;
+  std::vector<FinishedTransfer> finished_transfers_;
+  std::optional<Piece> queued_piece_;
+  std::optional<Piece> piece_;  // in progress
+  Bytes recorded_;              // by the operation in progress
+  std::vector<TrainedRequest> trained_;
 };
 
 }  // namespace alchemist

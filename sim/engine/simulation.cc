@@ -3,24 +3,52 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
 Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, WorkloadSource& workload,
                        RunObserver& observer)
-    : config_(config), workload_(workload), observer_(observer), router_(config.routing) {
-  check(config.replicas >= 1, "at least one replica");
-  for (std::int32_t i = 0; i < config.replicas; ++i) {
-    const ReplicaId id(static_cast<std::uint32_t>(i));
-    Replica replica;
-    SimHost::Options options = config.host;
-    options.announce_last_step = config.serving.async_scheduling;
-    replica.host = std::make_unique<SimHost>(id, cost, queue_, observer, options);
-    replica.node = std::make_unique<Node>(config.serving, config.kv_blocks, *replica.host);
-    nodes_.push_back(replica.node.get());
-    replicas_.push_back(std::move(replica));
-    report_memory(replicas_.back(), id, Time());
+    : config_(config),
+      cost_(cost),
+      workload_(workload),
+      observer_(observer),
+      router_(config.routing),
+      serving_replicas_(config.replicas),
+      feedback_stream_(config.seed, "feedback") {
+  check(config.replicas >= 1, "at least one replica serves");
+  const std::int32_t separate = config.training ? config.training->separate_replicas : 0;
+  for (std::int32_t i = 0; i < config.replicas; ++i) add_replica(true, config.training && separate == 0);
+  for (std::int32_t i = 0; i < separate; ++i) add_replica(false, true);
+}
+
+void Simulation::add_replica(bool serves, bool trains) {
+  const ReplicaId id(static_cast<std::uint32_t>(replicas_.size()));
+  Replica replica;
+  SimHost::Options options = config_.host;
+  options.announce_last_step = config_.serving.async_scheduling;
+  std::optional<SimHost::TrainingHost> host_training;
+  std::optional<NodeTraining> node_training;
+  if (trains) {
+    const TrainingSetup& setup = *config_.training;
+    host_training = SimHost::TrainingHost{setup.cost, setup.link};
+    node_training.emplace();
+    node_training->store = setup.store;
+    node_training->trainer = setup.trainer;
+    node_training->policy = setup.make_policy();
+    node_training->estimator = setup.estimator;
   }
+  replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);
+  const std::int32_t pages = serves ? config_.kv_blocks : config_.training->separate_pages;
+  replica.node = std::make_unique<Node>(config_.serving, pages, *replica.host, std::move(node_training));
+  if (serves) nodes_.push_back(replica.node.get());
+  replicas_.push_back(std::move(replica));
+  report_memory(replicas_.back(), id, Time());
+}
+
+bool Simulation::is_over() const {
+  return workload_.exhausted() && totals_.arrived == totals_.completed + totals_.rejected;
 }
 
 SimulationTotals Simulation::run() {
@@ -28,20 +56,42 @@ SimulationTotals Simulation::run() {
     const std::optional<Time> arrival = workload_.peek();
     if (arrival && *arrival <= queue_.next_time()) {  // arrivals come first among events of the same time
       admit_arrival();
-    } else if (!queue_.empty()) {
+    } else if (!queue_.empty() && !(config_.training && is_over())) {
       handle(queue_.pop());
     } else {
       break;
     }
   }
   check(workload_.exhausted(), "a workload that waits for answers gets them");
+  check(totals_.arrived == totals_.completed + totals_.rejected, "requests are conserved");
+  finish();
+  return totals_;
+}
+
+void Simulation::finish() {
   for (const Replica& replica : replicas_) {
     check(replica.host->live_requests() == 0, "every request that arrived has ended");
-    check(replica.node->scheduler().pool().used() == 0, "every KV block was given back");
     totals_.busy += replica.host->busy();
+    if (!replica.node->store()) {
+      check(replica.node->scheduler().pool().used() == 0, "every KV block was given back");
+      continue;
+    }
+    replica.node->store()->check_consistency();
+    const StoreTotals store = replica.node->store()->totals();
+    totals_.store.records += store.records;
+    totals_.store.recorded += store.recorded;
+    totals_.store.dropped_records += store.dropped_records;
+    totals_.store.wasted_copies += store.wasted_copies;
+    const TrainerTotals trainer = replica.node->trainer()->totals();
+    totals_.trainer.samples += trainer.samples;
+    totals_.trainer.queued_samples += trainer.queued_samples;
+    totals_.trainer.largest_micro_batch = std::max(totals_.trainer.largest_micro_batch, trainer.largest_micro_batch);
   }
-  check(totals_.arrived == totals_.completed + totals_.rejected, "requests are conserved");
-  return totals_;
+  // Requests that will not be trained in this run, in order of arrival.
+  std::vector<RequestId> left;
+  for (const auto& [id, outcome] : awaiting_training_) left.push_back(id);
+  std::sort(left.begin(), left.end());
+  for (const RequestId id : left) observer_.on_request_outcome(awaiting_training_.at(id));
 }
 
 Time Simulation::horizon() const {
@@ -49,11 +99,34 @@ Time Simulation::horizon() const {
   return arrival ? std::min(*arrival, queue_.next_time()) : queue_.next_time();
 }
 
+std::size_t Simulation::route(const WorkloadRequest& request) {
+  if (config_.routing == Routing::kPrefixAware) {
+    for (std::int32_t i = 0; i < serving_replicas_; ++i) {
+      Replica& replica = replicas_[static_cast<std::size_t>(i)];
+      if (const auto progress = replica.host->progress()) replica.node->catch_up(progress->op, progress->steps_begun);
+    }
+  }
+  Arrival probe;
+  probe.prompt_tokens = request.prompt_tokens;
+  probe.content = request.content;
+  return router_.choose(probe, nodes_);
+}
+
 void Simulation::admit_arrival() {
   const WorkloadRequest request = workload_.next();
   const Time now = request.arrival;
+  if (now.since_start() > kLongestRun) {
+    throw ConfigError("the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
+  }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
   totals_.end = std::max(totals_.end, now);
+  std::optional<Duration> feedback_delay;
+  if (config_.training) {
+    // Drawn for every request in order of arrival, so that all policies get feedback on the same ones.
+    const bool comes = feedback_stream_.uniform() < config_.training->feedback.share;
+    const Duration delay = draw(config_.training->feedback.delay, feedback_stream_);
+    if (comes) feedback_delay = delay;
+  }
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;
   if (!nodes_.front()->scheduler().can_ever_fit(total_tokens) ||
       (config_.serving.max_model_len && total_tokens > *config_.serving.max_model_len)) {
@@ -61,17 +134,14 @@ void Simulation::admit_arrival() {
     workload_.on_finished(request.session, request.turn, now);
     return;
   }
-  Arrival probe;
-  probe.prompt_tokens = request.prompt_tokens;
-  probe.content = request.content;
-  if (config_.routing == Routing::kPrefixAware) {
-    for (Replica& replica : replicas_) {
-      if (const auto progress = replica.host->progress()) replica.node->catch_up(progress->op, progress->steps_begun);
-    }
-  }
-  const std::size_t chosen = router_.choose(probe, nodes_);
+  const std::size_t chosen = route(request);
   Replica& replica = replicas_[chosen];
-  const Arrival arrival = replica.host->accept(id, request);
+  Arrival arrival = replica.host->accept(id, request);
+  if (feedback_delay) feedback_delay_.emplace(id, *feedback_delay);
+  if (config_.training && config_.training->clairvoyant) {
+    arrival.foresees_feedback = true;
+    arrival.feedback_delay = feedback_delay;
+  }
   observer_.on_request_arrived(ReplicaId(static_cast<std::uint32_t>(chosen)), id, now);
   replica.host->set_now(now);
   replica.host->interrupt();
@@ -82,20 +152,61 @@ void Simulation::admit_arrival() {
 // Tells the node what its host has to say at once, until it has nothing more.
 void Simulation::answer(Replica& replica, Time now) {
   while (const auto completion = replica.host->after_node()) replica.node->on_completion(now, *completion);
+  if (config_.training) tell_trained(replica);
+}
+
+void Simulation::tell_trained(Replica& replica) {
+  for (const SimHost::TrainedRequest& trained : replica.host->take_trained()) {
+    const auto outcome = awaiting_training_.find(trained.sample.request);
+    check(outcome != awaiting_training_.end(), "nothing is trained twice, and only what has feedback");
+    outcome->second.trained_at = trained.at;
+    outcome->second.version_lag = trained.sample.version_lag;
+    observer_.on_request_outcome(outcome->second);
+    awaiting_training_.erase(outcome);
+  }
 }
 
 void Simulation::handle(const SimEventQueue::Event& event) {
-  Replica& replica = replicas_[event.payload.replica.value()];
+  const ReplicaId id = event.payload.replica;
+  Replica& replica = replicas_[id.value()];
+  replica.host->set_now(event.time);
   switch (event.payload.kind) {
     case SimEventKind::kStepEnd:
-      handle_step_end(replica, event.payload.replica, event.time);
+      handle_step_end(replica, id, event.time);
       return;
+    case SimEventKind::kPieceEnd:
+      replica.node->on_completion(event.time, replica.host->on_piece_end(event.time));
+      break;
+    case SimEventKind::kLink:
+      handle_link(replica, event.time, event.payload.data);
+      break;
+    case SimEventKind::kFeedback:
+      handle_feedback(replica, event.time, event.payload.data);
+      break;
     case SimEventKind::kWake:
-      replica.host->set_now(event.time);
       replica.node->on_wake(event.time);
-      answer(replica, event.time);
-      return;
+      break;
   }
+  answer(replica, event.time);
+  report_memory(replica, id, event.time);
+}
+
+void Simulation::handle_link(Replica& replica, Time now, std::uint32_t version) {
+  const std::vector<Completion> completions = replica.host->on_link(now, version);
+  for (const Completion& completion : completions) {
+    replica.host->interrupt();
+    replica.node->on_completion(now, completion);
+    answer(replica, now);
+  }
+}
+
+void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sample) {
+  const Feedback feedback = samples_[sample];
+  free_samples_.push_back(sample);
+  ++totals_.feedback_samples;
+  totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
+  replica.host->interrupt();
+  replica.node->on_feedback(now, feedback);
 }
 
 void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
@@ -106,7 +217,11 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
   for (const RequestHandle handle : report->completion.ended) {
     const RequestOutcome outcome = replica.host->take_outcome(handle, report->time);
     ++totals_.completed;
-    observer_.on_request_outcome(outcome);
+    if (feedback_delay_.contains(outcome.id)) {
+      await_feedback(outcome, id);
+    } else {
+      observer_.on_request_outcome(outcome);
+    }
     workload_.on_finished(outcome.session, outcome.turn, report->time);
   }
   replica.node->on_completion(report->time, report->completion);
@@ -114,10 +229,38 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
   report_memory(replica, id, report->time);
 }
 
+// A record is trained where it lies; without records any training replica will do, and they take turns.
+void Simulation::await_feedback(const RequestOutcome& outcome, ReplicaId served_by) {
+  const auto delay = feedback_delay_.find(outcome.id);
+  std::uint32_t sample = static_cast<std::uint32_t>(samples_.size());
+  if (free_samples_.empty()) {
+    samples_.emplace_back();
+  } else {
+    sample = free_samples_.back();
+    free_samples_.pop_back();
+  }
+  samples_[sample] = {outcome.id, outcome.session, outcome.prompt_tokens, outcome.output_tokens};
+  ReplicaId target = served_by;
+  if (const std::int32_t separate = config_.training->separate_replicas; separate > 0) {
+    target = ReplicaId(static_cast<std::uint32_t>(serving_replicas_) +
+                       outcome.id.value() % static_cast<std::uint32_t>(separate));
+  }
+  queue_.push(outcome.finished + delay->second, EventPriority::kFeedback, {SimEventKind::kFeedback, target, sample});
+  feedback_delay_.erase(delay);
+  awaiting_training_.emplace(outcome.id, outcome);
+}
+
 void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
   MemoryUse use;
   use.weights = config_.weight_bytes;
   use.kv = config_.kv_block_bytes * replica.node->scheduler().pool().used();
+  if (replica.node->store()) {
+    use.activations = replica.node->store()->gpu_bytes();
+    const Bytes working = replica.node->trainer()->gpu_bytes();
+    use.kv -= use.activations + working;
+    use.training = config_.training->static_bytes + working;
+    use.host = replica.node->store()->host_bytes();
+  }
   observer_.on_memory(id, now, use);
 }
 

@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "sim/base/observer.h"
+#include "sim/base/random.h"
 #include "sim/base/workload.h"
 #include "sim/engine/sim_host.h"
 #include "sim/model/step_cost.h"
@@ -16,6 +20,21 @@
 
 namespace alchemist {
 
+// Training beside serving, or on replicas of its own.
+struct TrainingSetup {
+  std::function<Policy()> make_policy;  // one for each replica, since decisions may have state
+  FeedbackConfig feedback;
+  StoreConfig store;
+  TrainerConfig trainer;
+  LinkSpec link;
+  const TrainingCost* cost = nullptr;  // these two outlive the simulation
+  const Estimator* estimator = nullptr;
+  Bytes static_bytes;                  // of each replica that trains: gradients, optimizer, workspace
+  std::int32_t separate_replicas = 0;  // that only train; 0: every serving replica trains too
+  std::int32_t separate_pages = 0;     // memory of each of these, in pages of the store
+  bool clairvoyant = false;            // nodes are told which feedback will come
+};
+
 struct SimulationConfig {
   ServingConfig serving;
   std::int32_t kv_blocks = 0;  // of each replica
@@ -24,14 +43,20 @@ struct SimulationConfig {
   std::int32_t replicas = 1;
   Routing routing = Routing::kLeastLoaded;
   SimHost::Options host;
+  std::uint64_t seed = 0;  // of the feedback's random stream
+  std::optional<TrainingSetup> training;
 };
 
 struct SimulationTotals {
   std::int64_t arrived = 0;
   std::int64_t completed = 0;
-  std::int64_t rejected = 0;  // prompt and answer together longer than the KV memory or max_model_len
-  Time end;                   // of the last event
-  Duration busy;              // serving operations, summed over the replicas
+  std::int64_t rejected = 0;          // prompt and answer together longer than the KV memory or max_model_len
+  Time end;                           // of the last event
+  std::int64_t feedback_samples = 0;  // whose feedback came before the end
+  std::int64_t feedback_tokens = 0;
+  StoreTotals store;  // summed over the replicas
+  TrainerTotals trainer;
+  Duration busy;  // serving operations, summed over the replicas
 };
 
 class Simulation {
@@ -39,7 +64,7 @@ class Simulation {
   // `cost`, `workload` and `observer` outlive the simulation.
   Simulation(const SimulationConfig& config, const StepCost& cost, WorkloadSource& workload, RunObserver& observer);
 
-  // Runs until no request is left and none will come.
+  // Runs until no request is left and none will come. Training that is unfinished then does not count.
   SimulationTotals run();
 
  private:
@@ -49,19 +74,34 @@ class Simulation {
   };
 
   Time horizon() const;
+  void add_replica(bool serves, bool trains);
   void admit_arrival();
+  std::size_t route(const WorkloadRequest& request);
+  bool is_over() const;
+  void handle_link(Replica& replica, Time now, std::uint32_t version);
+  void handle_feedback(Replica& replica, Time now, std::uint32_t sample);
+  void await_feedback(const RequestOutcome& outcome, ReplicaId served_by);
+  void tell_trained(Replica& replica);
+  void finish();
   void answer(Replica& replica, Time now);
   void handle(const SimEventQueue::Event& event);
   void handle_step_end(Replica& replica, ReplicaId id, Time now);
   void report_memory(const Replica& replica, ReplicaId id, Time now);
 
   SimulationConfig config_;
+  const StepCost& cost_;
   WorkloadSource& workload_;
   RunObserver& observer_;
   SimEventQueue queue_;
   std::vector<Replica> replicas_;
   std::vector<const Node*> nodes_;
   Router router_;
+  std::int32_t serving_replicas_ = 0;
+  RandomStream feedback_stream_;
+  std::unordered_map<RequestId, Duration> feedback_delay_;           // of live requests that will get feedback
+  std::unordered_map<RequestId, RequestOutcome> awaiting_training_;  // finished, with feedback to come or come
+  std::vector<Feedback> samples_;                                    // whose feedback is on its way
+  std::vector<std::uint32_t> free_samples_;
   SimulationTotals totals_;
 };
 

@@ -148,6 +148,18 @@ void fill_grid(Grid<N>& grid, const std::map<std::array<std::int32_t, N>, double
   }
 }
 
+// The rate at which long contexts stream is a slope between the two longest of the largest batch.
+void check_streaming_rate(const Grid<2>& decode, const std::string& path) {
+  const std::vector<double>& contexts = decode.axis(1);
+  if (contexts.size() < 2) throw ConfigError::at(path, 0, "expected at least two values of kv_decode");
+  const double n = decode.axis(0).back(), shorter = contexts[contexts.size() - 2], longest = contexts.back();
+  if (decode.at({n, longest}) > decode.at({n, shorter})) return;
+  const auto text = [](double x) { return std::to_string(static_cast<std::int64_t>(x)); };
+  throw ConfigError::at(path, 0,
+                        "expected a time that rises with the context: n_decode " + text(n) + " does not from kv_decode " +
+                            text(shorter) + " to " + text(longest));
+}
+
 void read_attention(const std::string& path, KernelProfile& profile) {
   CsvReader csv(path);
   const std::size_t chunk = csv.column({"prefill_chunk"});
@@ -179,6 +191,7 @@ void read_attention(const std::string& path, KernelProfile& profile) {
     for (const std::int32_t k : contexts) mixed[{prompt.first, prompt.second, 0, k}] = us;
   }
   fill_grid(profile.decode, decode, path, "n_decode,kv_decode");
+  check_streaming_rate(profile.decode, path);
   fill_grid(profile.mixed, mixed, path, "prefill_chunk,kv_prefill,n_decode,kv_decode");
 }
 
@@ -195,11 +208,14 @@ void read_skew(const std::string& path, KernelProfile& profile) {
     UnevenBatch batch;
     batch.decodes = csv.tokens(n);
     const std::int64_t long_ones = csv.tokens(nb), kv_big = csv.tokens(big), kv_small = csv.tokens(small);
+    if (batch.decodes < 1 || long_ones > batch.decodes) csv.fail("expected n of at least 1 and nb of at most n");
     batch.context_sum = long_ones * kv_big + (batch.decodes - long_ones) * kv_small;
     batch.context_max = static_cast<std::int32_t>(kv_big);
     batch.extra_us = positive_time(csv, skew) - positive_time(csv, mean);
     profile.uneven.push_back(batch);
-    const double even = profile.decode.at({static_cast<double>(batch.decodes), csv.number(kv_mean)});
+    const double mean_context = csv.number(kv_mean);
+    if (mean_context <= 0) csv.fail("expected kv_mean greater than 0");
+    const double even = profile.decode.at({static_cast<double>(batch.decodes), mean_context});
     ratios.push_back(positive_time(csv, mean) / even);
   }
   if (ratios.empty()) return;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
 
 namespace alchemist {
 namespace {
@@ -65,7 +66,12 @@ Duration ProfileCost::step(const BatchShape& shape) const {
   const std::size_t sequences = static_cast<std::size_t>(shape.decodes) + shape.prefills.size();
   const double gpu_us = dense_us_[static_cast<std::size_t>(tokens)] + layers_ * attention_us(shape) +
                         head_us_[std::min(sequences, head_us_.size() - 1)];
-  return with_host_time(Duration::seconds(gpu_us * 1e-6), host_time_, options_.async_scheduling);
+  if (gpu_us < 1e-3) {  // times that fall towards the end of what was measured, taken too far beyond it
+    throw ConfigError(fmt::format(
+        "profile {}: gives a step of {} tokens no time, by extrapolation; it needs measurements of larger steps", origin_,
+        tokens));
+  }
+  return with_host_time(gpu_us * 1e-6, host_time_, options_.async_scheduling);
 }
 
 double ProfileCost::attention_us(const BatchShape& shape) const {

@@ -29,7 +29,14 @@ double matrix_product_seconds(const HardwareSpec& hardware, double rows, double 
 
 RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
                            std::int32_t max_tokens, bool async_scheduling)
-    : hardware_(hardware), model_(model), tensor_parallel_(tensor_parallel), async_scheduling_(async_scheduling) {
+    : hardware_(hardware),
+      model_(model),
+      tensor_parallel_(tensor_parallel),
+      async_scheduling_(async_scheduling),
+      q_width_(static_cast<double>(model.q_width()) / tensor_parallel),
+      kv_bytes_(static_cast<double>(2 * model.kv_width() * model.dtype_bytes) / tensor_parallel),
+      bandwidth_(hardware.memory_bandwidth * hardware.memory_efficiency),
+      attention_flops_(hardware.matrix_flops * hardware.attention_efficiency) {
   check(tensor_parallel >= 1 && max_tokens >= 1, "sizes are positive");
   dense_by_tokens_.reserve(static_cast<std::size_t>(max_tokens) + 1);
   head_by_sequences_.reserve(static_cast<std::size_t>(max_tokens) + 1);
@@ -76,17 +83,13 @@ double RooflineCost::head_seconds(double sequences) const {
 }
 
 double RooflineCost::attention_seconds(const BatchShape& shape) const {
-  const auto q_width = static_cast<double>(model_.q_width()) / tensor_parallel_;
-  const double kv_bytes = static_cast<double>(2 * model_.kv_width() * model_.dtype_bytes) / tensor_parallel_;
-  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
-  const double rate = hardware_.matrix_flops * hardware_.attention_efficiency;
-  double seconds = static_cast<double>(shape.decode_context_sum) * kv_bytes / bandwidth;
+  double seconds = static_cast<double>(shape.decode_context_sum) * kv_bytes_ / bandwidth_;
   for (const PrefillChunk& chunk : shape.prefills) {
     const double tokens = chunk.tokens, context = chunk.context;
     // Scores and weighted values: 2 products of 2 FLOPs over the keys at or before each query.
-    const double flops = 4 * q_width * (tokens * context + tokens * (tokens + 1) / 2);
-    const double bytes = (tokens + context) * kv_bytes;
-    seconds += std::max(flops / rate, bytes / bandwidth);
+    const double flops = 4 * q_width_ * (tokens * context + tokens * (tokens + 1) / 2);
+    const double bytes = (tokens + context) * kv_bytes_;
+    seconds += std::max(flops / attention_flops_, bytes / bandwidth_);
   }
   return static_cast<double>(model_.layers) * seconds;
 }
@@ -96,7 +99,7 @@ Duration RooflineCost::step(const BatchShape& shape) const {
   check(tokens < dense_by_tokens_.size(), "a step stays within the token budget");
   const double gpu =
       dense_by_tokens_[tokens] + attention_seconds(shape) + head_by_sequences_[static_cast<std::size_t>(shape.sampled)];
-  return with_host_time(Duration::seconds(gpu), hardware_.step_overhead, async_scheduling_);
+  return with_host_time(gpu, hardware_.step_overhead, async_scheduling_);
 }
 
 }  // namespace alchemist

@@ -37,6 +37,10 @@ class RooflineCost final : public StepCost {
   ModelShape model_;
   double tensor_parallel_;
   bool async_scheduling_;
+  double q_width_;                       // attention's, of one GPU
+  double kv_bytes_;                      // of one token in one layer, of one GPU
+  double bandwidth_;                     // bytes/s that a kernel reaches
+  double attention_flops_;               // FLOP/s that attention reaches
   std::vector<double> dense_by_tokens_;  // seconds of all layers' dense operators, index = tokens of the step
   std::vector<double> head_by_sequences_;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/base/batch.h"
+#include "sim/base/longest_run.h"
 #include "sim/base/time.h"
 
 namespace alchemist {
@@ -22,7 +23,9 @@ class StepCost {
 
 // The host prepares a step while the previous one runs if scheduling is asynchronous, so that a step takes the longer
 // of the two; otherwise the GPU waits for the host.
-inline Duration with_host_time(Duration gpu, Duration host, bool async_scheduling) {
+// A step that absurd hardware makes longer than any run is cut down to the longest, which nothing survives.
+inline Duration with_host_time(double gpu_seconds, Duration host, bool async_scheduling) {
+  const Duration gpu = Duration::seconds(std::min(gpu_seconds, kLongestRun.in_seconds()));
   return async_scheduling ? std::max(gpu, host) : gpu + host;
 }
 

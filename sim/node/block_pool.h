@@ -1,12 +1,16 @@
 // Paged KV memory of one replica: blocks with reference counts, a least-recently-used list of free blocks, and a prefix
 // cache that maps the hash of a block's whole prefix to a block that holds it. Follows vLLM v1's BlockPool: a free
 // block keeps its content, and can be hit, until it is allocated again. No call allocates memory after construction.
+//
+// A simulated day takes and gives back tens of millions of blocks, in an order that no cache foresees. So a block is
+// small, what every block goes through is inline, and the next block's memory is asked for ahead of its use.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "sim/base/check.h"
 #include "sim/base/ids.h"
 
 namespace alchemist {
@@ -42,19 +46,21 @@ class BlockPool {
 
  private:
   static constexpr std::int32_t kNone = -1;
+  static constexpr std::int32_t kUnpublished = -2;
   struct Block {
     PrefixHash hash = 0;
     std::int32_t references = 0;
     std::int32_t newer = kNone;  // neighbours in the free list
     std::int32_t older = kNone;
-    std::int32_t next_in_bucket = kNone;
-    bool published = false;
+    std::int32_t next_in_bucket = kUnpublished;
+    bool published() const { return next_in_bucket != kUnpublished; }
   };
 
   void unlink_free(std::int32_t index);
   void link_newest(std::int32_t index);
   void link_oldest(std::int32_t index);
-  void forget(std::int32_t index);
+  void forget(Block& block);
+  void prefetch_oldest() const;
   std::int32_t& bucket(PrefixHash hash) { return buckets_[hash & (buckets_.size() - 1)]; }
 
   std::vector<Block> blocks_;
@@ -63,5 +69,77 @@ class BlockPool {
   std::int32_t newest_ = kNone;
   std::int32_t free_ = 0;
 };
+
+inline std::optional<BlockId> BlockPool::find(PrefixHash hash) const {
+  for (std::int32_t i = buckets_[hash & (buckets_.size() - 1)]; i != kNone; i = blocks_[i].next_in_bucket) {
+    if (blocks_[i].hash == hash) return BlockId(static_cast<std::uint32_t>(i));
+  }
+  return std::nullopt;
+}
+
+inline void BlockPool::share(BlockId block) {
+  const auto index = static_cast<std::int32_t>(block.value());
+  if (blocks_[index].references++ == 0) unlink_free(index);
+}
+
+inline BlockId BlockPool::allocate() {
+  check(free_ > 0, "allocate() needs a free block");
+  const std::int32_t index = oldest_;
+  unlink_free(index);
+  prefetch_oldest();
+  Block& block = blocks_[index];
+  forget(block);
+  block.references = 1;
+  return BlockId(static_cast<std::uint32_t>(index));
+}
+
+inline void BlockPool::publish(BlockId block, PrefixHash hash) {
+  Block& b = blocks_[block.value()];
+  check(b.references > 0 && !b.published(), "only a block in use is published, and once");
+  b.hash = hash;
+  std::int32_t& head = bucket(hash);
+  b.next_in_bucket = head;
+  head = static_cast<std::int32_t>(block.value());
+}
+
+inline void BlockPool::release(BlockId block) {
+  Block& b = blocks_[block.value()];
+  check(b.references > 0, "release() of a block that nobody holds");
+  if (--b.references == 0) link_newest(static_cast<std::int32_t>(block.value()));
+}
+
+inline void BlockPool::unlink_free(std::int32_t index) {
+  Block& b = blocks_[index];
+  (b.older == kNone ? oldest_ : blocks_[b.older].newer) = b.newer;
+  (b.newer == kNone ? newest_ : blocks_[b.newer].older) = b.older;
+  b.older = b.newer = kNone;
+  --free_;
+}
+
+inline void BlockPool::link_newest(std::int32_t index) {
+  Block& b = blocks_[index];
+  b.older = newest_;
+  b.newer = kNone;
+  (newest_ == kNone ? oldest_ : blocks_[newest_].newer) = index;
+  newest_ = index;
+  ++free_;
+}
+
+inline void BlockPool::forget(Block& block) {
+  if (!block.published()) return;
+  const auto index = static_cast<std::int32_t>(&block - blocks_.data());
+  std::int32_t* link = &bucket(block.hash);
+  while (*link != index) link = &blocks_[*link].next_in_bucket;
+  *link = block.next_in_bucket;
+  block.next_in_bucket = kUnpublished;
+}
+
+// What the next allocate() will touch: the bucket of the block that is the oldest now, and the one that will be.
+inline void BlockPool::prefetch_oldest() const {
+  if (oldest_ == kNone) return;
+  const Block& next = blocks_[oldest_];
+  __builtin_prefetch(&buckets_[next.hash & (buckets_.size() - 1)]);
+  if (next.newer != kNone) __builtin_prefetch(&blocks_[next.newer]);
+}
 
 }  // namespace alchemist

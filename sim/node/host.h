@@ -7,7 +7,10 @@
 #include <span>
 
 #include "sim/base/batch.h"
+#include "sim/base/bytes.h"
 #include "sim/base/events.h"
+#include "sim/base/observer.h"
+#include "sim/base/training_piece.h"
 
 namespace alchemist {
 
@@ -15,7 +18,9 @@ namespace alchemist {
 struct PrefillWork {
   RequestHandle request;
   PrefillChunk chunk;
-  bool last = false;  // the request's next token comes at the end of the step, and it decodes from then on
+  std::int32_t target = 0;  // tokens that will have been computed with the last chunk
+  bool last = false;        // the request's next token comes at the end of the step, and it decodes from then on
+  Bytes recorded;           // activations of these tokens that are kept instead of overwritten
 };
 
 // One step over the decode batch and some prefills, or a run of decode steps. The decode batch lives on the host: a
@@ -29,6 +34,17 @@ struct ServingOp {
   std::int32_t waiting = 0;
 };
 
+struct CopyOp {
+  LinkDirection direction = LinkDirection::kDeviceToHost;
+  Bytes bytes;
+};
+
+// What became of a sample, for observers.
+struct TrainedSample {
+  RequestId request;
+  std::int32_t version_lag = 0;
+};
+
 class Host {
  public:
   virtual ~Host() = default;
@@ -36,6 +52,12 @@ class Host {
   // may wait behind the one in progress, and only after that one's last step was reported to have begun. Answered by
   // Completions, the last of which has done = true.
   virtual OpId submit(const ServingOp& op) = 0;
+  // Runs after everything submitted before it. Answered by one Completion.
+  virtual OpId submit(const TrainingPiece& piece) = 0;
+  // Runs on the link, beside everything else; what has started cannot be recalled. Answered by one Completion.
+  virtual OpId submit(const CopyOp& copy) = 0;
+  // A training step is over; these samples were its batch. Nothing comes back.
+  virtual void report(const TrainingStep& step, std::span<const TrainedSample> samples) = 0;
   // Answered by one wake event, after all other events of the same time. `when` is not in the past.
   virtual void wake_at(Time when) = 0;
 };

@@ -1,22 +1,62 @@
 #include "sim/node/node.h"
 
+#include <algorithm>
+
 #include "sim/base/check.h"
 
 namespace alchemist {
 
-Node::Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host)
-    : scheduler_(config, kv_blocks), host_(host), async_(config.async_scheduling) {}
-
-void Node::on_arrival(Time now, const Arrival& arrival) {
-  scheduler_.enqueue(arrival);
-  // An idle engine starts once all requests that arrive at the same moment are in its queue.
-  if (outstanding_ == 0 && !wake_asked_) {
-    wake_asked_ = true;
-    host_.wake_at(now);
-  }
+Node::Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host, std::optional<NodeTraining> training)
+    : scheduler_(config, kv_blocks, training ? this : nullptr),
+      host_(host),
+      async_(config.async_scheduling),
+      token_budget_(config.max_num_batched_tokens),
+      training_(std::move(training)) {
+  if (!training_) return;
+  store_ = std::make_unique<ActivationStore>(training_->store, scheduler_.pool(), training_->policy, host_);
+  trainer_ = std::make_unique<Trainer>(training_->trainer, scheduler_.pool(), *store_, training_->policy,
+                                       *training_->estimator, host_);
 }
 
-void Node::on_completion(Time, const Completion& completion) {
+void Node::on_arrival(Time now, const Arrival& arrival) {
+  now_ = now;
+  scheduler_.enqueue(arrival);
+  if (trainer_) {
+    if (arrival.request.value() >= served_.size()) served_.resize(arrival.request.value() + 1);
+    served_[arrival.request.value()] = Served{arrival, std::nullopt, false};
+  }
+  wake_soon();
+}
+
+void Node::on_feedback(Time now, const Feedback& feedback) {
+  check(trainer_ != nullptr, "feedback goes to a node that trains");
+  now_ = now;
+  trainer_->on_feedback(now, feedback);
+  wake_soon();
+}
+
+// An idle engine starts once everything that happens at the same moment is known to it.
+void Node::wake_soon() {
+  if (outstanding_ > 0 || wake_asked_) return;
+  wake_asked_ = true;
+  host_.wake_at(now_);
+}
+
+void Node::on_completion(Time now, const Completion& completion) {
+  now_ = now;
+  if (piece_ && completion.op == piece_->first) {
+    const TrainingPiece piece = piece_->second;
+    piece_.reset();
+    trainer_->on_piece_done(now, piece, completion.ran);
+  } else if (trainer_ && (store_->on_copy_done(completion.op) || trainer_->on_copy_done(now, completion.op))) {
+    // Memory or activations that somebody waits for.
+  } else {
+    on_serving(completion);
+  }
+  if (outstanding_ == 0 || (outstanding_ == 1 && newest_in_last_step_)) submit_next();
+}
+
+void Node::on_serving(const Completion& completion) {
   check(outstanding_ > 0, "a completion answers an operation");
   if (completion.op == newest_op_) {
     on_newest(completion);
@@ -24,8 +64,24 @@ void Node::on_completion(Time, const Completion& completion) {
     check(completion.done, "nothing is planned behind an operation before its last step");
     scheduler_.end(completion.ended);
   }
-  if (completion.done) --outstanding_;
-  if (outstanding_ == 0 || (outstanding_ == 1 && newest_in_last_step_)) submit_next();
+  if (completion.done) {
+    --outstanding_;
+    if (completion.steps > 0) {
+      last_step_ = Duration::nanoseconds(completion.ran.count_ns() / completion.steps);
+      tail_.add(last_step_, completion.steps);
+    }
+    std::erase_if(completing_, [&](const std::pair<OpId, RecordId>& entry) {
+      if (entry.first != completion.op) return false;
+      store_->complete(now_, entry.second);
+      return true;
+    });
+  }
+  forget(completion.ended);
+}
+
+void Node::forget(std::span<const RequestHandle> ended) {
+  if (!trainer_) return;
+  for (const RequestHandle handle : ended) served_[handle.value()] = Served();
 }
 
 void Node::on_newest(const Completion& completion) {
@@ -37,7 +93,8 @@ void Node::on_newest(const Completion& completion) {
   newest_in_last_step_ = !completion.done;
 }
 
-void Node::on_wake(Time) {
+void Node::on_wake(Time now) {
+  now_ = now;
   wake_asked_ = false;
   if (outstanding_ == 0) submit_next();
 }
@@ -52,11 +109,73 @@ void Node::catch_up(OpId op, std::int64_t steps) {
 bool Node::next_step_is_planned() const { return async_ && !newest_in_last_step_; }
 
 void Node::submit_next() {
-  const auto op = scheduler_.plan();
+  const bool piece_waits = trainer_ && submit_piece();
+  submit_serving(piece_waits);
+  if (!trainer_) return;
+  const bool idle_for_copies = outstanding_ == 0 && !piece_ && trainer_->waits_for_copy();
+  if (idle_for_copies && !stalled_since_) stalled_since_ = now_;
+  if (!idle_for_copies && stalled_since_) {
+    trainer_->count_stall(now_ - *stalled_since_);
+    stalled_since_.reset();
+  }
+}
+
+// Lets the next piece of training run before the next serving step, if the policy agrees. True if training has work
+// that it could do now.
+bool Node::submit_piece() {
+  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
+  if (!piece) return piece_.has_value();
+  TrainPieceView view;
+  view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
+  view.prompt_waits = scheduler_.waiting() > 0 || scheduler_.computes_prompt();
+  view.last_step = last_step_;
+  view.tail_step = tail_.value();
+  view.running = scheduler_.running();
+  view.token_budget = token_budget_;
+  if (const auto part = trainer_->part_within(*piece, training_->policy.train->allow(view))) {
+    piece_.emplace(host_.submit(*part), *part);
+    trainer_->on_piece_submitted();
+  }
+  return true;
+}
+
+void Node::submit_serving(bool training_waits) {
+  std::optional<ServingOp> op = scheduler_.plan();
   if (!op) return;
+  if (training_waits) op->max_steps = std::min(op->max_steps, piece_ ? 1 : kStepsBetweenDecisions);
+  if (trainer_) record(*op);
   newest_op_ = host_.submit(*op);
   newest_in_last_step_ = false;
   ++outstanding_;
+  for (const PrefillWork& work : prefills_) {
+    if (!work.last) continue;
+    if (const auto id = served_[work.request.value()].record) completing_.emplace_back(newest_op_, *id);
+  }
 }
+
+// Decides for each prompt that begins what is recorded of it, and takes the memory for what this step computes. The
+// step's own KV blocks are taken already: KV comes first.
+void Node::record(ServingOp& op) {
+  prefills_.assign(op.prefills.begin(), op.prefills.end());
+  for (const RequestHandle handle : op.preempted) {
+    Served& served = served_[handle.value()];
+    if (served.record) store_->abandon(*served.record);
+    served.record.reset();
+    served.record_decided = false;
+  }
+  for (PrefillWork& work : prefills_) {
+    Served& served = served_[work.request.value()];
+    if (!served.record_decided) {
+      served.record_decided = true;
+      served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
+    }
+    if (!served.record) continue;
+    work.recorded = store_->extend(now_, *served.record, work.chunk.tokens);
+    if (work.recorded == Bytes()) served.record.reset();
+  }
+  op.prefills = prefills_;
+}
+
+void Node::reclaim(std::int32_t blocks, bool urgent) { store_->reclaim(now_, blocks, urgent); }
 
 }  // namespace alchemist

@@ -2,18 +2,35 @@
 // through its Host, so the same node drives a simulated GPU and a real one.
 #pragma once
 
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "sim/base/events.h"
+#include "sim/node/activation_store.h"
 #include "sim/node/host.h"
 #include "sim/node/scheduler.h"
+#include "sim/node/tail_estimate.h"
+#include "sim/node/trainer.h"
 
 namespace alchemist {
 
-class Node {
+// What a node needs to train; without it, it only serves.
+struct NodeTraining {
+  StoreConfig store;
+  TrainerConfig trainer;
+  Policy policy;                         // of its own: decisions may have state
+  const Estimator* estimator = nullptr;  // outlives the node
+};
+
+class Node final : private BlockLender {
  public:
   // `host` outlives the node.
-  Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host);
+  Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host, std::optional<NodeTraining> training = {});
 
   void on_arrival(Time now, const Arrival& arrival);
+  void on_feedback(Time now, const Feedback& feedback);
   void on_completion(Time now, const Completion& completion);
   void on_wake(Time now);
 
@@ -21,19 +38,54 @@ class Node {
   void catch_up(OpId op, std::int64_t steps);
 
   const Scheduler& scheduler() const { return scheduler_; }
+  const ActivationStore* store() const { return store_.get(); }
+  const Trainer* trainer() const { return trainer_.get(); }
 
  private:
+  // What the node knows of a request while it is being served.
+  struct Served {
+    Arrival arrival;
+    std::optional<RecordId> record;
+    bool record_decided = false;  // since the request was last admitted
+  };
+
+  void reclaim(std::int32_t blocks, bool urgent) override;
+  void on_serving(const Completion& completion);
   void on_newest(const Completion& completion);
   bool next_step_is_planned() const;
+  void wake_soon();
   void submit_next();
+  bool submit_piece();
+  void submit_serving(bool training_waits);
+  void record(ServingOp& op);
+  void forget(std::span<const RequestHandle> ended);
 
+  Time now_;
   Scheduler scheduler_;
   Host& host_;
   bool async_;
-  int outstanding_ = 0;  // operations submitted and not done: at most two with asynchronous scheduling, else one
-  OpId newest_op_;       // the one submitted last
+  std::int32_t token_budget_;
+  int outstanding_ =
+      0;            // serving operations submitted and not done: at most two with asynchronous scheduling, else one
+  OpId newest_op_;  // the one submitted last
   bool newest_in_last_step_ = false;
   bool wake_asked_ = false;
+
+  std::optional<NodeTraining> training_;
+  std::unique_ptr<ActivationStore> store_;
+  std::unique_ptr<Trainer> trainer_;
+  std::vector<Served> served_;                           // by handle
+  std::vector<PrefillWork> prefills_;                    // of the operation being submitted
+  std::vector<std::pair<OpId, RecordId>> completing_;    // records that end with an outstanding operation
+  std::optional<std::pair<OpId, TrainingPiece>> piece_;  // outstanding
+  std::optional<Time> stalled_since_;                    // idle because activations have not come back
+  Duration last_step_;
+  TailEstimate tail_{kTailQuantile};
+
+  // Training hides below the steps that are this rare anyway, so that the 99th percentile does not feel it.
+  static constexpr double kTailQuantile = 0.97;
+  // Steps of a decode run while a piece waits that the policy does not want to run now.
+  static constexpr std::int64_t kStepsBetweenDecisions = 8;
 };
 
 }  // namespace alchemist

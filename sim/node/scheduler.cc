@@ -7,8 +7,8 @@
 
 namespace alchemist {
 
-Scheduler::Scheduler(const ServingConfig& config, std::int32_t kv_blocks)
-    : config_(config), pool_(kv_blocks), buckets_(static_cast<std::size_t>(config.block_size)) {
+Scheduler::Scheduler(const ServingConfig& config, std::int32_t kv_blocks, BlockLender* lender)
+    : config_(config), pool_(kv_blocks), lender_(lender), buckets_(static_cast<std::size_t>(config.block_size)) {
   check(config.max_num_seqs >= 1 && config.block_size >= 1, "sizes are positive");
   check(config.max_num_batched_tokens >= config.max_num_seqs, "every decoding request fits the token budget");
   running_.reserve(static_cast<std::size_t>(config.max_num_seqs));
@@ -27,7 +27,8 @@ PrefixHash hash_of_prefix(const PromptContent& content, std::int32_t prompt_toke
   const std::int64_t covered = std::min<std::int64_t>(
       prompt_tokens, static_cast<std::int64_t>(content.chain_ids.size()) * content.chain_block_tokens);
   if (end <= covered) return mix64(content.chain_ids[(end - 1) / content.chain_block_tokens], end);
-  return mix64(content.content_id, static_cast<std::uint64_t>(block) + (1ULL << 40));
+  // Neighbouring blocks of one content get neighbouring hashes, so that the pool's buckets for them share cache lines.
+  return mix64(content.content_id) + static_cast<std::uint64_t>(block);
 }
 
 }  // namespace
@@ -64,7 +65,10 @@ std::optional<ServingOp> Scheduler::plan() {
   plan_running_prefill();
   // vLLM admits nobody in a step that had to preempt, unless that left the step without work.
   if (!preempted_any_ || (decodes_ == 0 && prefills_.empty())) plan_waiting();
-  check(decodes_ > 0 || !prefills_.empty(), "a replica with requests always has a step to run");
+  if (decodes_ == 0 && prefills_.empty()) {
+    check(lender_ != nullptr && preempted_.empty(), "a replica with requests always has a step to run");
+    return std::nullopt;
+  }
 
   ServingOp op;
   op.prefills = prefills_;
@@ -91,7 +95,7 @@ void Scheduler::plan_decodes() {
 // Publishes the block that has just become full and takes the next one, preempting newer requests as needed. False if
 // the request itself had to give way; then no newer one is left.
 bool Scheduler::allocate_for_decode(RequestHandle handle) {
-  while (pool_.free() == 0) {
+  while (!have_free(1, true)) {
     const bool itself = running_.back() == handle;
     preempt_newest();
     if (itself) return false;
@@ -102,6 +106,16 @@ bool Scheduler::allocate_for_decode(RequestHandle handle) {
   return true;
 }
 
+// Asks the lender for what is missing. What it frees goes to the free list and takes no block out of the prefix cache.
+bool Scheduler::have_free(std::int32_t blocks, bool urgent) {
+  if (pool_.free() < blocks && lender_) lender_->reclaim(blocks - pool_.free(), urgent);
+  return pool_.free() >= blocks;
+}
+
+bool Scheduler::computes_prompt() const {
+  return !running_.empty() && requests_[running_.back().value()].state == State::kPrefilling;
+}
+
 void Scheduler::plan_running_prefill() {
   if (running_.empty() || at(running_.back()).state != State::kPrefilling) return;
   const RequestHandle handle = running_.back();
@@ -109,7 +123,7 @@ void Scheduler::plan_running_prefill() {
   const std::int32_t tokens = std::min(request.target - request.computed, budget_);
   if (tokens == 0) return;
   const auto held = static_cast<std::int32_t>(request.blocks.size());
-  if (blocks_for(request.computed + tokens) - held > pool_.free()) {
+  if (!have_free(blocks_for(request.computed + tokens) - held, true)) {
     preempt_newest();  // the newest is this request itself
     return;
   }
@@ -129,24 +143,20 @@ void Scheduler::plan_waiting() {
 bool Scheduler::admit(RequestHandle handle) {
   Request& request = at(handle);
   // The last token is always computed, because its output is needed.
-  const std::int32_t hit_blocks = find_prefix(request.content, request.prompt_tokens, request.target - 1);
+  find_prefix(request.content, request.prompt_tokens, request.target - 1);
+  const auto hit_blocks = static_cast<std::int32_t>(found_.size());
   const std::int32_t hit_tokens = hit_blocks * config_.block_size;
   const std::int32_t remaining = request.target - hit_tokens;
   if (remaining > budget_ && !config_.chunked_prefill) return false;
   const std::int32_t tokens = std::min(remaining, budget_);
 
   std::int32_t hits_on_free_list = 0;
-  for (std::int32_t i = 0; i < hit_blocks; ++i) {
-    if (pool_.is_free(*pool_.find(prefix_hash(request, i)))) ++hits_on_free_list;
-  }
+  for (const BlockId block : found_) hits_on_free_list += pool_.is_free(block) ? 1 : 0;
   const std::int32_t must_fit = config_.reserve_full_prompt ? request.target : hit_tokens + tokens;
-  if (blocks_for(must_fit) - hit_blocks + hits_on_free_list > pool_.free()) return false;
+  if (!have_free(blocks_for(must_fit) - hit_blocks + hits_on_free_list, false)) return false;
 
-  for (std::int32_t i = 0; i < hit_blocks; ++i) {
-    const BlockId block = *pool_.find(prefix_hash(request, i));
-    pool_.share(block);
-    request.blocks.push_back(block);
-  }
+  for (const BlockId block : found_) pool_.share(block);
+  request.blocks.assign(found_.begin(), found_.end());
   request.computed = hit_tokens;
   request.published = hit_blocks;
   request.state = State::kPrefilling;
@@ -154,19 +164,21 @@ bool Scheduler::admit(RequestHandle handle) {
   return true;
 }
 
-std::int32_t Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_tokens,
-                                    std::int32_t tokens) const {
-  if (!config_.prefix_caching) return 0;
-  std::int32_t hits = 0;
-  while ((hits + 1) * config_.block_size <= tokens &&
-         pool_.find(hash_of_prefix(content, prompt_tokens, (hits + 1) * config_.block_size, hits))) {
-    ++hits;
+// Leaves in found_ the blocks of the longest cached prefix of at most `tokens` tokens.
+void Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const {
+  found_.clear();
+  if (!config_.prefix_caching) return;
+  const std::int32_t size = config_.block_size;
+  for (std::int32_t i = 0; (i + 1) * size <= tokens; ++i) {
+    const auto block = pool_.find(hash_of_prefix(content, prompt_tokens, (i + 1) * size, i));
+    if (!block) return;
+    found_.push_back(*block);
   }
-  return hits;
 }
 
 std::int32_t Scheduler::cached_prefix_tokens(const PromptContent& content, std::int32_t prompt_tokens) const {
-  return find_prefix(content, prompt_tokens, prompt_tokens - 1) * config_.block_size;
+  find_prefix(content, prompt_tokens, prompt_tokens - 1);
+  return static_cast<std::int32_t>(found_.size()) * config_.block_size;
 }
 
 void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
@@ -178,7 +190,7 @@ void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
   publish_full_blocks(request, request.computed + tokens);
   const bool last = request.computed + tokens == request.target;
   const PrefillChunk chunk{tokens, request.computed};
-  prefills_.push_back({handle, chunk, last});
+  prefills_.push_back({handle, chunk, request.target, last, Bytes()});
   budget_ -= tokens;
 }
 

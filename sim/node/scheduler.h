@@ -20,11 +20,21 @@
 
 namespace alchemist {
 
+// Who else holds KV memory and gives it back when serving needs it.
+class BlockLender {
+ public:
+  virtual ~BlockLender() = default;
+  // Serving is short of `blocks`. Frees them at once if `urgent`; otherwise some may come free later, and the lender
+  // then has the scheduler plan again.
+  virtual void reclaim(std::int32_t blocks, bool urgent) = 0;
+};
+
 class Scheduler {
  public:
   // `kv_blocks` >= 1. Precondition: max_num_batched_tokens >= max_num_seqs >= 1 (as vLLM requires), so that every
   // decoding request computes a token in every step.
-  Scheduler(const ServingConfig& config, std::int32_t kv_blocks);
+  // `lender`, if any, outlives the scheduler.
+  Scheduler(const ServingConfig& config, std::int32_t kv_blocks, BlockLender* lender = nullptr);
 
   // True if the request can be served at all: its prompt and the first token of its answer fit the whole pool.
   bool can_ever_fit(std::int32_t total_tokens) const;
@@ -32,8 +42,9 @@ class Scheduler {
   void enqueue(const Arrival& arrival);
 
   // Plans the step that follows the one planned before, takes the blocks that it needs, and returns it; none if there
-  // is nothing to do. May be called while the previous step is still running, whose outcome is then taken for granted.
-  // The spans of the result are valid until the next call of any member.
+  // is nothing to do, or if all of it waits for memory that a lender gives back. May be called while the previous step
+  // is still running, whose outcome is then taken for granted. The spans of the result are valid until the next call of
+  // any member.
   std::optional<ServingOp> plan();
   // The run planned last has begun its `steps`-th step: takes the blocks that its steps so far needed, as single steps
   // would have.
@@ -47,7 +58,10 @@ class Scheduler {
 
   std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
+  // A running request still computes its prompt.
+  bool computes_prompt() const;
   const BlockPool& pool() const { return pool_; }
+  BlockPool& pool() { return pool_; }
   // Tokens of this prompt that the prefix cache holds now (for routing).
   std::int32_t cached_prefix_tokens(const PromptContent& content, std::int32_t prompt_tokens) const;
 
@@ -73,10 +87,11 @@ class Scheduler {
 
   void plan_decodes();
   bool allocate_for_decode(RequestHandle handle);
+  bool have_free(std::int32_t blocks, bool urgent);
   void plan_running_prefill();
   void plan_waiting();
   bool admit(RequestHandle handle);
-  std::int32_t find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
+  void find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
   void schedule_chunk(RequestHandle handle, std::int32_t tokens);
   void preempt_newest();
   void publish_full_blocks(Request& request, std::int64_t computed);
@@ -91,6 +106,7 @@ class Scheduler {
 
   ServingConfig config_;
   BlockPool pool_;
+  BlockLender* lender_;
   std::vector<Request> requests_;  // by handle
   std::deque<RequestHandle> waiting_;
   std::vector<RequestHandle> running_;  // in order of admission; at most the last one is prefilling between steps
@@ -104,10 +120,10 @@ class Scheduler {
   std::int32_t budget_ = 0;
   bool preempted_any_ = false;
   std::vector<PrefillWork> prefills_;
-
   std::vector<RequestHandle> preempted_;
-  bool planned_ = false;          // planned and not committed yet
-  std::int64_t steps_begun_ = 0;  // of it, as far as the pool reflects them
+  mutable std::vector<BlockId> found_;  // by find_prefix()
+  bool planned_ = false;                // planned and not committed yet
+  std::int64_t steps_begun_ = 0;        // of it, as far as the pool reflects them
 };
 
 }  // namespace alchemist

@@ -11,7 +11,7 @@ std::string number(const std::optional<double>& value, int decimals) {
   return value ? fmt::format("{:.{}f}", *value, decimals) : "-";
 }
 
-std::string row(std::string_view label, std::string_view value) { return fmt::format("  {:<24}{}\n", label, value); }
+std::string row(std::string_view label, std::string_view value) { return fmt::format("  {:<26}{}\n", label, value); }
 
 std::string latency_row(std::string_view label, const std::optional<LatencySummary>& l) {
   if (!l) return fmt::format("  {:<8}{:>12}{:>12}{:>12}{:>12}{:>12}\n", label, "-", "-", "-", "-", "-");

@@ -15,6 +15,17 @@ std::vector<std::int64_t> gaps() {
   return values;
 }
 
+// One add() once there is a histogram.
+void distribution_add(benchmark::State& state) {
+  Distribution d;
+  d.add(1, Distribution::kExactSamples + 1);
+  const std::vector<std::int64_t> values = gaps();
+  std::size_t i = 0;
+  for (auto _ : state) d.add(values[i++ & 0xffff], 17);
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(distribution_add);
+
 // One on_token_gap() of a long run.
 void token_gap(benchmark::State& state) {
   RunMetrics metrics(RunInfo{});

@@ -27,6 +27,20 @@ TEST(Simulation, OneRequestByHand) {
   EXPECT_EQ(outcome.scheduled, at_ns(0));
   EXPECT_EQ(outcome.first_token, at_ns(130));
   EXPECT_EQ(outcome.finished, at_ns(350));
+  EXPECT_EQ(outcome.longest_gap, Duration::nanoseconds(110));
+}
+
+// Tokens at 130 and 240; then a prompt of 20 shares a step of 100 + 10 * 21 = 310, and the last one takes 110 again.
+// The second request has a single token, so no gap.
+TEST(Simulation, LongestGapIsThatBesideAPrompt) {
+  ListWorkload workload({make_request(at_ns(0), 3, 4, 1), make_request(at_ns(200), 20, 1, 2)});
+  LinearCost cost(100, 10, 0);
+  TextObserver observer;
+  Simulation(small_config(10), cost, workload, observer).run();
+  ASSERT_EQ(observer.outcomes.size(), 2u);
+  EXPECT_FALSE(observer.outcomes[0].longest_gap.has_value());
+  EXPECT_EQ(observer.outcomes[1].finished, at_ns(660));
+  EXPECT_EQ(observer.outcomes[1].longest_gap, Duration::nanoseconds(310));
 }
 
 // Budget 64: a prompt of 100 takes two chunks, 64 then 36; the second request (prompt 20) shares the second step.
@@ -86,6 +100,8 @@ TEST(Simulation, NewestIsPreemptedAndRecomputed) {
   // 110, ends at 1170. Request 1 comes back with 33 tokens: 100 + 330, its third token at 1600, then two decodes.
   EXPECT_EQ(observer.outcomes[0].finished, at_ns(1170));
   EXPECT_EQ(observer.outcomes[1].finished, at_ns(1170 + 430 + 220));
+  EXPECT_EQ(observer.outcomes[0].longest_gap, Duration::nanoseconds(120));
+  EXPECT_EQ(observer.outcomes[1].longest_gap, Duration::nanoseconds(1600 - 840));
 }
 
 std::vector<WorkloadRequest> random_requests(std::uint64_t seed, int count, double mean_gap_ns, int max_prompt,

@@ -1,0 +1,41 @@
+// Policies in YAML: which of the decisions that ship make up a named policy, and its few numbers.
+#pragma once
+
+#include <string>
+
+#include "sim/app/yaml_reader.h"
+#include "sim/base/time.h"
+#include "sim/policy/decisions.h"
+
+namespace alchemist {
+
+struct PolicySpec {
+  std::string name;
+  std::string description;
+  std::string record = "none";
+  std::string place = "none";
+  std::string evict = "none";
+  std::string restore = "none";
+  std::string train = "none";
+  bool separate = false;  // training has GPUs of its own
+  FreshActivations fresh = FreshActivations::kKeep;
+  double gpu_record_share = 0.25;  // of the KV memory that records may take
+  double host_record_share = 0.5;  // of the machine's memory, pinned for records
+  Duration keep_for = Duration::max();
+  std::int64_t micro_batch_tokens = 8192;
+
+  bool trains() const { return train != "none"; }
+  bool records() const { return record != "none"; }
+  bool clairvoyant() const { return record == "foreseen" || evict == "farthest"; }
+};
+
+// A built-in name or the path of a YAML file. ConfigError for unknown keys and decisions, and for combinations that
+// make no sense (records without a place, separate training that records).
+PolicySpec load_policy(const std::string& name_or_path);
+
+Policy make_policy(const PolicySpec& spec);
+
+// What the policy does, for people.
+std::string describe_policy(const PolicySpec& spec);
+
+}  // namespace alchemist

@@ -1,0 +1,127 @@
+#include "sim/app/training_setup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/base/error.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::int64_t kLogitTokens = 1024;  // tokens whose logits exist at once: the loss runs in chunks of these
+constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at the model's precision
+
+std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
+
+Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
+  if (!policy.records()) return Bytes();
+  return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share) *
+               experiment.serving.tensor_parallel);
+}
+
+}  // namespace
+
+TrainingShape training_shape_of(const TrainingConfig& training) {
+  TrainingShape shape;
+  shape.method = training.method;
+  shape.lora_rank = training.lora_rank;
+  shape.objective = training.objective;
+  return shape;
+}
+
+Duration CostEstimator::copy(LinkDirection direction, Bytes bytes) const {
+  const double rate =
+      direction == LinkDirection::kHostToDevice ? hardware_.link_h2d_bandwidth : hardware_.link_d2h_bandwidth;
+  return hardware_.link_latency + Duration::seconds(bytes.as_double() / rate);
+}
+
+TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& policy, Bytes page_bytes)
+    : experiment_(experiment), policy_(policy), page_bytes_(page_bytes) {
+  if (experiment.serving.tensor_parallel != 1) {
+    throw ConfigError(
+        "training with serving.tensor_parallel above 1 is not supported: records and layers of a replica "
+        "would be split; use serve_only or tensor_parallel 1");
+  }
+  if (experiment.training.objective != TrainingObjective::sft) {
+    throw ConfigError(
+        "training.objective: only sft can be simulated; dpo and grpo are described by `show model` alone");
+  }
+  replicas_ = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
+  cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
+                                         replicas_);
+  estimator_ = std::make_unique<CostEstimator>(*cost_, experiment.hardware);
+  static_bytes_ =
+      cost_->state_bytes() +
+      cost_->working_bytes_per_token() * std::min(policy.micro_batch_tokens, experiment.training.batch_tokens) +
+      Bytes(kLogitTokens * experiment.model.vocabulary * kLogitBytes);
+  const MemoryPlan plan = memory_plan(experiment);
+  const Bytes room = plan.usable - plan.weights - plan.reserve - static_bytes_;
+  const std::int64_t pages = room.count() / page_bytes.count();
+  if (pages < 1) {
+    throw ConfigError(
+        fmt::format("training does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
+                    "state and workspace {}; use training.method lora, a smaller model or a larger GPU",
+                    gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_)));
+  }
+  separate_pages_ = static_cast<std::int32_t>(pages);
+}
+
+TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
+  const std::int64_t layers = experiment_.model.layers;
+  const RecordBytes& bytes = cost_->record_bytes();
+  TrainingSetup setup;
+  setup.make_policy = [spec = policy_] { return make_policy(spec); };
+  setup.feedback = experiment_.training.feedback;
+  setup.cost = cost_.get();
+  setup.estimator = estimator_.get();
+  setup.link = LinkSpec::from(experiment_.hardware);
+  setup.static_bytes = static_bytes_;
+  setup.clairvoyant = policy_.clairvoyant();
+  setup.store.page_bytes = page_bytes_;
+  setup.store.max_pages = static_cast<std::int32_t>(kv_blocks * policy_.gpu_record_share);
+  setup.store.host_capacity = host_pool(experiment_, policy_);
+  setup.store.lean_per_token = bytes.lean * layers;
+  setup.store.minimal_per_token = bytes.minimal * layers;
+  setup.store.link_bandwidth = experiment_.hardware.link_d2h_bandwidth;
+  setup.trainer.training = experiment_.training;
+  setup.trainer.layers = static_cast<std::int32_t>(layers);
+  setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
+  setup.trainer.page_bytes = page_bytes_;
+  setup.trainer.lean_per_token = bytes.lean * layers;
+  setup.trainer.minimal_per_token = bytes.minimal * layers;
+  setup.trainer.input_per_token = bytes.input * layers;
+  setup.trainer.kv_per_token = bytes.kv * layers;
+  if (policy_.separate) {
+    setup.separate_replicas = replicas_;
+    setup.separate_pages = separate_pages_;
+  }
+  return setup;
+}
+
+std::int64_t TrainingWorld::largest_batch_tokens(std::int32_t kv_blocks) const {
+  const std::int64_t layers = experiment_.model.layers;
+  const RecordBytes& bytes = cost_->record_bytes();
+  const Bytes gpu = page_bytes_ * (policy_.separate ? separate_pages_ : kv_blocks);
+  if (policy_.fresh == FreshActivations::kCheckpoint) { return gpu / (bytes.input * layers + bytes.minimal); }
+  if (policy_.fresh == FreshActivations::kOffload) {
+    return experiment_.hardware.host_memory / (bytes.minimal * layers);
+  }
+  const bool uses_host = policy_.place == "pressure" || policy_.place == "eager";
+  const Bytes host = uses_host ? host_pool(experiment_, policy_) : Bytes();
+  return (gpu + host) / (bytes.minimal * layers);
+}
+
+double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {
+  const double duration = totals.end.in_seconds();
+  if (duration <= 0) return 0;
+  const LayerGraph graph = build_layer_graph(experiment_.model, training_shape_of(experiment_.training));
+  const HeadCosts head = head_costs(experiment_.model, training_shape_of(experiment_.training));
+  const double flops =
+      static_cast<double>(experiment_.model.layers) * layer_costs(graph).backward.work().matrix_flops_per_token +
+      head.forward.work().matrix_flops_per_token + head.backward.work().matrix_flops_per_token;
+  const double by_compute = experiment_.cluster.gpus * experiment_.hardware.matrix_flops / flops;
+  return std::min(by_compute, static_cast<double>(totals.feedback_tokens) / duration);
+}
+
+}  // namespace alchemist

@@ -1,0 +1,59 @@
+// What a policy that trains needs of the simulation: costs, estimates, memory, and the bounds that results are compared
+// with.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "sim/app/experiment.h"
+#include "sim/app/policy_config.h"
+#include "sim/engine/simulation.h"
+#include "sim/model/training_cost.h"
+#include "sim/policy/estimator.h"
+#include "sim/report/summary.h"
+
+namespace alchemist {
+
+// Believes what the simulator charges, but knows nothing of what else uses GPU and link at the time.
+class CostEstimator final : public Estimator {
+ public:
+  CostEstimator(const TrainingCost& cost, const HardwareSpec& hardware) : cost_(cost), hardware_(hardware) {}
+  Duration piece(const TrainingPiece& piece) const override { return cost_.piece(piece); }
+  Duration copy(LinkDirection direction, Bytes bytes) const override;
+
+ private:
+  const TrainingCost& cost_;
+  HardwareSpec hardware_;
+};
+
+class TrainingWorld {
+ public:
+  // `page_bytes`: of one KV block. ConfigError if the training state does not fit beside the weights.
+  TrainingWorld(const Experiment& experiment, const PolicySpec& policy, Bytes page_bytes);
+
+  // Memory of each training replica that never changes hands: gradients, optimizer state, workspace.
+  Bytes static_bytes() const { return static_bytes_; }
+  // `kv_blocks`: of a serving replica, the static bytes already taken off.
+  TrainingSetup setup(std::int32_t kv_blocks) const;
+  // Largest number of tokens of one batch whose activations find room, on the GPU and, for policies that copy there, in
+  // pinned host memory.
+  std::int64_t largest_batch_tokens(std::int32_t kv_blocks) const;
+  // No policy trains more tokens in the run: relaxed so that all tokens whose feedback came are trained the moment it
+  // comes, restoring costs nothing, serving takes no time, and every matrix product runs at its peak rate without
+  // attention. Tokens per second of the run.
+  double bound_tokens_per_s(const SimulationTotals& totals) const;
+
+ private:
+  Experiment experiment_;
+  PolicySpec policy_;
+  Bytes page_bytes_;
+  std::int32_t replicas_;  // that train
+  std::unique_ptr<TrainingCost> cost_;
+  std::unique_ptr<CostEstimator> estimator_;
+  Bytes static_bytes_;
+  std::int32_t separate_pages_ = 0;
+};
+
+TrainingShape training_shape_of(const TrainingConfig& training);
+
+}  // namespace alchemist

@@ -1,0 +1,40 @@
+// The unit in which training runs beside serving: one layer of one micro-batch, so that a serving step waits for at
+// most one piece.
+#pragma once
+
+#include <cstdint>
+
+#include "sim/base/observer.h"
+
+namespace alchemist {
+
+enum class PieceKind : std::uint8_t {
+  kForward,    // of tokens that nobody recorded: produces all that backward needs
+  kRecompute,  // forward again of tokens whose record exists but is not brought back
+  kHead,       // output head and loss, forward and backward
+  kBackward,   // of one layer
+  kOptimizer,  // of all weights, once a training step; includes the all-reduce of the gradients
+};
+
+struct TrainingPiece {
+  PieceKind kind = PieceKind::kForward;
+  std::int32_t layer = 0;
+  std::int64_t tokens = 0;
+  double attended_keys = 0;            // sum over the tokens of the keys that each attends to
+  std::int64_t rebuild_tokens = 0;     // backward: tokens whose gate and up are rebuilt from a lean record first
+  std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
+};
+
+inline TrainingPhase phase_of(PieceKind kind) {
+  switch (kind) {
+    case PieceKind::kForward:
+    case PieceKind::kRecompute:
+      return TrainingPhase::kForward;
+    case PieceKind::kOptimizer:
+      return TrainingPhase::kOptimizer;
+    default:
+      return TrainingPhase::kBackward;
+  }
+}
+
+}  // namespace alchemist

@@ -1,0 +1,99 @@
+#include "sim/model/training_cost.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/model/backward_schedule.h"
+#include "sim/model/record_set.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::int64_t kOptimizerBytesPerParameter = 12;  // Adam: two moments and the master weight in f32
+
+Bytes set_bytes(const LayerGraph& graph, const char* name) {
+  const auto set = find_record_set(graph, name);
+  check(set.has_value(), "the named record sets exist");
+  return set->bytes_per_token;
+}
+
+}  // namespace
+
+TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
+                           std::int32_t replicas)
+    : hardware_(hardware), replicas_(replicas) {
+  const LayerGraph graph = build_layer_graph(model, training);
+  layer_ = layer_costs(graph);
+  head_ = head_costs(model, training);
+  record_bytes_.lean = set_bytes(graph, "lean");
+  record_bytes_.minimal = set_bytes(graph, "minimal");
+  record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
+  record_bytes_.input = set_bytes(graph, "input");
+  record_bytes_.kv = set_bytes(graph, "kv");
+  rebuild_gate_up_ = find_record_set(graph, "lean")->rebuild.kernels;
+  const std::int64_t trained = trained_parameters(model, training);
+  gradient_bytes_ = Bytes(trained * model.dtype_bytes);
+  state_bytes_ = gradient_bytes_ + Bytes(trained * kOptimizerBytesPerParameter);
+  working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
+}
+
+double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const {
+  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
+  double seconds = 0;
+  for (const Kernel& kernel : kernels) {
+    const Work& w = kernel.work;
+    const double matrix = w.matrix_flops_per_token * tokens / (hardware_.matrix_flops * hardware_.matrix_efficiency) +
+                          w.matrix_flops_per_key * keys / (hardware_.matrix_flops * hardware_.attention_efficiency);
+    const double vector = (w.vector_flops_per_token * tokens + w.vector_flops_per_key * keys) / hardware_.vector_flops;
+    const double memory = (w.weight_bytes + w.bytes_per_token * tokens) / bandwidth;
+    seconds += std::max({matrix, vector, memory}) + hardware_.kernel_overhead.in_seconds();
+  }
+  return seconds;
+}
+
+// Reads gradients, moments and master weights, writes all but the gradients, and the weights; ring all-reduce before.
+double TrainingCost::optimizer_seconds() const {
+  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
+  const double state = state_bytes_.as_double(), gradients = gradient_bytes_.as_double();
+  double seconds = (state + (state - gradients) + gradients) / bandwidth + hardware_.kernel_overhead.in_seconds();
+  if (replicas_ > 1) {
+    seconds += 2.0 * (replicas_ - 1) / replicas_ * gradients / hardware_.interconnect_bandwidth +
+               hardware_.interconnect_latency.in_seconds();
+  }
+  return seconds;
+}
+
+Duration TrainingCost::piece(const TrainingPiece& piece) const {
+  const auto tokens = static_cast<double>(piece.tokens);
+  double seconds = 0;
+  switch (piece.kind) {
+    case PieceKind::kForward:
+    case PieceKind::kRecompute:
+      seconds = kernels_seconds(layer_.forward.kernels, tokens, piece.attended_keys);
+      break;
+    case PieceKind::kHead:
+      seconds = kernels_seconds(head_.forward.kernels, tokens, 0) + kernels_seconds(head_.backward.kernels, tokens, 0);
+      break;
+    case PieceKind::kBackward:
+      seconds = kernels_seconds(layer_.backward.kernels, tokens, piece.attended_keys);
+      if (piece.rebuild_tokens > 0) {
+        seconds += kernels_seconds(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0);
+      }
+      if (piece.checkpoint_tokens > 0) {
+        const double share = static_cast<double>(piece.checkpoint_tokens) / tokens;
+        seconds += kernels_seconds(layer_.forward.kernels, static_cast<double>(piece.checkpoint_tokens),
+                                   share * piece.attended_keys);
+      }
+      break;
+    case PieceKind::kOptimizer:
+      seconds = optimizer_seconds();
+      break;
+  }
+  return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
+}
+
+Duration TrainingCost::recording(Bytes bytes) const {
+  return Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
+}
+
+}  // namespace alchemist

@@ -1,0 +1,55 @@
+// How long the pieces of training take and how many bytes they work on, all derived from the layer graph.
+#pragma once
+
+#include "sim/base/bytes.h"
+#include "sim/base/time.h"
+#include "sim/base/training_piece.h"
+#include "sim/model/hardware.h"
+#include "sim/model/layer_costs.h"
+#include "sim/model/model_shape.h"
+#include "sim/model/training_shape.h"
+
+namespace alchemist {
+
+// Bytes of one token in one layer.
+struct RecordBytes {
+  Bytes lean;
+  Bytes minimal;
+  Bytes gate_up;  // minimal - lean
+  Bytes input;    // what gradient checkpointing keeps
+  Bytes kv;
+};
+
+class TrainingCost {
+ public:
+  TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
+               std::int32_t replicas);
+
+  // Each kernel takes the longest of its matrix arithmetic, its vector arithmetic and its memory traffic at the rates
+  // that large kernels reach, plus a launch.
+  Duration piece(const TrainingPiece& piece) const;
+  // Extra time of a serving step that keeps `bytes` of its activations: they are written once more.
+  Duration recording(Bytes bytes) const;
+
+  const RecordBytes& record_bytes() const { return record_bytes_; }
+  // Gradients (dtype), Adam's two moments and master weights (f32 each) of the trained parameters.
+  Bytes state_bytes() const { return state_bytes_; }
+  // Gradients and rebuilt tensors alive at once in one layer's backward, a token.
+  Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
+
+ private:
+  double kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const;
+  double optimizer_seconds() const;
+
+  HardwareSpec hardware_;
+  std::int32_t replicas_;
+  LayerCosts layer_;
+  HeadCosts head_;
+  std::vector<Kernel> rebuild_gate_up_;
+  RecordBytes record_bytes_;
+  Bytes state_bytes_;
+  Bytes gradient_bytes_;
+  Bytes working_bytes_per_token_;
+};
+
+}  // namespace alchemist

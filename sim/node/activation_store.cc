@@ -1,0 +1,326 @@
+#include "sim/node/activation_store.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host)
+    : config_(config), pool_(pool), policy_(policy), host_(host) {
+  check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
+}
+
+Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
+
+std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request, std::int32_t first_token,
+                                               std::int32_t end_token, WeightVersion version) {
+  if (!policy_.record || end_token <= first_token) return std::nullopt;
+  expire(now);
+  const std::int64_t tokens = end_token - first_token;
+  RecordView view;
+  view.prompt_tokens = request.prompt_tokens;
+  view.lean_bytes = config_.lean_per_token * tokens;
+  view.minimal_bytes = config_.minimal_per_token * tokens;
+  view.gpu_free = gpu_free();
+  view.host_free = config_.host_capacity - host_used_;
+  view.link_backlog_s = link_backlog_s();
+  if (request.foresees_feedback) view.will_be_needed = request.feedback_delay.has_value();
+  const RecordChoice choice = policy_.record->choose(view);
+  if (choice == RecordChoice::kNothing) return std::nullopt;
+
+  RecordId id(static_cast<std::uint32_t>(records_.size()));
+  if (free_ids_.empty()) {
+    records_.emplace_back();
+  } else {
+    id = free_ids_.back();
+    free_ids_.pop_back();
+  }
+  Record& record = at(id);
+  record = Record();
+  record.request = request.id;
+  record.session = request.session;
+  record.first_token = first_token;
+  record.lean = choice == RecordChoice::kLean;
+  record.version = version;
+  record.recorded_at = now;
+  if (request.feedback_delay) record.needed_at = now + *request.feedback_delay;
+  record.live_index = live_.size();
+  live_.push_back(id);
+  check(by_request_.emplace(request.id, id).second, "a request has one record");
+  by_session_[request.session].push_back(id);
+  return id;
+}
+
+Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
+  Record& record = at(id);
+  const Bytes added = (record.lean ? config_.lean_per_token : config_.minimal_per_token) * tokens;
+  const Bytes bytes = record.bytes + added;
+  const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
+  const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
+  if (!make_pages(now, more, id)) {
+    drop(id);
+    return Bytes();
+  }
+  for (std::int32_t i = 0; i < more; ++i) record.pages.push_back(pool_.allocate());
+  pages_ += more;
+  record.bytes = bytes;
+  record.tokens += tokens;
+  return added;
+}
+
+void ActivationStore::complete(Time now, RecordId id) {
+  Record& record = at(id);
+  record.complete = true;
+  ++totals_.records;
+  totals_.recorded += record.bytes;
+  const PlaceView view{record.bytes, config_.host_capacity - host_used_, link_backlog_s()};
+  if (policy_.place && policy_.place->on_recorded(view) == PlaceChoice::kCopyNow && make_host_room(now, record.bytes)) {
+    start_copy_out(now, id);
+  }
+}
+
+void ActivationStore::abandon(RecordId id) {
+  if (!at(id).complete) drop(id);
+}
+
+// The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
+std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::optional<RecordId> except) {
+  std::optional<RecordId> least;
+  double least_value = std::numeric_limits<double>::infinity();
+  for (const RecordId id : live_) {
+    const Record& record = at(id);
+    if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
+      continue;
+    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.feedback_came, {}};
+    if (record.needed_at) view.needed_in = *record.needed_at - now;
+    const double value = policy_.evict ? policy_.evict->value(view) : 0;
+    // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.
+    if (!least || value < least_value ||
+        (value == least_value && std::pair(record.recorded_at, id) < std::pair(at(*least).recorded_at, *least))) {
+      least = id;
+      least_value = value;
+    }
+  }
+  return least;
+}
+
+// Room for `pages` within the records' share of the memory. Free pages that hold cached prefixes may be taken.
+bool ActivationStore::make_pages(Time now, std::int32_t pages, std::optional<RecordId> for_record) {
+  while (pages_ + pages > config_.max_pages || pool_.free() < pages) {
+    const auto id = victim(now, true, for_record);
+    if (!id) return false;
+    if (at(*id).on_host) {
+      free_pages(at(*id));
+    } else {
+      drop(*id);
+    }
+  }
+  return true;
+}
+
+bool ActivationStore::make_room(Time now, std::int32_t pages) {
+  while (pool_.free() < pages) {
+    const auto id = victim(now, true, std::nullopt);
+    if (!id) return false;
+    if (at(*id).on_host) {
+      free_pages(at(*id));
+    } else {
+      drop(*id);
+    }
+  }
+  return true;
+}
+
+void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
+  std::int32_t coming = 0;  // from copies under way that serving waits for
+  for (const auto& [op, id] : copies_) {
+    if (at(id).free_after_copy) coming += static_cast<std::int32_t>(at(id).pages.size());
+  }
+  if (urgent) coming = 0;
+  while (coming < pages) {
+    const auto id = victim(now, true, std::nullopt);
+    if (!id) return;
+    Record& record = at(*id);
+    coming += static_cast<std::int32_t>(record.pages.size());
+    const PlaceView view{record.bytes, config_.host_capacity - host_used_, link_backlog_s()};
+    if (record.on_host) {
+      free_pages(record);
+    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(view) &&
+               make_host_room(now, record.bytes)) {
+      record.free_after_copy = true;
+      start_copy_out(now, *id);
+    } else {
+      drop(*id);
+    }
+  }
+}
+
+bool ActivationStore::make_host_room(Time now, Bytes bytes) {
+  if (bytes > config_.host_capacity) return false;
+  while (host_used_ + bytes > config_.host_capacity) {
+    const auto id = victim(now, false, std::nullopt);
+    if (!id) return false;
+    drop(*id);
+  }
+  return true;
+}
+
+void ActivationStore::start_copy_out(Time, RecordId id) {
+  Record& record = at(id);
+  host_used_ += record.bytes;
+  copying_bytes_ += record.bytes;
+  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes});
+  copies_.emplace(*record.copying_out, id);
+}
+
+bool ActivationStore::on_copy_done(OpId op) {
+  const auto found = copies_.find(op);
+  if (found == copies_.end()) return false;
+  const RecordId id = found->second;
+  copies_.erase(found);
+  Record& record = at(id);
+  record.copying_out.reset();
+  record.on_host = true;
+  copying_bytes_ -= record.bytes;
+  if (record.drop_after_copy) {
+    record.drop_after_copy = false;
+    drop(id);
+  } else if (record.free_after_copy && record.users == 0) {
+    record.free_after_copy = false;
+    free_pages(record);
+  }
+  return true;
+}
+
+void ActivationStore::on_feedback(const Feedback& feedback) {
+  if (const auto found = by_request_.find(feedback.request); found != by_request_.end()) {
+    at(found->second).feedback_came = true;
+  }
+}
+
+Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
+  Coverage coverage;
+  const auto found = by_session_.find(feedback.session);
+  if (found == by_session_.end()) return coverage;
+  std::vector<RecordId> ids = found->second;
+  std::sort(ids.begin(), ids.end(),
+            [&](RecordId a, RecordId b) { return std::pair(at(a).first_token, a) < std::pair(at(b).first_token, b); });
+  const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
+  std::int32_t covered = 0;  // tokens up to here are accounted for
+  for (const RecordId id : ids) {
+    Record& record = at(id);
+    const std::int32_t begin = std::max(record.first_token, covered);
+    const std::int32_t end = std::min(record.first_token + record.tokens, total);
+    if (!record.complete || end <= begin) continue;
+    const auto lag = static_cast<std::int32_t>(current.value() - record.version.value());
+    const std::int32_t tokens = end - begin;
+    if (lag > max_lag) {
+      coverage.dropped_tokens += tokens;
+      continue;
+    }
+    (record.on_gpu() ? coverage.resident_tokens : coverage.host_tokens) += tokens;
+    if (record.lean) (record.on_gpu() ? coverage.resident_lean : coverage.host_lean) += tokens;
+    coverage.version_lag = std::max(coverage.version_lag, lag);
+    coverage.records.push_back(id);
+    ++record.users;
+    covered = end;
+  }
+  return coverage;
+}
+
+void ActivationStore::mark_reloaded(std::span<const RecordId> records) {
+  for (const RecordId id : records) {
+    if (!at(id).on_gpu()) at(id).was_reloaded = true;
+  }
+}
+
+void ActivationStore::put_back(std::span<const RecordId> records) {
+  for (const RecordId id : records) {
+    Record& record = at(id);
+    --record.users;
+    if (record.users == 0 && record.free_after_copy && record.on_host) {
+      record.free_after_copy = false;
+      free_pages(record);
+    }
+  }
+}
+
+void ActivationStore::end_of_use(RequestId request) {
+  const auto own = by_request_.find(request);
+  if (own == by_request_.end()) return;
+  Record& record = at(own->second);
+  if (record.users > 0) return;  // another sample of its session uses it at this moment
+  record.feedback_came = false;  // from here on nobody waits for it
+  if (record.copying_out) {
+    record.drop_after_copy = true;
+  } else {
+    drop(own->second);
+  }
+}
+
+void ActivationStore::on_new_version(WeightVersion current, std::int32_t max_lag) {
+  for (std::size_t i = 0; i < live_.size();) {
+    const Record& record = at(live_[i]);
+    const bool stale = static_cast<std::int64_t>(current.value()) - record.version.value() > max_lag;
+    if (stale && record.complete && record.users == 0 && !record.copying_out) {
+      drop(live_[i]);
+    } else {
+      ++i;
+    }
+  }
+}
+
+void ActivationStore::free_pages(Record& record) {
+  for (const BlockId page : record.pages) pool_.release_first(page);
+  pages_ -= static_cast<std::int32_t>(record.pages.size());
+  record.pages.clear();
+}
+
+void ActivationStore::drop(RecordId id) {
+  Record& record = at(id);
+  check(record.users == 0 && !record.copying_out, "a record in use is not dropped");
+  free_pages(record);
+  if (record.on_host) {
+    host_used_ -= record.bytes;
+    if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
+  }
+  if (record.feedback_came) ++totals_.dropped_records;
+  by_request_.erase(record.request);
+  auto session = by_session_.find(record.session);
+  std::erase(session->second, id);
+  if (session->second.empty()) by_session_.erase(session);
+  at(live_.back()).live_index = record.live_index;
+  live_[record.live_index] = live_.back();
+  live_.pop_back();
+  free_ids_.push_back(id);
+}
+
+void ActivationStore::expire(Time now) {
+  if (policy_.keep_for == Duration::max()) return;
+  for (std::size_t i = 0; i < live_.size();) {
+    const Record& record = at(live_[i]);
+    const bool old = now - record.recorded_at > policy_.keep_for;
+    if (old && record.complete && !record.feedback_came && record.users == 0 && !record.copying_out) {
+      drop(live_[i]);
+    } else {
+      ++i;
+    }
+  }
+}
+
+void ActivationStore::check_consistency() const {
+  std::int32_t pages = 0;
+  Bytes host;
+  for (const RecordId id : live_) {
+    const Record& record = records_[id.value()];
+    pages += static_cast<std::int32_t>(record.pages.size());
+    if (record.on_host || record.copying_out) host += record.bytes;
+    check(record.on_gpu() || record.on_host || !record.complete, "a complete record lies somewhere");
+    check(record.users >= 0, "users are counted");
+  }
+  check(pages == pages_ && host == host_used_, "bytes by tier agree with the records");
+}
+
+}  // namespace alchemist

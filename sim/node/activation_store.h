@@ -1,0 +1,142 @@
+// Records of serving's activations: where each lies (GPU, pinned host memory, both), which give way when memory is
+// short, and what they hold for a training sample. Records share the KV memory in pages of one KV block; KV has
+// priority.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "sim/base/events.h"
+#include "sim/node/block_pool.h"
+#include "sim/node/host.h"
+#include "sim/policy/decisions.h"
+
+namespace alchemist {
+
+using RecordId = Id<struct RecordTag>;
+
+struct StoreConfig {
+  Bytes page_bytes;            // of one KV block, all layers
+  std::int32_t max_pages = 0;  // that records may hold together
+  Bytes host_capacity;         // pinned memory
+  Bytes lean_per_token;        // all layers
+  Bytes minimal_per_token;
+  double link_bandwidth = 1;  // bytes/s device to host, as the policy believes
+};
+
+// What records hold of one sample.
+struct Coverage {
+  std::int64_t resident_tokens = 0;  // on the GPU
+  std::int64_t resident_lean = 0;    // of them, without gate and up
+  std::int64_t host_tokens = 0;      // in host memory only
+  std::int64_t host_lean = 0;
+  std::int64_t dropped_tokens = 0;  // recorded once, but gone or too old
+  std::int32_t version_lag = 0;     // of the oldest record used
+  std::vector<RecordId> records;
+};
+
+struct StoreTotals {
+  std::int64_t records = 0;  // completed
+  Bytes recorded;
+  std::int64_t dropped_records = 0;  // gave way before their sample was trained
+  Bytes wasted_copies;               // host copies made and never read
+};
+
+class ActivationStore {
+ public:
+  // All references outlive the store.
+  ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host);
+
+  // Prefill of a request begins. None if the policy keeps nothing of it.
+  std::optional<RecordId> begin(Time now, const Arrival& request, std::int32_t first_token, std::int32_t end_token,
+                                WeightVersion version);
+  // Prefill is about to compute `tokens` more. Returns the bytes kept; zero if memory is short, and the record is gone.
+  Bytes extend(Time now, RecordId id, std::int32_t tokens);
+  // Its last token has been computed: the record may be copied, used and evicted.
+  void complete(Time now, RecordId id);
+  // The request was preempted: an incomplete record is dropped.
+  void abandon(RecordId id);
+
+  // KV needs `pages`: records give way. What has a host copy is freed at once; of the rest, what the policy wants to
+  // keep is copied out first and comes free when that is done, unless the need is urgent; what remains is dropped.
+  void reclaim(Time now, std::int32_t pages, bool urgent);
+  // Makes `pages` free for training by evicting records that no step uses. False if that is not possible now.
+  bool make_room(Time now, std::int32_t pages);
+  // True if the completion answers a copy of this store.
+  bool on_copy_done(OpId op);
+
+  void on_feedback(const Feedback& feedback);
+  // What can be used for the first `tokens` tokens of the session under weights `current`. Usable records are held
+  // until release().
+  Coverage acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag);
+  // The host copies of these records are being read.
+  void mark_reloaded(std::span<const RecordId> records);
+  // The micro-batch that acquired them is over, or did not begin.
+  void put_back(std::span<const RecordId> records);
+  // The request's own sample has been trained: its record has had its last use and goes.
+  void end_of_use(RequestId request);
+  // Weights have a new version: records that are too old for it now are dropped.
+  void on_new_version(WeightVersion current, std::int32_t max_lag);
+
+  Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
+  Bytes host_bytes() const { return host_used_; }
+  const StoreTotals& totals() const { return totals_; }
+  std::int64_t live_records() const { return static_cast<std::int64_t>(live_.size()); }
+  // Bytes by tier agree with the records. Cheap enough to run after every step of a test.
+  void check_consistency() const;
+
+ private:
+  struct Record {
+    RequestId request;
+    SessionId session;
+    std::int32_t first_token = 0;
+    std::int32_t tokens = 0;
+    bool lean = false;
+    bool complete = false;
+    bool on_host = false;
+    bool was_reloaded = false;
+    bool feedback_came = false;
+    int users = 0;  // training steps that hold it
+    Bytes bytes;
+    WeightVersion version;
+    Time recorded_at;
+    std::optional<Time> needed_at;  // clairvoyant policies
+    std::optional<OpId> copying_out;
+    bool free_after_copy = false;
+    bool drop_after_copy = false;
+    std::vector<BlockId> pages;  // empty: not on the GPU
+    std::size_t live_index = 0;
+    bool on_gpu() const { return !pages.empty(); }
+  };
+
+  Record& at(RecordId id) { return records_[id.value()]; }
+  std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
+  bool make_pages(Time now, std::int32_t pages, std::optional<RecordId> for_record);
+  bool make_host_room(Time now, Bytes bytes);
+  void start_copy_out(Time now, RecordId id);
+  void free_pages(Record& record);
+  void drop(RecordId id);
+  void expire(Time now);
+  double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
+  Bytes gpu_free() const;
+
+  StoreConfig config_;
+  BlockPool& pool_;
+  Policy& policy_;
+  Host& host_;
+  std::vector<Record> records_;  // by id; ids are used again
+  std::vector<RecordId> free_ids_;
+  std::vector<RecordId> live_;  // in no particular order
+  std::unordered_map<RequestId, RecordId> by_request_;
+  std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
+  std::unordered_map<OpId, RecordId> copies_;
+  std::int32_t pages_ = 0;
+  Bytes host_used_;  // copies being made included
+  Bytes copying_bytes_;
+  StoreTotals totals_;
+};
+
+}  // namespace alchemist

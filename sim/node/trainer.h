@@ -1,0 +1,129 @@
+// Training on one replica: gathers samples whose feedback has come, restores their activations, and runs forward,
+// backward and optimizer in pieces of one layer. The node decides when a piece may run; the trainer says which is next.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "sim/base/events.h"
+#include "sim/node/activation_store.h"
+#include "sim/node/block_pool.h"
+#include "sim/node/host.h"
+#include "sim/node/training_config.h"
+#include "sim/policy/decisions.h"
+#include "sim/policy/estimator.h"
+
+namespace alchemist {
+
+// Bytes are those of all layers for one token, except where they say "layer".
+struct TrainerConfig {
+  TrainingConfig training;
+  std::int32_t layers = 0;
+  std::int64_t micro_batch_tokens = 2048;
+  Bytes page_bytes;
+  Bytes lean_per_token;
+  Bytes minimal_per_token;
+  Bytes input_per_token;  // what checkpointing keeps
+  Bytes kv_per_token;
+  std::int32_t reload_window = 16; // layers whose reloaded activations may be on the GPU at once
+};
+
+struct TrainerTotals {
+  std::int64_t samples = 0;
+  std::int64_t queued_samples = 0;  // whose feedback came but which were not trained when the run ended
+  std::int64_t largest_micro_batch = 0;
+};
+
+class Trainer {
+ public:
+  // All references outlive the trainer.
+  Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& store, Policy& policy,
+          const Estimator& estimator, Host& host);
+
+  void on_feedback(Time now, const Feedback& feedback);
+  // The piece that could run now: the rest of one layer, as a whole. None if there is no batch, or if it waits for a
+  // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
+  // again.
+  std::optional<TrainingPiece> next_piece(Time now);
+  // The first tokens of a piece, such that it keeps to the allowance by the estimator's reckoning; none if that is too
+  // little to be worth a launch. An optimizer piece is not divided.
+  std::optional<TrainingPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
+  void on_piece_submitted();
+  void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
+  // True if the completion answers a copy of this trainer.
+  bool on_copy_done(Time now, OpId op);
+  // The GPU had nothing else to do since `since` and the trainer was waiting for activations.
+  void count_stall(Duration stall) { step_.restore_stall += stall; }
+  bool waits_for_copy() const;
+
+  WeightVersion version() const { return version_; }
+  Bytes gpu_bytes() const { return config_.page_bytes * static_cast<std::int64_t>(pages_.size()); }
+  TrainerTotals totals() const;
+
+ private:
+  struct MicroBatch {
+    std::vector<Feedback> samples;
+    std::int64_t tokens = 0;
+    double keys = 0;                      // attended, over all tokens
+    std::int64_t resident = 0, lean = 0;  // lean: of resident and host tokens, those without gate and up
+    std::int64_t host = 0;
+    std::int64_t host_lean = 0;
+    std::int64_t fresh = 0;  // without usable record
+    std::int64_t dropped = 0;
+    std::vector<RecordId> records;
+    std::vector<std::int32_t> lags;  // by sample
+    RestorePlan restore;
+    std::int32_t recompute_below = 0;  // the plan's meeting layer
+    double keys_of(std::int64_t part) const { return keys * static_cast<double>(part) / static_cast<double>(tokens); }
+  };
+  enum class Phase : std::uint8_t { kFresh, kRecompute, kHead, kBackward };
+
+  bool start_step(Time now);
+  void gather(MicroBatch& batch);
+  bool begin_micro_batch(Time now);
+  void choose_restore();
+  std::int32_t pages_needed() const;
+  void continue_reload();
+  Bytes reload_bytes(std::int32_t layer) const;
+  bool offloads() const;
+  std::int32_t reload_floor() const;
+  void offload_layer();
+  std::int64_t rebuilt_tokens() const;
+  TrainingPiece make_piece() const;
+  std::int64_t tokens_of_phase() const;
+  bool ready_to_run() const;
+  void advance();
+  void end_micro_batch();
+  void end_step(Time now);
+
+  TrainerConfig config_;
+  BlockPool& pool_;
+  ActivationStore& store_;
+  Policy& policy_;
+  const Estimator& estimator_;
+  Host& host_;
+
+  std::deque<Feedback> ready_;
+  std::int64_t ready_tokens_ = 0;
+  WeightVersion version_;
+  TrainerTotals totals_;
+
+  bool in_step_ = false;
+  std::deque<MicroBatch> micro_batches_;  // of the step, the first is being worked on
+  bool micro_batch_begun_ = false;
+  Phase phase_ = Phase::kFresh;
+  std::int32_t layer_ = 0;
+  std::int64_t done_tokens_ = 0;  // of this phase and layer
+  bool piece_outstanding_ = false;
+  std::vector<BlockId> pages_;         // working memory of the micro-batch
+  std::int32_t reloaded_to_ = 0;       // layers at or above this are on the GPU
+  std::optional<OpId> reload_;         // copy in flight
+  std::unordered_set<OpId> offloads_;  // copies out of fresh activations, in flight
+  TrainingStep step_;
+  std::vector<TrainedSample> trained_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,244 @@
+#include "sim/policy/decision_registry.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+namespace {
+
+// ---- record
+
+class RecordAlways final : public RecordDecision {
+ public:
+  explicit RecordAlways(RecordChoice choice) : choice_(choice) {}
+  RecordChoice choose(const RecordView&) override { return choice_; }
+
+ private:
+  RecordChoice choice_;
+};
+
+// The whole minimal set while it costs nobody else anything: it fits beside the other records, or the host has room and
+// the link is not behind. Otherwise the lean set, of which 2.5 times as many tokens fit.
+class RecordAdaptive final : public RecordDecision {
+ public:
+  RecordChoice choose(const RecordView& view) override {
+    constexpr double kLinkMayBeBehind_s = 0.5;
+    const bool host_takes_it = view.host_free >= view.minimal_bytes && view.link_backlog_s < kLinkMayBeBehind_s;
+    return view.minimal_bytes <= view.gpu_free || host_takes_it ? RecordChoice::kMinimal : RecordChoice::kLean;
+  }
+};
+
+// Only what will be trained.
+class RecordForeseen final : public RecordDecision {
+ public:
+  RecordChoice choose(const RecordView& view) override {
+    check(view.will_be_needed.has_value(), "this decision is for a clairvoyant policy");
+    return *view.will_be_needed ? RecordAdaptive().choose(view) : RecordChoice::kNothing;
+  }
+};
+
+// ---- place
+
+class PlaceStay final : public PlaceDecision {
+ public:
+  PlaceChoice on_recorded(const PlaceView&) override { return PlaceChoice::kStay; }
+  bool copy_out_under_pressure(const PlaceView&) override { return false; }
+};
+
+class PlaceUnderPressure final : public PlaceDecision {
+ public:
+  PlaceChoice on_recorded(const PlaceView&) override { return PlaceChoice::kStay; }
+  bool copy_out_under_pressure(const PlaceView&) override { return true; }
+};
+
+// A second copy before it is needed, unless the link is so far behind that the copy would come too late to help.
+class PlaceEager final : public PlaceDecision {
+ public:
+  PlaceChoice on_recorded(const PlaceView& view) override {
+    constexpr double kTooFarBehind_s = 5;
+    return view.link_backlog_s < kTooFarBehind_s ? PlaceChoice::kCopyNow : PlaceChoice::kStay;
+  }
+  // In a burst memory comes free at once: by host copies that exist, and otherwise by dropping.
+  bool copy_out_under_pressure(const PlaceView&) override { return false; }
+};
+
+// ---- evict
+
+// With a memoryless delay of the feedback, the chance that it still comes falls with the age of the record.
+class EvictOldest final : public EvictDecision {
+ public:
+  double value(const EvictView& view) override {
+    constexpr double kFeedbackCame = 1e12;  // seconds: worth more than any record without feedback
+    return (view.feedback_came ? kFeedbackCame : 0) - view.age.in_seconds();
+  }
+};
+
+// Belady: the record needed farthest in the future gives way, those never needed first.
+class EvictFarthest final : public EvictDecision {
+ public:
+  double value(const EvictView& view) override {
+    if (!view.needed_in) return -std::numeric_limits<double>::max();
+    return -view.needed_in->in_seconds();
+  }
+};
+
+// ---- restore
+
+using RestoreFunction = RestorePlan (*)(const RestoreProblem&);
+
+class RestoreBy final : public RestoreDecision {
+ public:
+  explicit RestoreBy(RestoreFunction function) : function_(function) {}
+  RestorePlan choose(const RestoreProblem& problem) override { return function_(problem); }
+
+ private:
+  RestoreFunction function_;
+};
+
+// Two ways are held ready, and the one that is done first by estimate is taken.
+RestorePlan hedged(const RestoreProblem& problem) {
+  RestorePlan reload = reload_all(problem), recompute = recompute_all(problem);
+  return evaluate(recompute, problem).step_seconds < evaluate(reload, problem).step_seconds ? recompute : reload;
+}
+
+// ---- train
+
+bool batch_is_full(const TrainStartView& view) { return view.ready_tokens >= view.batch_tokens; }
+
+constexpr std::int64_t kAnyTokens = std::numeric_limits<std::int64_t>::max();
+
+// A serving step that comes while the GPU is idle waits for at most this long.
+constexpr Duration kIdlePiece = Duration::milliseconds(2);
+
+class TrainWhenever final : public TrainDecision {
+ public:
+  bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
+  TrainAllowance allow(const TrainPieceView&) override { return {Duration::max(), kAnyTokens}; }
+};
+
+class TrainIdle final : public TrainDecision {
+ public:
+  bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
+  TrainAllowance allow(const TrainPieceView& view) override {
+    return {view.serving_idle ? kIdlePiece : Duration(), kAnyTokens};
+  }
+};
+
+// Between two decode steps training takes what makes their gap as long as the longest few percent of steps are anyway:
+// the tail of the latencies does not see it. It stands back while a prompt waits or is computed.
+class TrainHeadroom final : public TrainDecision {
+ public:
+  bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
+  TrainAllowance allow(const TrainPieceView& view) override {
+    if (view.serving_idle) return {kIdlePiece, kAnyTokens};
+    if (view.prompt_waits) return {};
+    return {view.tail_step - view.last_step, kAnyTokens};
+  }
+};
+
+// Training tokens fill the batch up to the token budget, whatever that does to the step (Miao et al., "FlexLLM", 2024).
+class TrainTokenFill final : public TrainDecision {
+ public:
+  bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
+  TrainAllowance allow(const TrainPieceView& view) override {
+    if (view.prompt_waits) return {};
+    return {Duration::max(), view.token_budget - view.running};
+  }
+};
+
+}  // namespace
+
+const std::vector<DecisionName>& record_decisions() {
+  static const std::vector<DecisionName> names = {
+      {"none", "nothing is recorded"},
+      {"minimal", "all that backward needs and element-wise operators cannot rebuild"},
+      {"lean", "the minimal set without gate and up"},
+      {"adaptive", "minimal while memory and link allow it, lean otherwise"},
+      {"foreseen", "as adaptive, but only what will be trained (clairvoyant)"}};
+  return names;
+}
+
+const std::vector<DecisionName>& place_decisions() {
+  static const std::vector<DecisionName> names = {
+      {"none", "there are no records"},
+      {"stay", "on the GPU; dropped under pressure"},
+      {"pressure", "on the GPU; copied to the host under pressure, and serving waits for the copy"},
+      {"eager", "copied to the host in the background as soon as complete; freed at once under pressure"}};
+  return names;
+}
+
+const std::vector<DecisionName>& evict_decisions() {
+  static const std::vector<DecisionName> names = {
+      {"none", "there are no records"},
+      {"oldest", "the oldest first, those whose feedback has come last"},
+      {"farthest", "the one needed farthest in the future first (clairvoyant)"}};
+  return names;
+}
+
+const std::vector<DecisionName>& restore_decisions() {
+  static const std::vector<DecisionName> names = {
+      {"none", "there are no records"},
+      {"recompute", "everything that is not on the GPU is recomputed"},
+      {"reload", "everything that has a host copy is reloaded"},
+      {"hedged", "reload or recompute as a whole, whichever is done first by estimate"},
+      {"race", "recompute goes up from layer 0 while reload comes down from the last layer"},
+      {"planned", "per layer and tensor the cheapest of both, over link and compute"}};
+  return names;
+}
+
+const std::vector<DecisionName>& train_decisions() {
+  static const std::vector<DecisionName> names = {
+      {"none", "no training"},
+      {"whenever", "pieces run one after the other (for GPUs that only train)"},
+      {"idle", "pieces run while no request is running"},
+      {"headroom", "also between decode steps, below the tail of the step times"},
+      {"token_fill", "between all steps, up to the token budget"}};
+  return names;
+}
+
+std::unique_ptr<RecordDecision> make_record_decision(std::string_view name) {
+  if (name == "none") return nullptr;
+  if (name == "minimal") return std::make_unique<RecordAlways>(RecordChoice::kMinimal);
+  if (name == "lean") return std::make_unique<RecordAlways>(RecordChoice::kLean);
+  if (name == "adaptive") return std::make_unique<RecordAdaptive>();
+  check(name == "foreseen", "a record decision that is listed");
+  return std::make_unique<RecordForeseen>();
+}
+
+std::unique_ptr<PlaceDecision> make_place_decision(std::string_view name) {
+  if (name == "none") return nullptr;
+  if (name == "stay") return std::make_unique<PlaceStay>();
+  if (name == "pressure") return std::make_unique<PlaceUnderPressure>();
+  check(name == "eager", "a place decision that is listed");
+  return std::make_unique<PlaceEager>();
+}
+
+std::unique_ptr<EvictDecision> make_evict_decision(std::string_view name) {
+  if (name == "none") return nullptr;
+  if (name == "oldest") return std::make_unique<EvictOldest>();
+  check(name == "farthest", "an evict decision that is listed");
+  return std::make_unique<EvictFarthest>();
+}
+
+std::unique_ptr<RestoreDecision> make_restore_decision(std::string_view name) {
+  if (name == "none") return nullptr;
+  if (name == "recompute") return std::make_unique<RestoreBy>(recompute_all);
+  if (name == "reload") return std::make_unique<RestoreBy>(reload_all);
+  if (name == "hedged") return std::make_unique<RestoreBy>(hedged);
+  if (name == "race") return std::make_unique<RestoreBy>(race);
+  check(name == "planned", "a restore decision that is listed");
+  return std::make_unique<RestoreBy>(planned);
+}
+
+std::unique_ptr<TrainDecision> make_train_decision(std::string_view name) {
+  if (name == "none") return nullptr;
+  if (name == "whenever") return std::make_unique<TrainWhenever>();
+  if (name == "idle") return std::make_unique<TrainIdle>();
+  if (name == "headroom") return std::make_unique<TrainHeadroom>();
+  check(name == "token_fill", "a train decision that is listed");
+  return std::make_unique<TrainTokenFill>();
+}
+
+}  // namespace alchemist

@@ -1,0 +1,121 @@
+// The five small decisions that make a policy. Each sees a plain view of the present and returns a small value; none
+// knows the future, and none acts by itself.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sim/base/bytes.h"
+#include "sim/base/time.h"
+#include "sim/policy/restore_plan.h"
+
+namespace alchemist {
+
+// 1. Record: which tensors of a request's prompt to keep while prefill computes them.
+enum class RecordChoice : std::uint8_t { kNothing, kLean, kMinimal };
+
+struct RecordView {
+  std::int32_t prompt_tokens = 0;
+  Bytes lean_bytes;  // of the tokens that prefill will compute
+  Bytes minimal_bytes;
+  Bytes gpu_free;                      // memory that records may still take without evicting one
+  Bytes host_free;                     // of the pinned pool
+  double link_backlog_s = 0;           // time that copies already asked for will take
+  std::optional<bool> will_be_needed;  // whether feedback will come; told to a clairvoyant policy alone
+};
+
+class RecordDecision {
+ public:
+  virtual ~RecordDecision() = default;
+  virtual RecordChoice choose(const RecordView& view) = 0;
+};
+
+// 2. Place: where a complete record lives.
+enum class PlaceChoice : std::uint8_t { kStay, kCopyNow };
+
+struct PlaceView {
+  Bytes bytes;
+  Bytes host_free;
+  double link_backlog_s = 0;
+};
+
+class PlaceDecision {
+ public:
+  virtual ~PlaceDecision() = default;
+  // A record has just been completed on the GPU.
+  virtual PlaceChoice on_recorded(const PlaceView& view) = 0;
+  // Memory is short and the record has no host copy: true to copy it out (its memory comes free when the copy is done),
+  // false to drop it.
+  virtual bool copy_out_under_pressure(const PlaceView& view) = 0;
+};
+
+// 3. Evict: whom, when memory is short. The record with the least value goes first.
+struct EvictView {
+  Duration age;  // since it was recorded
+  Bytes bytes;
+  bool on_host = false;  // a host copy exists
+  bool feedback_came = false;
+  std::optional<Duration> needed_in;  // until its feedback comes; told to a clairvoyant policy alone
+};
+
+class EvictDecision {
+ public:
+  virtual ~EvictDecision() = default;
+  virtual double value(const EvictView& view) = 0;
+};
+
+// 4. Restore: where the activations of a micro-batch come from, layer by layer (sim/policy/restore_plan.h).
+class RestoreDecision {
+ public:
+  virtual ~RestoreDecision() = default;
+  virtual RestorePlan choose(const RestoreProblem& problem) = 0;
+};
+
+// 5. Train: when to start a step and when a piece may run before the next serving step.
+struct TrainStartView {
+  std::int64_t ready_tokens = 0;
+  std::int64_t batch_tokens = 0;
+};
+
+struct TrainPieceView {
+  bool serving_idle = false;  // no request is running or waiting
+  bool prompt_waits = false;  // a request waits or computes its prompt
+  Duration last_step;         // the latest serving step
+  Duration tail_step;         // the length that only a small share of recent serving steps exceeds; zero: not known yet
+  std::int32_t running = 0;   // requests
+  std::int32_t token_budget = 0;  // of a serving step
+};
+
+// How much training may run before the next serving step: whatever is less of both.
+struct TrainAllowance {
+  Duration time;  // zero: nothing now
+  std::int64_t tokens = 0;
+};
+
+class TrainDecision {
+ public:
+  virtual ~TrainDecision() = default;
+  virtual bool start_step(const TrainStartView& view) = 0;
+  virtual TrainAllowance allow(const TrainPieceView& view) = 0;
+};
+
+// A policy: one of each, and how it deals with tokens that have no record.
+enum class FreshActivations : std::uint8_t {
+  kKeep,        // forward keeps all that backward needs
+  kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
+  kOffload,     // forward sends what backward needs to the host, backward gets it back
+};
+
+struct Policy {
+  Duration keep_for = Duration::max();  // records without feedback after this time are dropped
+  FreshActivations fresh = FreshActivations::kKeep;
+  std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
+  std::unique_ptr<PlaceDecision> place;
+  std::unique_ptr<EvictDecision> evict;
+  std::unique_ptr<RestoreDecision> restore;
+  std::unique_ptr<TrainDecision> train;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,68 @@
+"""alchemist list and show: everything that is built in can be listed and shown."""
+
+import os
+import unittest
+from pathlib import Path
+
+from alchemist_cli import CliTestCase, run
+
+CONFIGS = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "configs"
+KINDS = {"model": "models", "hardware": "hardware", "workload": "workloads", "policy": "policies",
+         "experiment": "experiments"}
+
+
+def names_of(kind):
+    return sorted(file.stem for file in (CONFIGS / KINDS[kind]).glob("*.yaml"))
+
+
+class ListAndShow(CliTestCase):
+    def test_list_names_everything(self):
+        result = run("list")
+        self.assert_done(result)
+        for kind in KINDS:
+            one = run("list", kind)
+            self.assert_done(one)
+            for name in names_of(kind):
+                self.assertIn(f"  {name} ", result.stdout)
+                self.assertIn(f"  {name} ", one.stdout)
+            self.assertEqual(len(names_of(kind)), len(one.stdout.splitlines()) - 1, one.stdout)
+
+    def test_show_everything(self):
+        for kind in KINDS:
+            for name in names_of(kind):
+                with self.subTest(kind=kind, name=name):
+                    if kind == "experiment" and name.startswith("vllm_"):
+                        continue  # names reference data that may be missing
+                    result = run("show", kind, name)
+                    self.assert_done(result)
+                    self.assertGreater(len(result.stdout.splitlines()), 2)
+
+    def test_figures_of_a_model(self):
+        # Llama-3.1-8B: 8,030,261,248 parameters; keys and values of 32 layers x 8 heads x 128 x 2 x 2 bytes = 128 KiB.
+        result = run("show", "model", "llama-3.1-8b")
+        self.assertIn("8030261248", result.stdout)
+        self.assertIn("128 KiB", result.stdout)
+
+    def test_model_graph(self):
+        result = run("show", "model", "tiny", "--dot")
+        self.assert_done(result)
+        self.assertTrue(result.stdout.startswith("digraph"), result.stdout[:80])
+        self.assertTrue(result.stdout.rstrip().endswith("}"))
+
+    def test_shown_experiment_runs(self):
+        shown = run("show", "experiment", "default", "--set", "workload.requests=5")
+        self.assert_done(shown)
+        file = self.make_directory() / "shown.yaml"
+        file.write_text(shown.stdout)
+        self.assertEqual(run("run", "default", "--set", "workload.requests=5", "--json").stdout,
+                         run("run", file, "--json").stdout)
+
+    def test_unknown_names(self):
+        for kind, folder in KINDS.items():
+            self.assert_one_line_error(run("show", kind, "no_such_name"), "no_such_name", folder)
+        self.assert_one_line_error(run("show", "nothing", "x"), "nothing", "model")
+        self.assert_one_line_error(run("list", "nothing"), "nothing", "model")
+
+
+if __name__ == "__main__":
+    unittest.main()
