@@ -1,0 +1,104 @@
+"""alchemist run with every policy: they run, train within the bound, and see the same arrivals and feedback."""
+
+import csv
+import json
+import unittest
+
+from alchemist_cli import CliTestCase, run
+
+EXPERIMENT = """
+model: llama-3.1-8b
+hardware: h200
+workload:
+  arrivals: {poisson: {rate: 2}}
+  lengths: {lognormal: {prompt: {median: 700, sigma: 0.6}, output: {median: 150, sigma: 0.6}}}
+  requests: 300
+training:
+  batch_tokens: 4096
+  feedback: {share: 0.5, delay: {exponential: 10 s}}
+  max_version_lag: 1000
+seed: 7
+"""
+
+COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "race", "planned", "oracle"]
+SEPARATE = ["separate", "separate_checkpoint", "separate_offload"]
+
+
+class Policies(CliTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.summaries = {}
+
+    def summary(self, policy, *arguments):
+        folder = self.make_directory()
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        result = run("run", folder / "experiment.yaml", "--policy", policy, "--out", folder / "out", "--json", *arguments)
+        self.assert_done(result)
+        with open(folder / "out" / "requests.csv", newline="", encoding="utf-8") as file:
+            requests = list(csv.DictReader(file))
+        return json.loads(result.stdout), requests
+
+    def check(self, policy, summary, requests):
+        self.assertEqual(300, summary["completed"])
+        self.assertEqual(300, len(requests))
+        trained = [row for row in requests if row["trained_at_s"]]
+        self.assertEqual(summary["train_samples"], len(trained))
+        for row in trained:
+            self.assertGreater(float(row["trained_at_s"]), float(row["finished_s"]))
+        if policy == "serve_only":
+            self.assertEqual(0, summary["train_steps"])
+            return
+        self.assertGreater(summary["train_steps"], 10)
+        self.assertLessEqual(summary["train_tokens_per_s"], summary["bound_train_tokens_per_s"])
+        self.assertLessEqual(summary["peak_total_bytes"], summary["gpu_memory_bytes"])
+        tokens = summary["train_tokens_reused"] + summary["train_tokens_recomputed"]
+        self.assertAlmostEqual(tokens / summary["duration_s"], summary["train_tokens_per_s"], delta=1)
+
+    def test_colocated(self):
+        arrivals = None
+        for policy in COLOCATED:
+            with self.subTest(policy=policy):
+                summary, requests = self.summary(policy)
+                self.check(policy, summary, requests)
+                here = sorted((row["request_id"], row["arrived_s"], row["num_decode_tokens"]) for row in requests)
+                arrivals = arrivals or here
+                self.assertEqual(arrivals, here)
+                self.summaries[policy] = summary
+        # Prompts are fresh here, so that records hold what feedback asks for, and less forward is repeated.
+        fraction = {p: s["train_redundant_forward_fraction"] for p, s in self.summaries.items()}
+        self.assertLess(fraction["alchemist"], 0.7 * fraction["temporal"])
+        self.assertLess(fraction["oracle"], 0.7 * fraction["temporal"])
+        per_gpu = {p: s["train_tokens_per_gpu_s"] for p, s in self.summaries.items()}
+        self.assertGreater(per_gpu["alchemist"], 1.1 * per_gpu["temporal"])
+        self.assertEqual(0, self.summaries["temporal"]["train_tokens_reused"])
+
+    def test_separate(self):
+        for policy in SEPARATE:
+            with self.subTest(policy=policy):
+                summary, requests = self.summary(policy, "--set", "cluster={gpus: 2, training_gpus: 1}")
+                self.check(policy, summary, requests)
+                self.assertEqual(0, summary["train_tokens_reused"])
+
+    def test_separate_needs_gpus_of_its_own(self):
+        result = run("run", "default", "--policy", "separate", "--set", "workload.requests=10")
+        self.assert_one_line_error(result, "training_gpus")
+
+    def test_training_that_does_not_fit_says_so(self):
+        result = run("run", "default", "--policy", "temporal", "--set", "training.method=full", "--set", "hardware=a100-80g",
+                     "--set", "workload.requests=10")
+        self.assert_one_line_error(result, "does not fit", "lora")
+
+    def test_broken_policy_files(self):
+        folder = self.make_directory()
+        good = "description: d\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: reload\ntrain: idle\n"
+        for wrong, expected in [(good.replace("minimal", "minimul"), ("p.yaml:2", "key record", "did you mean")),
+                                (good.replace("place: stay", "place: none"), ("p.yaml", "go together")),
+                                (good.replace("train: idle\n", ""), ("p.yaml", "train"))]:
+            (folder / "p.yaml").write_text(wrong)
+            result = run("run", "default", "--policy", folder / "p.yaml", "--set", "workload.requests=10")
+            self.assert_one_line_error(result, *expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
