@@ -19,10 +19,10 @@ struct PolicySpec {
   std::string train = "none";
   bool separate = false;  // training has GPUs of its own
   FreshActivations fresh = FreshActivations::kKeep;
-  double gpu_record_share = 0.25;  // of the KV memory that records may take
+  double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
   Duration keep_for = Duration::max();
-  std::int64_t micro_batch_tokens = 8192;
+  std::int64_t micro_batch_tokens = 2048;
 
   bool trains() const { return train != "none"; }
   bool records() const { return record != "none"; }

@@ -66,7 +66,7 @@ void Node::on_serving(const Completion& completion) {
   }
   if (completion.done) {
     --outstanding_;
-    if (completion.steps > 0) {
+    if (trainer_ && completion.steps > 0) {
       last_step_ = Duration::nanoseconds(completion.ran.count_ns() / completion.steps);
       tail_.add(last_step_, completion.steps);
     }
