@@ -39,7 +39,8 @@ class FixedProcess : public ArrivalProcess {
 // Independent gamma gaps with mean 1 / rate and variation cv: shape 1 / cv^2. Poisson is cv 1.
 class RenewalProcess : public ArrivalProcess {
  public:
-  RenewalProcess(double rate, double cv, std::uint64_t seed) : rate_(rate), cv_(cv), random_(seed, "workload.arrivals") {}
+  RenewalProcess(double rate, double cv, std::uint64_t seed)
+      : rate_(rate), cv_(cv), random_(seed, "workload.arrivals") {}
   std::optional<Time> next() override {
     const double seconds =
         cv_ == 1.0 ? random_.exponential(1.0 / rate_) : random_.gamma(1.0 / (cv_ * cv_), cv_ * cv_ / rate_);
@@ -88,7 +89,9 @@ class OnOffProcess : public ArrivalProcess {
 class DiurnalProcess : public ArrivalProcess {
  public:
   DiurnalProcess(const DiurnalArrivals& spec, std::uint64_t seed)
-      : spec_(spec), swing_((spec.peak_to_trough - 1) / (spec.peak_to_trough + 1)), random_(seed, "workload.arrivals") {}
+      : spec_(spec),
+        swing_((spec.peak_to_trough - 1) / (spec.peak_to_trough + 1)),
+        random_(seed, "workload.arrivals") {}
   std::optional<Time> next() override {
     const double peak = spec_.rate * (1 + swing_);
     for (;;) {

@@ -23,8 +23,9 @@ void ConversationModel::draw(RandomStream& sessions, RandomStream& lengths, std:
     const double v = same_turn * w + std::sqrt(1 - same_turn * same_turn) * lengths.normal();
     memory = t == 0 ? v : answer_memory * memory + std::sqrt(1 - answer_memory * answer_memory) * v;
     Turn turn;
-    turn.new_tokens = t == 0 ? first_prompt.tokens_at(trait[1])
-                             : new_user_tokens.tokens_at(std::sqrt(user_share) * trait[2] + std::sqrt(1 - user_share) * w);
+    turn.new_tokens = t == 0
+                          ? first_prompt.tokens_at(trait[1])
+                          : new_user_tokens.tokens_at(std::sqrt(user_share) * trait[2] + std::sqrt(1 - user_share) * w);
     turn.output_tokens = answer.tokens_at(std::sqrt(answer_share) * trait[3] + std::sqrt(1 - answer_share) * memory);
     history += turn.new_tokens + turn.output_tokens;
     if (history > limit) break;

@@ -14,8 +14,9 @@ namespace alchemist {
 class ConversationSampler {
  public:
   virtual ~ConversationSampler() = default;
-  // Replaces `turns` by the next conversation, at least one turn, within the limits of the workload. The k-th call gives
-  // the same conversation whatever happens in between, so the order in which turns finish does not change lengths.
+  // Replaces `turns` by the next conversation, at least one turn, within the limits of the workload. The k-th call
+  // gives the same conversation whatever happens in between, so the order in which turns finish does not change
+  // lengths.
   virtual void draw(std::vector<Turn>& turns) = 0;
 };
 

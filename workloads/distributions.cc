@@ -11,7 +11,7 @@
 namespace alchemist {
 namespace {
 
-constexpr double kTableEnd = 4.0;              // standard deviations
+constexpr double kTableEnd = 4.0;                // standard deviations
 constexpr std::int64_t kMaxTokens = 10'000'000;  // far beyond any context; keeps sums within 32 bits
 
 std::int32_t to_tokens(double value) {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -18,12 +18,12 @@ class JsonLine {
   ~JsonLine();
 
   bool has(const std::string& key) const;
-  double number(const std::string& key) const;         // finite
-  std::int32_t tokens(const std::string& key) const;   // a whole number, 0..10^7
-  std::int64_t integer(const std::string& key) const;  // >= 0
-  std::string text(const std::string& key) const;      // a string, or a number as text
-  std::vector<std::uint64_t> ids(const std::string& key) const;   // an array of whole numbers; null is empty
-  std::vector<JsonLine> objects(const std::string& key) const;    // an array of objects
+  double number(const std::string& key) const;                   // finite
+  std::int32_t tokens(const std::string& key) const;             // a whole number, 0..10^7
+  std::int64_t integer(const std::string& key) const;            // >= 0
+  std::string text(const std::string& key) const;                // a string, or a number as text
+  std::vector<std::uint64_t> ids(const std::string& key) const;  // an array of whole numbers; null is empty
+  std::vector<JsonLine> objects(const std::string& key) const;   // an array of objects
 
  private:
   JsonLine(const LineReader& lines, std::unique_ptr<const nlohmann::json> json);

@@ -90,7 +90,8 @@ std::size_t OpenLoopSource::begin_conversation() {
 void OpenLoopSource::warm_up(double rate) {
   const double seconds = sessions_->warm_up.in_seconds();
   constexpr double kMost = 1e8;
-  if (seconds * rate > kMost) throw ConfigError("warm_up of sessions: expected at most 10^8 requests at the given rate");
+  if (seconds * rate > kMost)
+    throw ConfigError("warm_up of sessions: expected at most 10^8 requests at the given rate");
   const auto count = static_cast<std::int64_t>(seconds * rate);
   for (std::int64_t i = 0; i < count; ++i) {
     request_at(Time() - sessions_->warm_up + Duration::seconds(static_cast<double>(i) / rate));

@@ -30,14 +30,15 @@ std::optional<Duration> parse_timestamp(std::string_view text) {
   std::array<int, 6> part{};
   constexpr std::array<std::pair<int, int>, 6> kPlaces{{{0, 4}, {5, 2}, {8, 2}, {11, 2}, {14, 2}, {17, 2}}};
   for (std::size_t i = 0; i < part.size(); ++i) {
-    const auto value = digits(text.substr(static_cast<std::size_t>(kPlaces[i].first),
-                                          static_cast<std::size_t>(kPlaces[i].second)));
+    const auto value =
+        digits(text.substr(static_cast<std::size_t>(kPlaces[i].first), static_cast<std::size_t>(kPlaces[i].second)));
     if (!value) return std::nullopt;
     part[i] = *value;
   }
   const std::chrono::year_month_day day{std::chrono::year(part[0]), std::chrono::month(static_cast<unsigned>(part[1])),
                                         std::chrono::day(static_cast<unsigned>(part[2]))};
-  if (!day.ok() || part[0] < 1900 || part[0] > 2150 || part[3] > 23 || part[4] > 59 || part[5] > 60) return std::nullopt;
+  if (!day.ok() || part[0] < 1900 || part[0] > 2150 || part[3] > 23 || part[4] > 59 || part[5] > 60)
+    return std::nullopt;
   std::int64_t ns = 0;
   if (text.size() > 19) {
     const std::string_view fraction = text.substr(20);

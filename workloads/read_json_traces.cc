@@ -34,13 +34,15 @@ class BlockInference {
     for (const BlockGuess& guess : guesses_) {
       if (!guess.possible) continue;
       if (found != 0 && found != guess.tokens) {
-        throw ConfigError::at(path, 0, "hash_ids fit blocks of 16 and of 512 tokens: state the block size (block_tokens)");
+        throw ConfigError::at(path, 0,
+                              "hash_ids fit blocks of 16 and of 512 tokens: state the block size (block_tokens)");
       }
       found = guess.tokens;
     }
     if (found == 0) {
-      throw ConfigError::at(path, 0, "hash_ids fit neither blocks of 16 nor of 512 tokens: state the block size "
-                                     "(block_tokens)");
+      throw ConfigError::at(path, 0,
+                            "hash_ids fit neither blocks of 16 nor of 512 tokens: state the block size "
+                            "(block_tokens)");
     }
     return found;
   }

@@ -21,8 +21,9 @@ class TokenCounter {
   explicit TokenCounter(const TraceSpec& spec) : characters_per_token_(spec.characters_per_token) {
     if (spec.tokenizer) model_ = SentencePieceModel::load(*spec.tokenizer);
     if (!model_ && !characters_per_token_) {
-      throw ConfigError::at(spec.path, 0, "holds text, not token counts: expected a tokenizer (a SentencePiece .model) or "
-                                          "characters_per_token");
+      throw ConfigError::at(spec.path, 0,
+                            "holds text, not token counts: expected a tokenizer (a SentencePiece .model) or "
+                            "characters_per_token");
     }
   }
   std::int64_t count(std::string_view text) const {
@@ -46,7 +47,8 @@ class ArrayElements {
     if (!file) throw ConfigError::at(path, 0, "cannot be opened for reading");
     text_.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
     skip_space();
-    if (at_ == text_.size() || text_[at_] != '[') throw ConfigError::at(path_, line_, "expected a JSON array ([ ... ])");
+    if (at_ == text_.size() || text_[at_] != '[')
+      throw ConfigError::at(path_, line_, "expected a JSON array ([ ... ])");
     ++at_;
   }
   // The next element's text; none at the end of the array.
@@ -111,8 +113,8 @@ std::optional<Speaker> speaker_of(const std::string& role) {
   return std::nullopt;
 }
 
-// Messages that follow each other from one side are one message. What the model says before the user's first message, and
-// a last message without an answer, are not requests.
+// Messages that follow each other from one side are one message. What the model says before the user's first message,
+// and a last message without an answer, are not requests.
 void add_conversation(const json& conversation, const std::string& name, const TokenCounter& counter,
                       TraceBuilder& builder, const std::string& path, int line) {
   const auto fail = [&](const std::string& message) { throw ConfigError::at(path, line, message); };
@@ -135,7 +137,8 @@ void add_conversation(const json& conversation, const std::string& name, const T
       fail("expected messages {\"from\": role, \"value\": text}");
     }
     const auto speaker = speaker_of(message["from"].get<std::string>());
-    if (!speaker) fail("expected \"from\" to be human, gpt or system, got \"" + message["from"].get<std::string>() + "\"");
+    if (!speaker)
+      fail("expected \"from\" to be human, gpt or system, got \"" + message["from"].get<std::string>() + "\"");
     const std::int64_t tokens = counter.count(message["value"].get_ref<const std::string&>());
     if (*speaker == Speaker::user) {
       flush();

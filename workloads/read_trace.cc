@@ -13,13 +13,14 @@
 namespace alchemist {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, TraceFormat>, 7> kFormats{{{"auto", TraceFormat::automatic},
-                                                                            {"vidur", TraceFormat::vidur},
-                                                                            {"azure", TraceFormat::azure},
-                                                                            {"burstgpt", TraceFormat::burstgpt},
-                                                                            {"mooncake", TraceFormat::mooncake},
-                                                                            {"llmservingsim", TraceFormat::llmservingsim},
-                                                                            {"sharegpt", TraceFormat::sharegpt}}};
+constexpr std::array<std::pair<std::string_view, TraceFormat>, 7> kFormats{
+    {{"auto", TraceFormat::automatic},
+     {"vidur", TraceFormat::vidur},
+     {"azure", TraceFormat::azure},
+     {"burstgpt", TraceFormat::burstgpt},
+     {"mooncake", TraceFormat::mooncake},
+     {"llmservingsim", TraceFormat::llmservingsim},
+     {"sharegpt", TraceFormat::sharegpt}}};
 
 // Counts arrivals from the first and applies the rate scaling.
 void normalise(const TraceSpec& spec, Trace& trace) {
@@ -94,8 +95,9 @@ TraceFormat detect_format(const std::string& path) {
   if (csv.find_column({"num_prefill_tokens"})) return TraceFormat::vidur;
   if (csv.find_column({"ContextTokens"})) return TraceFormat::azure;
   if (csv.find_column({"Request tokens"})) return TraceFormat::burstgpt;
-  lines.fail("expected a trace: CSV with a header of Vidur (num_prefill_tokens), Azure (ContextTokens) or BurstGPT "
-             "(Request tokens), JSON lines of Mooncake or LLMServingSim, or ShareGPT JSON");
+  lines.fail(
+      "expected a trace: CSV with a header of Vidur (num_prefill_tokens), Azure (ContextTokens) or BurstGPT "
+      "(Request tokens), JSON lines of Mooncake or LLMServingSim, or ShareGPT JSON");
 }
 
 Trace read_trace(const TraceSpec& spec) {
@@ -103,13 +105,26 @@ Trace read_trace(const TraceSpec& spec) {
   trace.path = spec.path;
   trace.format = spec.format == TraceFormat::automatic ? detect_format(spec.path) : spec.format;
   switch (trace.format) {
-    case TraceFormat::automatic: break;
-    case TraceFormat::vidur: read_vidur(spec, trace); break;
-    case TraceFormat::azure: read_azure(spec, trace); break;
-    case TraceFormat::burstgpt: read_burstgpt(spec, trace); break;
-    case TraceFormat::mooncake: read_mooncake(spec, trace); break;
-    case TraceFormat::llmservingsim: read_llmservingsim(spec, trace); break;
-    case TraceFormat::sharegpt: read_sharegpt(spec, trace); break;
+    case TraceFormat::automatic:
+      break;
+    case TraceFormat::vidur:
+      read_vidur(spec, trace);
+      break;
+    case TraceFormat::azure:
+      read_azure(spec, trace);
+      break;
+    case TraceFormat::burstgpt:
+      read_burstgpt(spec, trace);
+      break;
+    case TraceFormat::mooncake:
+      read_mooncake(spec, trace);
+      break;
+    case TraceFormat::llmservingsim:
+      read_llmservingsim(spec, trace);
+      break;
+    case TraceFormat::sharegpt:
+      read_sharegpt(spec, trace);
+      break;
   }
   if (trace.rows.empty()) {
     throw ConfigError::at(spec.path, 0,

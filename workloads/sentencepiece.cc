@@ -27,11 +27,20 @@ class ProtoFields {
     value = 0;
     bytes = {};
     switch (key & 7) {
-      case 0: value = varint(); break;
-      case 1: bytes = take(8); break;
-      case 2: bytes = take(varint()); break;
-      case 5: bytes = take(4); break;
-      default: throw ConfigError("not a SentencePiece model");
+      case 0:
+        value = varint();
+        break;
+      case 1:
+        bytes = take(8);
+        break;
+      case 2:
+        bytes = take(varint());
+        break;
+      case 5:
+        bytes = take(4);
+        break;
+      default:
+        throw ConfigError("not a SentencePiece model");
     }
     return true;
   }
@@ -106,16 +115,15 @@ SentencePieceModel SentencePieceModel::parse(std::string_view bytes, const std::
         }
       }
     }
-  } catch (const ConfigError& e) {
-    throw ConfigError::at(origin, 0, e.what());
-  }
+  } catch (const ConfigError& e) { throw ConfigError::at(origin, 0, e.what()); }
   if (model.scores_.empty()) throw ConfigError::at(origin, 0, "not a SentencePiece model: it has no pieces");
   if (kind != 1 && kind != 2) {
     throw ConfigError::at(origin, 0, "expected a unigram or BPE SentencePiece model, got a word or character model");
   }
   if (rewrites) {
-    throw ConfigError::at(origin, 0, "rewrites characters before it splits (precompiled_charsmap), which is not supported: "
-                                     "state characters_per_token instead");
+    throw ConfigError::at(origin, 0,
+                          "rewrites characters before it splits (precompiled_charsmap), which is not supported: "
+                          "state characters_per_token instead");
   }
   model.is_bpe_ = kind == 2;
   return model;
@@ -255,8 +263,7 @@ std::int64_t SentencePieceModel::count_unigram(std::string_view text) const {
     if (covered) continue;
     Best& to = best[at + character];
     const float score = from.score + lowest_score_ - kUnknownPenalty;
-    const std::int64_t added =
-        from.unknown && !byte_fallback_ ? 0 : unknown_cost(text.substr(at, character));
+    const std::int64_t added = from.unknown && !byte_fallback_ ? 0 : unknown_cost(text.substr(at, character));
     if (score > to.score) to = {score, from.tokens + added, true};
   }
   return best.back().tokens;

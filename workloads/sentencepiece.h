@@ -9,10 +9,10 @@
 
 namespace alchemist {
 
-// Reads the parts of the model's protobuf that counting needs: the pieces with score and type, the kind of model and the
-// whitespace rules. Both kinds are supported: BPE (merge the best-scored neighbours) and unigram (best-scored path).
-// A model that rewrites characters first (precompiled_charsmap, such as NFKC) is refused: this reader does not do that,
-// and counts would be silently off.
+// Reads the parts of the model's protobuf that counting needs: the pieces with score and type, the kind of model and
+// the whitespace rules. Both kinds are supported: BPE (merge the best-scored neighbours) and unigram (best-scored
+// path). A model that rewrites characters first (precompiled_charsmap, such as NFKC) is refused: this reader does not
+// do that, and counts would be silently off.
 class SentencePieceModel {
  public:
   static SentencePieceModel load(const std::string& path);  // ConfigError if it is not such a file

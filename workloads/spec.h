@@ -62,7 +62,8 @@ struct TraceArrivals {
 };
 
 // Closed loop: `concurrent` users, each holding one conversation after the other. A turn arrives a think time after
-// the previous answer was complete, a new conversation a think time after the last one ended (the first: after the start).
+// the previous answer was complete, a new conversation a think time after the last one ended (the first: after the
+// start).
 struct ClosedLoopArrivals {
   std::int32_t concurrent = 1;
 };
@@ -147,7 +148,7 @@ struct GeneratedWorkload {
 };
 
 struct WorkloadSpec {
-  std::string name;                                  // for summaries: built-in name, file or "inline"
+  std::string name;                                   // for summaries: built-in name, file or "inline"
   std::variant<GeneratedWorkload, TraceSpec> source;  // TraceSpec: replay of requests as they are
   // The first of the two to be reached ends the workload; a generated one needs at least one of them.
   std::optional<std::int64_t> requests;

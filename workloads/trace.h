@@ -1,12 +1,14 @@
 // Traces: recorded requests in the formats that are in use, read into one form.
 //
-//   vidur          CSV with a header: arrived_at,num_prefill_tokens,num_decode_tokens (seconds), further columns ignored;
+//   vidur          CSV with a header: arrived_at,num_prefill_tokens,num_decode_tokens (seconds), further columns
+//   ignored;
 //                  optional session_id (or conversation) and turn; arrived_s stands for arrived_at; without a column of
 //                  arrival times the file gives lengths only
 //   azure          CSV TIMESTAMP,ContextTokens,GeneratedTokens; the time as YYYY-MM-DD HH:MM:SS.fffffff
 //   burstgpt       CSV Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type (seconds); optional
 //                  "Session ID" (or SessionID) and "Elapsed time"; column order is free
-//   mooncake       JSON lines {"timestamp": ms, "input_length", "output_length", "hash_ids": [...]}; a hash id stands for
+//   mooncake       JSON lines {"timestamp": ms, "input_length", "output_length", "hash_ids": [...]}; a hash id stands
+//   for
 //                  a block of tokens and all before it
 //   llmservingsim  JSON lines, two kinds which may be mixed: {"input_toks", "output_toks", "arrival_time_ns",
 //                  ["input_tok_ids"]} is one request; {"session_id", "arrival_time_ns", "sub_requests": [{"input_toks",
@@ -14,9 +16,9 @@
 //                  the end of the one before by its tool_duration_ns
 //   sharegpt       JSON [{"conversations": [{"from": "human"|"gpt"|..., "value": text}, ...]}, ...]; gives lengths only
 //
-// Rules for all of them. Arrivals are counted from the first and sorted (stably). Rows with no prompt or no output tokens
-// (failed requests) are left out and counted. Within a session, a prompt that is shorter than the previous prompt and
-// answer together cannot contain them: such a turn shares no history.
+// Rules for all of them. Arrivals are counted from the first and sorted (stably). Rows with no prompt or no output
+// tokens (failed requests) are left out and counted. Within a session, a prompt that is shorter than the previous
+// prompt and answer together cannot contain them: such a turn shares no history.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +56,8 @@ struct Trace {
   std::int64_t skipped_rows = 0;         // rows with no prompt or no output tokens
 };
 
-// Reads, checks, sorts and scales. ConfigError "FILE:LINE: ..." for a file that is missing, has no requests, or a line that
-// does not fit the format.
+// Reads, checks, sorts and scales. ConfigError "FILE:LINE: ..." for a file that is missing, has no requests, or a line
+// that does not fit the format.
 Trace read_trace(const TraceSpec& spec);
 
 // The format of a file from its first line of content. ConfigError if it is none of them.

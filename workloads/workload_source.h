@@ -10,8 +10,8 @@
 
 namespace alchemist {
 
-// Files that the description names are read here. Throws ConfigError for a file that is missing, empty or broken, and for
-// a description that cannot be served (no arrival times in the trace, closed loop without sessions).
+// Files that the description names are read here. Throws ConfigError for a file that is missing, empty or broken, and
+// for a description that cannot be served (no arrival times in the trace, closed loop without sessions).
 std::unique_ptr<WorkloadSource> make_source(const WorkloadSpec& spec, std::uint64_t seed);
 
 // Long-run requests per second; none for closed loop and for trace arrivals (known only from the file).

@@ -32,7 +32,8 @@ std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end) {
   const std::int32_t last = end - 1;
   const auto chained = static_cast<std::int64_t>(content.chain_ids.size());
   if (chained > 0 && last / content.chain_block_tokens < chained) {
-    // A chain id covers its whole block, so two prompts that differ within it are told apart even where they agree so far.
+    // A chain id covers its whole block, so two prompts that differ within it are told apart even where they agree so
+    // far.
     const std::uint64_t id = content.chain_ids[static_cast<std::size_t>(last / content.chain_block_tokens)];
     return mix64(mix64(id, hash_name("chain")), static_cast<std::uint64_t>(end));
   }
@@ -43,8 +44,9 @@ std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end) {
 TraceWriter::TraceWriter(TraceFormat format, std::int32_t block_tokens) : format_(format), block_tokens_(block_tokens) {
   check(format != TraceFormat::automatic && block_tokens >= 1, "a format to write");
   if (format == TraceFormat::sharegpt) {
-    throw ConfigError("ShareGPT JSON holds text, which a workload does not have: expected vidur, azure, burstgpt, mooncake "
-                      "or llmservingsim");
+    throw ConfigError(
+        "ShareGPT JSON holds text, which a workload does not have: expected vidur, azure, burstgpt, mooncake "
+        "or llmservingsim");
   }
 }
 
@@ -70,20 +72,23 @@ void TraceWriter::request(const WorkloadRequest& r, std::string& out) {
       fmt::format_to(to, "{},{},ChatGPT,{},{},{},Conversation log\n", seconds_text(r.arrival), r.session.value(),
                      r.prompt_tokens, r.output_tokens, std::int64_t{r.prompt_tokens} + r.output_tokens);
       break;
-    case TraceFormat::mooncake: mooncake(r, out); break;
+    case TraceFormat::mooncake:
+      mooncake(r, out);
+      break;
     case TraceFormat::llmservingsim:
       fmt::format_to(to, "{{\"input_toks\": {}, \"output_toks\": {}, \"arrival_time_ns\": {}}}\n", r.prompt_tokens,
                      r.output_tokens, r.arrival.count_ns());
       break;
-    default: check(false, "a format that can be written");
+    default:
+      check(false, "a format that can be written");
   }
 }
 
 void TraceWriter::mooncake(const WorkloadRequest& r, std::string& out) {
   const std::int64_t us = (r.arrival.count_ns() + 500) / 1'000;
   auto to = std::back_inserter(out);
-  fmt::format_to(to, "{{\"timestamp\": {}.{:03}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [", us / 1'000,
-                 us % 1'000, r.prompt_tokens, r.output_tokens);
+  fmt::format_to(to, "{{\"timestamp\": {}.{:03}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [",
+                 us / 1'000, us % 1'000, r.prompt_tokens, r.output_tokens);
   for (std::int32_t begin = 0; begin < r.prompt_tokens; begin += block_tokens_) {
     const std::int32_t end = std::min(begin + block_tokens_, r.prompt_tokens);
     // What is left of a block is nobody else's whole block.

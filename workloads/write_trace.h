@@ -14,7 +14,8 @@ namespace alchemist {
 //   vidur          with session_id and turn; nanoseconds
 //   azure          counted from 2023-01-01 00:00:00; 100 ns; sessions are lost
 //   burstgpt       with Session ID; nanoseconds
-//   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt for
+//   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt
+//   for
 //                  what is left of it; microseconds; sessions are lost
 //   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
 // ShareGPT holds text and cannot be written: ConfigError.

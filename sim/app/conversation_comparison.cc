@@ -55,9 +55,9 @@ struct Statistics {
 };
 
 constexpr std::array<const char*, 4> kMarginals{"turns", "first_prompt_tokens", "new_user_tokens", "answer_tokens"};
-constexpr std::array<const char*, 6> kPairs{"answer, next answer",  "new user tokens, next new user tokens",
+constexpr std::array<const char*, 6> kPairs{"answer, next answer",     "new user tokens, next new user tokens",
                                             "new user tokens, answer", "turns, first answer",
-                                            "turns, first prompt",  "first prompt, first answer"};
+                                            "turns, first prompt",     "first prompt, first answer"};
 
 Statistics statistics_of(const Conversations& conversations) {
   Statistics s;
@@ -99,12 +99,13 @@ ConversationComparison::ConversationComparison(const Conversations& model, const
 std::string ConversationComparison::text() const {
   std::string out;
   auto to = std::back_inserter(out);
-  fmt::format_to(to, "\n{:42s}{:>8s}{:>10s}{:>10s}{:>12s}\n", "workload against file", "", "workload", "file", "difference");
+  fmt::format_to(to, "\n{:42s}{:>8s}{:>10s}{:>10s}{:>12s}\n", "workload against file", "", "workload", "file",
+                 "difference");
   for (const Row& row : rows_) {
     if (row.quantile) {
       const double percent = row.real != 0 ? 100 * (row.model / row.real - 1) : 0.0;
-      fmt::format_to(to, "{:42s}{:>8s}{:>10.0f}{:>10.0f}{:>+10.1f} %\n", row.what, fmt::format("P{:g}", 100 * *row.quantile),
-                     row.model, row.real, percent);
+      fmt::format_to(to, "{:42s}{:>8s}{:>10.0f}{:>10.0f}{:>+10.1f} %\n", row.what,
+                     fmt::format("P{:g}", 100 * *row.quantile), row.model, row.real, percent);
     } else {
       fmt::format_to(to, "{:42s}{:>8s}{:>10.3f}{:>10.3f}{:>+12.3f}\n", row.what, "rank r", row.model, row.real,
                      row.model - row.real);

@@ -61,17 +61,15 @@ std::shared_ptr<const ConversationModel> read_conversation_model(const std::stri
   YamlMap traits(traits_value);
   std::array<double, 6> correlations{};
   std::size_t i = 0;
-  for (const char* key : {"turns_first_prompt", "turns_user", "turns_answer", "first_prompt_user", "first_prompt_answer",
-                          "user_answer"}) {
+  for (const char* key : {"turns_first_prompt", "turns_user", "turns_answer", "first_prompt_user",
+                          "first_prompt_answer", "user_answer"}) {
     correlations[i++] = traits.required(key).as_number(-1, 1);
   }
   traits.finish();
   map.finish();
   try {
     model->traits_factor = traits_factor(correlations);
-  } catch (const ConfigError& e) {
-    traits_value.fail(e.what());
-  }
+  } catch (const ConfigError& e) { traits_value.fail(e.what()); }
   return model;
 }
 

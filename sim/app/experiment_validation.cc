@@ -82,7 +82,8 @@ void validate_memory(const Experiment& e, const YamlValue& root) {
     fail_at(root, "hardware.memory", "gives more than 2^31 KV blocks: raise serving.block_size or set kv_cache_tokens");
   // Each block has an entry of its own in memory (24 bytes and more).
   constexpr std::int64_t kMostBlocks = 1 << 28;
-  const std::int64_t blocks = plan.kv_tokens / s.block_size * ((e.cluster.gpus - e.cluster.training_gpus) / s.tensor_parallel);
+  const std::int64_t blocks =
+      plan.kv_tokens / s.block_size * ((e.cluster.gpus - e.cluster.training_gpus) / s.tensor_parallel);
   if (blocks > kMostBlocks)
     fail_at(root, "cluster.gpus",
             fmt::format("gives {} KV blocks on all replicas, more than the {} that can be simulated: lower it, raise "

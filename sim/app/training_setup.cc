@@ -91,7 +91,6 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.lean_per_token = bytes.lean * layers;
   setup.trainer.minimal_per_token = bytes.minimal * layers;
   setup.trainer.input_per_token = bytes.input * layers;
-  setup.trainer.kv_per_token = bytes.kv * layers;
   if (policy_.separate) {
     setup.separate_replicas = replicas_;
     setup.separate_pages = separate_pages_;

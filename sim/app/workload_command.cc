@@ -48,8 +48,10 @@ struct Options {
 TraceFormat format_option(const std::string& name, const char* option) {
   const auto format = parse_format(name);
   if (!format) {
-    throw ConfigError(std::string(option) + ": expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, "
-                                            "got \"" + name + "\"");
+    throw ConfigError(std::string(option) +
+                      ": expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, "
+                      "got \"" +
+                      name + "\"");
   }
   return *format;
 }
@@ -63,7 +65,8 @@ void apply_trace_options(const Options& o, TraceSpec& trace) {
   if (o.rate_scale) trace.rate_scale = *o.rate_scale;
 }
 
-// A description as for a `workload` key, with what the command line changes put over it, so that one reader checks both.
+// A description as for a `workload` key, with what the command line changes put over it, so that one reader checks
+// both.
 WorkloadSpec spec_of(const Options& o) {
   YAML::Node node;
   node["base"] = o.input;
@@ -189,13 +192,18 @@ void inspect(const Options& o) {
 }
 
 void add_reading_options(CLI::App& command, Options& o) {
-  command.add_option("--format", o.format, "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
-                                           "llmservingsim, sharegpt");
-  command.add_option("--block-tokens", o.block_tokens, "tokens that one hash id stands for")->check(CLI::Range(1, 1 << 20));
-  command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")->check(CLI::Range(0.1, 100.0));
+  command.add_option("--format", o.format,
+                     "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
+                     "llmservingsim, sharegpt");
+  command.add_option("--block-tokens", o.block_tokens, "tokens that one hash id stands for")
+      ->check(CLI::Range(1, 1 << 20));
+  command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")
+      ->check(CLI::Range(0.1, 100.0));
   command.add_option("--tokenizer", o.tokenizer, "SentencePiece .model that counts the tokens of ShareGPT texts");
-  command.add_option("--rate-scale", o.rate_scale, "plays a trace this many times as fast")->check(CLI::Range(1e-6, 1e6));
-  command.add_option("--requests", o.requests, "at most this many")->check(CLI::Range(std::int64_t{1}, std::int64_t{4'000'000'000}));
+  command.add_option("--rate-scale", o.rate_scale, "plays a trace this many times as fast")
+      ->check(CLI::Range(1e-6, 1e6));
+  command.add_option("--requests", o.requests, "at most this many")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4'000'000'000}));
   command.add_option("--rate", o.rate, "mean requests per second")->check(CLI::Range(1e-9, 1e6));
 }
 
@@ -223,7 +231,8 @@ void add_workload_command(CLI::App& app) {
   add_reading_options(*turn, o);
   turn->callback([options] { convert(*options); });
 
-  CLI::App* look = workload->add_subcommand("inspect", "Describes a workload: quantiles, rate over time, prefix sharing");
+  CLI::App* look =
+      workload->add_subcommand("inspect", "Describes a workload: quantiles, rate over time, prefix sharing");
   look->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
   look->add_option("--seed", o.seed, "of the random streams");
   look->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");

@@ -38,7 +38,8 @@ TraceSpec read_trace_spec(const YamlValue& value) {
   const auto find = [&](const YamlValue& file) {
     const fs::path path = resolve_path(file.as_string(), folder_of(value));
     std::error_code error;
-    if (!fs::is_regular_file(path, error)) file.fail("expected a trace file, there is none at \"" + path.string() + "\"");
+    if (!fs::is_regular_file(path, error))
+      file.fail("expected a trace file, there is none at \"" + path.string() + "\"");
     return path.string();
   };
   if (value.is_scalar()) {
@@ -95,8 +96,7 @@ DiurnalArrivals read_diurnal(YamlMap& map) {
 
 ArrivalSpec read_arrivals(const YamlValue& value) {
   YamlMap outer(value);
-  const std::string kind =
-      outer.single_key({"closed_loop", "diurnal", "fixed", "gamma", "on_off", "poisson", "trace"});
+  const std::string kind = outer.single_key({"closed_loop", "diurnal", "fixed", "gamma", "on_off", "poisson", "trace"});
   const YamlValue inner = outer.required(kind);
   if (kind == "trace") return TraceArrivals{read_trace_spec(inner)};
   YamlMap map(inner);
@@ -161,7 +161,8 @@ LengthSpec read_model_lengths(const YamlValue& value) {
 
 LengthSpec read_lengths(const YamlValue& value) {
   if (value.is_scalar()) {
-    if (value.as_string() != "sharegpt") value.fail("expected sharegpt or a mapping such as {fixed: {prompt: 512, output: 128}}");
+    if (value.as_string() != "sharegpt")
+      value.fail("expected sharegpt or a mapping such as {fixed: {prompt: 512, output: 128}}");
     return read_model_lengths(value);
   }
   YamlMap map(value);
@@ -231,7 +232,8 @@ void read_generated(YamlMap& map, WorkloadSpec& spec) {
     return;
   }
   for (const auto& given : {arrivals, lengths, sessions}) {
-    if (given) given->fail("a replayed trace has arrivals and lengths of its own; give both arrivals and lengths to replace it");
+    if (given)
+      given->fail("a replayed trace has arrivals and lengths of its own; give both arrivals and lengths to replace it");
   }
 }
 
@@ -252,9 +254,7 @@ WorkloadSpec read_scalar(const YamlValue& value, int depth) {
   fs::path path;
   try {
     path = resolve_config("workloads", name, folder_of(value));
-  } catch (const ConfigError& e) {
-    value.fail(e.what());
-  }
+  } catch (const ConfigError& e) { value.fail(e.what()); }
   WorkloadSpec spec = read_mapping(YamlValue::load(path.string()), depth);
   spec.name = path.stem().string();
   return spec;
@@ -287,9 +287,7 @@ WorkloadSpec read_mapping(const YamlValue& value, int depth) {
     const double number = read_rate(*rate);
     try {
       set_rate(spec, number);
-    } catch (const ConfigError& e) {
-      rate->fail(e.what());
-    }
+    } catch (const ConfigError& e) { rate->fail(e.what()); }
   }
   map.finish();
   const auto* generated = std::get_if<GeneratedWorkload>(&spec.source);

@@ -119,9 +119,10 @@ std::string WorkloadSummary::text(bool has_arrivals) const {
   } else {
     out += "arrivals         none in the file\n";
   }
-  fmt::format_to(to, "prefix sharing   {:.1f} % of prompt tokens (full blocks of {}, infinite cache)\n\n",
-                 100.0 * static_cast<double>(shared_tokens_) / static_cast<double>(std::max<std::int64_t>(1, prompt_tokens_)),
-                 kBlock);
+  fmt::format_to(
+      to, "prefix sharing   {:.1f} % of prompt tokens (full blocks of {}, infinite cache)\n\n",
+      100.0 * static_cast<double>(shared_tokens_) / static_cast<double>(std::max<std::int64_t>(1, prompt_tokens_)),
+      kBlock);
   fmt::format_to(to, "{:20s}{:>10s}{:>10s}", "quantiles", "count", "mean");
   for (double q : kQuantiles) fmt::format_to(to, "{:>9s}", fmt::format("P{:g}", 100 * q));
   out += '\n';

@@ -20,7 +20,7 @@ class WorkloadSummary {
  public:
   void add(const WorkloadRequest& request);
   std::int64_t requests() const { return requests_; }
-  std::string text(bool has_arrivals) const;            // for people
+  std::string text(bool has_arrivals) const;             // for people
   nlohmann::ordered_json json(bool has_arrivals) const;  // the same numbers, and the points of the figure
 
  private:

@@ -17,6 +17,7 @@ struct RequestOutcome {
   std::int32_t turn = 0;
   ReplicaId replica;
   Time arrived;
+  Time queued;     // when the engine, which looks for new requests between steps, took it in
   Time scheduled;  // first time that a step containing it was submitted
   Time first_token;
   Time finished;  // last token

@@ -27,8 +27,14 @@ Arrival SimHost::accept(RequestId id, const WorkloadRequest& spec) {
   request = Request();
   request.id = id;
   request.spec = spec;
+  newcomers_.push_back(handle);
   ++live_;
   return {handle, id, spec.session, spec.prompt_tokens, spec.content};
+}
+
+void SimHost::take_in(Time now) {
+  for (const RequestHandle handle : newcomers_) at(handle).queued = now;
+  newcomers_.clear();
 }
 
 OpId SimHost::submit(const ServingOp& op) {
@@ -186,7 +192,8 @@ void SimHost::begin_step(Time start) {
   takes = beside_copies(takes);
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
-    throw ConfigError("the run takes more than 100 years of simulated time: expected faster hardware or fewer requests");
+    throw ConfigError(
+        "the run takes more than 100 years of simulated time: expected faster hardware or fewer requests");
   }
   step_end_ = start + takes;
 }
@@ -289,6 +296,7 @@ RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
   outcome.turn = request.spec.turn;
   outcome.replica = replica_;
   outcome.arrived = request.spec.arrival;
+  outcome.queued = request.queued;
   outcome.scheduled = request.scheduled_at;
   outcome.first_token = request.first_token;
   outcome.finished = now;

@@ -60,6 +60,8 @@ class SimHost final : public Host {
 
   // The present, which the engine sets before it calls the node.
   void set_now(Time now) { now_ = now; }
+  // The engine looks for new requests: those that have arrived are its own from now on.
+  void take_in(Time now);
   // An event waits for the node: a run in progress ends as soon as it can.
   void interrupt() { news_ = true; }
 
@@ -104,6 +106,7 @@ class SimHost final : public Host {
     RequestId id;
     WorkloadRequest spec;
     std::int32_t produced = 0;  // tokens of the answer so far, unless decoding
+    Time queued;
     bool scheduled = false;
     Time scheduled_at;
     Time first_token;
@@ -160,6 +163,7 @@ class SimHost final : public Host {
 
   std::vector<Request> requests_;  // by handle
   std::vector<RequestHandle> free_handles_;
+  std::vector<RequestHandle> newcomers_;  // not taken in yet
   std::int64_t live_ = 0;
 
   DecodeBatch batch_;

@@ -116,7 +116,8 @@ void Simulation::admit_arrival() {
   const WorkloadRequest request = workload_.next();
   const Time now = request.arrival;
   if (now.since_start() > kLongestRun) {
-    throw ConfigError("the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
+    throw ConfigError(
+        "the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
   }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
   totals_.end = std::max(totals_.end, now);
@@ -184,6 +185,7 @@ void Simulation::handle(const SimEventQueue::Event& event) {
       handle_feedback(replica, event.time, event.payload.data);
       break;
     case SimEventKind::kWake:
+      replica.host->take_in(event.time);
       replica.node->on_wake(event.time);
       break;
   }
@@ -214,6 +216,7 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
   if (!report) return;
   totals_.end = std::max(totals_.end, report->time);
   replica.host->set_now(report->time);
+  replica.host->take_in(report->time);
   for (const RequestHandle handle : report->completion.ended) {
     const RequestOutcome outcome = replica.host->take_outcome(handle, report->time);
     ++totals_.completed;

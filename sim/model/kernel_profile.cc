@@ -156,8 +156,8 @@ void check_streaming_rate(const Grid<2>& decode, const std::string& path) {
   if (decode.at({n, longest}) > decode.at({n, shorter})) return;
   const auto text = [](double x) { return std::to_string(static_cast<std::int64_t>(x)); };
   throw ConfigError::at(path, 0,
-                        "expected a time that rises with the context: n_decode " + text(n) + " does not from kv_decode " +
-                            text(shorter) + " to " + text(longest));
+                        "expected a time that rises with the context: n_decode " + text(n) +
+                            " does not from kv_decode " + text(shorter) + " to " + text(longest));
 }
 
 void read_attention(const std::string& path, KernelProfile& profile) {

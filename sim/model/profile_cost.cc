@@ -68,8 +68,8 @@ Duration ProfileCost::step(const BatchShape& shape) const {
                         head_us_[std::min(sequences, head_us_.size() - 1)];
   if (gpu_us < 1e-3) {  // times that fall towards the end of what was measured, taken too far beyond it
     throw ConfigError(fmt::format(
-        "profile {}: gives a step of {} tokens no time, by extrapolation; it needs measurements of larger steps", origin_,
-        tokens));
+        "profile {}: gives a step of {} tokens no time, by extrapolation; it needs measurements of larger steps",
+        origin_, tokens));
   }
   return with_host_time(gpu_us * 1e-6, host_time_, options_.async_scheduling);
 }

@@ -29,7 +29,6 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   record_bytes_.minimal = set_bytes(graph, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
   record_bytes_.input = set_bytes(graph, "input");
-  record_bytes_.kv = set_bytes(graph, "kv");
   rebuild_gate_up_ = find_record_set(graph, "lean")->rebuild.kernels;
   const std::int64_t trained = trained_parameters(model, training);
   gradient_bytes_ = Bytes(trained * model.dtype_bytes);

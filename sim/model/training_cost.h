@@ -17,7 +17,6 @@ struct RecordBytes {
   Bytes minimal;
   Bytes gate_up;  // minimal - lean
   Bytes input;    // what gradient checkpointing keeps
-  Bytes kv;
 };
 
 class TrainingCost {

@@ -26,9 +26,8 @@ struct TrainerConfig {
   Bytes page_bytes;
   Bytes lean_per_token;
   Bytes minimal_per_token;
-  Bytes input_per_token;  // what checkpointing keeps
-  Bytes kv_per_token;
-  std::int32_t reload_window = 16; // layers whose reloaded activations may be on the GPU at once
+  Bytes input_per_token;            // what checkpointing keeps
+  std::int32_t reload_window = 16;  // layers whose reloaded activations may be on the GPU at once
 };
 
 struct TrainerTotals {

@@ -13,7 +13,8 @@
 
 namespace alchemist {
 
-// Keeps the times of every request of a (small) run; by request number when taken.
+// Keeps the times of every request of a (small) run; by request number when taken. A request arrives when the engine
+// takes it in, as in a measured run (read_measured_requests), so that both are counted alike.
 class RequestTimesRecorder final : public RunObserver {
  public:
   void on_request_outcome(const RequestOutcome& outcome) override;

@@ -59,10 +59,14 @@ TEST(WorkloadConfig, TheDesignsExampleInline) {
 
 TEST(WorkloadConfig, EveryShapeReadsBackTheSame) {
   for (const char* text :
-       {"arrivals: {gamma: {rate: 2.5, cv: 3}}\nlengths: {uniform: {prompt: {low: 1, high: 9}, output: {low: 2, high: 2}}}\nduration: 24 h",
-        "arrivals: {on_off: {rate_on: 9, rate_off: 0.5, mean_on: 30 s, mean_off: 90 s}}\nlengths: {zipf: {prompt: {exponent: 1.2, low: 1, high: 90}, output: {exponent: 0.6, low: 2, high: 20}}}\nrequests: 5",
-        "arrivals: {diurnal: {rate: 3, peak_to_trough: 4, period: 12 h, peak_at: 5 h}}\nlengths: sharegpt\nmax_total_tokens: 4096\nrequests: 5",
-        "arrivals: {closed_loop: {concurrent: 7}}\nlengths: {prompt: {fixed: 5}, output: {uniform: {low: 1, high: 3}}}\nsessions: {turns: {geometric: 4}, think_time: {exponential: 30 s}}\nrequests: 5"}) {
+       {"arrivals: {gamma: {rate: 2.5, cv: 3}}\nlengths: {uniform: {prompt: {low: 1, high: 9}, output: {low: 2, high: "
+        "2}}}\nduration: 24 h",
+        "arrivals: {on_off: {rate_on: 9, rate_off: 0.5, mean_on: 30 s, mean_off: 90 s}}\nlengths: {zipf: {prompt: "
+        "{exponent: 1.2, low: 1, high: 90}, output: {exponent: 0.6, low: 2, high: 20}}}\nrequests: 5",
+        "arrivals: {diurnal: {rate: 3, peak_to_trough: 4, period: 12 h, peak_at: 5 h}}\nlengths: "
+        "sharegpt\nmax_total_tokens: 4096\nrequests: 5",
+        "arrivals: {closed_loop: {concurrent: 7}}\nlengths: {prompt: {fixed: 5}, output: {uniform: {low: 1, high: "
+        "3}}}\nsessions: {turns: {geometric: 4}, think_time: {exponential: 30 s}}\nrequests: 5"}) {
     const std::string once = emitted(read(text));
     EXPECT_EQ(emitted(read(once)), once);
   }
@@ -83,7 +87,8 @@ TEST(WorkloadConfig, Mistakes) {
   EXPECT_THAT(error("arrivals: {poisson: {rate: -4}}\n" + lengths), HasSubstr("arrivals.poisson.rate"));
   EXPECT_THAT(error("arrivals: {poisson: {rate: 4, cv: 2}}\n" + lengths), HasSubstr("cv"));
   EXPECT_THAT(error(lengths), HasSubstr("arrivals"));
-  EXPECT_THAT(error("arrivals: {poisson: {rate: 4}}\nlengths: {fixed: {prompt: 0, output: 5}}\nrequests: 3"), HasSubstr("test.yaml:2"));
+  EXPECT_THAT(error("arrivals: {poisson: {rate: 4}}\nlengths: {fixed: {prompt: 0, output: 5}}\nrequests: 3"),
+              HasSubstr("test.yaml:2"));
   EXPECT_THAT(error("arrivals: {poisson: {rate: 4}}\nlengths: sharegpt\n"), HasSubstr("\"requests\" or \"duration\""));
   EXPECT_THAT(error("arrivals: {poisson: {rate: 4}}\nlengths: sharegpt\nduration: 24\n"), HasSubstr("duration"));
   EXPECT_THAT(error("arrivals: {closed_loop: {concurrent: 4}}\n" + lengths), HasSubstr("sessions"));
@@ -99,7 +104,8 @@ TEST(WorkloadConfig, PathsAreRelativeToTheirFile) {
   const std::string file = folder.write("w.yaml", "trace: {file: traces/t.csv, rate_scale: 2}\n");
   const WorkloadSpec spec = read_workload(YamlValue::parse(file, "test.yaml"));
   int count = 0;
-  for_each_request(spec, 1, [&](const WorkloadRequest& r) { EXPECT_EQ(r.arrival, Time() + Duration::seconds(count++)); });
+  for_each_request(spec, 1,
+                   [&](const WorkloadRequest& r) { EXPECT_EQ(r.arrival, Time() + Duration::seconds(count++)); });
   EXPECT_EQ(count, 2);
   const std::string loop = folder.write("loop.yaml", "base: ./loop.yaml\n");
   EXPECT_THAT(message_of([&] { read_workload(YamlValue::parse(loop, "test.yaml")); }), HasSubstr("base"));

@@ -1,5 +1,6 @@
 // Random engines under random traffic: whatever the settings, requests, tokens and blocks are conserved. The engine's
-// own checks (Simulation::run, Scheduler, BlockPool) always run; the pool's whole structure is checked at every command.
+// own checks (Simulation::run, Scheduler, BlockPool) always run; the pool's whole structure is checked at every
+// command.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -42,7 +43,8 @@ Case random_case(std::uint64_t seed) {
   const std::int32_t largest = (max_prompt + max_output + serving.block_size - 1) / serving.block_size;
   c.config.kv_blocks = largest * draw(random, 1, 6) + draw(random, 0, 3);
   // Without chunks a prompt, with all that was generated before a preemption, has to fit one step.
-  if (!serving.chunked_prefill) serving.max_num_batched_tokens = std::max(serving.max_num_batched_tokens, max_prompt + max_output);
+  if (!serving.chunked_prefill)
+    serving.max_num_batched_tokens = std::max(serving.max_num_batched_tokens, max_prompt + max_output);
   c.config.kv_block_bytes = Bytes(1);
   const double mean_gap_ns = 500.0 * draw(random, 0, 20);
   double now = 0;
@@ -90,7 +92,8 @@ TEST(Fuzz, TokensAndBlocksAreConserved) {
     for (const RequestOutcome& o : observer.outcomes) {
       ASSERT_TRUE(o.arrived <= o.scheduled && o.scheduled < o.first_token && o.first_token <= o.finished) << seed;
       ASSERT_EQ(o.output_tokens == 1, !o.longest_gap.has_value()) << seed;
-      ASSERT_TRUE(o.prefix_hit_tokens < o.prompt_tokens && o.prefix_hit_tokens % c.config.serving.block_size == 0) << seed;
+      ASSERT_TRUE(o.prefix_hit_tokens < o.prompt_tokens && o.prefix_hit_tokens % c.config.serving.block_size == 0)
+          << seed;
       ASSERT_TRUE(c.config.serving.prefix_caching || o.prefix_hit_tokens == 0) << seed;
       to_compute += o.prompt_tokens - o.prefix_hit_tokens;
       preemptions += o.preemptions;

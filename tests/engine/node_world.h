@@ -1,5 +1,5 @@
-// One node and its simulated host, driven as Simulation drives them, with every command of the node written down and the
-// block pool checked at each of them.
+// One node and its simulated host, driven as Simulation drives them, with every command of the node written down and
+// the block pool checked at each of them.
 #pragma once
 
 #include <functional>
@@ -35,7 +35,9 @@ class RecordingHost final : public Host {
   }
   OpId submit(const TrainingPiece& piece) override { return inner->submit(piece); }
   OpId submit(const CopyOp& copy) override { return inner->submit(copy); }
-  void report(const TrainingStep& step, std::span<const TrainedSample> samples) override { inner->report(step, samples); }
+  void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {
+    inner->report(step, samples);
+  }
   void wake_at(Time when) override {
     commands.push_back({now, "wake at " + std::to_string(when.count_ns())});
     inner->wake_at(when);

@@ -21,8 +21,8 @@ using testing::LinearCost;
 using testing::small_config;
 
 constexpr int kReplications = 16;
-constexpr double kStudent = 2.947;        // 99 %, two-sided, 15 degrees of freedom
-constexpr std::int64_t kWarmUp = 2'000;   // requests: 10 relaxation times of 1 / (1 - rho)^2 services at rho = 0.9
+constexpr double kStudent = 2.947;       // 99 %, two-sided, 15 degrees of freedom
+constexpr std::int64_t kWarmUp = 2'000;  // requests: 10 relaxation times of 1 / (1 - rho)^2 services at rho = 0.9
 constexpr std::int64_t kBaseNs = 50'000'000, kPerTokenNs = 100'000;  // S = 50 ms + 0.1 ms a token
 constexpr std::int32_t kMaxPrompt = 8'192;
 
@@ -33,8 +33,8 @@ struct Moments {
   double square = 0;  // E[S^2], s^2
 };
 
-// Of the lengths as the workload draws them: round(median exp(sigma N)), at least 1, at most kMaxPrompt. So length k has
-// the probability that the lognormal lies in [k - 1/2, k + 1/2), with the tails in 1 and in kMaxPrompt.
+// Of the lengths as the workload draws them: round(median exp(sigma N)), at least 1, at most kMaxPrompt. So length k
+// has the probability that the lognormal lies in [k - 1/2, k + 1/2), with the tails in 1 and in kMaxPrompt.
 Moments lognormal_service(const LognormalTokens& lengths) {
   const auto below = [&](double x) {
     return 0.5 * std::erfc(-std::log(x / lengths.median) / (lengths.sigma * std::sqrt(2.0)));

@@ -33,8 +33,9 @@ std::vector<std::uint32_t> replicas_of(Routing routing, std::vector<WorkloadRequ
 
 // Requests 0 and 2 run for more than 50 * 110 ns; request 1 is done after 100 + 3 * 10 = 130 ns.
 std::vector<WorkloadRequest> one_short_two_long() {
-  return {make_request(at_ns(0), 3, 50, 1), make_request(at_ns(1), 3, 1, 2), make_request(at_ns(2), 3, 50, 3),
-          make_request(at_ns(1'000), 3, 50, 4), make_request(at_ns(1'001), 3, 50, 5), make_request(at_ns(1'002), 3, 1, 6)};
+  return {make_request(at_ns(0), 3, 50, 1),     make_request(at_ns(1), 3, 1, 2),
+          make_request(at_ns(2), 3, 50, 3),     make_request(at_ns(1'000), 3, 50, 4),
+          make_request(at_ns(1'001), 3, 50, 5), make_request(at_ns(1'002), 3, 1, 6)};
 }
 
 TEST(Routing, RoundRobinTakesTurns) {
@@ -87,7 +88,8 @@ TEST(PrefixCache, BlocksInUseStay) {
   Simulation(small_config(7), cost, workload, observer).run();
   std::map<RequestId, std::int32_t> hits;
   for (const RequestOutcome& outcome : observer.outcomes) hits[outcome.id] = outcome.prefix_hit_tokens;
-  EXPECT_EQ(hits, (std::map<RequestId, std::int32_t>{{RequestId(0), 0}, {RequestId(1), 48}, {RequestId(2), 0}, {RequestId(3), 48}}));
+  EXPECT_EQ(hits, (std::map<RequestId, std::int32_t>{
+                      {RequestId(0), 0}, {RequestId(1), 48}, {RequestId(2), 0}, {RequestId(3), 48}}));
 }
 
 }  // namespace

@@ -137,6 +137,23 @@ TEST(Simulation, AsynchronousSchedulingAdmitsOneStepLater) {
   }
 }
 
+// Steps end at 130, 240, 350, ... A request that arrives at 50 is taken in at 130; one that finds the engine idle, at
+// once.
+TEST(Simulation, EngineTakesRequestsInBetweenSteps) {
+  for (const bool async : {false, true}) {
+    ListWorkload workload({make_request(at_ns(0), 3, 4, 1), make_request(at_ns(50), 5, 1, 2)});
+    LinearCost cost(100, 10, 0);
+    TextObserver observer;
+    SimulationConfig config = small_config(10);
+    config.serving.async_scheduling = async;
+    Simulation(config, cost, workload, observer).run();
+    ASSERT_EQ(observer.outcomes.size(), 2u);
+    for (const RequestOutcome& outcome : observer.outcomes) {
+      EXPECT_EQ(outcome.queued, outcome.id == RequestId(0) ? at_ns(0) : at_ns(130));
+    }
+  }
+}
+
 struct RandomCase {
   int kv_blocks;
   int replicas;

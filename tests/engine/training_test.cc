@@ -134,7 +134,6 @@ struct World {
     setup.trainer.lean_per_token = setup.store.lean_per_token;
     setup.trainer.minimal_per_token = setup.store.minimal_per_token;
     setup.trainer.input_per_token = cost.record_bytes().input * layers;
-    setup.trainer.kv_per_token = cost.record_bytes().kv * layers;
     setup.clairvoyant = std::string(names.record) == "foreseen";
     if (names.separate) {
       setup.separate_replicas = 1;

@@ -15,7 +15,8 @@ KernelProfile profile_with(std::vector<UnevenBatch> uneven) {
   return profile;
 }
 
-constexpr DecodeAttention::Kernel kKernel{.processors = 4, .blocks_per_processor = 1, .kv_heads = 2, .max_context = 1000};
+constexpr DecodeAttention::Kernel kKernel{
+    .processors = 4, .blocks_per_processor = 1, .kv_heads = 2, .max_context = 1000};
 
 // 700 tokens of 2 heads at 200 a microsecond: 5 + 7.
 TEST(DecodeAttention, LaunchAndStreaming) {
@@ -60,9 +61,9 @@ TEST(DecodeAttention, FitsSeveralBatchesOfASize) {
   EXPECT_NEAR(attention.at(4, 4, 700, 400), 12 + 50 * 600 / 12500.0, 1e-9);
 }
 
-// Two sequences make 4 blocks for 2 * 4 places, fewer than 80 %: with contexts of up to 1000 tokens, 8 steps of 128 keys,
-// the heuristic splits them, and nothing is owed. Padded to four they are not split: 2 * 4 blocks fill the places. Then
-// the longest of 400 and 100 has read 50 * 5 tokens when all is done, and owes 150, at 25 a microsecond.
+// Two sequences make 4 blocks for 2 * 4 places, fewer than 80 %: with contexts of up to 1000 tokens, 8 steps of 128
+// keys, the heuristic splits them, and nothing is owed. Padded to four they are not split: 2 * 4 blocks fill the
+// places. Then the longest of 400 and 100 has read 50 * 5 tokens when all is done, and owes 150, at 25 a microsecond.
 TEST(DecodeAttention, SplitBatchesOweNothing) {
   const DecodeAttention attention(profile_with({kFour}), kKernel);
   EXPECT_DOUBLE_EQ(attention.at(2, 2, 500, 400), 10);

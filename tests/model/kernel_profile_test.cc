@@ -12,8 +12,8 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 using testing::ProfileFolder;
+using ::testing::StartsWith;
 
 // What reading says is wrong; empty if nothing is.
 template <class Read>
@@ -106,7 +106,8 @@ TEST(LlmServingSimProfile, MissingFolderAndFiles) {
     folder.remove(name);
     EXPECT_EQ(complaint_about(folder), folder.file(name) + ": no such file");
   }
-  EXPECT_THAT(complaint([] { read_llmservingsim_profile("/no/such/folder"); }), StartsWith("/no/such/folder/dense.csv: "));
+  EXPECT_THAT(complaint([] { read_llmservingsim_profile("/no/such/folder"); }),
+              StartsWith("/no/such/folder/dense.csv: "));
 }
 
 TEST(LlmServingSimProfile, EmptyFile) {
@@ -124,8 +125,8 @@ TEST(LlmServingSimProfile, MissingColumn) {
 TEST(LlmServingSimProfile, NotANumber) {
   ProfileFolder folder;
   folder.replace("dense.csv", "qkv_proj,9,9", "qkv_proj,9,fast");
-  EXPECT_THAT(complaint_about(folder), AllOf(StartsWith(folder.file("dense.csv") + ":3: "), HasSubstr("time_us"),
-                                             HasSubstr("\"fast\"")));
+  EXPECT_THAT(complaint_about(folder),
+              AllOf(StartsWith(folder.file("dense.csv") + ":3: "), HasSubstr("time_us"), HasSubstr("\"fast\"")));
 }
 
 TEST(LlmServingSimProfile, TimesAreGreaterThanZero) {
@@ -180,7 +181,8 @@ TEST(LlmServingSimProfile, DecodesNeedTwoContextsAndRisingTimes) {
   one.write("attention.csv",
             "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n"
             "0,0,1,64,3\n8,0,0,0,3\n8,0,1,64,4\n");
-  EXPECT_THAT(complaint_about(one), AllOf(StartsWith(one.file("attention.csv") + ": "), HasSubstr("two values of kv_decode")));
+  EXPECT_THAT(complaint_about(one),
+              AllOf(StartsWith(one.file("attention.csv") + ": "), HasSubstr("two values of kv_decode")));
   ProfileFolder falling;
   falling.replace("attention.csv", "0,0,4,128,10.000000", "0,0,4,128,6");
   EXPECT_THAT(complaint_about(falling),
@@ -226,7 +228,8 @@ TEST(VidurProfile, WrongDegreeAndBrokenRows) {
   EXPECT_EQ(complaint([&] { read_vidur_profile(file, 1); }), file + ":2: expected a time greater than 0");
   folder.write("vidur.csv", "num_tokens,emb_ms\n");
   EXPECT_THAT(complaint([&] { read_vidur_profile(file, 1); }), HasSubstr("expected a column \"tensor_parallel\""));
-  EXPECT_EQ(complaint([&] { read_vidur_profile(folder.file("none.csv"), 1); }), folder.file("none.csv") + ": no such file");
+  EXPECT_EQ(complaint([&] { read_vidur_profile(folder.file("none.csv"), 1); }),
+            folder.file("none.csv") + ": no such file");
 }
 
 TEST(VidurProfile, SharedTables) {

@@ -86,8 +86,8 @@ TEST(ProfileCost, DecodeStepIsPaddedToACapturedSize) {
   EXPECT_EQ(price(cost_with(false, true), {}, 3, 70, 30), 176'100);
 }
 
-// Two prompts of 4 tokens: 16 pairs of query and key for 8 queries, 2 keys each, as in chunks of 4 tokens, of which there
-// are two: attention 3 * 2 * (2 + 4/8) = 15; dense 54; head 110.
+// Two prompts of 4 tokens: 16 pairs of query and key for 8 queries, 2 keys each, as in chunks of 4 tokens, of which
+// there are two: attention 3 * 2 * (2 + 4/8) = 15; dense 54; head 110.
 TEST(ProfileCost, ShortPromptsSideBySide) {
   EXPECT_EQ(price(cost_with(true, true), {{4, 0}, {4, 0}}), 15'000 + 54'000 + 110'000);
 }

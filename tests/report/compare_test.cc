@@ -96,7 +96,9 @@ TEST(CompareRuns, WritesItsFilesTogether) {
 
 TEST(RequestTimesRecorder, GivesRequestsInOrderOfNumber) {
   RequestTimesRecorder recorder;
-  recorder.on_request_outcome(outcome(1, 500, 10, 100, 10, 3));
+  RequestOutcome second = outcome(1, 480, 30, 120, 10, 3);
+  second.queued = at_ms(500);  // the engine took it in 20 ms after its arrival: counted from here
+  recorder.on_request_outcome(second);
   recorder.on_request_outcome(outcome(0, 0, 10, 100, 10, 3));
   const auto runs = recorder.take();
   ASSERT_EQ(runs.size(), 2u);

@@ -21,6 +21,7 @@ inline RequestOutcome outcome(std::uint32_t id, std::int64_t arrived, std::int64
   o.id = RequestId(id);
   o.session = SessionId(100 + id);
   o.arrived = at_ms(arrived);
+  o.queued = o.arrived;
   o.scheduled = at_ms(arrived + wait);
   o.first_token = at_ms(arrived + ttft);
   o.finished = at_ms(arrived + ttft + gap * (output_tokens - 1));

@@ -91,7 +91,8 @@ TEST(Arrivals, DiurnalIntegratesToItsRateOverAPeriodAndPeaksWhereItSays) {
 }
 
 TEST(Arrivals, SetRateKeepsTheShape) {
-  WorkloadSpec spec = generated(OnOffArrivals{20.0, 2.0, Duration::seconds(30), Duration::seconds(90)}, fixed_lengths(1, 1), 1);
+  WorkloadSpec spec =
+      generated(OnOffArrivals{20.0, 2.0, Duration::seconds(30), Duration::seconds(90)}, fixed_lengths(1, 1), 1);
   set_rate(spec, 13.0);
   const auto& arrivals = std::get<OnOffArrivals>(std::get<GeneratedWorkload>(spec.source).arrivals);
   EXPECT_DOUBLE_EQ(arrivals.rate_on, 40.0);
@@ -139,7 +140,8 @@ TEST(Lengths, QuantileTableInterpolatesInLogarithms) {
 }
 
 TEST(Generated, SameSeedSameRequestsOtherSeedOthers) {
-  const WorkloadSpec spec = generated(PoissonArrivals{5}, IndependentLengths{LognormalTokens{900, 0.8}, FixedTokens{5}}, 100);
+  const WorkloadSpec spec =
+      generated(PoissonArrivals{5}, IndependentLengths{LognormalTokens{900, 0.8}, FixedTokens{5}}, 100);
   const auto a = requests_of(spec, 1), b = requests_of(spec, 1), c = requests_of(spec, 2);
   ASSERT_EQ(a.size(), 100U);
   for (std::size_t i = 0; i < a.size(); ++i) {

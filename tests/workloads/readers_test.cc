@@ -30,7 +30,8 @@ void expect_error(const std::string& name, const std::string& text, int line, co
 }
 
 TEST(Vidur, CountsFromTheFirstArrivalSortsAndSkipsEmptyRequests) {
-  const Trace trace = read_text("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n3.5,20,2\n2.5,10,1\n4,0,7\n");
+  const Trace trace =
+      read_text("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n3.5,20,2\n2.5,10,1\n4,0,7\n");
   EXPECT_EQ(trace.format, TraceFormat::vidur);
   ASSERT_EQ(trace.rows.size(), 2U);
   EXPECT_EQ(trace.skipped_rows, 1);
@@ -113,13 +114,15 @@ TEST(BurstGpt, ColumnsInAnyOrderFailuresSkipped) {
 }
 
 TEST(Mooncake, BlockSizeIsInferred) {
-  const Trace wide = read_text("m.jsonl",
-                               "{\"timestamp\": 1000, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [0, 1]}\n"
-                               "{\"timestamp\": 1500.5, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [0]}\n");
+  const Trace wide =
+      read_text("m.jsonl",
+                "{\"timestamp\": 1000, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [0, 1]}\n"
+                "{\"timestamp\": 1500.5, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [0]}\n");
   EXPECT_EQ(wide.chain_block_tokens, 512);
   EXPECT_EQ(wide.rows[1].arrival.count_ns(), 500'500'000);
   EXPECT_EQ(wide.chain_ids, (std::vector<std::uint64_t>{0, 1, 0}));
-  const Trace narrow = read_text("m.jsonl", "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 5, \"hash_ids\": [7, 8]}\n");
+  const Trace narrow =
+      read_text("m.jsonl", "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 5, \"hash_ids\": [7, 8]}\n");
   EXPECT_EQ(narrow.chain_block_tokens, 16);  // full blocks only
 }
 
@@ -129,12 +132,13 @@ TEST(Mooncake, BrokenLines) {
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": \"6\", \"output_length\": 5}\n", 2,
                "key \"input_length\": expected a whole number of tokens");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"output_length\": 5}\n", 2, "expected a key \"input_length\"");
-  expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": 5, \"output_length\": 5, \"hash_ids\": [1.5]}\n", 2,
-               "hash_ids");
+  expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": 5, \"output_length\": 5, \"hash_ids\": [1.5]}\n",
+               2, "hash_ids");
   expect_error("m.jsonl", "{\"timestamp\": 0, \"input_length\": 5, \"output_length\": 5, \"hash_ids\": [1]}\n", 0,
                "fit blocks of 16 and of 512 tokens: state the block size");
-  expect_error("m.jsonl", "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [1]}\n"
-                          "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [1, 2, 3]}\n",
+  expect_error("m.jsonl",
+               "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [1]}\n"
+               "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [1, 2, 3]}\n",
                0, "fit neither");
   const TextFile file("m.jsonl", good);
   TraceSpec spec = trace_of(file.path());
@@ -145,10 +149,12 @@ TEST(Mooncake, BrokenLines) {
 TEST(LlmServingSim, FlatRequestsShareTheBlocksOfEqualTokens) {
   std::string ids = "1";
   for (int i = 2; i <= 40; ++i) ids += ", " + std::to_string(i);
-  const std::string a = "{\"input_toks\": 40, \"output_toks\": 2, \"arrival_time_ns\": 100, \"input_tok_ids\": [" + ids + "]}\n";
+  const std::string a =
+      "{\"input_toks\": 40, \"output_toks\": 2, \"arrival_time_ns\": 100, \"input_tok_ids\": [" + ids + "]}\n";
   std::string other = ids;
   other.replace(other.find(" 20,"), 4, " 99,");  // within the second block
-  const std::string b = "{\"input_toks\": 40, \"output_toks\": 2, \"arrival_time_ns\": 300, \"input_tok_ids\": [" + other + "]}\n";
+  const std::string b =
+      "{\"input_toks\": 40, \"output_toks\": 2, \"arrival_time_ns\": 300, \"input_tok_ids\": [" + other + "]}\n";
   const Trace trace = read_text("l.jsonl", a + b);
   EXPECT_EQ(trace.format, TraceFormat::llmservingsim);
   EXPECT_EQ(trace.chain_block_tokens, 16);
@@ -159,10 +165,11 @@ TEST(LlmServingSim, FlatRequestsShareTheBlocksOfEqualTokens) {
 }
 
 TEST(LlmServingSim, ChainedRequestsFollowTheAnswer) {
-  const TextFile file("l.jsonl",
-                      "{\"session_id\": \"x\", \"arrival_time_ns\": 1000000000, \"sub_requests\": [{\"input_toks\": 10, "
-                      "\"output_toks\": 3, \"tool_duration_ns\": 500000000}, {\"input_toks\": 20, \"output_toks\": 4, "
-                      "\"tool_duration_ns\": 0}]}\n{\"input_toks\": 7, \"output_toks\": 1, \"arrival_time_ns\": 3000000000}\n");
+  const TextFile file(
+      "l.jsonl",
+      "{\"session_id\": \"x\", \"arrival_time_ns\": 1000000000, \"sub_requests\": [{\"input_toks\": 10, "
+      "\"output_toks\": 3, \"tool_duration_ns\": 500000000}, {\"input_toks\": 20, \"output_toks\": 4, "
+      "\"tool_duration_ns\": 0}]}\n{\"input_toks\": 7, \"output_toks\": 1, \"arrival_time_ns\": 3000000000}\n");
   WorkloadSpec spec;
   spec.source = trace_of(file.path());
   const auto source = make_source(spec, 1);
@@ -180,16 +187,18 @@ TEST(LlmServingSim, ChainedRequestsFollowTheAnswer) {
 
 TEST(LlmServingSim, BrokenLines) {
   expect_error("l.jsonl", "{\"input_toks\": 4, \"output_toks\": 2, \"arrival_time_ns\": -1}\n", 1, "arrival_time_ns");
-  expect_error("l.jsonl", "{\"input_toks\": 4, \"output_toks\": 2, \"arrival_time_ns\": 1, \"input_tok_ids\": [1]}\n", 1,
-               "expected 4 ids");
-  expect_error("l.jsonl", "{\"session_id\": 1, \"arrival_time_ns\": 1, \"sub_requests\": [3]}\n", 1, "array of objects");
+  expect_error("l.jsonl", "{\"input_toks\": 4, \"output_toks\": 2, \"arrival_time_ns\": 1, \"input_tok_ids\": [1]}\n",
+               1, "expected 4 ids");
+  expect_error("l.jsonl", "{\"session_id\": 1, \"arrival_time_ns\": 1, \"sub_requests\": [3]}\n", 1,
+               "array of objects");
 }
 
 TEST(ShareGpt, CountsByTheStatedRatioAndCarriesTheHistory) {
   const TextFile file("s.json",
                       "[{\"id\": \"a\", \"conversations\": [{\"from\": \"gpt\", \"value\": \"ignored\"},\n"
                       "{\"from\": \"human\", \"value\": \"12345678\"}, {\"from\": \"gpt\", \"value\": \"123\"},\n"
-                      "{\"from\": \"human\", \"value\": \"\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f\"}, {\"from\": \"gpt\", \"value\": \"12345\"},\n"
+                      "{\"from\": \"human\", \"value\": \"\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f\"}, {\"from\": \"gpt\", "
+                      "\"value\": \"12345\"},\n"
                       "{\"from\": \"human\", \"value\": \"no answer\"}]}]");
   TraceSpec spec = trace_of(file.path());
   EXPECT_THAT(error_of(spec), HasSubstr("expected a tokenizer (a SentencePiece .model) or characters_per_token"));
@@ -205,15 +214,16 @@ TEST(ShareGpt, CountsByTheStatedRatioAndCarriesTheHistory) {
 
 TEST(ShareGpt, BrokenFiles) {
   const std::string good = "[{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}]},\n";
-  expect_error("s.json", good + "{\"conversations\": [{\"from\": \"martian\", \"value\": \"a\"}]}]", 2, "got \"martian\"");
+  expect_error("s.json", good + "{\"conversations\": [{\"from\": \"martian\", \"value\": \"a\"}]}]", 2,
+               "got \"martian\"");
   expect_error("s.json", good + "{\"conversations\": 3}]", 2, "array of messages");
   expect_error("s.json", good + "\n{\"conversations\": [{]}", 3, "");
   expect_error("s.json", good, 2, "ends within the array");
 }
 
 TEST(Write, EveryFormatReadsBackTheSame) {
-  const TextFile file("v.csv",
-                      "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n0,40,5,a\n1.25,700,8,b\n2.5,90,1,a\n");
+  const TextFile file(
+      "v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n0,40,5,a\n1.25,700,8,b\n2.5,90,1,a\n");
   WorkloadSpec spec;
   spec.source = trace_of(file.path());
   for (TraceFormat format : {TraceFormat::vidur, TraceFormat::azure, TraceFormat::burstgpt, TraceFormat::mooncake,
@@ -262,12 +272,12 @@ TEST_P(RealFiles, RowCountsAndTotals) {
 }
 
 // Totals by awk and Python over the files.
-INSTANTIATE_TEST_SUITE_P(Shared, RealFiles,
-                         testing::Values(Expected{"azure/AzureLLMInferenceTrace_conv.csv", 19'366, 22'361'870, 4'088'665, 0},
-                                         Expected{"mooncake/conversation_trace.jsonl", 12'031, 144'793'823, 4'122'048, 512},
-                                         Expected{"vllm_rtx4090_llama31_8b/workload.jsonl", 300, 257'239, 195'753, 16},
-                                         Expected{"sharegpt/sharegpt_8k_llama2_lengths.csv", 24'372, 56'935'561,
-                                                  10'719'587, 0}));
+INSTANTIATE_TEST_SUITE_P(
+    Shared, RealFiles,
+    testing::Values(Expected{"azure/AzureLLMInferenceTrace_conv.csv", 19'366, 22'361'870, 4'088'665, 0},
+                    Expected{"mooncake/conversation_trace.jsonl", 12'031, 144'793'823, 4'122'048, 512},
+                    Expected{"vllm_rtx4090_llama31_8b/workload.jsonl", 300, 257'239, 195'753, 16},
+                    Expected{"sharegpt/sharegpt_8k_llama2_lengths.csv", 24'372, 56'935'561, 10'719'587, 0}));
 
 }  // namespace
 }  // namespace alchemist

@@ -38,12 +38,13 @@ const std::string kPlain = field(3, varint_field(4, 0));  // keeps extra spaces
 const std::string kSpace = "\xe2\x96\x81";
 
 TEST(SentencePiece, BpeMergesTheBestScoredNeighboursFirst) {
-  const std::string bytes = piece("<unk>", 0, 2) + piece("bc", -1) + piece("ab", -2) + piece("abc", -3) + piece(kSpace, -4) +
-                            piece("a", -5) + piece("b", -6) + piece("c", -7) + trainer(2, true) + kPlain;
+  const std::string bytes = piece("<unk>", 0, 2) + piece("bc", -1) + piece("ab", -2) + piece("abc", -3) +
+                            piece(kSpace, -4) + piece("a", -5) + piece("b", -6) + piece("c", -7) + trainer(2, true) +
+                            kPlain;
   const auto model = SentencePieceModel::parse(bytes, "m");
-  EXPECT_EQ(model.count("abc"), 2 + 0);  // space mark | then b+c (best), then a+bc = abc
-  EXPECT_EQ(model.count("ab"), 2);       // space mark, ab
-  EXPECT_EQ(model.count("a b"), 4);      // space mark, a, space mark, b
+  EXPECT_EQ(model.count("abc"), 2 + 0);   // space mark | then b+c (best), then a+bc = abc
+  EXPECT_EQ(model.count("ab"), 2);        // space mark, ab
+  EXPECT_EQ(model.count("a b"), 4);       // space mark, a, space mark, b
   EXPECT_EQ(model.count("\xc3\xa4"), 3);  // space mark and the two bytes of the unknown letter
   EXPECT_EQ(model.count(""), 0);
 }
@@ -52,8 +53,8 @@ TEST(SentencePiece, UnigramTakesTheBestPath) {
   const std::string bytes = piece(kSpace + "ab", -10) + piece(kSpace + "a", -2) + piece("b", -3) + piece("bb", -3.5F) +
                             piece(kSpace, -4) + piece("a", -4) + trainer(1, false) + kPlain;
   const auto model = SentencePieceModel::parse(bytes, "m");
-  EXPECT_EQ(model.count("ab"), 2);   // _a b: -5 beats _ab: -10
-  EXPECT_EQ(model.count("abb"), 2);  // _a bb: -5.5
+  EXPECT_EQ(model.count("ab"), 2);    // _a b: -5 beats _ab: -10
+  EXPECT_EQ(model.count("abb"), 2);   // _a bb: -5.5
   EXPECT_EQ(model.count("axyb"), 3);  // _a, one token for both unknown letters, b
 }
 

@@ -93,7 +93,8 @@ TEST(ClosedLoop, TheNextTurnFollowsTheAnswer) {
 }
 
 TEST(ClosedLoop, LengthsDoNotDependOnWhoFinishesFirst) {
-  WorkloadSpec spec = generated(ClosedLoopArrivals{2}, IndependentLengths{LognormalTokens{500, 1}, LognormalTokens{50, 1}}, 400);
+  WorkloadSpec spec =
+      generated(ClosedLoopArrivals{2}, IndependentLengths{LognormalTokens{500, 1}, LognormalTokens{50, 1}}, 400);
   SessionSpec sessions;
   sessions.turns = {TurnsSpec::Kind::geometric, 3};
   std::get<GeneratedWorkload>(spec.source).sessions = sessions;
@@ -103,7 +104,8 @@ TEST(ClosedLoop, LengthsDoNotDependOnWhoFinishesFirst) {
     while (!source->exhausted()) {
       const WorkloadRequest r = source->next();
       lengths[{r.session.value(), r.turn}] = r.prompt_tokens;
-      source->on_finished(r.session, r.turn, r.arrival + answer * (1 + static_cast<std::int64_t>(r.session.value() % 2)));
+      source->on_finished(r.session, r.turn,
+                          r.arrival + answer * (1 + static_cast<std::int64_t>(r.session.value() % 2)));
     }
     return lengths;
   };

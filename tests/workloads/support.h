@@ -42,9 +42,7 @@ inline TraceSpec trace_of(const std::string& path) {
 inline std::string error_of(const TraceSpec& spec) {
   try {
     read_trace(spec);
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
+  } catch (const ConfigError& e) { return e.what(); }
   return {};
 }
 
