@@ -107,7 +107,7 @@ std::optional<Speaker> speaker_of(const std::string& role) {
   for (const char* name : {"human", "user", "system", "tool", "function", "observation"}) {
     if (role == name) return Speaker::user;
   }
-  for (const char* name : {"gpt", "chatgpt", "assistant", "model", "bing", "bard", "claude"}) {
+  for (const char* name : {"gpt", "chatgpt", "assistant", "model", "bing", "bard"}) {
     if (role == name) return Speaker::model;
   }
   return std::nullopt;

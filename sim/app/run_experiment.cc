@@ -119,6 +119,11 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer) {
     result.training.max_tokens = training->largest_batch_tokens(config.kv_blocks);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(result.totals);
     result.training.hedge_wasted_bytes = result.totals.store.wasted_copies;
+    if (result.totals.trainer.too_long > 0) {
+      result.warnings.push_back(
+          fmt::format("{} samples were too long to train: their activations do not fit the memory",
+                      result.totals.trainer.too_long));
+    }
     if (result.totals.trainer.queued_samples > 0) {
       result.warnings.push_back(fmt::format(
           "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",

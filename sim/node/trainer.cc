@@ -10,12 +10,38 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
                  const Estimator& estimator, Host& host)
     : config_(config), pool_(pool), store_(store), policy_(policy), estimator_(estimator), host_(host) {
   check(config.layers > 0 && config.micro_batch_tokens > 0 && config.reload_window > 0, "the trainer is configured");
+  // Some memory is left for serving, which has to go on meanwhile.
+  constexpr double kMostOfMemory = 0.9;
+  const double memory = (config.page_bytes * pool.total()).as_double() * kMostOfMemory;
+  constexpr std::int64_t kMany = 1'000'000;  // tokens; rounding is negligible over so many
+  most_tokens_ = static_cast<std::int64_t>(memory / (fresh_bytes(kMany).as_double() / kMany));
+  config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
 }
 
 void Trainer::on_feedback(Time, const Feedback& feedback) {
+  const std::int64_t tokens = feedback.prompt_tokens + feedback.output_tokens;
+  if (tokens > most_tokens_) {
+    ++totals_.too_long;
+    return;
+  }
   ready_.push_back(feedback);
-  ready_tokens_ += feedback.prompt_tokens + feedback.output_tokens;
+  ready_tokens_ += tokens;
   store_.on_feedback(feedback);
+}
+
+// Memory for the activations of tokens without a record.
+Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
+  const std::int64_t layers = config_.layers;
+  const Bytes layer(config_.minimal_per_token.count() / layers);
+  switch (policy_.fresh) {
+    case FreshActivations::kKeep:
+      return config_.minimal_per_token * tokens;
+    case FreshActivations::kCheckpoint:
+      return config_.input_per_token * tokens + layer * tokens;
+    case FreshActivations::kOffload:
+      return layer * tokens * std::min<std::int64_t>(layers, config_.reload_window);
+  }
+  return Bytes();
 }
 
 TrainerTotals Trainer::totals() const {
@@ -75,19 +101,8 @@ std::int32_t Trainer::pages_needed() const {
   const MicroBatch& batch = micro_batches_.front();
   const std::int64_t layers = config_.layers;
   const Bytes layer_bytes(config_.minimal_per_token.count() / layers);
-  Bytes bytes;
-  switch (policy_.fresh) {
-    case FreshActivations::kKeep:
-      bytes += config_.minimal_per_token * batch.fresh;
-      break;
-    case FreshActivations::kCheckpoint:
-      bytes += config_.input_per_token * batch.fresh + layer_bytes * batch.fresh;
-      break;
-    case FreshActivations::kOffload:
-      bytes += layer_bytes * batch.fresh * std::min<std::int64_t>(layers, config_.reload_window);
-      break;
-  }
-  bytes += layer_bytes * batch.host * (std::min<std::int64_t>(layers, config_.reload_window) + batch.recompute_below);
+  Bytes bytes = fresh_bytes(batch.fresh);
+  bytes += layer_bytes * batch.host * std::min<std::int64_t>(layers, config_.reload_window + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 

@@ -34,6 +34,7 @@ struct TrainerTotals {
   std::int64_t samples = 0;
   std::int64_t queued_samples = 0;  // whose feedback came but which were not trained when the run ended
   std::int64_t largest_micro_batch = 0;
+  std::int64_t too_long = 0;  // samples refused because their activations would not fit an empty memory
 };
 
 class Trainer {
@@ -84,6 +85,7 @@ class Trainer {
   void gather(MicroBatch& batch);
   bool begin_micro_batch(Time now);
   void choose_restore();
+  Bytes fresh_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
   void continue_reload();
   Bytes reload_bytes(std::int32_t layer) const;
@@ -99,6 +101,7 @@ class Trainer {
   void end_step(Time now);
 
   TrainerConfig config_;
+  std::int64_t most_tokens_ = 0;  // of a micro-batch that fits the memory
   BlockPool& pool_;
   ActivationStore& store_;
   Policy& policy_;

@@ -252,6 +252,24 @@ TEST(Training, RecordsGiveWayToServing) {
   for (const auto& [id, outcome] : observer.outcomes) EXPECT_EQ(outcome.preemptions, 0);
 }
 
+// A sample whose activations would not fit an empty memory is refused; the next one is trained all the same.
+TEST(Training, SampleThatCannotFitIsRefused) {
+  World world;
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  const auto for_tokens = [&](std::int64_t tokens) {
+    return static_cast<std::int32_t>((world.cost.record_bytes().minimal * 4 * tokens) / page);
+  };
+  TrainingObserver observer;
+  world.batch_tokens = 10;
+  const SimulationTotals totals = world.run(
+      kTemporal,
+      {make_request(at_ms(0), 100, 20, 1), make_request(at_ms(10), 30, 10, 2), make_request(at_ms(900), 3, 1, 3)},
+      observer, for_tokens(100), 1.0, Duration::milliseconds(1));
+  EXPECT_EQ(totals.trainer.too_long, 1);
+  EXPECT_EQ(totals.trainer.samples, 1);
+  EXPECT_TRUE(observer.outcomes.at(RequestId(1)).trained_at.has_value());
+}
+
 // All combinations of decisions on random traffic, with little memory and with much: requests end, bytes by tier agree
 // (checked when the run ends), nothing is trained twice, every trained sample had feedback, reused + recomputed = all.
 TEST(Training, EveryPolicyConserves) {
