@@ -86,7 +86,6 @@ void Simulation::finish() {
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
     totals_.trainer.too_long += trainer.too_long;
-    totals_.trainer.largest_micro_batch = std::max(totals_.trainer.largest_micro_batch, trainer.largest_micro_batch);
   }
   // Requests that will not be trained in this run, in order of arrival.
   std::vector<RequestId> left;

@@ -59,7 +59,7 @@ Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
   const Bytes bytes = record.bytes + added;
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
-  if (!make_pages(now, more, id)) {
+  if (!make_pages(now, more, config_.max_pages, id)) {
     drop(id);
     return Bytes();
   }
@@ -106,31 +106,18 @@ std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::opti
   return least;
 }
 
-// Room for `pages` within the records' share of the memory. Free pages that hold cached prefixes may be taken.
-bool ActivationStore::make_pages(Time now, std::int32_t pages, std::optional<RecordId> for_record) {
-  while (pages_ + pages > config_.max_pages || pool_.free() < pages) {
-    const auto id = victim(now, true, for_record);
+// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`.
+bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except) {
+  while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
+    const auto id = victim(now, true, except);
     if (!id) return false;
-    if (at(*id).on_host) {
-      free_pages(at(*id));
-    } else {
-      drop(*id);
-    }
+    at(*id).on_host ? free_pages(at(*id)) : drop(*id);
   }
   return true;
 }
 
 bool ActivationStore::make_room(Time now, std::int32_t pages) {
-  while (pool_.free() < pages) {
-    const auto id = victim(now, true, std::nullopt);
-    if (!id) return false;
-    if (at(*id).on_host) {
-      free_pages(at(*id));
-    } else {
-      drop(*id);
-    }
-  }
-  return true;
+  return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt);
 }
 
 void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {

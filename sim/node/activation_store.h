@@ -114,7 +114,7 @@ class ActivationStore {
 
   Record& at(RecordId id) { return records_[id.value()]; }
   std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
-  bool make_pages(Time now, std::int32_t pages, std::optional<RecordId> for_record);
+  bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
   bool make_host_room(Time now, Bytes bytes);
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);

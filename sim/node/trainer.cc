@@ -119,7 +119,6 @@ bool Trainer::begin_micro_batch(Time now) {
   }
   for (std::int32_t i = 0; i < pages; ++i) pages_.push_back(pool_.allocate());
   micro_batch_begun_ = true;
-  totals_.largest_micro_batch = std::max(totals_.largest_micro_batch, batch.tokens);
   phase_ = batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
   layer_ = 0;
   reloaded_to_ = offloads() ? std::max(0, config_.layers - config_.reload_window) : config_.layers;

@@ -33,8 +33,7 @@ struct TrainerConfig {
 struct TrainerTotals {
   std::int64_t samples = 0;
   std::int64_t queued_samples = 0;  // whose feedback came but which were not trained when the run ended
-  std::int64_t largest_micro_batch = 0;
-  std::int64_t too_long = 0;  // samples refused because their activations would not fit an empty memory
+  std::int64_t too_long = 0;        // samples refused because their activations would not fit an empty memory
 };
 
 class Trainer {
