@@ -29,10 +29,10 @@ struct RecordPart {
 struct PrefillWork {
   RequestHandle request;
   PrefillChunk chunk;
-  std::int32_t target = 0;          // tokens that will have been computed with the last chunk
-  bool last = false;                // the request's next token comes at the end of the step, and it decodes from then on
-  Bytes recorded;                   // activations of these tokens that are kept instead of overwritten
-  std::span<const BlockId> blocks;  // the request's keys and values, in the order of its tokens, this chunk included
+  std::int32_t target = 0;  // tokens that will have been computed with the last chunk
+  bool last = false;        // the request's next token comes at the end of the step, and it decodes from then on
+  Bytes recorded;           // activations of these tokens that are kept instead of overwritten
+  std::span<const BlockId> blocks;   // the request's keys and values, in the order of its tokens, this chunk included
   std::optional<RecordPart> record;  // where the activations go
 };
 
@@ -65,13 +65,13 @@ struct CopyOp {
 
 // A run of tokens of a training sample whose activations were recorded. Tokens without one are fresh.
 struct RecordedTokens {
-  std::int32_t sample = 0;        // index into the micro-batch
-  std::int32_t first_token = 0;   // of the sample
+  std::int32_t sample = 0;       // index into the micro-batch
+  std::int32_t first_token = 0;  // of the sample
   std::int32_t tokens = 0;
   RecordId record;
   std::int32_t record_token = 0;  // of the record: its first token here
   bool lean = false;
-  bool on_host = false;           // alone; otherwise it is on the device
+  bool on_host = false;  // alone; otherwise it is on the device
 };
 
 // What the training pieces and copies that follow, up to the next micro-batch or the optimizer, work on.
