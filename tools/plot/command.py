@@ -5,11 +5,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from plot import inputs, output, report, style, study, throughput
+from plot import inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
 from plot.errors import InputError
 
 FORMATS = ("png", "svg", "pdf")
-_FAMILIES = (throughput,)
+_FAMILIES = (throughput, memory, latency, pareto, load, timeline)
 
 
 def _formats(text):
