@@ -9,12 +9,11 @@ from pathlib import Path
 from plot import breakeven, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
 from plot.errors import InputError
 
-FORMATS = ("png", "svg", "pdf")
 def _formats(text):
     chosen = list(dict.fromkeys(text.split(",")))
     for name in chosen:
-        if name not in FORMATS:
-            raise InputError(f"--format {text}: expected a comma-separated list of {' '.join(FORMATS)}")
+        if name not in style.FORMATS:
+            raise InputError(f"--format {text}: expected a comma-separated list of {' '.join(style.FORMATS)}")
     return chosen
 
 
