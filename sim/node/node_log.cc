@@ -38,17 +38,19 @@ class Words {
   void append(Duration value) { append(value.count_ns()); }
   void append(Time value) { append(value.count_ns()); }
   void append(Bytes value) { append(value.count()); }
-  void append(const std::optional<Duration>& value) { value ? append(*value) : text_.append(" -"); }
-  template <class Value>
-    requires std::is_enum_v<Value>
-  void append(Value value) {
-    append(static_cast<int>(value));
+  void append(const std::optional<Duration>& value) {
+    if (value) {
+      append(*value);
+    } else {
+      text_ += " -";
+    }
   }
   template <class Value>
-    requires std::is_arithmetic_v<Value>
-  void append(Value value) {
-    fmt::format_to(std::back_inserter(text_), " {}", value);
-  }
+  requires std::is_enum_v<Value>
+  void append(Value value) { append(static_cast<int>(value)); }
+  template <class Value>
+  requires std::is_arithmetic_v<Value>
+  void append(Value value) { fmt::format_to(std::back_inserter(text_), " {}", value); }
 
   std::string text_;
 };

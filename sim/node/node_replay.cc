@@ -131,6 +131,7 @@ struct Replica {
   std::unique_ptr<CheckingHost> host;
   std::unique_ptr<Node> node;
   std::deque<std::vector<std::uint64_t>> chains;  // that arrivals point at
+  std::vector<bool> live;                         // by handle: a request that has not ended
 };
 
 Arrival read_arrival(WordReader& words, Replica& replica) {
@@ -157,7 +158,22 @@ Feedback read_feedback(WordReader& words) {
   return feedback;
 }
 
-void tell_completion(WordReader& words, Time now, Node& node) {
+// Handles are dense and used again only after their request has ended; what breaks that is no log of a run.
+void take_handle(const LogLine& line, RequestHandle handle, Replica& replica) {
+  if (handle.value() > replica.live.size())
+    line.fail("expected a handle of at most " + std::to_string(replica.live.size()));
+  if (handle.value() == replica.live.size()) replica.live.push_back(false);
+  if (replica.live[handle.value()]) line.fail("this handle is another live request's");
+  replica.live[handle.value()] = true;
+}
+
+void give_handle_back(const LogLine& line, RequestHandle handle, Replica& replica) {
+  if (handle.value() >= replica.live.size() || !replica.live[handle.value()])
+    line.fail("this handle is no live request's");
+  replica.live[handle.value()] = false;
+}
+
+void tell_completion(const LogLine& line, WordReader& words, Time now, Replica& replica) {
   Completion completion;
   completion.op = words.id<OpId>();
   completion.done = words.flag();
@@ -166,7 +182,8 @@ void tell_completion(WordReader& words, Time now, Node& node) {
   const auto ended = words.list<RequestHandle>([&] { return words.id<RequestHandle>(); });
   completion.ended = ended;
   words.finish();
-  node.on_completion(now, completion);
+  for (const RequestHandle handle : ended) give_handle_back(line, handle, replica);
+  replica.node->on_completion(now, completion);
 }
 
 void tell(const LogLine& line, WordReader& words, Replica& replica) {
@@ -176,19 +193,22 @@ void tell(const LogLine& line, WordReader& words, Replica& replica) {
   if (kind == "arrival") {
     const Arrival arrival = read_arrival(words, replica);
     words.finish();
+    take_handle(line, arrival.request, replica);
     node.on_arrival(now, arrival);
   } else if (kind == "feedback") {
     const Feedback feedback = read_feedback(words);
     words.finish();
     node.on_feedback(now, feedback);
   } else if (kind == "completion") {
-    tell_completion(words, now, node);
+    tell_completion(line, words, now, replica);
   } else if (kind == "wake") {
     words.finish();
     node.on_wake(now);
   } else if (kind == "progress") {
     const OpId op = words.id<OpId>();
-    node.catch_up(op, words.number<std::int64_t>());
+    const auto steps = words.number<std::int64_t>();
+    words.finish();
+    node.catch_up(op, steps);
   } else {
     line.fail("unknown event \"" + std::string(kind) + "\": expected arrival, feedback, completion, wake or progress");
   }
@@ -222,7 +242,11 @@ class Replayer {
     if (index >= replicas_.size()) event_->fail("expected a replica below " + std::to_string(replicas_.size()));
     Replica& replica = replicas_[index];
     replica.host->expect(*event_, std::exchange(commands_, {}));
-    tell(*event_, words, replica);
+    try {
+      tell(*event_, words, replica);
+    } catch (const InternalError& error) {
+      event_->fail(std::string("a fresh node cannot have been told this: ") + error.what());
+    }
     replica.host->expect_no_more();
     ++totals_.events;
     event_.reset();
@@ -244,7 +268,7 @@ class Replayer {
 
 ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas) {
   Replayer replayer(replicas);
-  while (log.next()) replayer.read({log.path(), log.line(), log.text()});
+  do { replayer.read({log.path(), log.line(), log.text()}); } while (log.next());
   replayer.deliver();
   return replayer.totals();
 }

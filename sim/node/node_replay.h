@@ -18,7 +18,7 @@ namespace alchemist {
 // What it takes to make a node.
 struct NodeSpec {
   ServingConfig serving;
-  std::int32_t pages = 0;                        // KV blocks, or pages of a node that only trains
+  std::int32_t pages = 0;                       // KV blocks, or pages of a node that only trains
   std::function<NodeTraining()> make_training;  // empty: the node only serves. Called once for each node
 
   std::unique_ptr<Node> make(Host& host) const;
@@ -29,8 +29,8 @@ struct ReplayTotals {
   std::int64_t commands = 0;
 };
 
-// Reads the rest of a log and feeds it to a node for each replica. ConfigError (FILE:LINE) for a line that cannot be
-// read, and for the first command that differs, is missing or is one too many.
+// Feeds a log to a node for each replica, from the reader's present line on. ConfigError (FILE:LINE) for a line that
+// cannot be read, and for the first command that differs, is missing or is one too many.
 ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas);
 
 }  // namespace alchemist
