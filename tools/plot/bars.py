@@ -5,6 +5,7 @@ from matplotlib.patches import Patch
 from plot import style
 
 BAR = 0.72
+MOST_PANELS = 4  # beside each other
 
 
 def _errors(interval):
@@ -14,13 +15,14 @@ def _errors(interval):
     return max(interval.mean - interval.low, 0.0), max(interval.high - interval.mean, 0.0)
 
 
-def _interval_bar(axes, position, interval):
+def draw_interval(axes, position, interval):
+    """The bounds of an interval as a thin bar; nothing where it has none."""
     if interval.low is not None:
         left, right = _errors(interval)
-        axes.errorbar(interval.mean, position, xerr=[[left], [right]], color="black", linewidth=0.9, capsize=2)
+        axes.errorbar(interval.mean, position, xerr=[[left], [right]], color="black", linewidth=0.9, capsize=2, zorder=4)
 
 
-def _policies_down(axes, policies):
+def policies_down(axes, policies):
     """Policies as the labels of the y axis, the first on top."""
     axes.set_yticks(range(len(policies)), policies)
     axes.set_ylim(len(policies) - 0.4, -0.6)
@@ -41,8 +43,8 @@ def draw_bars(axes, study, points, policies, key, factor=1.0):
         position, interval = policies.index(point.policy), interval.scaled(factor)
         colour, _, _, hatch = study.style(point.policy)
         axes.barh(position, interval.mean, BAR, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
-        _interval_bar(axes, position, interval)
-    _policies_down(axes, policies)
+        draw_interval(axes, position, interval)
+    policies_down(axes, policies)
 
 
 def draw_stack(axes, points, policies, parts, factor=1.0):
@@ -62,7 +64,7 @@ def draw_stack(axes, points, policies, parts, factor=1.0):
                 axes.errorbar(left + interval.mean, position, xerr=[[error[0]], [error[1]]], color="black",
                               linewidth=0.8, capsize=1.5)
             left += interval.mean
-    _policies_down(axes, policies)
+    policies_down(axes, policies)
 
 
 def legend_of_parts(figure, parts, columns=4):

@@ -1,17 +1,15 @@
 """alchemist plot DIR...: figures and one self-contained report of runs and sweeps."""
 
 import argparse
+import functools
 import shlex
 import sys
 from pathlib import Path
 
-from plot import inputs, output, report, style, study, throughput
+from plot import breakeven, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
 from plot.errors import InputError
 
 FORMATS = ("png", "svg", "pdf")
-_FAMILIES = (throughput,)
-
-
 def _formats(text):
     chosen = list(dict.fromkeys(text.split(",")))
     for name in chosen:
@@ -30,13 +28,15 @@ def _parse(arguments):
     return parser.parse_args(arguments)
 
 
-def _render(studies, formats):
+def _render(studies, formats, program):
     """({file name: bytes}, sections of the report)."""
+    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, load.figures,
+                functools.partial(breakeven.figures, program=program), timeline.figures]
     files, sections = {}, []
     for each in studies:
         drawn = []
-        for family in _FAMILIES:
-            for figure in family.figures(each):
+        for family in families:
+            for figure in family(each):
                 name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
                 for form in formats:
                     files[f"figures/{name}.{form}"] = style.render(figure.drawing, form)
@@ -57,7 +57,7 @@ def run(options):
     style.use()
     formats = _formats(options.format)
     studies = study.make(*inputs.read(options.directories))
-    files, sections = _render(studies, formats)
+    files, sections = _render(studies, formats, options.program)
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files)

@@ -43,10 +43,10 @@ class Sweep:
     intervals: Table
     paired: Table = None
     text: str = ""
-    runs: list = field(default_factory=list)  # of points whose directories were kept
+    runs: dict = field(default_factory=dict)  # whose directories were kept, by POINT-SEED
 
     def engines(self):
-        return sorted({engine for run in self.runs for engine in run.engines()})
+        return sorted({engine for run in self.runs.values() for engine in run.engines()})
 
 
 def policy_name(text):
@@ -106,7 +106,7 @@ def _read_sweep(path):
     if (path / "sweep.yaml").exists():
         sweep.text = _read_text(path / "sweep.yaml")
     kept = sorted((path / "points").glob("*/summary.json"))
-    sweep.runs = [read_run(summary.parent) for summary in kept]
+    sweep.runs = {summary.parent.name: read_run(summary.parent) for summary in kept}
     return sweep
 
 

@@ -11,16 +11,17 @@ from plot.inputs import policy_name
 _NAMED = ("model", "hardware")
 _MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
 
-_LABELS = {
-    "workload.rate": "request rate (1/s)",
-    "workload.arrivals.poisson.rate": "request rate (1/s)",
-    "hardware.link_h2d_bandwidth": "link, host to device",
-    "hardware.link_d2h_bandwidth": "link, device to host",
-    "training.feedback.share": "share of requests with feedback",
-    "training.feedback.delay.exponential": "mean delay of feedback",
-    "training.max_version_lag": "accepted version lag (updates)",
-    "training.batch_tokens": "tokens of a training step",
-    "workload.arrivals.gamma.cv": "coefficient of variation of arrivals",
+# Axes in words, with the unit of those that are written without one.
+_AXES = {
+    "workload.rate": ("request rate", "1/s"),
+    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
+    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
+    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
+    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
+    "training.feedback.share": ("share of requests with feedback", ""),
+    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
+    "training.max_version_lag": ("accepted version lag", "updates"),
+    "training.batch_tokens": ("batch of a training step", "tokens"),
 }
 
 
@@ -47,6 +48,7 @@ class Point:
     saturated: int = 0  # of the runs
     model: str = ""
     hardware: str = ""
+    runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
 
     @property
     def policy(self):
@@ -55,6 +57,10 @@ class Point:
     def load(self):
         """What the point differs in besides its policy."""
         return tuple(value for name, value in self.axes.items() if name != "policy")
+
+    def mean(self, key):
+        """None if the point has no such number."""
+        return self.values[key].mean if key in self.values else None
 
     @property
     def failed(self):
@@ -78,23 +84,40 @@ class Study:
     def at(self, load):
         return [p for p in self.points if p.load() == load and p.values]
 
+    def training_policies(self):
+        """Those that trained at all, at any load."""
+        trained = {p.policy for p in self.points if p.mean("train_tokens_per_s")}
+        return [policy for policy in self.policies if policy in trained]
+
     def title(self, load):
         """What stands above the panel of one load."""
-        return ", ".join(f"{axis_name(axis)} = {value}" for axis, value in zip(self.other_axes, load))
+        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
     def style(self, policy):
         return style.policy_style(policy, self.policies)
 
 
+def left_out(study, loads):
+    """A sentence for the caption where not every load has a panel."""
+    return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
+
+
 def axis_name(axis):
     """An axis in words, without a unit."""
-    return _LABELS.get(axis, axis).removesuffix(" (1/s)").removesuffix(" (updates)")
+    return _AXES.get(axis, (axis, ""))[0]
 
 
 def axis_label(axis, unit):
-    """An axis in words, with its unit."""
-    label = _LABELS.get(axis, axis)
-    return f"{label} ({unit})" if unit else label
+    """An axis in words, with its unit; `unit` is that of its values."""
+    name, own = _AXES.get(axis, (axis, ""))
+    return f"{name} ({unit or own})" if unit or own else name
+
+
+def axis_value(axis, value):
+    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
+    name, unit = _AXES.get(axis, (axis, ""))
+    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
+    return f"{name} = {value}{unit}"
 
 
 def spread(items, most):
@@ -128,6 +151,8 @@ def _points(sweep):
         key = tuple(row.text(axis) for axis in sweep.axes)
         point = points.setdefault(key, Point({"policy": row.text("policy")} | dict(zip(sweep.axes, key))))
         point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
+        kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
+        point.runs += [kept] if kept else []
         if row.text("status") == "ok":
             point.model, point.hardware = row.text("model"), row.text("hardware")
             point.axes["policy"] = point.axes["policy"] or row.text("policy")
@@ -196,7 +221,7 @@ def of_runs(runs):
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.summary["model"], run.summary["hardware"]))
+                            run.summary["model"], run.summary["hardware"], [run]))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
     return Study(name, ["policy", *axes[0]], points, runs)
 

@@ -3,6 +3,8 @@
 import csv
 import math
 
+import numpy
+
 from plot.errors import InputError, at
 
 
@@ -46,36 +48,52 @@ class Row:
         return int(value)
 
 
+def _rows(path, required):
+    """The header, then a Row for each line. Of columns with the same name the first counts."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            try:
+                yield from _checked(path, reader, required)
+            except csv.Error as error:
+                raise at(path, reader.line_num, str(error)) from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise at(path, 0, f"not a text file in UTF-8: {error.reason}") from error
+
+
+def _checked(path, reader, required):
+    header = next(reader, [])
+    positions = {}
+    for position, name in enumerate(header):
+        positions.setdefault(name, position)
+    for name in required:
+        if name not in positions:
+            raise at(path, 1, f"column {name} is missing")
+    yield header
+    for fields in reader:
+        if len(fields) != len(header):
+            raise at(path, reader.line_num, f"expected {len(header)} fields as in the header, got {len(fields)}")
+        yield Row(path, reader.line_num, positions, fields)
+
+
+def read_columns(path, names):
+    """Columns of numbers as arrays, {name: array}; every field must hold one. For tables that may be long."""
+    rows = _rows(path, names)
+    next(rows)
+    values = [[row.required(name) for name in names] for row in rows]
+    array = numpy.array(values, dtype=float).reshape(len(values), len(names))
+    return {name: array[:, i] for i, name in enumerate(names)}
+
+
 class Table:
-    """Header and rows. Of columns with the same name the first counts."""
+    """A whole table: its header and rows."""
 
     def __init__(self, path, required=()):
-        self.path = path
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                self._read(csv.reader(file, strict=True), required)
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise at(path, 0, f"not a text file in UTF-8: {error.reason}") from error
-
-    def _read(self, reader, required):
-        try:
-            self.header = next(reader, [])
-            positions = {}
-            for position, name in enumerate(self.header):
-                positions.setdefault(name, position)
-            for name in required:
-                if name not in positions:
-                    raise at(self.path, 1, f"column {name} is missing")
-            self.rows = []
-            for fields in reader:
-                if len(fields) != len(self.header):
-                    raise at(self.path, reader.line_num,
-                             f"expected {len(self.header)} fields as in the header, got {len(fields)}")
-                self.rows.append(Row(self.path, reader.line_num, positions, fields))
-        except csv.Error as error:
-            raise at(self.path, reader.line_num, str(error)) from error
+        rows = _rows(path, required)
+        self.header = next(rows)
+        self.rows = list(rows)
 
     def __contains__(self, column):
         return column in self.header

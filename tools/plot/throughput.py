@@ -2,9 +2,7 @@
 
 from plot import bars, style
 from plot.figure import Figure
-from plot.study import spread
-
-MOST_PANELS = 4
+from plot.study import left_out, spread
 
 _RATES = {"train_tokens_per_s": "trained tokens/s\n(wall clock)",
           "train_tokens_per_gpu_s": "trained tokens\nper GPU-second of training"}
@@ -12,19 +10,8 @@ _PHASES = {"train_forward_ms": ("forward", "forward"), "train_restore_stall_ms":
            "train_backward_ms": ("backward", "backward"), "train_optimizer_ms": ("optimizer", "optimizer")}
 
 
-def training_policies(study):
-    """Those that trained at all, at any load."""
-    trained = {p.policy for p in study.points if "train_tokens_per_s" in p.values and p.values["train_tokens_per_s"].mean > 0}
-    return [policy for policy in study.policies if policy in trained]
-
-
-def left_out(study, loads):
-    """A sentence for the caption where not every load has a panel."""
-    return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
-
-
 def throughput(study):
-    policies, loads = training_policies(study), spread(study.loads(), MOST_PANELS)
+    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
     if not policies:
         return None
     figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(policies), sharex="row", sharey=True)
@@ -39,7 +26,7 @@ def throughput(study):
 
 
 def step_breakdown(study):
-    policies, loads = training_policies(study), spread(study.loads(), MOST_PANELS)
+    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
     if not policies:
         return None
     parts = {key: style.PHASES[phase] for key, (phase, _) in _PHASES.items()}
