@@ -25,7 +25,7 @@ def number(value):
     """Three significant digits or more, never an exponent."""
     magnitude = abs(value)
     digits = 0 if magnitude >= 100 or value == 0 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def _cell(interval, factor, signed=False):
