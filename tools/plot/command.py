@@ -7,7 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from plot import breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study,
+                  throughput, timeline)
 from plot.errors import InputError
 
 def _formats(text):

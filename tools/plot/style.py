@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#7F7F7F"
 
-# Twelve policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The order
-# is that of every table. Name: (colour, line, marker, hatch).
+# Twelve policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The
+# order is that of every table. Name: (colour, line, marker, hatch).
 POLICIES = {
     "serve_only": (BLACK, ":", "x", ""),
     "separate": (SKY, "-", "o", ""),
@@ -56,9 +56,9 @@ def use():
     plt.rcParams.update({
         "svg.hashsalt": "alchemist",  # the same figure gives the same file
         "svg.fonttype": "none",       # text stays text: small files, searchable
-        "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8,
-        "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
+        "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
+        "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
         "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
 
 

@@ -16,7 +16,7 @@ _LINK = {"reload": ("host to device", style.BLUE), "offload": ("device to host",
 
 
 def peaks(times, values, edges):
-    """The largest value of a step function in each bin; `values[i]` holds from times[i] to times[i + 1], and 0 before."""
+    """The largest value of a step function in each bin: values[i] holds from times[i] to times[i + 1], and 0 before."""
     first = numpy.searchsorted(times, edges[:-1], side="right") - 1
     last = numpy.searchsorted(times, edges[1:], side="left")
     padded = numpy.concatenate([[0.0], values])
@@ -48,7 +48,8 @@ def _draw_memory(panel, run, edges):
 
     panel.stackplot(edges[:-1], [mean(column) for column in columns.values()], colors=list(style.MEMORY.values()),
                     labels=list(memory.WORDS.values()), linewidth=0, step="post")
-    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1, label="host memory")
+    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1,
+               label="host memory")
     panel.set_ylabel("GiB of a replica" if len(replicas) < 2 else f"GiB, mean of\n{len(replicas)} replicas")
 
 
