@@ -31,7 +31,8 @@ window.addEventListener("load", async () => {
   result.textContent = JSON.stringify({
     widths: images.map((image) => image.naturalWidth), broken: broken.reduce((a, b) => a + b, 0),
     before, once, sort, twice, viewport: innerWidth, page: document.documentElement.scrollWidth,
-    requests: performance.getEntriesByType("resource").map((entry) => entry.name.slice(0, 20)).filter((name) => !name.startsWith("data:"))});
+    requests: performance.getEntriesByType("resource").map((entry) => entry.name)
+      .filter((name) => !name.startsWith("data:"))});
   document.body.append(result);
 });
 </script></body>"""

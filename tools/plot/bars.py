@@ -32,7 +32,7 @@ def policies_down(axes, policies):
 
 def height(policies):
     """Inches of a panel with a bar for each policy."""
-    return 0.9 + 0.21 * len(policies)
+    return 1.1 + 0.19 * len(policies)
 
 
 def draw_bars(axes, study, points, policies, key, factor=1.0):

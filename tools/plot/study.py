@@ -80,8 +80,8 @@ class Study:
         return [policy for policy in self.policies if policy in trained]
 
     def title(self, load):
-        """What stands above the panel of one load."""
-        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+        """What stands above the panel of one load: a line for each axis."""
+        return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
     def style(self, policy):
         return style.policy_style(policy, self.policies)

@@ -69,8 +69,12 @@ def panels(rows, columns, width=10.0, height=2.9, **options):
 
 
 def legend_below(figure, handles, labels, columns=6):
-    """One legend for all panels, under them; it is part of the saved figure, which is cut to what is drawn."""
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.005), ncols=columns)
+    """One legend for all panels, in a strip under them by which the figure grows."""
+    legend = figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=columns)
+    inches = legend.get_window_extent().height / figure.dpi + 0.15
+    height = figure.get_figheight() + inches
+    figure.set_figheight(height)
+    figure.get_layout_engine().set(rect=(0, inches / height, 1, 1 - inches / height))
 
 
 def start_at_zero(axes, which, values):
@@ -107,9 +111,14 @@ def render(figure, form, dpi=120):
     """The bytes of a figure in one format (png, svg or pdf), without anything that changes from run to run."""
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=dpi, metadata=dates[form], bbox_inches="tight")
+    figure.savefig(buffer, format=form, dpi=dpi, metadata=dates[form])
     return _rounded(buffer.getvalue()) if form == "svg" else buffer.getvalue()
 
 
-def close(figure):
+def render_all(figure, forms):
+    """{form: bytes}; the figure is laid out once and gone afterwards."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    rendered = {form: render(figure, form) for form in forms}
     plt.close(figure)
+    return rendered

@@ -21,7 +21,9 @@ def throughput(study):
         for panel, load in zip(row, loads):
             bars.draw_bars(panel, study, study.at(load), policies, key)
             panel.set_xlabel(label)
-            panel.set_title(study.title(load))
+            panel.set_xlim(left=0)
+    for panel, load in zip(axes[0], loads):
+        panel.set_title(study.title(load))
     return Figure("throughput", "Training throughput",
                   "Tokens trained in a second of the run (above), and in a second that a GPU spent training (below)."
                   + left_out(study, loads), figure)

@@ -113,7 +113,8 @@ def _figure(study, point, run, several):
         panel.set_xlim(0, end)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[-1, 0].set_xlabel("time (s)")
-    subject = f"{point.policy}, {study.title(point.load())}".rstrip(", ")
+    figure.align_ylabels()
+    subject = ", ".join([point.policy, *study.title(point.load()).splitlines()])
     return Figure("timeline" + (f"_{run.path.resolve().name}" if several else ""), f"Time line: {subject}",
                   "Memory and requests are the largest in each interval, rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)
