@@ -29,7 +29,16 @@ struct RunResult {
 // Runs it. ConfigError if the workload cannot be made or yields no request.
 RunResult run_experiment(const Experiment& experiment, RunObserver& observer);
 
-// Runs it, and writes all results to a directory (none: no files). Prints warnings and progress on stderr.
+struct RunReport {
+  Summary summary;
+  std::vector<std::string> warnings;
+};
+
+// Runs it, and writes all results to a directory (none: no files). Prints nothing; `watcher`, if any, sees the run.
+RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                           bool trace_events, RunObserver* watcher = nullptr);
+
+// The same for people: warnings and progress on stderr.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
                        bool trace_events);
 

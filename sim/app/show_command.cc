@@ -14,6 +14,7 @@
 #include "sim/app/hardware_config.h"
 #include "sim/app/model_config.h"
 #include "sim/app/policy_config.h"
+#include "sim/app/sweep_points.h"
 #include "sim/app/workload_config.h"
 #include "sim/base/error.h"
 #include "sim/model/describe_layer.h"
@@ -117,6 +118,13 @@ void print_experiment(const std::string& name, const std::vector<std::string>& s
   fmt::print("# KV cache of a replica: {} tokens; longest request: {} tokens.\n", plan.kv_tokens, max_model_len(e));
 }
 
+void print_sweep(const std::string& name) {
+  const SweepSpec spec = load_sweep(name);
+  const std::size_t points = grid_points(spec).size(), seeds = spec.seeds.size();
+  fmt::print("{}\n# {} {}, {} {} each.\n", emit_sweep(spec), points, spec.goal ? "candidates" : "points", seeds,
+             seeds == 1 ? "seed" : "seeds");
+}
+
 void print_policy(const std::string& name) { fmt::print("{}", describe_policy(load_policy(name))); }
 
 }  // namespace
@@ -129,7 +137,7 @@ void add_show_command(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("show", "What a name stands for, in full");
-  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy or experiment")->required();
+  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy, experiment or sweep")->required();
   command->add_option("NAME", arguments->name, "a built-in name (see list) or a path")->required();
   command->add_option("--set", arguments->sets, "for an experiment: KEY.PATH=VALUE")->allow_extra_args(false);
   ModelOptions& model = arguments->model;
@@ -147,6 +155,7 @@ void add_show_command(CLI::App& app) {
     if (kind == "workload") return print_workload(arguments->name);
     if (kind == "experiment") return print_experiment(arguments->name, arguments->sets);
     if (kind == "policy") return print_policy(arguments->name);
+    if (kind == "sweep") return print_sweep(arguments->name);
     throw ConfigError("KIND " + arguments->kind + ": cannot be shown");
   });
 }
