@@ -14,6 +14,7 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   app.set_version_flag("--version", "alchemist 0.1.0");
   add_run_command(app);
   for (const AddCommand add : more) add(app);
+  add_plot_command(app);
   add_validate_command(app);
   add_list_command(app);
   add_show_command(app);
