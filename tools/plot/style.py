@@ -100,6 +100,9 @@ def _rounded(svg):
     return re.sub(rb"-?\d+\.\d{3,}", lambda number: b"%g" % round(float(number.group()), 2), svg)
 
 
+FORMATS = ("png", "svg", "pdf")
+
+
 def render(figure, form, dpi=120):
     """The bytes of a figure in one format (png, svg or pdf), without anything that changes from run to run."""
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
