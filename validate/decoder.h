@@ -72,10 +72,16 @@ struct RowRange {
   std::int32_t end = 0;
 };
 
-// The activations of some rows of a micro-batch in one layer.
+// The activations of some rows of a micro-batch in one layer: those of the tokens first_token .. of a record of
+// `record_tokens` tokens, which was written as `layout`. What `kind` leaves out is not read, so that it need not be
+// there: the end of a minimal record, from the gate and up of some token on, serves as a lean piece and a minimal one
+// behind it.
 struct ActivationPiece {
   RowRange rows;
-  RecordKind kind = RecordKind::kMinimal;
+  RecordKind kind = RecordKind::kMinimal;  // what is read: at most what `layout` has
+  RecordKind layout = RecordKind::kMinimal;
+  std::int32_t record_tokens = 0;
+  std::int32_t first_token = 0;
   RecordMemory memory;
 };
 

@@ -32,13 +32,14 @@ class Plot(CliTestCase):
 
     def test_sweep(self):
         files = self.plot(sweep_directory(self.folder / "sweep"))
-        for name in ("throughput", "step_breakdown"):
+        for name in ("throughput", "step_breakdown", "memory", "latency", "pareto", "differences", "breakeven",
+                     "against_workload_rate"):
             self.assert_picture(files[f"figures/{name}.png"])
             self.assertIn(b"<svg", files[f"figures/{name}.svg"])
         page = files["report.html"].decode()
         # temporal at 8/s trains 8000 tokens/s, and the interval is 2.484 % of that.
         self.assertIn("8,000 <span class=\"interval\">± 199</span>", page)
-        self.assertNotRegex(page, r"(src|href)=\"(?!data:)")  # nothing from elsewhere
+        self.assertNotRegex(page, r"(src|href)=\"(?!data:|#)")  # nothing from elsewhere
         self.assertLess(len(page), 3 << 20)
 
     def test_same_input_same_bytes(self):

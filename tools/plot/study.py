@@ -46,13 +46,17 @@ class Point:
     values: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
     saturated: int = 0  # of the runs
-    model: str = ""
-    hardware: str = ""
+    config: dict = field(default_factory=dict)  # its experiment, as far as it is known
     runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
 
     @property
     def policy(self):
         return policy_name(self.axes["policy"])
+
+    def name_of(self, kind):
+        """The name of its model or hardware; empty where it is not known."""
+        value = self.config.get(kind, "")
+        return str(value.get("name", "") if isinstance(value, dict) else value)
 
     def load(self):
         """What the point differs in besides its policy."""
@@ -144,19 +148,23 @@ class Difference:
     interval: Interval
 
 
+def _point(sweep, key):
+    """A point of a sweep, without its runs. What an axis sets stands over the base."""
+    axes = dict(zip(sweep.axes, key))
+    config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
+    return Point({"policy": str(config.get("policy", ""))} | axes, config=config)
+
+
 def _points(sweep):
     """By the values of all axes, the points of a sweep with what results.csv says of their runs."""
     points = {}
     for row in sweep.results.rows:
         key = tuple(row.text(axis) for axis in sweep.axes)
-        point = points.setdefault(key, Point({"policy": row.text("policy")} | dict(zip(sweep.axes, key))))
+        point = points.setdefault(key, _point(sweep, key))
         point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
         kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
         point.runs += [kept] if kept else []
-        if row.text("status") == "ok":
-            point.model, point.hardware = row.text("model"), row.text("hardware")
-            point.axes["policy"] = point.axes["policy"] or row.text("policy")
-            point.saturated += row.text("saturated") == "true"
+        point.saturated += "saturated" in sweep.results and row.text("saturated") == "true"
     return points
 
 
@@ -170,13 +178,13 @@ def of_sweep(sweep):
         if value is not None:
             points[key].values[row.text("metric")] = value
     axes = ["policy"] + [axis for axis in sweep.axes if axis != "policy"]
-    return Study(sweep.path.resolve().name, axes, list(points.values()), [sweep], _differences(sweep))
+    return Study(sweep.path.resolve().name, axes, list(points.values()), [sweep], _differences(sweep, points))
 
 
-def _differences(sweep):
-    if sweep.paired is None:
-        return
-    for row in sweep.paired.rows:
+def _differences(sweep, points):
+    for row in sweep.paired.rows if sweep.paired else ():
+        if tuple(row.text(axis) for axis in sweep.axes) not in points:
+            row.fail("point", "results.csv has no such point")
         value = _interval(row, "mean_difference")
         if value is None:
             continue
@@ -221,7 +229,7 @@ def of_runs(runs):
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.summary["model"], run.summary["hardware"], [run]))
+                            run.config, [run]))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
     return Study(name, ["policy", *axes[0]], points, runs)
 
