@@ -1,0 +1,3 @@
+#include "kernels/cuda/attention_forward.cuh"
+
+#include "kernels/cuda/launch.cuh"
