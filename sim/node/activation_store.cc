@@ -70,6 +70,11 @@ Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
   return added;
 }
 
+RecordPart ActivationStore::part(RecordId id, std::int32_t added) const {
+  const Record& record = records_[id.value()];
+  return {id, record.lean, record.tokens - added, record.pages};
+}
+
 void ActivationStore::complete(Time now, RecordId id) {
   Record& record = at(id);
   record.complete = true;
@@ -158,7 +163,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   Record& record = at(id);
   host_used_ += record.bytes;
   copying_bytes_ += record.bytes;
-  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes});
+  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
   copies_.emplace(*record.copying_out, id);
 }
 
@@ -211,6 +216,7 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
     if (record.lean) (record.on_gpu() ? coverage.resident_lean : coverage.host_lean) += tokens;
     coverage.version_lag = std::max(coverage.version_lag, lag);
     coverage.records.push_back(id);
+    coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu()});
     ++record.users;
     covered = end;
   }
@@ -274,6 +280,7 @@ void ActivationStore::drop(RecordId id) {
     if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
   }
   if (record.feedback_came) ++totals_.dropped_records;
+  host_.forget(id);
   by_request_.erase(record.request);
   auto session = by_session_.find(record.session);
   std::erase(session->second, id);

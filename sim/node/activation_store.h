@@ -16,8 +16,6 @@
 
 namespace alchemist {
 
-using RecordId = Id<struct RecordTag>;
-
 struct StoreConfig {
   Bytes page_bytes;            // of one KV block, all layers
   std::int32_t max_pages = 0;  // that records may hold together
@@ -36,6 +34,7 @@ struct Coverage {
   std::int64_t dropped_tokens = 0;  // recorded once, but gone or too old
   std::int32_t version_lag = 0;     // of the oldest record used
   std::vector<RecordId> records;
+  std::vector<RecordedTokens> parts;  // by their position
 };
 
 struct StoreTotals {
@@ -57,6 +56,8 @@ class ActivationStore {
   Bytes extend(Time now, RecordId id, std::int32_t tokens);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
+  // Where an incomplete record lies, with what extend() has added. Valid until the next call.
+  RecordPart part(RecordId id, std::int32_t added) const;
   // The request was preempted: an incomplete record is dropped.
   void abandon(RecordId id);
 

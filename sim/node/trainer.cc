@@ -81,6 +81,7 @@ bool Trainer::start_step(Time now) {
 // Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
 void Trainer::gather(MicroBatch& batch) {
   batch.records.clear();
+  batch.recorded.clear();
   batch.lags.clear();
   batch.resident = batch.host = batch.lean = batch.host_lean = batch.dropped = 0;
   for (const Feedback& sample : batch.samples) {
@@ -91,6 +92,10 @@ void Trainer::gather(MicroBatch& batch) {
     batch.host_lean += coverage.host_lean;
     batch.dropped += coverage.dropped_tokens;
     batch.records.insert(batch.records.end(), coverage.records.begin(), coverage.records.end());
+    for (RecordedTokens part : coverage.parts) {
+      part.sample = static_cast<std::int32_t>(batch.lags.size());
+      batch.recorded.push_back(part);
+    }
     batch.lags.push_back(coverage.version_lag);
   }
   batch.fresh = batch.tokens - batch.resident - batch.host;
@@ -122,11 +127,24 @@ bool Trainer::begin_micro_batch(Time now) {
   phase_ = batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
   layer_ = 0;
   reloaded_to_ = offloads() ? std::max(0, config_.layers - config_.reload_window) : config_.layers;
+  tell_host();
   if (batch.host > 0) {
     store_.mark_reloaded(batch.records);
     continue_reload();
   }
   return true;
+}
+
+void Trainer::tell_host() {
+  const MicroBatch& batch = micro_batches_.front();
+  MicroBatchWork work;
+  work.samples = batch.samples;
+  work.recorded = batch.recorded;
+  work.pages = pages_;
+  if (batch.host > 0) work.restore = batch.restore.layers;
+  work.recompute_below = batch.recompute_below;
+  work.fresh = policy_.fresh;
+  host_.begin(work);
 }
 
 // Without a restore decision everything that has a host copy is reloaded.
@@ -192,12 +210,12 @@ void Trainer::continue_reload() {
   if (offloads() && (phase_ == Phase::kFresh || !offloads_.empty())) return;
   const std::int32_t next_backward = phase_ == Phase::kBackward ? layer_ : config_.layers - 1;
   if (next_backward - (reloaded_to_ - 1) >= config_.reload_window) return;
-  reload_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, reload_bytes(reloaded_to_ - 1)});
+  reload_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, reload_bytes(reloaded_to_ - 1), {}, reloaded_to_ - 1});
 }
 
 void Trainer::offload_layer() {
   if (!offloads() || layer_ >= config_.layers - config_.reload_window) return;
-  offloads_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, reload_bytes(layer_)}));
+  offloads_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, reload_bytes(layer_), {}, layer_}));
 }
 
 bool Trainer::on_copy_done(Time, OpId op) {
@@ -294,6 +312,7 @@ TrainingPiece Trainer::make_piece() const {
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
   }
+  piece.first_token = done_tokens_;
   return scaled(piece, piece.tokens - done_tokens_);
 }
 

@@ -73,6 +73,7 @@ class Trainer {
     std::int64_t fresh = 0;  // without usable record
     std::int64_t dropped = 0;
     std::vector<RecordId> records;
+    std::vector<RecordedTokens> recorded;
     std::vector<std::int32_t> lags;  // by sample
     RestorePlan restore;
     std::int32_t recompute_below = 0;  // the plan's meeting layer
@@ -84,6 +85,7 @@ class Trainer {
   void gather(MicroBatch& batch);
   bool begin_micro_batch(Time now);
   void choose_restore();
+  void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
   void continue_reload();
