@@ -1,5 +1,4 @@
-// Gradients of causal attention over whole sequences (row i sees keys 0..i), after FlashAttention-2. With P the softmax
-// and delta_i = sum_d output_id grad_output_id:
+// Gradients of causal attention (query i sees keys 0..context + i), after FlashAttention-2. With P the softmax and delta_i = sum_d output_id grad_output_id:
 //   dS = P (grad_output value^T - delta),  grad_query = scale dS key,  grad_key = scale dS^T query,
 //   grad_value = P^T grad_output.
 // P is rebuilt from the log-sum-exp of the forward. One kernel owns key tiles and adds over queries and over the query
@@ -18,13 +17,17 @@ inline constexpr std::size_t kBackwardTileBytes = std::size_t{5} * kTileRows * k
 template <int kDim>
 inline constexpr std::size_t kBackwardSharedBytes = kBackwardTileBytes<kDim> + 2 * 2 * kTileRows * sizeof(float);
 
-// Of one head.
+// Of one head of one sequence.
 struct BackwardRows {
-  PackedRows query, key, value, grad_output;
-  const float* log_sum_exp;  // of each query
-  const float* delta;
+  HeadRows query, key, value, grad_output;
+  const float* log_sum_exp;  // of the first query; those of the next ones scalar_stride apart
+  const float* delta;        // the same
+  std::int64_t scalar_stride;
   float scale;
-  int tokens;
+  int queries;
+  int keys;
+
+  __device__ int context() const { return keys - queries; }
 };
 
 template <int kDim>
@@ -38,10 +41,11 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
   const Tile<kDim> query = backward_tile<kDim>(0), grad_output = backward_tile<kDim>(1), value = backward_tile<kDim>(4);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
-  const int keys = min(first + kTileRows, rows.tokens);
+  const int keys = min(rows.context() + first + kTileRows, rows.keys);
+  const int diagonal = rows.context() + first + warp_row;  // the last key that the warp's first row sees
 
-  load_rows<kDim, kTileRows>(query, rows.query, first, rows.tokens);
-  load_rows<kDim, kTileRows>(grad_output, rows.grad_output, first, rows.tokens);
+  load_rows<kDim, kTileRows>(query, rows.query, first, rows.queries);
+  load_rows<kDim, kTileRows>(grad_output, rows.grad_output, first, rows.queries);
   load_rows<kDim, kTileRows>(backward_tile<kDim>(2), rows.key, 0, keys);
   commit_copies();
   load_rows<kDim, kTileRows>(value, rows.value, 0, keys);
@@ -51,8 +55,9 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int token = first + warp_row + lane / 4 + 8 * half;
-    log_sum_exp[half] = token < rows.tokens ? rows.log_sum_exp[token] * kLog2E : INFINITY;
-    delta[half] = token < rows.tokens ? rows.delta[token] : 0.0F;
+    const bool valid = token < rows.queries;
+    log_sum_exp[half] = valid ? rows.log_sum_exp[token * rows.scalar_stride] * kLog2E : INFINITY;
+    delta[half] = valid ? rows.delta[token * rows.scalar_stride] : 0.0F;
   }
 
   float sums[1][kDim / 8][4];
@@ -74,7 +79,7 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
     __syncthreads();  // and read no more
     if (begin + kTileRows < keys) load_rows<kDim, kTileRows>(value, rows.value, begin + kTileRows, keys);
     commit_copies();
-    if (begin + kTileRows > first + warp_row) mask_scores(scores, first + warp_row + lane / 4 - begin);
+    if (begin + kTileRows > diagonal) mask_scores(scores, diagonal + lane / 4 - begin);
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
@@ -86,7 +91,7 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
     multiply(sums, scores, key);
   }
   wait_copies<0>();
-  store_rows(sums[0], query, warp_row, grad_query, stride, first + warp_row, rows.tokens);
+  store_rows(sums[0], query, warp_row, grad_query, stride, first + warp_row, rows.queries);
 }
 
 // Log-sum-exp (times log2 e) and delta of a tile of queries on their way into shared memory: the first 64 threads
@@ -98,7 +103,8 @@ struct QueryScalars {
     const int token = first + static_cast<int>(threadIdx.x) % kTileRows;
     const bool is_delta = threadIdx.x >= kTileRows;
     carried = is_delta ? 0.0F : INFINITY;  // no weight for queries that do not exist
-    if (token < rows.tokens) carried = is_delta ? rows.delta[token] : rows.log_sum_exp[token] * kLog2E;
+    if (token >= rows.queries) return;
+    carried = is_delta ? rows.delta[token * rows.scalar_stride] : rows.log_sum_exp[token * rows.scalar_stride] * kLog2E;
   }
   __device__ void store(float* shared) const { shared[threadIdx.x] = carried; }
 };
@@ -110,9 +116,9 @@ struct QueryRounds {
   int tiles;
   int heads;
 
-  __device__ QueryRounds(int key_begin, int tokens, int query_heads)
-      : first(key_begin / kTileRows * kTileRows), tiles((tokens - first + kTileRows - 1) / kTileRows),
-        heads(query_heads) {}
+  __device__ QueryRounds(int key_begin, int context, int queries, int query_heads)
+      : first(max(key_begin - context, 0) / kTileRows * kTileRows),
+        tiles((queries - first + kTileRows - 1) / kTileRows), heads(query_heads) {}
   __device__ int count() const { return tiles * heads; }
   __device__ int head(int round) const { return round / tiles; }
   __device__ int begin(int round) const { return first + round % tiles * kTileRows; }
@@ -151,22 +157,41 @@ __device__ __forceinline__ void mask_transposed(float (&scores)[8][4], int diago
   }
 }
 
-// grad_key and grad_value of 64 keys of one key-value head; `rows(h)` are the rows of its query head h.
+// Adds 16 result rows, in f32, to rows first..first + 15 of a packed matrix, those from `end` on left out.
+template <int kDim>
+__device__ __forceinline__ void add_rows(const float (&result)[kDim / 8][4], float* to, std::int64_t stride, int first,
+                                         int end) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = first + lane / 4 + 8 * half;
+    if (row >= end) continue;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      auto* pair = reinterpret_cast<float2*>(to + row * stride + 8 * n + lane % 4 * 2);
+      const float2 old = *pair;
+      *pair = {old.x + result[n][2 * half], old.y + result[n][2 * half + 1]};
+    }
+  }
+}
+
+// Adds to grad_key and grad_value of 64 keys of one key-value head; `rows(h)` are the rows of its query head h.
 template <int kDim, typename RowsOfHead>
-__device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first, std::uint16_t* grad_key,
-                             std::uint16_t* grad_value, std::int64_t stride) {
+__device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first, float* grad_key, float* grad_value,
+                             std::int64_t stride) {
   const Tile<kDim> key = backward_tile<kDim>(0), value = backward_tile<kDim>(1), grad_output = backward_tile<kDim>(4);
   auto* scalars = reinterpret_cast<float*>(shared_memory() + kBackwardTileBytes<kDim>);
   const BackwardRows of_first = rows(0);
-  const int tokens = of_first.tokens;
+  const int queries = of_first.queries;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
-  const QueryRounds rounds(first, tokens, query_heads);
+  const int diagonal = first - of_first.context();  // the first query that sees the tile's first key
+  const QueryRounds rounds(first, of_first.context(), queries, query_heads);
 
-  load_rows<kDim, kTileRows>(key, of_first.key, first, tokens);
-  load_rows<kDim, kTileRows>(value, of_first.value, first, tokens);
-  load_rows<kDim, kTileRows>(backward_tile<kDim>(2), of_first.query, rounds.begin(0), tokens);
+  load_rows<kDim, kTileRows>(key, of_first.key, first, of_first.keys);
+  load_rows<kDim, kTileRows>(value, of_first.value, first, of_first.keys);
+  load_rows<kDim, kTileRows>(backward_tile<kDim>(2), of_first.query, rounds.begin(0), queries);
   commit_copies();
-  load_rows<kDim, kTileRows>(grad_output, of_first.grad_output, rounds.begin(0), tokens);
+  load_rows<kDim, kTileRows>(grad_output, of_first.grad_output, rounds.begin(0), queries);
   commit_copies();
   QueryScalars next;
   next.load(of_first, rounds.begin(0));
@@ -183,15 +208,15 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
     wait_copies<1>();
     __syncthreads();  // the queries are there; those of the round before are read no more
     if (more) {
-      load_rows<kDim, kTileRows>(backward_tile<kDim>(3 - round % 2), following.query, following_begin, tokens);
+      load_rows<kDim, kTileRows>(backward_tile<kDim>(3 - round % 2), following.query, following_begin, queries);
       next.load(following, following_begin);
     }
     commit_copies();
     float scores[1][8][4], grad_scores[1][8][4];
     set_zero(scores);
     multiply_transposed(scores, key, warp_row, query);
-    if (rounds.begin(round) < first + kTileRows)
-      mask_transposed(scores[0], first + warp_row + static_cast<int>(threadIdx.x) % 32 / 4 - rounds.begin(round));
+    if (rounds.begin(round) < diagonal + kTileRows)
+      mask_transposed(scores[0], diagonal + warp_row + static_cast<int>(threadIdx.x) % 32 / 4 - rounds.begin(round));
     if (more) next.store(scalars + (round + 1) % 2 * 2 * kTileRows);
     wait_copies<1>();
     __syncthreads();  // the output's gradients are there
@@ -200,13 +225,13 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
     transposed_weights(scores[0], grad_scores[0], scalars + round % 2 * 2 * kTileRows, of_first.scale);
     multiply(value_sums, scores, grad_output);
     __syncthreads();  // and read no more
-    if (more) load_rows<kDim, kTileRows>(grad_output, following.grad_output, following_begin, tokens);
+    if (more) load_rows<kDim, kTileRows>(grad_output, following.grad_output, following_begin, queries);
     commit_copies();
     multiply(key_sums, grad_scores, query);
   }
   wait_copies<0>();
-  store_rows(key_sums[0], key, warp_row, grad_key, stride, first + warp_row, tokens);
-  store_rows(value_sums[0], value, warp_row, grad_value, stride, first + warp_row, tokens);
+  add_rows<kDim>(key_sums[0], grad_key, stride, first + warp_row, of_first.keys);
+  add_rows<kDim>(value_sums[0], grad_value, stride, first + warp_row, of_first.keys);
 }
 
 }  // namespace alchemist::cuda

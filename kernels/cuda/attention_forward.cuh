@@ -85,12 +85,20 @@ struct ForwardTile {
   int context = 0;  // keys before the chunk
 };
 
+// Where the results of a chunk's first query go, and how far apart those of the next ones are.
+struct ForwardOutput {
+  std::uint16_t* rows;
+  std::int64_t row_stride;
+  float* log_sum_exp;  // of the scaled scores; may be null
+  std::int64_t log_sum_exp_stride;
+};
+
 // One query tile of one head. The next copy is always on its way while the matrix units work: values during the scores,
-// the next keys during the softmax and the product with the values. `log_sum_exp` (of the scaled scores, one a query of
-// the chunk) may be null.
-template <int kDim, typename KeyRows>
-__device__ void attend(const PackedRows& query, const KeyRows& key, const KeyRows& value, ForwardTile at, float scale,
-                       std::uint16_t* output, std::int64_t output_stride, float* log_sum_exp) {
+// the next keys during the softmax and the product with the values. `output` gives a ForwardOutput; it is called at the
+// end, since registers are short before.
+template <int kDim, typename KeyRows, typename Output>
+__device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows& value, ForwardTile at, float scale,
+                       const Output& output) {
   constexpr int kTiles = kForwardRowTiles<kDim>;
   constexpr int kQueries = kForwardQueries<kDim>;
   auto* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
@@ -125,15 +133,17 @@ __device__ void attend(const PackedRows& query, const KeyRows& key, const KeyRow
     multiply(sums, scores, value_tile);
   }
   softmax.finish(sums);
+  const ForwardOutput to = output();
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     const int row = warp_row + 16 * m;
-    store_rows(sums[m], query_tile, row, output, output_stride, at.first + row, at.queries);
-    if (log_sum_exp == nullptr || threadIdx.x % 4 != 0) continue;
+    store_rows(sums[m], query_tile, row, to.rows, to.row_stride, at.first + row, at.queries);
+    if (to.log_sum_exp == nullptr || threadIdx.x % 4 != 0) continue;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int token = at.first + row + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * half;
-      if (token < at.queries) log_sum_exp[token] = (softmax.maximum[m][half] + log2f(softmax.sum[m][half])) * kLn2;
+      if (token < at.queries)
+        to.log_sum_exp[token * to.log_sum_exp_stride] = (softmax.maximum[m][half] + log2f(softmax.sum[m][half])) * kLn2;
     }
   }
 }

@@ -31,7 +31,7 @@ struct Tile {
 };
 
 // Rows of one head in a packed matrix of tokens.
-struct PackedRows {
+struct HeadRows {
   const std::uint16_t* first;  // of token 0
   std::int64_t stride;         // elements between tokens
 
@@ -39,7 +39,7 @@ struct PackedRows {
 };
 
 // Rows of one key-value head in a cache of pages of `page_tokens` tokens.
-struct PagedRows {
+struct PagedHeadRows {
   const std::uint16_t* first;    // of page 0
   const std::int32_t* table;     // page of each run of page_tokens tokens
   std::int64_t stride;           // elements between the tokens of a page

@@ -34,12 +34,9 @@ std::string_view advice(cudaError_t error) {
 }  // namespace
 
 void throw_cuda_error(cudaError_t error, std::string_view doing) {
-  std::string text("CUDA, ");
-  text.append(doing).append(": ");
-  if (const std::string_view known = advice(error); !known.empty()) text.append(known).append(" (");
-  text.append(cudaGetErrorName(error)).append(": ").append(cudaGetErrorString(error));
-  if (text.find(" (") != std::string::npos && !advice(error).empty()) text.append(")");
-  throw DeviceError(text);
+  const std::string call = std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error);
+  const std::string_view known = advice(error);
+  throw DeviceError("CUDA, " + std::string(doing) + ": " + (known.empty() ? call : std::string(known) + " (" + call + ")"));
 }
 
 }  // namespace alchemist::cuda

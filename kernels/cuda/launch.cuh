@@ -3,6 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+#include <type_traits>
+
 #include "kernels/cuda/errors.h"
 #include "kernels/cuda/intrinsics.cuh"
 
@@ -12,6 +15,7 @@ namespace alchemist::cuda {
 template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream,
             std::type_identity_t<Parameters>... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   constexpr std::size_t kSharedWithoutAsking = std::size_t{48} << 10;
   if (shared_bytes > kSharedWithoutAsking)
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),

@@ -7,12 +7,16 @@ Options& options() {
   return options;
 }
 
+Machine& machine() {
+  static Machine machine;
+  return machine;
+}
+
 void launch(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
   // What one SM of sm_80 can give a block at most; sm_90 has more.
   constexpr std::size_t kSharedLimit = std::size_t{163} << 10;
   if (shared_bytes > kSharedLimit) throw EmulationError("more shared memory than a block can have");
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
-    throw EmulationError("a grid that cannot be launched");
+  if (grid.y > 65535 || grid.z > 65535) throw EmulationError("a grid that cannot be launched");
   gridDim = grid;
   blockDim = block;
   Block emulated({block.x, block.y, block.z}, shared_bytes, options());

@@ -6,12 +6,20 @@
 #include <cstdint>
 #include <cstring>
 #include <source_location>
+#include <type_traits>
 
 #include <cuda_runtime.h>
 
 namespace alchemist::cuda {
 
 using std::source_location;
+
+template <typename... Parameters>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t,
+            std::type_identity_t<Parameters>... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cuda_emulator::launch(grid, block, shared_bytes, [&] { kernel(arguments...); });
+}
 
 inline std::byte* shared_memory() { return cuda_emulator::Block::current().shared(); }
 

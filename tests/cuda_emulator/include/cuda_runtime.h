@@ -10,6 +10,7 @@
 
 #include "tests/cuda_emulator/block.h"
 
+// Keywords mean nothing on a CPU.
 #define __global__
 #define __device__
 #define __host__
@@ -52,8 +53,7 @@ inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 
-struct CUstream_st;
-using cudaStream_t = CUstream_st*;
+#include "tests/cuda_emulator/runtime_api.h"
 
 namespace cuda_emulator {
 
