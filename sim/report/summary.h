@@ -95,6 +95,12 @@ struct SummaryEntry {
 // Every flat key in the order of the file, from `seed` on (`schema` and `engine` come before them).
 std::vector<SummaryEntry> summary_entries(const Summary& summary);
 
+// Keys of the results proper, in the same order: from `completed` on.
+std::vector<std::string> result_keys();
+
+// The values of those keys in the text of a summary.json; none where a key is absent. ConfigError if it is not JSON.
+std::vector<SummaryValue> read_results(const std::string& summary_json);
+
 // The text of summary.json. Numbers are the shortest decimals that read back as the same double; what is not finite is
 // null.
 std::string summary_json(const Summary& summary);

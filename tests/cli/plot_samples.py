@@ -1,4 +1,4 @@
-"""Directories of results for the tests of `alchemist plot`: runs of a small experiment, and sweeps with made-up numbers."""
+"""Directories of results for the tests of alchemist plot: runs of a small experiment, sweeps with made-up numbers."""
 
 import csv
 import statistics
@@ -72,10 +72,10 @@ def sweep_directory(folder, axis="workload.rate", values=RATES, failed=()):
         axes = [point, policy, names[point]]
         for i, seed in enumerate(SEEDS):
             if point in failed:
-                results.append([*axes, seed, "failed", "no <room> left", *[""] * (5 + len(NUMBERS))])
+                results.append([*axes, seed, "failed", "no <room> left", *[""] * (1 + len(NUMBERS))])
                 continue
             numbers = [values_[i] if (values_ := _values(key, policy, rate)) else "" for key in NUMBERS]
-            results.append([*axes, seed, "ok", "", seed, "tiny-hardware", "tiny-model", policy, *numbers, "false"])
+            results.append([*axes, seed, "ok", "", *numbers, "false"])
         for key in NUMBERS if point not in failed else ():
             numbers = _values(key, policy, rate)
             intervals.append([*axes, key, *(_interval(numbers) if numbers else [0, "", "", ""])])
@@ -83,9 +83,10 @@ def sweep_directory(folder, axis="workload.rate", values=RATES, failed=()):
             if policy == "alchemist" and numbers and base:
                 paired.append([*axes, "temporal", key, *_interval([a - b for a, b in zip(numbers, base)])])
     axes = ["point", "policy", axis]
-    _write(folder / "results.csv", [*axes, "seed", "status", "message", "seed", "hardware", "model", "policy", *NUMBERS,
-                                    "saturated"], results)
+    _write(folder / "results.csv", [*axes, "seed", "status", "message", *NUMBERS, "saturated"], results)
     _write(folder / "intervals.csv", [*axes, "metric", "n", "mean", "ci95_low", "ci95_high"], intervals)
-    _write(folder / "paired.csv", [*axes, "baseline", "metric", "n", "mean_difference", "ci95_low", "ci95_high"], paired)
-    (folder / "sweep.yaml").write_text(f"base: default\ngrid: {{policy: {POLICIES}, {axis}: {values}}}\nseeds: {SEEDS}\n")
+    _write(folder / "paired.csv",
+           [*axes, "baseline", "metric", "n", "mean_difference", "ci95_low", "ci95_high"], paired)
+    (folder / "sweep.yaml").write_text(f"base: {{model: tiny, hardware: cpu-2core}}\n"
+                                       f"grid: {{policy: {POLICIES}, {axis}: {values}}}\nseeds: {SEEDS}\n")
     return folder

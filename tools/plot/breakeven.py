@@ -26,27 +26,28 @@ def _subjects(study):
     subjects = {}
     for point in study.points:
         if point.values:
-            subjects.setdefault((point.model, point.hardware), point)
+            subjects.setdefault((point.name_of("model"), point.name_of("hardware")), point)
     return subjects
 
 
-def _named(folder, name, point, kind):
-    """What the program knows the model or hardware by: of a run whose configuration is there, a file with what it was."""
-    known = point.runs[0].config.get(kind) if point.runs else None
+def _named(folder, point, kind):
+    """What the program knows the model or hardware by: a name, or a file with what the run was given."""
+    known = point.config.get(kind)
     if not isinstance(known, dict):
-        return name
+        return str(known)
     path = Path(folder) / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(known, sort_keys=False), encoding="utf-8")
     return str(path)
 
 
-def _table(program, model, hardware, point):
-    """The rows of `alchemist show breakeven`, or none, with a note, where the program does not know the names."""
+def _table(program, point):
+    """The rows of `alchemist show breakeven`, or none, with a note, where it does not know the model or hardware."""
     with tempfile.TemporaryDirectory() as folder:
-        names = [_named(folder, name, point, kind) for name, kind in ((model, "model"), (hardware, "hardware"))]
-        done = subprocess.run([program, "show", "breakeven", *names, "--csv"], capture_output=True, text=True, check=False)
+        names = [_named(folder, point, kind) for kind in ("model", "hardware")]
+        command = [program, "show", "breakeven", *names, "--csv"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            print(f"alchemist: note: no break-even figure of {model} on {hardware}: {done.stderr.strip()}", file=sys.stderr)
+            print(f"alchemist: note: no break-even figure: {done.stderr.strip()}", file=sys.stderr)
             return None
         path = Path(folder) / "breakeven.csv"
         path.write_text(done.stdout, encoding="utf-8")
@@ -82,17 +83,17 @@ def _figure(rows, name, subject):
         panel.set_xlabel("context (tokens)")
     style.legend_below(figure, *axes[0][0].get_legend_handles_labels(), columns=7)
     return Figure(name, f"Break-even of reload and recompute: {subject}",
-                  "By how much a training micro-batch is faster, from the start of the restore to the end of backward, than "
-                  "if everything were computed again, by the bandwidth of the link; above 1 it pays. From the cost model, "
-                  "on an idle GPU and link; all records lie on the host.", figure)
+                  "By how much a training micro-batch is faster, from the start of the restore to the end of backward, "
+                  "than if everything were computed again, by the bandwidth of the link; above 1 it pays. From the cost "
+                  "model, on an idle GPU and link; all records lie on the host.", figure)
 
 
 def figures(study, program):
     if not study.training_policies():
         return
     subjects = _subjects(study)
-    for model, hardware in list(subjects)[:_MOST_SUBJECTS]:
-        rows = _table(program, model, hardware, subjects[model, hardware])
+    for (model, hardware), point in list(subjects.items())[:_MOST_SUBJECTS]:
+        rows = _table(program, point) if model and hardware else None
         if rows:
             name = "breakeven" if len(subjects) == 1 else f"breakeven_{model}_{hardware}"
             yield _figure(rows, name, f"{model} on {hardware}")

@@ -4,9 +4,11 @@ import argparse
 import functools
 import shlex
 import sys
+import traceback
 from pathlib import Path
 
-from plot import breakeven, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study,
+                  throughput, timeline)
 from plot.errors import InputError
 
 def _formats(text):
@@ -29,7 +31,7 @@ def _parse(arguments):
 
 def _render(studies, formats, program):
     """({file name: bytes}, sections of the report)."""
-    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, load.figures,
+    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures, load.figures,
                 functools.partial(breakeven.figures, program=program), timeline.figures]
     files, sections = {}, []
     for each in studies:
@@ -37,10 +39,9 @@ def _render(studies, formats, program):
         for family in families:
             for figure in family(each):
                 name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
-                for form in formats:
-                    files[f"figures/{name}.{form}"] = style.render(figure.drawing, form)
-                drawn.append((figure, style.render(figure.drawing, "svg")))
-                style.close(figure.drawing)
+                rendered = style.render_all(figure.drawing, {*formats, "svg"})  # the report needs the SVG
+                files.update({f"figures/{name}.{form}": rendered[form] for form in formats})
+                drawn.append((figure, rendered["svg"]))
         sections.append((each, drawn))
     return files, sections
 
@@ -69,4 +70,8 @@ def main(arguments):
     except InputError as error:
         print(f"alchemist: {error}", file=sys.stderr)
         return 1
+    except Exception:  # noqa: BLE001 (whatever it is, it is ours)
+        print("alchemist: internal error of the figures:", file=sys.stderr)
+        traceback.print_exc()
+        return 2
     return 0

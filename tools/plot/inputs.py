@@ -2,6 +2,8 @@
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +12,6 @@ import yaml
 from plot.errors import InputError, at
 from plot.tables import Table
 
-# Columns of results.csv beside the numbers that are drawn.
-_OF_A_RUN = ("policy", "model", "hardware", "saturated")
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Run:
         return policy_name(self.summary["policy"])
 
     def engines(self):
-        """The version that made it, as a list to be like a sweep, which may have gone on under another version."""
+        """The version that made it; nothing where that is not known."""
         engine = self.summary.get("engine")
         if not isinstance(engine, dict):
             return []
@@ -42,11 +42,21 @@ class Sweep:
     results: Table
     intervals: Table
     paired: Table = None
+    base: dict = field(default_factory=dict)  # the experiment that every point varies; empty where it is not known
     text: str = ""
     runs: dict = field(default_factory=dict)  # whose directories were kept, by POINT-SEED
 
     def engines(self):
-        return sorted({engine for run in self.runs.values() for engine in run.engines()})
+        """The version that made it, from its database; nothing where that is not there."""
+        path = self.path / "results.sqlite"
+        if not path.exists():
+            return []
+        try:  # immutable: looking at it leaves no files beside it
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+                found = database.execute("SELECT value FROM sweep WHERE key = 'engine'").fetchall()
+        except sqlite3.Error:
+            return []
+        return [f"alchemist {value}" for value, in found]
 
 
 def policy_name(text):
@@ -96,7 +106,7 @@ def read_run(path):
 
 
 def _read_sweep(path):
-    results = Table(path / "results.csv", ["point", "seed", "status", "message", *_OF_A_RUN])
+    results = Table(path / "results.csv", ["point", "seed", "status", "message"])
     axes = results.between("point", "seed")
     intervals = Table(path / "intervals.csv", ["point", *axes, "metric", "n", "mean", "ci95_low", "ci95_high"])
     sweep = Sweep(path, axes, results, intervals)
@@ -105,6 +115,8 @@ def _read_sweep(path):
         sweep.paired = Table(path / "paired.csv", columns)
     if (path / "sweep.yaml").exists():
         sweep.text = _read_text(path / "sweep.yaml")
+        base = _read_yaml(path / "sweep.yaml").get("base")
+        sweep.base = base if isinstance(base, dict) else {}
     kept = sorted((path / "points").glob("*/summary.json"))
     sweep.runs = {summary.parent.name: read_run(summary.parent) for summary in kept}
     return sweep

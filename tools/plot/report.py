@@ -24,11 +24,14 @@ def _figure(figure, svg, identity):
 
 
 def _failures(study):
-    rows = [f"<li>{escape(', '.join(f'{axis} {value}' for axis, value in point.axes.items()))}, seed {escape(seed)}: "
-            f"{escape(message)}</li>" for point in study.points for seed, status, message in point.rows if status != "ok"]
+    rows = []
+    for point in study.points:
+        where = ", ".join(f"{axis} {value}" for axis, value in point.axes.items())
+        rows += [f"<li>{escape(where)}, seed {escape(seed)}: {escape(message)}</li>"
+                 for seed, status, message in point.rows if status != "ok"]
     if not rows:
         return ""
-    return f"<details open class=\"failures\"><summary>{len(rows)} runs failed</summary><ul>{''.join(rows)}</ul></details>\n"
+    return f"<details open><summary>{len(rows)} runs failed</summary><ul>{''.join(rows)}</ul></details>\n"
 
 
 def _source(source):
@@ -53,16 +56,18 @@ def _source(source):
 
 def _subjects(study):
     """Model and hardware in one line."""
-    pairs = sorted({(p.model, p.hardware) for p in study.points if p.model})
+    pairs = dict.fromkeys((p.name_of("model"), p.name_of("hardware")) for p in study.points if p.name_of("model"))
     return "; ".join(f"{model} on {hardware}" for model, hardware in pairs)
 
 
 def _section(study, drawn, several):
     prefix = f"{study.name}-" if several else ""
     heading = f"<h2>{escape(study.name)}</h2>\n" if several else ""
+    links = " · ".join(f"<a href=\"#{escape(prefix + figure.name)}\">{escape(figure.title)}</a>"
+                       for figure, _ in drawn)
     figures = "".join(_figure(figure, svg, prefix + figure.name) for figure, svg in drawn)
-    return (f"<section>{heading}<p class=\"subject\">{escape(_subjects(study))}</p>\n{summary_table.numbers(study)}"
-            f"{_failures(study)}{summary_table.differences(study)}<div class=\"figures\">\n{figures}</div></section>\n")
+    return (f"<section>{heading}<p class=\"subject\">{escape(_subjects(study))}</p>\n<nav>{links}</nav>\n"
+            f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}</section>\n")
 
 
 def page(title, command, sections):

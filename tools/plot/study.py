@@ -1,29 +1,15 @@
 """What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from plot import quantities, style
+from plot.axes import axis_value
 from plot.errors import InputError
 from plot.inputs import policy_name
 
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
 _MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
-
-# Axes in words, with the unit of those that are written without one.
-_AXES = {
-    "workload.rate": ("request rate", "1/s"),
-    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
-    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
-    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
-    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
-    "training.feedback.share": ("share of requests with feedback", ""),
-    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
-    "training.max_version_lag": ("accepted version lag", "updates"),
-    "training.batch_tokens": ("batch of a training step", "tokens"),
-}
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -40,19 +26,23 @@ class Interval:
 
 @dataclass
 class Point:
-    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is not
-    there. `rows`: one (seed, status, message) for each run."""
+    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is
+    not there. `rows`: one (seed, status, message) for each run."""
     axes: dict
     values: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
     saturated: int = 0  # of the runs
-    model: str = ""
-    hardware: str = ""
+    config: dict = field(default_factory=dict)  # its experiment, as far as it is known
     runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
 
     @property
     def policy(self):
         return policy_name(self.axes["policy"])
+
+    def name_of(self, kind):
+        """The name of its model or hardware; empty where it is not known."""
+        value = self.config.get(kind, "")
+        return str(value.get("name", "") if isinstance(value, dict) else value)
 
     def load(self):
         """What the point differs in besides its policy."""
@@ -90,8 +80,8 @@ class Study:
         return [policy for policy in self.policies if policy in trained]
 
     def title(self, load):
-        """What stands above the panel of one load."""
-        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+        """What stands above the panel of one load: a line for each axis."""
+        return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
     def style(self, policy):
         return style.policy_style(policy, self.policies)
@@ -100,24 +90,6 @@ class Study:
 def left_out(study, loads):
     """A sentence for the caption where not every load has a panel."""
     return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
-
-
-def axis_name(axis):
-    """An axis in words, without a unit."""
-    return _AXES.get(axis, (axis, ""))[0]
-
-
-def axis_label(axis, unit):
-    """An axis in words, with its unit; `unit` is that of its values."""
-    name, own = _AXES.get(axis, (axis, ""))
-    return f"{name} ({unit or own})" if unit or own else name
-
-
-def axis_value(axis, value):
-    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
-    name, unit = _AXES.get(axis, (axis, ""))
-    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
-    return f"{name} = {value}{unit}"
 
 
 def spread(items, most):
@@ -144,19 +116,23 @@ class Difference:
     interval: Interval
 
 
+def _point(sweep, key):
+    """A point of a sweep, without its runs. What an axis sets stands over the base."""
+    axes = dict(zip(sweep.axes, key))
+    config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
+    return Point({"policy": str(config.get("policy", ""))} | axes, config=config)
+
+
 def _points(sweep):
     """By the values of all axes, the points of a sweep with what results.csv says of their runs."""
     points = {}
     for row in sweep.results.rows:
         key = tuple(row.text(axis) for axis in sweep.axes)
-        point = points.setdefault(key, Point({"policy": row.text("policy")} | dict(zip(sweep.axes, key))))
+        point = points.setdefault(key, _point(sweep, key))
         point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
         kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
         point.runs += [kept] if kept else []
-        if row.text("status") == "ok":
-            point.model, point.hardware = row.text("model"), row.text("hardware")
-            point.axes["policy"] = point.axes["policy"] or row.text("policy")
-            point.saturated += row.text("saturated") == "true"
+        point.saturated += "saturated" in sweep.results and row.text("saturated") == "true"
     return points
 
 
@@ -170,13 +146,13 @@ def of_sweep(sweep):
         if value is not None:
             points[key].values[row.text("metric")] = value
     axes = ["policy"] + [axis for axis in sweep.axes if axis != "policy"]
-    return Study(sweep.path.resolve().name, axes, list(points.values()), [sweep], _differences(sweep))
+    return Study(sweep.path.resolve().name, axes, list(points.values()), [sweep], _differences(sweep, points))
 
 
-def _differences(sweep):
-    if sweep.paired is None:
-        return
-    for row in sweep.paired.rows:
+def _differences(sweep, points):
+    for row in sweep.paired.rows if sweep.paired else ():
+        if tuple(row.text(axis) for axis in sweep.axes) not in points:
+            row.fail("point", "results.csv has no such point")
         value = _interval(row, "mean_difference")
         if value is None:
             continue
@@ -221,7 +197,7 @@ def of_runs(runs):
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.summary["model"], run.summary["hardware"], [run]))
+                            run.config, [run]))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
     return Study(name, ["policy", *axes[0]], points, runs)
 

@@ -3,7 +3,7 @@
 from html import escape
 
 from plot import quantities
-from plot.study import axis_name
+from plot.axes import axis_name
 
 # Key of summary.json: (heading, unit, factor).
 COLUMNS = {
@@ -25,7 +25,7 @@ def number(value):
     """Three significant digits or more, never an exponent."""
     magnitude = abs(value)
     digits = 0 if magnitude >= 100 or value == 0 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def _cell(interval, factor, signed=False):
@@ -38,7 +38,8 @@ def _cell(interval, factor, signed=False):
     if interval.low is not None:
         text += f" <span class=\"interval\">± {number((interval.high - interval.low) / 2)}</span>"
     sure = signed and interval.low is not None and (interval.low > 0 or interval.high < 0)
-    return f"<td data-value=\"{interval.mean:.9g}\"{' class=sure' if sure else ''}>{text}</td>"
+    kind = " class=\"sure\"" if sure else ""
+    return f"<td data-value=\"{interval.mean:.9g}\"{kind}>{text}</td>"
 
 
 def _axis_cell(value):
@@ -50,9 +51,14 @@ def _policy_cell(study, policy, note=""):
     return f"<th scope=\"row\" data-value=\"{study.policies.index(policy)}\">{escape(policy)}{note}</th>"
 
 
-def _heading(text, unit=""):
+def _heading(text, unit="", word=False):
     small = f"<small>{escape(unit)}</small>" if unit else ""
-    return f"<th scope=\"col\"><button type=\"button\">{escape(text)}</button>{small}</th>"
+    kind = " class=\"word\"" if word else ""
+    return f"<th scope=\"col\"{kind}><button type=\"button\">{escape(text)}</button>{small}</th>"
+
+
+def _axis_headings(study):
+    return [_heading(name, word=True) for name in ("policy", *map(axis_name, study.other_axes))]
 
 
 def _table(headings, rows, caption):
@@ -69,7 +75,7 @@ def _runs(point):
 def numbers(study):
     """Every point. A column that no point has is left out."""
     columns = {key: column for key, column in COLUMNS.items() if any(key in p.values for p in study.points)}
-    headings = [_heading("policy"), *(_heading(axis_name(axis)) for axis in study.other_axes), _heading("runs")]
+    headings = [*_axis_headings(study), _heading("runs")]
     headings += [_heading(text, unit) for text, unit, _ in columns.values()]
     rows = []
     for point in study.points:
@@ -93,7 +99,7 @@ def differences(study):
     for each in study.differences:
         by_point.setdefault((each.policy, each.axes), {})[each.metric] = each.interval
     order = {key: i for i, key in enumerate((p.policy, p.load()) for p in study.points)}
-    headings = [_heading("policy"), *(_heading(axis_name(axis)) for axis in study.other_axes)]
+    headings = _axis_headings(study)
     headings += [_heading(text, unit) for text, unit, _ in columns.values()]
     rows = []
     for policy, axes in sorted(by_point, key=lambda key: order.get(key, len(order))):

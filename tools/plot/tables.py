@@ -8,6 +8,12 @@ import numpy
 from plot.errors import InputError, at
 
 
+def _shown(text):
+    """A field as an error shows it: on one line, and not all of a long one."""
+    line = text.replace("\n", "\\n")
+    return f"\"{line[:40]}…\"" if len(line) > 40 else f"\"{line}\""
+
+
 class Row:
     """One line of a table; columns are asked for by name."""
 
@@ -30,7 +36,7 @@ class Row:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            self.fail(column, f"expected a number, got \"{text}\"")
+            self.fail(column, f"expected a number, got {_shown(text)}")
         return value
 
     def required(self, column):
@@ -44,7 +50,7 @@ class Row:
         """A whole number of at least 0."""
         value = self.required(column)
         if value < 0 or value != int(value):
-            self.fail(column, f"expected a whole number of at least 0, got \"{self.text(column)}\"")
+            self.fail(column, f"expected a whole number of at least 0, got {_shown(self.text(column))}")
         return int(value)
 
 

@@ -15,18 +15,19 @@ _MOST_FIGURES = 6
 _LINK = {"reload": ("host to device", style.BLUE), "offload": ("device to host", style.ORANGE)}
 
 
-def _peaks(times, values, edges):
-    """The largest value of a step function in each bin; `values[i]` holds from times[i] to times[i + 1], and 0 before."""
+def peaks(times, values, edges):
+    """The largest value of a step function in each bin: values[i] holds from times[i] to times[i + 1], and 0 before."""
     first = numpy.searchsorted(times, edges[:-1], side="right") - 1
     last = numpy.searchsorted(times, edges[1:], side="left")
     padded = numpy.concatenate([[0.0], values])
     return numpy.array([padded[i + 1:j + 1].max() if j > i else 0.0 for i, j in zip(first, last)])
 
 
-def _rate(starts, ends, amounts, edges):
+def rate(starts, ends, amounts, edges):
     """Mean rate in each bin of amounts that come in evenly from their start to their end."""
+    ends = numpy.maximum(ends, starts + 1e-9)
     times = numpy.concatenate([starts, ends])
-    slopes = amounts / numpy.maximum(ends - starts, 1e-9)
+    slopes = amounts / (ends - starts)
     changes = numpy.concatenate([slopes, -slopes])
     order = numpy.argsort(times, kind="stable")
     times, slope = times[order], numpy.cumsum(changes[order])
@@ -42,12 +43,13 @@ def _draw_memory(panel, run, edges):
 
     def mean(column):
         rows = [table["replica"] == replica for replica in replicas]
-        series = [_peaks(table["time_s"][r], table[column][r], edges) for r in rows]
+        series = [peaks(table["time_s"][r], table[column][r], edges) for r in rows]
         return sum(series, numpy.zeros(len(edges) - 1)) / max(len(series), 1) / memory.GIB
 
     panel.stackplot(edges[:-1], [mean(column) for column in columns.values()], colors=list(style.MEMORY.values()),
                     labels=list(memory.WORDS.values()), linewidth=0, step="post")
-    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1, label="host memory")
+    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1,
+               label="host memory")
     panel.set_ylabel("GiB of a replica" if len(replicas) < 2 else f"GiB, mean of\n{len(replicas)} replicas")
 
 
@@ -57,20 +59,20 @@ def _draw_queue(panel, requests, edges):
         times = numpy.concatenate([requests[end], requests[begin]])  # who leaves at a time leaves before who comes
         change = numpy.concatenate([-numpy.ones(len(requests[end])), numpy.ones(len(requests[begin]))])
         order = numpy.argsort(times, kind="stable")
-        count = _peaks(times[order], numpy.cumsum(change[order]), edges)
+        count = peaks(times[order], numpy.cumsum(change[order]), edges)
         panel.step(edges[:-1], count, where="post", color=colour, linewidth=1, label=label)
     panel.set_ylabel("requests")
 
 
 def _draw_training(panel, run, edges):
     steps = read_columns(run.path / "steps.csv", ["start_s", "end_s", "reused_tokens", "recomputed_tokens"])
-    rates = [_rate(steps["start_s"], steps["end_s"], steps[f"{how}_tokens"], edges) for how in ("reused", "recomputed")]
+    rates = [rate(steps["start_s"], steps["end_s"], steps[f"{how}_tokens"], edges) for how in ("reused", "recomputed")]
     panel.stackplot(edges[:-1], rates, colors=[style.GREEN, style.ORANGE], labels=["reused", "recomputed"], step="post",
                     linewidth=0)
     panel.set_ylabel("trained tokens/s")
 
 
-def _transfers(path):
+def transfers(path):
     """By direction (starts, ends, bytes) in seconds, from a trace with one event on each line."""
     found = {name: [] for name in _LINK}
     try:
@@ -88,10 +90,10 @@ def _transfers(path):
 
 
 def _draw_link(panel, run, edges):
-    for name, spans in _transfers(run.path / "trace.json").items():
+    for name, spans in transfers(run.path / "trace.json").items():
         label, colour = _LINK[name]
-        rate = _rate(spans[:, 0], spans[:, 1], spans[:, 2], edges) / 1e9
-        panel.step(edges[:-1], rate, where="post", color=colour, linewidth=1, label=label)
+        moved = rate(spans[:, 0], spans[:, 1], spans[:, 2], edges) / 1e9
+        panel.step(edges[:-1], moved, where="post", color=colour, linewidth=1, label=label)
     panel.set_ylabel("link (GB/s)")
 
 
@@ -111,7 +113,8 @@ def _figure(study, point, run, several):
         panel.set_xlim(0, end)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[-1, 0].set_xlabel("time (s)")
-    subject = f"{point.policy}, {study.title(point.load())}".rstrip(", ")
+    figure.align_ylabels()
+    subject = ", ".join([point.policy, *study.title(point.load()).splitlines()])
     return Figure("timeline" + (f"_{run.path.resolve().name}" if several else ""), f"Time line: {subject}",
                   "Memory and requests are the largest in each interval, rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)
