@@ -1,5 +1,4 @@
 #include "kernels/adamw.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
 
@@ -66,7 +65,7 @@ __global__ void update(AdamW<BFloat16> call, Factors factors) {
 void adamw(const AdamW<BFloat16>& call, Stream stream) {
   const auto f = [](double x) { return static_cast<float>(x); };
   const AdamWSettings& s = call.settings;
-  const Factors factors{f(s.learning_rate), f(s.beta1),          f(s.beta2),          f(s.epsilon),
+  const Factors factors{f(s.learning_rate), f(s.beta1),          f(s.beta2),         f(s.epsilon),
                         f(s.weight_decay),  f(call.correction1), f(call.correction2)};
   launch(update, dim3(blocks_for(call.count, kThreads * kPerThread)), dim3(kThreads), 0, stream, call, factors);
 }

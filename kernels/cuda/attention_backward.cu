@@ -1,6 +1,5 @@
-#include "kernels/cuda/attention_backward.cuh"
-
 #include "kernels/attention.h"
+#include "kernels/cuda/attention_backward.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/prefill_attention.h"

@@ -1,4 +1,5 @@
-// Gradients of causal attention (query i sees keys 0..context + i), after FlashAttention-2. With P the softmax and delta_i = sum_d output_id grad_output_id:
+// Gradients of causal attention (query i sees keys 0..context + i), after FlashAttention-2. With P the softmax and
+// delta_i = sum_d output_id grad_output_id:
 //   dS = P (grad_output value^T - delta),  grad_query = scale dS key,  grad_key = scale dS^T query,
 //   grad_value = P^T grad_output.
 // P is rebuilt from the log-sum-exp of the forward. One kernel owns key tiles and adds over queries and over the query
@@ -12,7 +13,7 @@ namespace alchemist::cuda {
 
 // Five tiles: two that stay, two that alternate, one that is reloaded in the middle of a round.
 template <int kDim>
-inline constexpr std::size_t kBackwardTileBytes = std::size_t{5} * kTileRows * kDim * sizeof(std::uint16_t);
+inline constexpr std::size_t kBackwardTileBytes = std::size_t{5} * kTileRows* kDim * sizeof(std::uint16_t);
 // And log-sum-exp and delta of two tiles of queries.
 template <int kDim>
 inline constexpr std::size_t kBackwardSharedBytes = kBackwardTileBytes<kDim> + 2 * 2 * kTileRows * sizeof(float);
@@ -118,7 +119,8 @@ struct QueryRounds {
 
   __device__ QueryRounds(int key_begin, int context, int queries, int query_heads)
       : first(max(key_begin - context, 0) / kTileRows * kTileRows),
-        tiles((queries - first + kTileRows - 1) / kTileRows), heads(query_heads) {}
+        tiles((queries - first + kTileRows - 1) / kTileRows),
+        heads(query_heads) {}
   __device__ int count() const { return tiles * heads; }
   __device__ int head(int round) const { return round / tiles; }
   __device__ int begin(int round) const { return first + round % tiles * kTileRows; }
@@ -144,8 +146,8 @@ __device__ __forceinline__ void transposed_weights(float (&scores)[8][4], float 
   }
 }
 
-// The transposed mask: a query sees no key after itself. `diagonal`: the lane's first key, counted from the tile's first
-// query.
+// The transposed mask: a query sees no key after itself. `diagonal`: the lane's first key, counted from the tile's
+// first query.
 __device__ __forceinline__ void mask_transposed(float (&scores)[8][4], int diagonal) {
   const int column = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll

@@ -1,8 +1,7 @@
-#include "kernels/cuda/attention_forward.cuh"
-
 #include <cmath>
 
 #include "kernels/attention.h"
+#include "kernels/cuda/attention_forward.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/prefill_attention.h"
@@ -50,8 +49,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) paged_prefill(PagedAttention<
   const std::int64_t kv_offset = head / (call.heads / call.kv_heads) * kDim;
   const std::int64_t kv_stride = static_cast<std::int64_t>(call.kv_heads) * kDim;
   const auto cache = [&](const BFloat16* layer) {
-    return PagedHeadRows{reinterpret_cast<const std::uint16_t*>(layer) + kv_offset, call.block_tables + rows.table_begin,
-                         kv_stride, call.block_stride, call.block_size};
+    return PagedHeadRows{reinterpret_cast<const std::uint16_t*>(layer) + kv_offset,
+                         call.block_tables + rows.table_begin, kv_stride, call.block_stride, call.block_size};
   };
   const auto* q = reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride + head * kDim;
   attend<kDim>(HeadRows{q, call.q_stride}, cache(call.k_cache), cache(call.v_cache),

@@ -13,7 +13,8 @@ inline constexpr int kForwardRowTiles = kDim == 128 ? 2 : 1;
 template <int kDim>
 inline constexpr int kForwardQueries = 64 * kForwardRowTiles<kDim>;
 template <int kDim>
-inline constexpr std::size_t kForwardSharedBytes = (kForwardQueries<kDim> + 2 * kTileRows) * kDim * sizeof(std::uint16_t);
+inline constexpr std::size_t kForwardSharedBytes = (kForwardQueries<kDim> + 2 * kTileRows) * kDim *
+                                                   sizeof(std::uint16_t);
 
 // The running softmax of a warp's rows: maximum and sum of exponentials of scores in units of log2, two rows a lane and
 // tile.
@@ -30,8 +31,8 @@ struct OnlineSoftmax {
     }
   }
 
-  // Turns scores into exp2(scale score - new maximum) and scales what was summed under the old one. The first tile holds
-  // key 0, which every row sees: from then on the maximum is finite.
+  // Turns scores into exp2(scale score - new maximum) and scales what was summed under the old one. The first tile
+  // holds key 0, which every row sees: from then on the maximum is finite.
   __device__ void add(float (&scores)[kTiles][8][4], float (&output)[kTiles][kDim / 8][4], float scale) {
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {

@@ -40,10 +40,10 @@ struct HeadRows {
 
 // Rows of one key-value head in a cache of pages of `page_tokens` tokens.
 struct PagedHeadRows {
-  const std::uint16_t* first;    // of page 0
-  const std::int32_t* table;     // page of each run of page_tokens tokens
-  std::int64_t stride;           // elements between the tokens of a page
-  std::int64_t page_stride;      // elements between pages
+  const std::uint16_t* first;  // of page 0
+  const std::int32_t* table;   // page of each run of page_tokens tokens
+  std::int64_t stride;         // elements between the tokens of a page
+  std::int64_t page_stride;    // elements between pages
   int page_tokens;
 
   __device__ const std::uint16_t* row(int token) const {
@@ -86,7 +86,7 @@ template <int kDim, int kTiles>
 __device__ __forceinline__ void multiply_transposed(float (&result)[kTiles][8][4], Tile<kDim> left, int row,
                                                     Tile<kDim> right) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  constexpr int kUnroll = kTiles == 1 ? 4 : 2;  // more would spill registers
+  [[maybe_unused]] constexpr int kUnroll = kTiles == 1 ? 4 : 2;  // more would spill registers
 #pragma unroll kUnroll
   for (int step = 0; step < kDim / 16; ++step) {
     std::uint32_t a[kTiles][4];
@@ -157,8 +157,8 @@ __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][8][4], int d
   }
 }
 
-// Writes 16 result rows, in bf16, to rows first..first + 15 of a packed matrix, those from `end` on left out. The tile's
-// rows row..row + 15 must belong to this warp alone; they turn the registers' order into whole 16-byte pieces.
+// Writes 16 result rows, in bf16, to rows first..first + 15 of a packed matrix, those from `end` on left out. The
+// tile's rows row..row + 15 must belong to this warp alone; they turn the registers' order into whole 16-byte pieces.
 template <int kDim>
 __device__ __forceinline__ void store_rows(const float (&result)[kDim / 8][4], Tile<kDim> tile, int row,
                                            std::uint16_t* to, std::int64_t stride, int first, int end) {

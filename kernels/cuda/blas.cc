@@ -7,8 +7,8 @@
 namespace alchemist::cuda {
 namespace {
 
-// The part of cublas_v2.h and library_types.h that is used here; these values are part of the library's binary interface
-// since CUDA 11.
+// The part of cublas_v2.h and library_types.h that is used here; these values are part of the library's binary
+// interface since CUDA 11.
 using Status = int;
 using Handle = void*;
 constexpr Status kSuccess = 0;
@@ -85,12 +85,11 @@ Blas::Body& Blas::opened() {
 void Blas::multiply(const MatrixProduct& product) {
   if (product.m == 0 || product.n == 0) return;
   Body& body = opened();
-  const Status status = body.gemm(
-      body.handle, operation(product.b_transposed), operation(product.a_transposed), as_int(product.n),
-      as_int(product.m), as_int(product.k), &product.alpha, product.b, kTypeBf16, as_int(product.b_stride), product.a,
-      kTypeBf16, as_int(product.a_stride), &product.beta, product.c,
-      product.c_element == Element::kBf16 ? kTypeBf16 : kTypeF32, as_int(product.c_stride), kComputeF32,
-      kAlgorithmDefault);
+  const Status status = body.gemm(body.handle, operation(product.b_transposed), operation(product.a_transposed),
+                                  as_int(product.n), as_int(product.m), as_int(product.k), &product.alpha, product.b,
+                                  kTypeBf16, as_int(product.b_stride), product.a, kTypeBf16, as_int(product.a_stride),
+                                  &product.beta, product.c, product.c_element == Element::kBf16 ? kTypeBf16 : kTypeF32,
+                                  as_int(product.c_stride), kComputeF32, kAlgorithmDefault);
   check_status(status, "matrix product");
 }
 

@@ -12,8 +12,8 @@ namespace alchemist::cuda {
 enum class Transpose : bool { kNo, kYes };
 enum class Element { kBf16, kF32 };
 
-// c = alpha op(a) op(b) + beta c with everything stored by rows: op(a) is m x k, op(b) k x n, c m x n. A leading dimension
-// is the distance between rows, in elements. a and b are bf16, sums f32, c of the given type.
+// c = alpha op(a) op(b) + beta c with everything stored by rows: op(a) is m x k, op(b) k x n, c m x n. A leading
+// dimension is the distance between rows, in elements. a and b are bf16, sums f32, c of the given type.
 struct MatrixProduct {
   std::int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;

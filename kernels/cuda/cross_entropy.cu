@@ -1,5 +1,4 @@
 #include "kernels/cross_entropy.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
 
@@ -41,7 +40,7 @@ __device__ void store_logits(std::uint16_t* to, const float (&values)[kCount]) {
 // log(sum exp) of the row, the same in every thread: one pass with a running maximum.
 __device__ float log_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) {
   float top = -INFINITY, sum = 0.0F;
-  for_logits(row, vocabulary, [&]<int kCount>(std::int64_t, const float (&values)[kCount]) {
+  for_logits(row, vocabulary, [&]<int kCount>(std::int64_t, const float(&values)[kCount]) {
     float chunk_top = values[0];
 #pragma unroll
     for (int e = 1; e < kCount; ++e) chunk_top = fmaxf(chunk_top, values[e]);
@@ -71,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloa
   if (threadIdx.x == 0) call.loss[token] = total - target_logit;
   if (!call.gradient) return;
   const float weight = call.weight[token];
-  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float (&values)[kCount]) {
+  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
     float gradient[kCount];
 #pragma unroll
     for (int e = 0; e < kCount; ++e)
@@ -84,7 +83,7 @@ __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloa
 __global__ void __launch_bounds__(kThreads) most_likely(Argmax<BFloat16> call) {
   const auto* row = reinterpret_cast<const std::uint16_t*>(call.logits) + blockIdx.x * call.vocabulary;
   float best = -INFINITY, token = static_cast<float>(call.vocabulary);
-  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float (&values)[kCount]) {
+  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
       if (values[e] <= best) continue;

@@ -1,6 +1,6 @@
 // Attention of one new token a sequence over its cached keys and values: bound by the bytes of the cache, so plain
-// arithmetic does. The heads that share a key-value head read it together. The keys of a sequence are split over several
-// blocks where there are few sequences; their parts are put together in a fixed order.
+// arithmetic does. The heads that share a key-value head read it together. The keys of a sequence are split over
+// several blocks where there are few sequences; their parts are put together in a fixed order.
 #include <algorithm>
 
 #include "kernels/cuda/attention_tile.cuh"
@@ -142,8 +142,8 @@ __device__ void combine(const float* parts, int count, std::int64_t stride, int 
 }
 
 template <int kDim>
-constexpr std::size_t kDecodeSharedBytes =
-    std::size_t{kThreads / (kDim / kRun)} * kHeadsTogether * StoredPart<kDim>::kFloats * sizeof(float);
+constexpr std::size_t kDecodeSharedBytes = std::size_t{kThreads / (kDim / kRun)} *
+                                           kHeadsTogether* StoredPart<kDim>::kFloats * sizeof(float);
 
 // Block: split x, a group of heads of one key-value head y, sequence z.
 template <int kDim>
@@ -196,8 +196,8 @@ __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call
 
 // Block: head x, sequence y; a thread for each element.
 template <int kDim>
-__global__ void __launch_bounds__(kDim) combine_splits(PagedAttention<BFloat16> call, const float* workspace,
-                                                       int splits) {
+__global__ void __launch_bounds__(kDim)
+    combine_splits(PagedAttention<BFloat16> call, const float* workspace, int splits) {
   constexpr int kFloats = StoredPart<kDim>::kFloats;
   const std::int64_t head = blockIdx.x;
   const std::int64_t row = static_cast<std::int64_t>(call.rows[blockIdx.y].query_begin) * call.heads + head;

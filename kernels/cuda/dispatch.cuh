@@ -19,7 +19,8 @@ void with_head_dim(int head_dim, const Body& body) {
     case 128:
       return body(std::integral_constant<int, 128>());
     default:
-      throw ConfigError("CUDA attention: head_dim is " + std::to_string(head_dim) + ", kernels exist for 32, 64 and 128");
+      throw ConfigError("CUDA attention: head_dim is " + std::to_string(head_dim) +
+                        ", kernels exist for 32, 64 and 128");
   }
 }
 

@@ -1,7 +1,6 @@
-#include "kernels/embedding.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/embedding.h"
 
 namespace alchemist::cuda {
 namespace {
@@ -16,13 +15,14 @@ __global__ void gather_rows(const std::int32_t* tokens, const std::uint16_t* tab
                             std::int64_t hidden) {
   const std::int64_t column = column_of_thread();
   if (column >= hidden) return;
-  *reinterpret_cast<uint4*>(out + blockIdx.x * hidden + column) = load_bits(table + tokens[blockIdx.x] * hidden + column);
+  *reinterpret_cast<uint4*>(out + blockIdx.x * hidden + column) =
+      load_bits(table + tokens[blockIdx.x] * hidden + column);
 }
 
 // The block of a token's first occurrence adds all its gradients, in order; the others have nothing to do. Every thread
 // looks for itself: the tokens are in the cache, and neighbours read the same one.
-__global__ void scatter_rows(const std::int32_t* tokens, const std::uint16_t* d_out, float* d_table,
-                             std::int64_t count, std::int64_t hidden) {
+__global__ void scatter_rows(const std::int32_t* tokens, const std::uint16_t* d_out, float* d_table, std::int64_t count,
+                             std::int64_t hidden) {
   const std::int64_t first = blockIdx.x, column = column_of_thread();
   const std::int32_t token = tokens[first];
   if (column >= hidden) return;

@@ -14,7 +14,8 @@ std::string_view advice(cudaError_t error) {
     case cudaErrorMemoryAllocation:
       return "not enough memory";
     case cudaErrorNoKernelImageForDevice:
-      return "the GPU is of a generation that the kernels were not compiled for (they are for sm_80, sm_86, sm_89, sm_90)";
+      return "the GPU is of a generation that the kernels were not compiled for (they are for sm_80, sm_86, sm_89, "
+             "sm_90)";
     case cudaErrorDevicesUnavailable:
       return "the GPU is busy or is kept for another process";
     case cudaErrorIllegalAddress:
@@ -36,7 +37,8 @@ std::string_view advice(cudaError_t error) {
 void throw_cuda_error(cudaError_t error, std::string_view doing) {
   const std::string call = std::string(cudaGetErrorName(error)) + ", " + cudaGetErrorString(error);
   const std::string_view known = advice(error);
-  throw DeviceError("CUDA, " + std::string(doing) + ": " + (known.empty() ? call : std::string(known) + " (" + call + ")"));
+  throw DeviceError("CUDA, " + std::string(doing) + ": " +
+                    (known.empty() ? call : std::string(known) + " (" + call + ")"));
 }
 
 }  // namespace alchemist::cuda

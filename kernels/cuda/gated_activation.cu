@@ -1,7 +1,6 @@
-#include "kernels/gated_activation.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/gated_activation.h"
 
 namespace alchemist::cuda {
 namespace {

@@ -20,7 +20,8 @@ GpuMemory::GpuMemory(int index) : index_(index) {
   int count = 0;
   check_cuda(cudaGetDeviceCount(&count), "looking for a GPU");
   if (index >= count)
-    throw DeviceError("CUDA device " + std::to_string(index) + " was asked for, but there are " + std::to_string(count));
+    throw DeviceError("CUDA device " + std::to_string(index) + " was asked for, but there are " +
+                      std::to_string(count));
   // Who waits for the GPU sleeps.
   check_cuda(cudaInitDevice(index, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid), "opening the GPU");
   check_cuda(cudaSetDevice(index), "opening the GPU");
@@ -42,7 +43,8 @@ void GpuMemory::open_streams() {
   for (Stream& stream : link_) check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
   for (Slot& slot : slots_) {
     slot.host = allocate_host(kSlotBytes);
-    check_cuda(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming | cudaEventBlockingSync), "making an event");
+    check_cuda(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming | cudaEventBlockingSync),
+               "making an event");
   }
 }
 
@@ -111,8 +113,9 @@ void GpuMemory::upload(void* device, const void* host, std::int64_t bytes) {
     next_slot_ = (next_slot_ + 1) % kSlots;
     check_cuda(cudaEventSynchronize(slot.copied), "waiting for an upload");
     std::memcpy(slot.host, static_cast<const std::byte*>(host) + done, part);
-    check_cuda(cudaMemcpyAsync(static_cast<std::byte*>(device) + done, slot.host, part, cudaMemcpyHostToDevice, kernels_),
-               "upload");
+    check_cuda(
+        cudaMemcpyAsync(static_cast<std::byte*>(device) + done, slot.host, part, cudaMemcpyHostToDevice, kernels_),
+        "upload");
     check_cuda(cudaEventRecord(slot.copied, kernels_), "upload");
   }
 }

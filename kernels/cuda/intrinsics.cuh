@@ -61,8 +61,8 @@ __device__ __forceinline__ void ldmatrix_transposed(std::uint32_t (&r)[4], const
 }
 
 // d += a b, with a 16x16, b 16x8, bf16 operands and f32 sums. With g = lane / 4 and t = lane % 4: a[0], a[1] are rows
-// g, g + 8 at columns 2t, 2t + 1, a[2], a[3] the same at columns + 8; b0 is column g at rows 2t, 2t + 1, b1 at rows + 8;
-// d[0], d[1] are row g, columns 2t, 2t + 1, d[2], d[3] row g + 8.
+// g, g + 8 at columns 2t, 2t + 1, a[2], a[3] the same at columns + 8; b0 is column g at rows 2t, 2t + 1, b1 at rows +
+// 8; d[0], d[1] are row g, columns 2t, 2t + 1, d[2], d[3] row g + 8.
 __device__ __forceinline__ void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"

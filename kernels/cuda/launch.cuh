@@ -18,8 +18,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   constexpr std::size_t kSharedWithoutAsking = std::size_t{48} << 10;
   if (shared_bytes > kSharedWithoutAsking)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
-               "shared memory of a kernel");
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+        "shared memory of a kernel");
   kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
   check_cuda(cudaGetLastError(), "start of a kernel");
 }

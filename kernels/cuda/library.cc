@@ -79,7 +79,8 @@ Library::Library(const LibraryNames& names, const std::vector<std::string>& need
 
 void* Library::address_of(const char* symbol) const {
   void* address = dlsym(handle_, symbol);
-  if (address == nullptr) throw ConfigError(path_ + " has no " + symbol + ": another version of " + title_ + " is needed");
+  if (address == nullptr)
+    throw ConfigError(path_ + " has no " + symbol + ": another version of " + title_ + " is needed");
   return address;
 }
 

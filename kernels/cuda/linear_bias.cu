@@ -1,6 +1,5 @@
-#include "kernels/cuda/linear_bias.h"
-
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/linear_bias.h"
 #include "kernels/cuda/storage.cuh"
 
 namespace alchemist::cuda {
@@ -44,13 +43,13 @@ __global__ void sum_rows(LinearWeightGradient<BFloat16> call) {
 
 void start_with_bias(const LinearForward<BFloat16>& call, Stream stream) {
   check_runs(call.out | call.y_stride, "linear: a bias of whole runs");
-  launch(spread_bias, dim3(static_cast<unsigned>(call.tokens), blocks_for(call.out / kRun, kThreads)), dim3(kThreads), 0,
-         stream, call);
+  launch(spread_bias, dim3(static_cast<unsigned>(call.tokens), blocks_for(call.out / kRun, kThreads)), dim3(kThreads),
+         0, stream, call);
 }
 
 void add_bias_gradient(const LinearWeightGradient<BFloat16>& call, Stream stream) {
-  launch(sum_rows, dim3(blocks_for(call.out, kColumns)), dim3(kColumns, kRows), kColumns * kRows * sizeof(float), stream,
-         call);
+  launch(sum_rows, dim3(blocks_for(call.out, kColumns)), dim3(kColumns, kRows), kColumns * kRows * sizeof(float),
+         stream, call);
 }
 
 }  // namespace alchemist::cuda

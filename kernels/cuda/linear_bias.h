@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "kernels/linear.h"
 #include "kernels/cuda_stream.h"
+#include "kernels/linear.h"
 
 namespace alchemist::cuda {
 

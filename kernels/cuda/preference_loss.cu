@@ -1,7 +1,6 @@
-#include "kernels/preference_loss.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/preference_loss.h"
 
 namespace alchemist::cuda {
 namespace {

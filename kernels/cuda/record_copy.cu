@@ -1,9 +1,8 @@
-#include "kernels/record_copy.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/record_copy.h"
 
 namespace alchemist::cuda {
 namespace {
@@ -22,7 +21,8 @@ __device__ std::int64_t unit_of_thread() { return static_cast<std::int64_t>(bloc
 template <typename Unit>
 __global__ void copy_rows(const Unit* from, Unit* to, UnitCopy copy) {
   const std::int64_t row = blockIdx.x;
-  for (std::int64_t unit = unit_of_thread(); unit < copy.row_units; unit += static_cast<std::int64_t>(gridDim.y) * kThreads)
+  for (std::int64_t unit = unit_of_thread(); unit < copy.row_units;
+       unit += static_cast<std::int64_t>(gridDim.y) * kThreads)
     to[row * copy.to_stride + unit] = from[row * copy.from_stride + unit];
 }
 
@@ -94,8 +94,7 @@ void record_copy(const RecordCopy& call, Stream stream) {
   // A record in one piece lies in page 0, of a size that stands for "large enough" and has no part in any address.
   constexpr std::int64_t kOnePiece = std::int64_t{1} << 36;
   const std::int64_t page_bytes = record.page_bytes >= kOnePiece ? 0 : record.page_bytes;
-  const auto sizes =
-      static_cast<std::uint64_t>(page_bytes | record.offset | call.row_bytes | call.row_stride_bytes);
+  const auto sizes = static_cast<std::uint64_t>(page_bytes | record.offset | call.row_bytes | call.row_stride_bytes);
   with_unit(sizes | address(record.base) | address(call.tensor),
             [&](auto unit) { start_record_copy<decltype(unit)>(call, stream); });
 }

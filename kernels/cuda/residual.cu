@@ -1,7 +1,6 @@
-#include "kernels/residual.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/residual.h"
 
 namespace alchemist::cuda {
 namespace {

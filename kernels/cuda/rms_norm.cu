@@ -1,9 +1,8 @@
-#include "kernels/rms_norm.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/rms_norm.h"
 
 namespace alchemist::cuda {
 namespace {
@@ -76,8 +75,7 @@ __global__ void norm_forward(RmsNormForward<BFloat16> call) {
   if (threadIdx.x == 0) call.rstd[blockIdx.x] = rstd;
   const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
   auto* y = reinterpret_cast<std::uint16_t*>(call.y) + row;
-  for_runs(call.width,
-           [&](int i, std::int64_t column) { store_scaled(y + column, values[i], weight + column, rstd); });
+  for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, values[i], weight + column, rstd); });
 }
 
 __global__ void norm_rebuild(RmsNormRebuild<BFloat16> call) {
@@ -131,8 +129,9 @@ __global__ void norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
     });
   }
   if constexpr (kTrainWeight)
-    for_runs(call.width,
-             [&](int i, std::int64_t column) { store_run(partial + blockIdx.x * call.width + column, weight_sums[i]); });
+    for_runs(call.width, [&](int i, std::int64_t column) {
+      store_run(partial + blockIdx.x * call.width + column, weight_sums[i]);
+    });
 }
 
 // d_weight[j] += sum of column j of `partial`.

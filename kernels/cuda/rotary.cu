@@ -1,7 +1,6 @@
-#include "kernels/rotary.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/rotary.h"
 
 namespace alchemist::cuda {
 namespace {
@@ -38,8 +37,7 @@ __global__ void rotate(Rotary<BFloat16> call) {
 void rotary(const Rotary<BFloat16>& call, Stream stream) {
   check_runs(call.head_dim / 2, "rotary: half a head of whole runs");
   check_runs(call.row_stride, "rotary: a stride of whole runs");
-  launch(rotate,
-         dim3(static_cast<unsigned>(call.tokens), blocks_for(call.heads * call.head_dim / 2 / kRun, kThreads)),
+  launch(rotate, dim3(static_cast<unsigned>(call.tokens), blocks_for(call.heads * call.head_dim / 2 / kRun, kThreads)),
          dim3(kThreads), 0, stream, call);
 }
 

@@ -1,7 +1,6 @@
-#include "kernels/round_rows.h"
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/storage.cuh"
+#include "kernels/round_rows.h"
 
 namespace alchemist::cuda {
 namespace {

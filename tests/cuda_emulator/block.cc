@@ -23,12 +23,16 @@ bool same_place(const std::source_location& a, const std::source_location& b) {
 }  // namespace
 
 Block::Block(Dimensions size, std::size_t shared_bytes, const Options& options)
-    : size_(size), shared_bytes_(shared_bytes), options_(options), random_(options.seed, "emulator"),
+    : size_(size),
+      shared_bytes_(shared_bytes),
+      options_(options),
+      random_(options.seed, "emulator"),
       threads_(std::size_t{size.x} * size.y * size.z) {
   if (threads_.size() % kWarpSize != 0 || threads_.size() > 1024)
     throw EmulationError("a block of " + std::to_string(threads_.size()) + " threads");
   // Exactly as large as asked for (but for the alignment), so that AddressSanitizer sees what lies beyond.
-  shared_.reset(static_cast<std::byte*>(std::aligned_alloc(kSharedAlignment, std::max(shared_bytes, kSharedAlignment))));
+  shared_.reset(
+      static_cast<std::byte*>(std::aligned_alloc(kSharedAlignment, std::max(shared_bytes, kSharedAlignment))));
 }
 
 Block& Block::current() {
@@ -50,9 +54,7 @@ void Block::run(const std::function<void()>& kernel, const std::function<void(Di
     thread.fibre.start([this, &kernel] {
       try {
         kernel();
-      } catch (...) {
-        failure_ = std::current_exception();
-      }
+      } catch (...) { failure_ = std::current_exception(); }
     });
   }
   running_block = this;
@@ -108,9 +110,8 @@ void Block::barrier(std::source_location where) { yield_as(State::kAtBarrier, wh
 // Nobody can run: either all threads wait at the same barrier, or the kernel hangs.
 void Block::release_barrier() {
   const Thread& first = threads_.front();
-  const bool all_there = std::ranges::all_of(threads_, [&](const Thread& t) {
-    return t.state == State::kAtBarrier && same_place(t.where, first.where);
-  });
+  const bool all_there = std::ranges::all_of(
+      threads_, [&](const Thread& t) { return t.state == State::kAtBarrier && same_place(t.where, first.where); });
   if (!all_there) report_deadlock();
   for (Thread& thread : threads_) thread.state = State::kReady;
 }
@@ -124,8 +125,8 @@ void Block::report_deadlock() const {
       ++left;
       continue;
     }
-    const std::string what = (thread.state == State::kAtBarrier ? " at the barrier " : " in the warp operation ") +
-                             place(thread.where);
+    const std::string what =
+        (thread.state == State::kAtBarrier ? " at the barrier " : " in the warp operation ") + place(thread.where);
     const auto known = std::ranges::find(waiting, what, &std::pair<std::string, int>::first);
     if (known == waiting.end()) {
       waiting.emplace_back(what, 1);

@@ -1,5 +1,5 @@
-// Runs the blocks of a CUDA grid on the CPU, one after the other, with one fibre for each thread. A thread runs until it
-// meets others (barrier, shuffle, matrix instruction). What real hardware leaves open is made to hurt: shared memory
+// Runs the blocks of a CUDA grid on the CPU, one after the other, with one fibre for each thread. A thread runs until
+// it meets others (barrier, shuffle, matrix instruction). What real hardware leaves open is made to hurt: shared memory
 // starts as NaN, warps and lanes may run in a random order, asynchronous copies arrive as late or as early as they may.
 // What real hardware punishes with a hang or with garbage is reported: threads that meet at different places, threads
 // that have left while others wait, copies and matrix loads beyond shared memory or at a wrong alignment.

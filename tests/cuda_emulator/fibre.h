@@ -1,14 +1,15 @@
-// A stack of its own on which a function runs, stops in the middle, and goes on later: one for each emulated CUDA thread.
-// Started with ucontext; later switches are _setjmp/_longjmp, which need no system call (a block of attention switches
-// hundred thousands of times). Under AddressSanitizer every switch is a swapcontext that the sanitizer is told of.
+// A stack of its own on which a function runs, stops in the middle, and goes on later: one for each emulated CUDA
+// thread. Started with ucontext; later switches are _setjmp/_longjmp, which need no system call (a block of attention
+// switches hundred thousands of times). Under AddressSanitizer every switch is a swapcontext that the sanitizer is told
+// of.
 #pragma once
+
+#include <ucontext.h>
 
 #include <csetjmp>
 #include <cstddef>
 #include <functional>
 #include <memory>
-
-#include <ucontext.h>
 
 namespace cuda_emulator {
 

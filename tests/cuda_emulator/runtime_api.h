@@ -1,5 +1,5 @@
-// The calls of the CUDA runtime that the project makes, on host memory: device memory is the host's, filled with NaN when
-// it is handed out; everything on a stream is done when the call returns.
+// The calls of the CUDA runtime that the project makes, on host memory: device memory is the host's, filled with NaN
+// when it is handed out; everything on a stream is done when the call returns.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,9 @@ struct cudaDeviceProp {
   char name[256] = "CUDA emulator";
   int major = 8, minor = 0, multiProcessorCount = 1;
 };
-inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4, cudaInitDeviceFlagsAreValid = 1, cudaStreamNonBlocking = 1,
-                          cudaEventDisableTiming = 2, cudaEventBlockingSync = 1, cudaHostAllocPortable = 1;
+inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4, cudaInitDeviceFlagsAreValid = 1,
+                          cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaEventBlockingSync = 1,
+                          cudaHostAllocPortable = 1;
 
 namespace cuda_emulator {
 
@@ -39,7 +40,7 @@ namespace cuda_emulator {
 struct Machine {
   int devices = 1;
   std::size_t memory_bytes = std::size_t{4} << 30;  // of one allocation
-  cudaError_t fault = cudaSuccess;                   // what waiting for the device answers
+  cudaError_t fault = cudaSuccess;                  // what waiting for the device answers
 };
 Machine& machine();
 

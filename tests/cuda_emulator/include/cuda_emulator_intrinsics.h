@@ -1,14 +1,14 @@
 // The instructions of kernels/cuda/intrinsics.cuh, as the PTX manual defines them, for threads that are fibres.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <source_location>
 #include <type_traits>
-
-#include <cuda_runtime.h>
 
 namespace alchemist::cuda {
 
@@ -82,7 +82,8 @@ inline void load_matrices(std::uint32_t (&registers)[4], const void* row, bool t
       },
       where);
 }
-inline void ldmatrix(std::uint32_t (&registers)[4], const void* row, source_location where = source_location::current()) {
+inline void ldmatrix(std::uint32_t (&registers)[4], const void* row,
+                     source_location where = source_location::current()) {
   load_matrices(registers, row, false, where);
 }
 inline void ldmatrix_transposed(std::uint32_t (&registers)[4], const void* row,
@@ -104,23 +105,23 @@ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, st
         const auto half = [](std::uint32_t pair, int which) {
           return std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000U);
         };
-        float a[16][16], b[16][8];
+        float left[16][16], right[16][8];
         for (int lane = 0; lane < cuda_emulator::kWarpSize; ++lane) {
           const auto& from = *static_cast<const Operands*>(lanes[lane]);
           const int g = lane / 4, t = 2 * (lane % 4);
           for (int e = 0; e < 2; ++e) {
-            a[g][t + e] = half(from.a[0], e);
-            a[g + 8][t + e] = half(from.a[1], e);
-            a[g][t + 8 + e] = half(from.a[2], e);
-            a[g + 8][t + 8 + e] = half(from.a[3], e);
-            b[t + e][g] = half(from.b[0], e);
-            b[t + 8 + e][g] = half(from.b[1], e);
+            left[g][t + e] = half(from.a[0], e);
+            left[g + 8][t + e] = half(from.a[1], e);
+            left[g][t + 8 + e] = half(from.a[2], e);
+            left[g + 8][t + 8 + e] = half(from.a[3], e);
+            right[t + e][g] = half(from.b[0], e);
+            right[t + 8 + e][g] = half(from.b[1], e);
           }
         }
         float product[16][8] = {};
         for (int i = 0; i < 16; ++i)
           for (int k = 0; k < 16; ++k)
-            for (int j = 0; j < 8; ++j) product[i][j] += a[i][k] * b[k][j];
+            for (int j = 0; j < 8; ++j) product[i][j] += left[i][k] * right[k][j];
         for (int lane = 0; lane < cuda_emulator::kWarpSize; ++lane) {
           float* out = static_cast<const Operands*>(lanes[lane])->d;
           const int g = lane / 4, t = 2 * (lane % 4);

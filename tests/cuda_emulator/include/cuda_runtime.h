@@ -43,7 +43,8 @@ inline void __syncthreads(std::source_location where = std::source_location::cur
   cuda_emulator::Block::current().barrier(where);
 }
 inline void __syncwarp(std::source_location where = std::source_location::current()) {
-  cuda_emulator::Block::current().warp_meet(nullptr, [](void* const*) {}, where);
+  cuda_emulator::Block::current().warp_meet(
+      nullptr, [](void* const*) {}, where);
 }
 
 using std::max;
