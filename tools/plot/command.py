@@ -7,8 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study,
-                  throughput, timeline)
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
+                  study, throughput, timeline)
 from plot.errors import InputError
 
 def _formats(text):
@@ -31,8 +31,8 @@ def _parse(arguments):
 
 def _render(studies, formats, program):
     """({file name: bytes}, sections of the report)."""
-    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures, load.figures,
-                functools.partial(breakeven.figures, program=program), timeline.figures]
+    families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
+                load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
     files, sections = {}, []
     for each in studies:
         drawn = []

@@ -38,7 +38,7 @@ def _all_rungs(study, loads, metric):
 
 
 def percentiles(study):
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     height = bars.height(study.policies)
     figure, axes = style.panels(len(_METRICS), len(loads), height=height, sharey=True, sharex="row")
     for row, (metric, label) in zip(axes, _METRICS.items()):

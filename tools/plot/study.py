@@ -71,6 +71,11 @@ class Study:
         """Values of the axes but the policy, in order."""
         return list(dict.fromkeys(p.load() for p in self.points if p.values))
 
+    def panel_loads(self, most):
+        """At most so many loads for panels beside each other, of those at which the most policies ran."""
+        counts = {load: sum(p.load() == load for p in self.points) for load in self.loads()}
+        return spread([load for load in counts if counts[load] == max(counts.values())], most)
+
     def at(self, load):
         return [p for p in self.points if p.load() == load and p.values]
 
