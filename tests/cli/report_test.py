@@ -29,9 +29,10 @@ window.addEventListener("load", async () => {
   const result = document.createElement("pre");
   result.id = "probe";
   result.textContent = JSON.stringify({
-    widths: images.map((image) => image.naturalWidth), broken: broken.reduce((a, b) => a + b, 0), before, once, sort, twice,
-    viewport: innerWidth, page: document.documentElement.scrollWidth, requests: performance.getEntriesByType("resource")
-      .map((entry) => entry.name.slice(0, 20)).filter((name) => !name.startsWith("data:"))});
+    widths: images.map((image) => image.naturalWidth), broken: broken.reduce((a, b) => a + b, 0),
+    before, once, sort, twice, viewport: innerWidth, page: document.documentElement.scrollWidth,
+    requests: performance.getEntriesByType("resource").map((entry) => entry.name)
+      .filter((name) => !name.startsWith("data:"))});
   document.body.append(result);
 });
 </script></body>"""
@@ -45,9 +46,9 @@ class Report(CliTestCase):
         probed.write_text(page.replace("</body>", PROBE.replace("HEADING", json.dumps(heading))))
         profile = self.make_directory()
         browser = subprocess.run(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
-             f"--user-data-dir={profile}", f"--window-size={size}", "--virtual-time-budget=10000", "--dump-dom",
-             f"file://{probed}"], capture_output=True, text=True, timeout=120, check=False)
+            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             "--enable-logging=stderr", f"--user-data-dir={profile}", f"--window-size={size}",
+             "--virtual-time-budget=10000", "--dump-dom", f"file://{probed}"], capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual([], [line for line in browser.stderr.splitlines() if "CONSOLE" in line])
         found = re.search(r'<pre id="probe">(.*?)</pre>', browser.stdout, re.DOTALL)
         self.assertTrue(found, browser.stderr[-2000:])

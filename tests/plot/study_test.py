@@ -3,15 +3,15 @@ from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import study, style
+from plot import axes, study, style
 from plot.inputs import Run
 
 
 def run(name, policy="temporal", rate=4, seed=1, model="m", **summary):
     config = {"model": {"name": model, "layers": len(model)}, "hardware": {"name": "h"},
               "workload": {"arrivals": {"poisson": {"rate": rate}}}, "policy": policy, "seed": seed}
-    return Run(Path(name), {"policy": policy, "model": model, "hardware": "h", "seed": seed, "p99_ttft_ms": 1.0, **summary},
-               config, "")
+    numbers = {"policy": policy, "model": model, "hardware": "h", "seed": seed, "p99_ttft_ms": 1.0, **summary}
+    return Run(Path(name), numbers, config, "")
 
 
 class Policies(unittest.TestCase):
@@ -59,9 +59,9 @@ class Helpers(unittest.TestCase):
         self.assertEqual(study.Interval(2), study.Interval(4).scaled(0.5))
 
     def test_axes_in_words(self):
-        self.assertEqual("request rate (1/s)", study.axis_label("workload.rate", ""))
-        self.assertEqual("link, host to device (GB/s)", study.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
-        self.assertEqual("some.key", study.axis_label("some.key", ""))
+        self.assertEqual("request rate (1/s)", axes.axis_label("workload.rate", ""))
+        self.assertEqual("link, host to device (GB/s)", axes.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
+        self.assertEqual("some.key", axes.axis_label("some.key", ""))
 
 
 if __name__ == "__main__":
