@@ -40,9 +40,9 @@ void LinkWorker::run() {
     changed_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
     if (stop_) return;
     // All have the same latency, so that the first is ready when any is, unless its turn has passed to the end.
-    const auto ready = std::min_element(jobs_.begin(), jobs_.end(),
-                                        [](const Job& a, const Job& b) { return a.ready < b.ready; })
-                           ->ready;
+    const auto ready = std::min_element(jobs_.begin(), jobs_.end(), [](const Job& a, const Job& b) {
+                         return a.ready < b.ready;
+                       })->ready;
     const auto due = [&](const Job& job) { return job.ready <= std::max(ready, inbox_.clock().now()); };
     const auto next = std::find_if(jobs_.begin(), jobs_.end(), due);
     Job job = std::move(*next);

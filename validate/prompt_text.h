@@ -1,6 +1,6 @@
-// The tokens of a workload's conversations. A workload says which positions are equal, not what stands there: the text is
-// made from that identity, so that equal prefixes are equal tokens. Answers are part of the conversation: the sampler
-// runs, but the next token is the one of the conversation, as its length is.
+// The tokens of a workload's conversations. A workload says which positions are equal, not what stands there: the text
+// is made from that identity, so that equal prefixes are equal tokens. Answers are part of the conversation: the
+// sampler runs, but the next token is the one of the conversation, as its length is.
 #pragma once
 
 #include <cstdint>
