@@ -115,6 +115,7 @@ void RealRun::deliver_feedback(Time now) {
     due_.pop();
     ++totals_.feedback_samples;
     totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
+    totals_.feedback_answer_tokens += feedback.output_tokens;
     host_.interrupt();
     record(now, feedback);
     node_->on_feedback(now, feedback);
@@ -167,7 +168,11 @@ void RealRun::answer(Time now) {
   for (const auto& [sample, at] : host_.take_trained()) feedback_->trained(sample, at);
 }
 
-void RealRun::report_memory(Time now) { observer_.on_memory(ReplicaId(0), now, memory_use(config_, *node_)); }
+void RealRun::report_memory(Time now) {
+  const MemoryUse use = memory_use(config_, *node_);
+  totals_.peak_kv = std::max(totals_.peak_kv, use.kv);
+  observer_.on_memory(ReplicaId(0), now, use);
+}
 
 void RealRun::finish() {
   totals_.busy = host_.busy();

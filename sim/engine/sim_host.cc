@@ -146,7 +146,10 @@ void SimHost::begin_step(Time start) {
   }
   step_start_ = start;
   Duration takes = cost_.step(shape_);
-  if (first && recorded_ > Bytes()) takes += training_->cost->recording(recorded_);
+  if (first) {
+    recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
+    takes += recording_;
+  }
   takes = beside_copies(takes);
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
@@ -204,6 +207,7 @@ void SimHost::report_span(Time end) {
   span.decodes = shape_.decodes;
   span.running = current_.running;
   span.waiting = current_.waiting;
+  span.recording = recording_;
   observer_.on_serving_span(span);
 }
 

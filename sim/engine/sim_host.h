@@ -166,6 +166,7 @@ class SimHost final : public Host {
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;  // in progress
   Bytes recorded_;              // by the operation in progress
+  Duration recording_;          // what that adds to its time
   std::vector<TrainedRequest> trained_;
 };
 

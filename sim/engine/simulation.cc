@@ -104,6 +104,7 @@ void Simulation::finish() {
     totals_.store.recorded += store.recorded;
     totals_.store.dropped_records += store.dropped_records;
     totals_.store.wasted_copies += store.wasted_copies;
+    totals_.store.wasted_copy_time += store.wasted_copy_time;
     const TrainerTotals trainer = replica.node->trainer()->totals();
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
@@ -219,6 +220,7 @@ void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sampl
   free_samples_.push_back(sample);
   ++totals_.feedback_samples;
   totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
+  totals_.feedback_answer_tokens += feedback.output_tokens;
   replica.host->interrupt();
   if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);
@@ -281,7 +283,9 @@ MemoryUse memory_use(const SimulationConfig& config, const Node& node) {
 }
 
 void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
-  observer_.on_memory(id, now, memory_use(config_, *replica.node));
+  const MemoryUse use = memory_use(config_, *replica.node);
+  totals_.peak_kv = std::max(totals_.peak_kv, use.kv);
+  observer_.on_memory(id, now, use);
 }
 
 }  // namespace alchemist

@@ -62,9 +62,11 @@ struct SimulationTotals {
   Time end;                           // of the last event
   std::int64_t feedback_samples = 0;  // whose feedback came before the end
   std::int64_t feedback_tokens = 0;
-  StoreTotals store;  // summed over the replicas
+  std::int64_t feedback_answer_tokens = 0;  // of them, in answers: decoded, and so without a record
+  StoreTotals store;                        // summed over the replicas
   TrainerTotals trainer;
   Duration busy;  // serving operations, summed over the replicas
+  Bytes peak_kv;  // KV blocks in use for serving, of the replica that had most
 };
 
 class Simulation {
