@@ -19,7 +19,8 @@ namespace {
 
 void check_one_device(const Experiment& experiment, const ExperimentWorld& world) {
   if (experiment.cluster.gpus != 1) {
-    throw ConfigError(fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
+    throw ConfigError(
+        fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
   }
   if (world.policy().fresh == FreshActivations::kOffload) {
     throw ConfigError("policy: offload of fresh activations needs a device that only trains; expected another policy");

@@ -25,7 +25,7 @@ struct RealValidation {
 // which is then replayed) and DIR/comparison.csv. With a bandwidth (bytes/s) the link is emulated in the real run and
 // priced alike in the simulated one.
 // ConfigError if one device cannot run the experiment, and when the device fails; what was done by then is in DIR/real.
-RealValidation validate_on_device(const Experiment& experiment, DeviceKind device,
-                                  std::optional<double> link_bandwidth, const std::filesystem::path& out);
+RealValidation validate_on_device(const Experiment& experiment, DeviceKind device, std::optional<double> link_bandwidth,
+                                  const std::filesystem::path& out);
 
 }  // namespace alchemist

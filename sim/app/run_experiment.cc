@@ -73,9 +73,8 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
     result.training.hedge_wasted_bytes = totals.store.wasted_copies;
     result.training.hedge_wasted_time = totals.store.wasted_copy_time;
     if (totals.trainer.too_long > 0) {
-      result.warnings.push_back(
-          fmt::format("{} samples were too long to train: their activations do not fit the memory",
-                      totals.trainer.too_long));
+      result.warnings.push_back(fmt::format(
+          "{} samples were too long to train: their activations do not fit the memory", totals.trainer.too_long));
     }
     if (totals.trainer.queued_samples > 0) {
       result.warnings.push_back(fmt::format(
