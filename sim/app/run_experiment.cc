@@ -73,9 +73,10 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, No
   RunResult result;
   result.totals = Simulation(config, *cost, *workload, observer).run();
   if (training) {
-    result.training.max_tokens = training->largest_batch_tokens(config.kv_blocks);
+    result.training.max_tokens = training->largest_batch(config.kv_blocks, result.totals);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(result.totals);
     result.training.hedge_wasted_bytes = result.totals.store.wasted_copies;
+    result.training.hedge_wasted_time = result.totals.store.wasted_copy_time;
     if (result.totals.trainer.too_long > 0) {
       result.warnings.push_back(
           fmt::format("{} samples were too long to train: their activations do not fit the memory",

@@ -167,7 +167,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   copies_.emplace(*record.copying_out, id);
 }
 
-bool ActivationStore::on_copy_done(OpId op) {
+bool ActivationStore::on_copy_done(OpId op, Duration took) {
   const auto found = copies_.find(op);
   if (found == copies_.end()) return false;
   const RecordId id = found->second;
@@ -175,6 +175,7 @@ bool ActivationStore::on_copy_done(OpId op) {
   Record& record = at(id);
   record.copying_out.reset();
   record.on_host = true;
+  record.copy_took = took;
   copying_bytes_ -= record.bytes;
   if (record.drop_after_copy) {
     record.drop_after_copy = false;
@@ -277,7 +278,10 @@ void ActivationStore::drop(RecordId id) {
   free_pages(record);
   if (record.on_host) {
     host_used_ -= record.bytes;
-    if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
+    if (!record.was_reloaded) {
+      totals_.wasted_copies += record.bytes;
+      totals_.wasted_copy_time += record.copy_took;
+    }
   }
   if (record.feedback_came) ++totals_.dropped_records;
   host_.forget(id);

@@ -42,6 +42,7 @@ struct StoreTotals {
   Bytes recorded;
   std::int64_t dropped_records = 0;  // gave way before their sample was trained
   Bytes wasted_copies;               // host copies made and never read
+  Duration wasted_copy_time;         // of the link, for these
 };
 
 class ActivationStore {
@@ -67,7 +68,7 @@ class ActivationStore {
   // Makes `pages` free for training by evicting records that no step uses. False if that is not possible now.
   bool make_room(Time now, std::int32_t pages);
   // True if the completion answers a copy of this store.
-  bool on_copy_done(OpId op);
+  bool on_copy_done(OpId op, Duration took);
 
   void on_feedback(const Feedback& feedback);
   // What can be used for the first `tokens` tokens of the session under weights `current`. Usable records are held
@@ -106,6 +107,7 @@ class ActivationStore {
     Time recorded_at;
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
+    Duration copy_took;
     bool free_after_copy = false;
     bool drop_after_copy = false;
     std::vector<BlockId> pages;  // empty: not on the GPU

@@ -23,6 +23,7 @@ struct TrainerConfig {
   TrainingConfig training;
   std::int32_t layers = 0;
   std::int64_t micro_batch_tokens = 2048;
+  std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   Bytes lean_per_token;
   Bytes minimal_per_token;
@@ -48,7 +49,7 @@ class Trainer {
   // again.
   std::optional<TrainingPiece> next_piece(Time now);
   // The first tokens of a piece, such that it keeps to the allowance by the estimator's reckoning; none if that is too
-  // little to be worth a launch. An optimizer piece is not divided.
+  // little to be worth a launch. An optimizer piece is divided by its parameters instead.
   std::optional<TrainingPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
@@ -95,7 +96,7 @@ class Trainer {
   void offload_layer();
   std::int64_t rebuilt_tokens() const;
   TrainingPiece make_piece() const;
-  std::int64_t tokens_of_phase() const;
+  std::int64_t size_of_phase() const;
   bool ready_to_run() const;
   void advance();
   void end_micro_batch();
@@ -119,7 +120,7 @@ class Trainer {
   bool micro_batch_begun_ = false;
   Phase phase_ = Phase::kFresh;
   std::int32_t layer_ = 0;
-  std::int64_t done_tokens_ = 0;  // of this phase and layer
+  std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;
   std::vector<BlockId> pages_;         // working memory of the micro-batch
   std::int32_t reloaded_to_ = 0;       // layers at or above this are on the GPU

@@ -130,6 +130,7 @@ struct World {
     setup.trainer.training.max_version_lag = 1000;
     setup.trainer.layers = static_cast<std::int32_t>(layers);
     setup.trainer.micro_batch_tokens = 200;
+    setup.trainer.trained_parameters = cost.trained_parameters();
     setup.trainer.page_bytes = config.kv_block_bytes;
     setup.trainer.lean_per_token = setup.store.lean_per_token;
     setup.trainer.minimal_per_token = setup.store.minimal_per_token;
@@ -171,6 +172,7 @@ TEST(Training, OneSampleByHand) {
     p.kind = kind;
     p.tokens = tokens;
     p.attended_keys = keys;
+    if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
     return world.cost.piece(p);
   };
   const double keys = 61 * 62 / 2.0;

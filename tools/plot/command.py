@@ -7,7 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from plot import breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study,
+                  throughput, timeline)
 from plot.errors import InputError
 
 def _formats(text):
@@ -38,10 +39,9 @@ def _render(studies, formats, program):
         for family in families:
             for figure in family(each):
                 name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
-                for form in formats:
-                    files[f"figures/{name}.{form}"] = style.render(figure.drawing, form)
-                drawn.append((figure, style.render(figure.drawing, "svg")))
-                style.close(figure.drawing)
+                rendered = style.render_all(figure.drawing, {*formats, "svg"})  # the report needs the SVG
+                files.update({f"figures/{name}.{form}": rendered[form] for form in formats})
+                drawn.append((figure, rendered["svg"]))
         sections.append((each, drawn))
     return files, sections
 

@@ -32,7 +32,8 @@ def _draw_ladder(panel, study, points, metric):
 
 def _all_rungs(study, loads, metric):
     """The means of a metric and the upper ends of their intervals: what the axis must show."""
-    rungs = [p.values.get(f"{statistic}_{metric}_ms") for load in loads for p in study.at(load) for statistic in _STATISTICS]
+    points = [point for load in loads for point in study.at(load)]
+    rungs = [point.values.get(f"{statistic}_{metric}_ms") for point in points for statistic in _STATISTICS]
     return [bound for rung in rungs if rung for bound in (rung.mean, rung.high or rung.mean)]
 
 

@@ -1,10 +1,12 @@
 """Results against every axis that is a number: request rate, link, context length, share of feedback."""
 
 from plot import lines, quantities, style
+from plot.axes import axis_label, axis_name, axis_value
 from plot.figure import Figure
-from plot.study import axis_label, axis_name, axis_value
 
-_PANELS = {"train_tokens_per_s": ("trained tokens/s", 1), "train_tokens_per_gpu_s": ("trained tokens per GPU-second", 1),
+# Key of summary.json: (label, factor).
+_PANELS = {"train_tokens_per_s": ("trained tokens/s", 1),
+           "train_tokens_per_gpu_s": ("trained tokens per GPU-second", 1),
            "bound_fraction": ("of the clairvoyant bound (%)", 100), "request_goodput": ("goodput (requests/s)", 1),
            "p99_ttft_ms": ("P99 TTFT (ms)", 1), "p99_itl_ms": ("P99 ITL (ms)", 1)}
 _DECADE = 20  # axes that span more than this factor are logarithmic
@@ -12,8 +14,8 @@ _DECADE = 20  # axes that span more than this factor are logarithmic
 
 def _draw(panel, study, points, axis, key, factor):
     for policy in study.policies:
-        own = sorted((quantities.parse(p.axes[axis])[0], p.values[key].scaled(factor)) for p in points
-                     if p.policy == policy and key in p.values)
+        own = sorted(((quantities.parse(p.axes[axis])[0], p.values[key].scaled(factor)) for p in points
+                      if p.policy == policy and key in p.values), key=lambda pair: pair[0])
         if own:
             lines.draw_line(panel, study, policy, [x for x, _ in own], [interval for _, interval in own])
 

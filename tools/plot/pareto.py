@@ -46,5 +46,5 @@ def figures(study):
     axes[0][0].set_ylabel("trained tokens/s")
     lines.legend(figure, study, study.policies, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",
-                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is beaten "
-                 "in both. Bars are 95 % intervals." + left_out(study, loads), figure)
+                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
+                 "beaten in both. Bars are 95 % intervals." + left_out(study, loads), figure)

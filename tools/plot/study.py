@@ -1,29 +1,15 @@
 """What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from plot import quantities, style
+from plot.axes import axis_value
 from plot.errors import InputError
 from plot.inputs import policy_name
 
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
 _MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
-
-# Axes in words, with the unit of those that are written without one.
-_AXES = {
-    "workload.rate": ("request rate", "1/s"),
-    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
-    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
-    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
-    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
-    "training.feedback.share": ("share of requests with feedback", ""),
-    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
-    "training.max_version_lag": ("accepted version lag", "updates"),
-    "training.batch_tokens": ("batch of a training step", "tokens"),
-}
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -40,8 +26,8 @@ class Interval:
 
 @dataclass
 class Point:
-    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is not
-    there. `rows`: one (seed, status, message) for each run."""
+    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is
+    not there. `rows`: one (seed, status, message) for each run."""
     axes: dict
     values: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
@@ -94,8 +80,8 @@ class Study:
         return [policy for policy in self.policies if policy in trained]
 
     def title(self, load):
-        """What stands above the panel of one load."""
-        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+        """What stands above the panel of one load: a line for each axis."""
+        return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
     def style(self, policy):
         return style.policy_style(policy, self.policies)
@@ -104,24 +90,6 @@ class Study:
 def left_out(study, loads):
     """A sentence for the caption where not every load has a panel."""
     return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
-
-
-def axis_name(axis):
-    """An axis in words, without a unit."""
-    return _AXES.get(axis, (axis, ""))[0]
-
-
-def axis_label(axis, unit):
-    """An axis in words, with its unit; `unit` is that of its values."""
-    name, own = _AXES.get(axis, (axis, ""))
-    return f"{name} ({unit or own})" if unit or own else name
-
-
-def axis_value(axis, value):
-    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
-    name, unit = _AXES.get(axis, (axis, ""))
-    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
-    return f"{name} = {value}{unit}"
 
 
 def spread(items, most):

@@ -16,7 +16,7 @@ _LINK = {"reload": ("host to device", style.BLUE), "offload": ("device to host",
 
 
 def peaks(times, values, edges):
-    """The largest value of a step function in each bin; `values[i]` holds from times[i] to times[i + 1], and 0 before."""
+    """The largest value of a step function in each bin: values[i] holds from times[i] to times[i + 1], and 0 before."""
     first = numpy.searchsorted(times, edges[:-1], side="right") - 1
     last = numpy.searchsorted(times, edges[1:], side="left")
     padded = numpy.concatenate([[0.0], values])
@@ -48,7 +48,8 @@ def _draw_memory(panel, run, edges):
 
     panel.stackplot(edges[:-1], [mean(column) for column in columns.values()], colors=list(style.MEMORY.values()),
                     labels=list(memory.WORDS.values()), linewidth=0, step="post")
-    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1, label="host memory")
+    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1,
+               label="host memory")
     panel.set_ylabel("GiB of a replica" if len(replicas) < 2 else f"GiB, mean of\n{len(replicas)} replicas")
 
 
@@ -112,7 +113,8 @@ def _figure(study, point, run, several):
         panel.set_xlim(0, end)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[-1, 0].set_xlabel("time (s)")
-    subject = f"{point.policy}, {study.title(point.load())}".rstrip(", ")
+    figure.align_ylabels()
+    subject = ", ".join([point.policy, *study.title(point.load()).splitlines()])
     return Figure("timeline" + (f"_{run.path.resolve().name}" if several else ""), f"Time line: {subject}",
                   "Memory and requests are the largest in each interval, rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)
