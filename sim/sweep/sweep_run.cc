@@ -7,6 +7,7 @@
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/report/json_text.h"
+#include "sim/sweep/yaml_difference.h"
 
 namespace alchemist {
 
@@ -37,6 +38,18 @@ std::string SweepRun::axes_json(const SweepPoint& point) const {
   return "{" + text + "}";
 }
 
+// The sweep is the same, but the files of models, hardware or workloads that it names may have changed.
+void SweepRun::check_same(const StoredRun& stored) const {
+  check(stored.axes == axes_json(stored.point), "a sweep that goes on numbers its points as before");
+  const RunTask again = task(stored.point, stored.seed);
+  const std::string config = emit_experiment(read_experiment(again.base->text, again.base->origin, again.overrides));
+  if (config != stored.config)
+    throw ConfigError(fmt::format(
+        "{}: point {} with seed {} was run with a configuration that has changed since:\n{}"
+        "Choose another --out.",
+        means_.directory.path().string(), stored.point, stored.seed, yaml_difference(stored.config, config)));
+}
+
 void SweepRun::evaluate(const std::vector<std::int64_t>& points, std::size_t seeds) {
   std::vector<RunTask> tasks;
   std::int64_t found = 0;
@@ -44,8 +57,8 @@ void SweepRun::evaluate(const std::vector<std::int64_t>& points, std::size_t see
     std::size_t& seeds_run = seeds_run_[static_cast<std::size_t>(point)];
     for (std::size_t i = seeds_run; i < seeds; ++i) {
       const std::optional<StoredRun> stored = means_.directory.results().find(point, spec_.seeds[i]);
-      check(!stored || stored->axes == axes_json(point), "a sweep that goes on numbers its points as before");
       if (stored && stored->ok) {
+        check_same(*stored);
         ++found;
       } else {
         tasks.push_back(task(point, spec_.seeds[i]));

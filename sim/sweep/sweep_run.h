@@ -54,6 +54,7 @@ class SweepRun final : public SweepListener {
 
  private:
   RunTask task(std::int64_t point, std::int64_t seed) const;
+  void check_same(const StoredRun& stored) const;
   // A JSON object, key path -> value.
   std::string axes_json(const SweepPoint& point) const;
   std::string axes_json(std::int64_t point) const { return axes_json(points_[static_cast<std::size_t>(point)]); }
