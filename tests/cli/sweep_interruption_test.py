@@ -106,7 +106,7 @@ class Interruption(SweepTestCase):
         experiment = self.folder / "experiment.yaml"
         experiment.write_text(experiment.read_text().replace("sigma: 0.6}, output", "sigma: 0.7}, output"))
         result = run("sweep", self.sweep_file, "--out", self.out, "--resume")
-        self.assert_user_error(result, "base.workload.lengths.prompt.lognormal.sigma: 0.6 there, 0.7 here")
+        self.assert_user_error(result, "base.workload.lengths.lognormal.prompt.sigma: 0.6 there, 0.7 here")
         self.assertEqual(before, self.tables(self.out))
 
     def test_changed_model_is_not_mixed_in(self):
