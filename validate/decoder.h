@@ -22,6 +22,7 @@
 #include "sim/model/model_shape.h"
 #include "sim/model/training_shape.h"
 #include "validate/record_layout.h"
+#include "validate/rope.h"
 
 namespace alchemist {
 
@@ -108,7 +109,7 @@ struct DecoderOptions {
   AdamWSettings optimizer;
   double lora_alpha = 32;  // the adapter's scale is lora_alpha / lora_rank
   double dpo_beta = 0.1;
-  double rope_theta = 500000;
+  RopeSettings rope;
   double norm_epsilon = 1e-5;
   std::uint64_t seed = 0;
   bool train = true;  // false: no training state or workspace is allocated
@@ -157,6 +158,12 @@ class Decoder {
     std::vector<std::int64_t> shape;
     std::vector<double> values;
   };
+  struct WeightName {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    bool adapter = false;
+  };
+  virtual std::vector<WeightName> weight_names() const = 0;
   virtual std::vector<NamedTensor> named_weights() = 0;
   virtual std::vector<NamedTensor> named_gradients() = 0;  // of the trained ones
   virtual void set_named_weight(const NamedTensor& tensor) = 0;

@@ -22,11 +22,10 @@ LayerRun<T>::LayerRun(Device<T>& device, const DecoderOptions& options, const We
       down_{{LinearModule::kDown, 0}} {
   const std::int64_t half = shape_.head_dim / 2;
   std::vector<A> cosine(static_cast<std::size_t>(shape_.max_position * half)), sine(cosine.size());
+  const std::vector<double> frequencies = rope_frequencies(options.rope, shape_.head_dim);
   for (std::int64_t position = 0; position < shape_.max_position; ++position) {
     for (std::int64_t j = 0; j < half; ++j) {
-      const double frequency =
-          std::pow(options.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(shape_.head_dim));
-      const double angle = static_cast<double>(position) * frequency;
+      const double angle = static_cast<double>(position) * frequencies[static_cast<std::size_t>(j)];
       const auto at = static_cast<std::size_t>(position * half + j);
       cosine[at] = static_cast<A>(std::cos(angle));
       sine[at] = static_cast<A>(std::sin(angle));

@@ -102,13 +102,26 @@ void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> sa
   for (const TrainedSample& sample : samples) trained_.push_back({sample, step.end});
 }
 
+// Copies are slower while kernels run. Said once everything that starts at this moment has started.
+void SimHost::tell_link() {
+  if (!link_ || training_->link.slowdown == 1) return;
+  const bool running = in_progress_ || piece_;
+  if (running == kernels_running_) return;
+  kernels_running_ = running;
+  link_->set_kernels_running(now_, running);
+  schedule_link();
+}
+
 std::optional<Completion> SimHost::after_node() {
   if (!in_progress_ && !piece_ && queued_piece_) start_piece();
   if (!in_progress_ && !piece_ && has_queued_) {
     start();
     if (!in_progress_) return completion(now_, true);
   }
-  if (!announce_at_start_) return std::nullopt;
+  if (!announce_at_start_) {
+    tell_link();
+    return std::nullopt;
+  }
   announce_at_start_ = false;
   news_ = false;
   return completion(now_, false);

@@ -132,6 +132,7 @@ class SimHost final : public Host {
   void start_piece();
   Duration beside_copies(Duration alone) const;
   void schedule_link();
+  void tell_link();
 
   ReplicaId replica_;
   const StepCost& cost_;
@@ -160,6 +161,7 @@ class SimHost final : public Host {
 
   std::optional<TrainingHost> training_;
   std::optional<Link> link_;
+  bool kernels_running_ = false;    // as the link was told
   std::uint32_t link_version_ = 0;  // of the event in the queue that is valid
   std::unordered_map<TransferId, OpId> copies_;
   std::vector<FinishedTransfer> finished_transfers_;

@@ -51,9 +51,16 @@ class Plot(CliTestCase):
         self.assertEqual({name: command.sub(b"", content) for name, content in files.items()},
                          {name: command.sub(b"", content) for name, content in again.items()})
 
-    def test_axis_with_units_and_failed_runs(self):
-        files = self.plot(sweep_directory(self.folder / "sweep", "hardware.link_h2d_bandwidth", ["900 MB/s", "25 GB/s"],
-                                          failed=[3]))
+    def test_axis_with_units_search_and_failed_runs(self):
+        sweep = sweep_directory(self.folder / "sweep", "hardware.link_h2d_bandwidth", ["900 MB/s", "25 GB/s"], failed=[3])
+        (sweep / "search.csv").write_text(
+            "round,rank,point,policy,hardware.link_h2d_bandwidth,seeds,feasible,score,kept\n"
+            "1,1,5,alchemist,25 GB/s,3,true,16000,true\n1,2,2,temporal,900 MB/s,3,false,4000,false\n")
+        with open(sweep / "sweep.yaml", "a", encoding="utf-8") as file:
+            file.write("maximise: train_tokens_per_s\n")
+        files = self.plot(sweep)
+        self.assertIn("train_tokens_per_s", files["figures/search.svg"].decode())
+        self.assertIn("round 1, seeds: 3", files["figures/search.svg"].decode())
         self.assertIn("link, host to device (GB/s)",
                       files["figures/against_hardware_link_h2d_bandwidth.svg"].decode())
         page = files["report.html"].decode()

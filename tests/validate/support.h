@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/device.h"
@@ -31,15 +32,16 @@ DecoderOptions small_options(TrainingMethod method) {
   return options;
 }
 
-// A decoder on the CPU with an arena of pages, and trained parameters away from their special starts: with an adapter's
-// B at zero, the gradient of its A would be zero.
+// A decoder, on the CPU if nothing else is said, with an arena of pages, and trained parameters away from their special
+// starts: with an adapter's B at zero, the gradient of its A would be zero.
 template <class T>
 class TestDecoder {
  public:
   static constexpr std::int32_t kPages = 64;
 
-  explicit TestDecoder(const DecoderOptions& options)
-      : device_(cpu::make_device<T>(std::int64_t{1} << 30)), model_(make_decoder(*device_, options)) {
+  explicit TestDecoder(const DecoderOptions& options,
+                       std::unique_ptr<Device<T>> device = cpu::make_device<T>(std::int64_t{1} << 30))
+      : device_(std::move(device)), model_(make_decoder(*device_, options)) {
     arena_ = static_cast<std::byte*>(device_->allocate(kPages * model_->page_bytes()));
     model_->use_arena(arena_);
     RandomStream random(1, "parameters");

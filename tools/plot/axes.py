@@ -4,6 +4,7 @@
 _AXES = {
     "workload.rate": ("request rate", "1/s"),
     "workload.arrivals.poisson.rate": ("request rate", "1/s"),
+    "workload.lengths.fixed.prompt": ("prompt", "tokens"),
     "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
     "hardware.link_h2d_bandwidth": ("link, host to device", ""),
     "hardware.link_d2h_bandwidth": ("link, device to host", ""),

@@ -2,7 +2,7 @@
 
 from plot import bars, lines, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 _COST, _GAIN = "p99_ttft_ms", "train_tokens_per_s"
 
@@ -30,7 +30,7 @@ def _draw(panel, study, points):
         panel.errorbar(cost.mean, gain.mean, xerr=_errors(cost), yerr=_errors(gain), color=colour, marker=marker,
                        markersize=7, linestyle="", elinewidth=0.8, capsize=2)
     best = front([(p.mean(_COST), p.mean(_GAIN)) for p in both])
-    panel.step([c for c, _ in best], [g for _, g in best], where="post", color=style.GREY, linewidth=1, zorder=0)
+    panel.step([c for c, _ in best], [g for _, g in best], where="post", color=style.GREY, linewidth=1.5, zorder=1)
     style.fit_axis([panel], "x", [bound for p in both for bound in (p.mean(_COST), p.values[_COST].high or 0)])
     panel.set_xlabel("P99 TTFT (ms)")
 
@@ -38,7 +38,7 @@ def _draw(panel, study, points):
 def figures(study):
     if not study.training_policies():
         return
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
     for panel, load in zip(axes[0], loads):
         _draw(panel, study, study.at(load))

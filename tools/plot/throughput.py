@@ -2,7 +2,7 @@
 
 from plot import bars, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 _RATES = {"train_tokens_per_s": "trained tokens/s\n(wall clock)",
           "train_tokens_per_gpu_s": "trained tokens\nper GPU-second of training"}
@@ -13,7 +13,7 @@ _PHASES = {"train_forward_ms": ("forward", "forward"),
 
 
 def throughput(study):
-    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
     if not policies:
         return None
     figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(policies), sharex="row", sharey=True)
@@ -21,7 +21,7 @@ def throughput(study):
         for panel, load in zip(row, loads):
             bars.draw_bars(panel, study, study.at(load), policies, key)
             panel.set_xlabel(label)
-            panel.set_xlim(left=0)
+        row[0].set_xlim(left=0)  # of the whole row, once everything is drawn
     for panel, load in zip(axes[0], loads):
         panel.set_title(study.title(load))
     return Figure("throughput", "Training throughput",
@@ -30,7 +30,7 @@ def throughput(study):
 
 
 def step_breakdown(study):
-    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
     if not policies:
         return None
     parts = {key: style.PHASES[phase] for key, (phase, _) in _PHASES.items()}
