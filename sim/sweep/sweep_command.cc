@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/sweep/interruption.h"
 #include "sim/sweep/live_view.h"
@@ -46,12 +47,15 @@ std::string run_goal(SweepRun& run, const std::filesystem::path& directory) {
 // Failed runs are no reason to write nothing, but one to say so at the end.
 void report_failures(const std::vector<ResultRow>& rows, const std::filesystem::path& directory) {
   const auto is_failed = [](const ResultRow& row) { return !row.ok; };
+  const auto is_ours = [](const ResultRow& row) { return !row.ok && row.message.starts_with(kInternalError); };
   const auto failed = std::count_if(rows.begin(), rows.end(), is_failed);
   if (failed == 0) return;
   const auto first = std::find_if(rows.begin(), rows.end(), is_failed);
-  throw ConfigError(fmt::format("{} of {} runs failed; the first, point {} with seed {}: {} (all in {})", failed,
-                                rows.size(), first->point, first->seed, first->message,
-                                (directory / "results.csv").string()));
+  const std::string text =
+      fmt::format("{} of {} runs failed; the first, point {} with seed {}: {} (all in {})", failed, rows.size(),
+                  first->point, first->seed, first->message, (directory / "results.csv").string());
+  if (std::any_of(rows.begin(), rows.end(), is_ours)) throw InternalError(text);
+  throw ConfigError(text);
 }
 
 void run_sweep(const SweepSpec& spec, const Options& options, Executor& executor, Interruption& interruption) {
