@@ -71,7 +71,7 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
         calls = self.calls.read_text(encoding="utf-8")
         for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda", "alchemist calibrate --device cuda",
-                         "--policy planned"):
+                         "validate gpu_8b_8k --device cuda --policy planned"):
             self.assertIn(expected, calls)
 
     def test_failure_stops_nobody_and_is_tried_again(self):
