@@ -66,4 +66,23 @@ class MetadataBuffer {
   std::map<std::pair<const std::int32_t*, std::size_t>, const std::int32_t*> uploaded_;
 };
 
+// The sequences of an attention call (AttentionRows or PagedRows) in device memory, with the longest of them.
+template <class Rows>
+struct UploadedRows {
+  const Rows* rows = nullptr;
+  std::int32_t count = 0, max_queries = 0, max_keys = 0;
+};
+template <class Rows>
+UploadedRows<Rows> upload_rows(MetadataBuffer& metadata, const std::vector<Rows>& sequences) {
+  UploadedRows<Rows> result;
+  if (sequences.empty()) return result;
+  result.rows = metadata.upload(sequences);
+  result.count = static_cast<std::int32_t>(sequences.size());
+  for (const Rows& rows : sequences) {
+    result.max_queries = std::max(result.max_queries, rows.queries);
+    result.max_keys = std::max(result.max_keys, rows.keys);
+  }
+  return result;
+}
+
 }  // namespace alchemist

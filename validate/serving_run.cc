@@ -47,19 +47,6 @@ void ServingRun<T>::check_sequence(const SequenceStep& sequence) const {
 }
 
 template <class T>
-typename ServingRun<T>::Tables::Sequences ServingRun<T>::upload_rows(const std::vector<PagedRows>& rows) {
-  typename Tables::Sequences result;
-  if (rows.empty()) return result;
-  result.rows = metadata_.upload(rows);
-  result.count = static_cast<std::int32_t>(rows.size());
-  for (const PagedRows& row : rows) {
-    result.max_queries = std::max(result.max_queries, row.queries);
-    result.max_keys = std::max(result.max_keys, row.keys);
-  }
-  return result;
-}
-
-template <class T>
 typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const SequenceStep> batch) {
   const std::int64_t block_size = options_.limits.block_size;
   std::vector<std::int32_t> ids, positions, blocks;
@@ -89,8 +76,8 @@ typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const Sequ
   tables.ids = metadata_.upload(ids);
   tables.slots = metadata_.upload(slots);
   tables.blocks = metadata_.upload(blocks);
-  tables.prefills = upload_rows(prefills);
-  tables.decodes = upload_rows(decodes);
+  tables.prefills = upload_rows(metadata_, prefills);
+  tables.decodes = upload_rows(metadata_, decodes);
   device_.upload(memory_.activations().positions, positions.data(), tables.tokens * 4);
   return tables;
 }
@@ -132,7 +119,7 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
 }
 
 template <class T>
-void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const typename Tables::Sequences& sequences,
+void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const UploadedRows<PagedRows>& sequences,
                            const LayerActivations<T>& act) {
   if (sequences.count == 0) return;
   const ModelShape& shape = options_.shape;

@@ -24,20 +24,15 @@ class ServingRun {
     const std::int32_t* ids = nullptr;
     const std::int64_t* slots = nullptr;
     const std::int32_t* blocks = nullptr;
-    struct Sequences {
-      const PagedRows* rows = nullptr;
-      std::int32_t count = 0, max_queries = 0, max_keys = 0;
-    };
-    Sequences prefills, decodes;
+    UploadedRows<PagedRows> prefills, decodes;
     bool recorded = false;
   };
   std::int64_t layer_bytes() const;
   void check_sequence(const SequenceStep& sequence) const;
   Tables upload_tables(std::span<const SequenceStep> batch);
-  typename Tables::Sequences upload_rows(const std::vector<PagedRows>& rows);
   void run_layer(std::int32_t layer, const Tables& tables, std::span<const SequenceStep> batch,
                  const LayerActivations<T>& act, T* output);
-  void attend(std::int32_t layer, const Tables& tables, const typename Tables::Sequences& sequences,
+  void attend(std::int32_t layer, const Tables& tables, const UploadedRows<PagedRows>& sequences,
               const LayerActivations<T>& act);
   void record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act);
   void sample(std::span<const SequenceStep> batch, const T* hidden, std::span<std::int32_t> next);

@@ -139,12 +139,11 @@ AttentionShape TrainingRun<T>::attention_shape(const std::vector<AttentionRows>&
   shape.heads = static_cast<std::int32_t>(options_.shape.heads);
   shape.kv_heads = static_cast<std::int32_t>(options_.shape.kv_heads);
   shape.head_dim = static_cast<std::int32_t>(options_.shape.head_dim);
-  shape.rows = metadata_.upload(rows);
-  shape.sequences = static_cast<std::int32_t>(rows.size());
-  for (const AttentionRows& row : rows) {
-    shape.max_queries = std::max(shape.max_queries, row.queries);
-    shape.max_keys = std::max(shape.max_keys, row.keys);
-  }
+  const UploadedRows<AttentionRows> uploaded = upload_rows(metadata_, rows);
+  shape.rows = uploaded.rows;
+  shape.sequences = uploaded.count;
+  shape.max_queries = uploaded.max_queries;
+  shape.max_keys = uploaded.max_keys;
   return shape;
 }
 
