@@ -51,7 +51,7 @@ class DecoderOf final : public Decoder {
   std::vector<WeightName> weight_names() const override {
     std::vector<WeightName> result;
     for (const WeightEntry& entry : weights_.table().entries) {
-      result.push_back({entry.name, entry.shape, entry.adapter});
+      result.push_back({entry.name, entry.shape, entry.adapter()});
     }
     return result;
   }

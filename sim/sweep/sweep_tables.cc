@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "sim/report/csv_text.h"
 #include "sim/report/json_text.h"
-#include "sim/report/output_file.h"
 #include "sim/sweep/sweep_statistics.h"
 
 namespace alchemist {
@@ -17,20 +15,6 @@ namespace {
 std::string value_text(const SummaryValue& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   return std::holds_alternative<std::monostate>(value) ? "" : json_value(value);
-}
-
-// "point,policy,workload.rate"
-std::string point_header(const SweepSpec& spec) {
-  std::string text = "point";
-  for (const std::string& key : axis_keys(spec)) text += "," + csv_field(key);
-  return text;
-}
-
-std::string point_fields(const SweepRun& run, std::int64_t point) {
-  std::string text = std::to_string(point);
-  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
-    text += "," + csv_field(value.label);
-  return text;
 }
 
 void write_results(OutputFile& file, const SweepRun& run, const std::vector<ResultRow>& rows) {
@@ -80,6 +64,19 @@ void write_paired(OutputFile& file, const SweepRun& run, const std::vector<Point
 }
 
 }  // namespace
+
+std::string point_header(const SweepSpec& spec) {
+  std::string text = "point";
+  for (const std::string& key : axis_keys(spec)) text += "," + csv_field(key);
+  return text;
+}
+
+std::string point_fields(const SweepRun& run, std::int64_t point) {
+  std::string text = std::to_string(point);
+  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
+    text += "," + csv_field(value.label);
+  return text;
+}
 
 void write_sweep_tables(const std::filesystem::path& directory, const SweepRun& run) {
   const std::vector<ResultRow> rows = run.rows();
