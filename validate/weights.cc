@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "kernels/rounding.h"
 #include "sim/base/check.h"
@@ -140,13 +141,22 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
       point_into<A>(table_, options.shape, full_ ? gradient_.data() : nullptr, full_ ? nullptr : gradient_.data());
 }
 
+// Billions of weights are drawn by all cores. Each value depends on its place alone, not on who draws it.
 template <class T>
 void Weights<T>::start(const WeightEntry& entry, std::uint64_t seed) {
+  constexpr std::size_t kFewestOfAThread = std::size_t{1} << 22;
   std::vector<T> values(static_cast<std::size_t>(entry.count()));
   const std::uint64_t stream = mix64(seed, hash_name(entry.name));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = to_element<T>(starting_value(entry, mix64(stream + i)));
-  }
+  const auto draw = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) values[i] = to_element<T>(starting_value(entry, mix64(stream + i)));
+  };
+  const std::size_t share =
+      std::max(kFewestOfAThread, values.size() / std::max(1U, std::thread::hardware_concurrency()) + 1);
+  std::vector<std::jthread> threads;
+  for (std::size_t begin = share; begin < values.size(); begin += share)
+    threads.emplace_back(draw, begin, std::min(begin + share, values.size()));
+  draw(0, std::min(share, values.size()));
+  threads.clear();  // waits for them
   device_.upload(place(entry), values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)));
 }
 

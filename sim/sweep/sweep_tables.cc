@@ -24,7 +24,7 @@ void write_results(OutputFile& file, const SweepRun& run, const std::vector<Resu
     file.write(fmt::format("{},{},{},{}", point_fields(run, row.point), row.seed, row.ok ? "ok" : "failed",
                            csv_field(row.message)));
     for (std::size_t i = 0; i < keys.size(); ++i)
-      file.write("," + (row.ok ? csv_field(value_text(row.values[i])) : std::string()));
+      file.write(fmt::format(",{}", row.ok ? csv_field(value_text(row.values[i])) : ""));
     file.write("\n");
   }
 }
@@ -67,14 +67,14 @@ void write_paired(OutputFile& file, const SweepRun& run, const std::vector<Point
 
 std::string point_header(const SweepSpec& spec) {
   std::string text = "point";
-  for (const std::string& key : axis_keys(spec)) text += "," + csv_field(key);
+  for (const std::string& key : axis_keys(spec)) text.append(",").append(csv_field(key));
   return text;
 }
 
 std::string point_fields(const SweepRun& run, std::int64_t point) {
   std::string text = std::to_string(point);
   for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
-    text += "," + csv_field(value.label);
+    text.append(",").append(csv_field(value.label));
   return text;
 }
 

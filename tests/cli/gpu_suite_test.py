@@ -32,7 +32,7 @@ class GpuSuiteTest(unittest.TestCase):
         path.chmod(0o755)
 
     def add_gpu(self):
-        self.script("bin/nvidia-smi", 'echo "NVIDIA Test, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
+        self.script("bin/nvidia-smi", 'echo "NVIDIA H100 Test, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
         self.script("bin/python3", 'case "$*" in *pytorch_layer*) exit 3;; *) exit 1;; esac')
 
     def run_suite(self, *arguments):
@@ -71,8 +71,14 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
         calls = self.calls.read_text(encoding="utf-8")
         for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda", "alchemist calibrate --device cuda",
-                         "--policy planned"):
+                         "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100"):
             self.assertIn(expected, calls)
+
+    def test_unknown_gpu_has_no_simulation_to_compare_with(self):
+        self.add_gpu()
+        self.script("bin/nvidia-smi", 'echo "NVIDIA Unheard, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
+        self.assertEqual(0, self.run_suite("--only", "validate_2k_planned").returncode)
+        self.assertEqual({"validate_2k_planned": "skipped"}, self.states())
 
     def test_failure_stops_nobody_and_is_tried_again(self):
         self.add_gpu()

@@ -125,6 +125,15 @@ class Sweep(SweepTestCase):
         self.assertIn("# 36 points, 3 seeds each.", shown.stdout)
         self.assert_one_line_error(run("sweep", "defalt"), "did you mean \"default\"?")
 
+    def test_rank_without_mpi(self):
+        """A program that is started as a rank, but whose module for MPI is not beside it."""
+        program = self.folder / "alchemist"
+        shutil.copy(os.environ["ALCHEMIST"], program)
+        result = subprocess.run([program, "sweep", self.sweep_file, "--out", self.folder / "out"], capture_output=True,
+                                text=True, env=dict(os.environ, PMI_RANK="0"), timeout=120, check=False)
+        self.assert_one_line_error(result, "one of several MPI ranks", "libalchemist_mpi.so")
+        self.assertFalse((self.folder / "out").exists())
+
     def test_bad_sweep_writes_nothing(self):
         self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
