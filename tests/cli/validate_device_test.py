@@ -41,7 +41,7 @@ class ValidateDevice(CliTestCase):
     def test_recorded_tokens_are_the_same(self):
         """With room for every record, so that none depends on when another one went."""
         policy = self.make_directory() / "roomy.yaml"
-        policy.write_text("record: minimal\nplace: stay\nevict: oldest\nrestore: none\ntrain: headroom\n"
+        policy.write_text("description: roomy\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: none\ntrain: headroom\n"
                           "gpu_record_share: 0.5\n")
         _, out, _, _ = self.validate(policy)
         recorded = []
