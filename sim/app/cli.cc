@@ -20,6 +20,7 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_validate_command(app);
   add_list_command(app);
   add_show_command(app);
+  add_staleness_command(app);
   add_workload_command(app);
   try {
     app.parse(argc, argv);
