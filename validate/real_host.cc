@@ -224,7 +224,7 @@ void RealHost::launch_piece() {
   const bool begins = !std::exchange(batch_begun_, true);
   compute_.submit(kPieceTag, [this, piece = piece_->piece, batch = batch_, begins] {
     if (piece.kind == PieceKind::kOptimizer) {
-      model_.optimizer_step();
+      if (piece.first_token == 0) model_.optimizer_step();  // the model's is one: the first part does it all
     } else {
       if (begins) batch->begin(model_);
       batch->run(piece, model_);

@@ -21,6 +21,9 @@ class RealModel {
   const std::string& description() const { return description_; }
 
  private:
+  template <class T>
+  void take(std::unique_ptr<Device<T>> device, std::int64_t element_bytes, const DecoderOptions& options);
+
   std::unique_ptr<DeviceMemory> device_;
   std::unique_ptr<Decoder> decoder_;
   std::string description_;

@@ -15,6 +15,7 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_run_command(app);
   for (const AddCommand add : more) add(app);
   add_plot_command(app);
+  add_calibrate_command(app);
   add_replay_command(app);
   add_validate_command(app);
   add_list_command(app);

@@ -18,6 +18,7 @@ void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_staleness_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
 void add_replay_command(CLI::App& app);
 void add_validate_command(CLI::App& app);
 void add_workload_command(CLI::App& app);

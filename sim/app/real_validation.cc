@@ -83,8 +83,8 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   std::optional<LinkPace> pace;
   if (link_bandwidth) pace = LinkPace{*link_bandwidth, experiment.hardware.link_latency};
   RealValidation result;
-  const RunReport simulated = run_with_results(experiment, out / "simulated", true);
   const RunReport real = run_real(experiment, device, pace, out);
+  const RunReport simulated = run_with_results(experiment, out / "simulated", true);
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
   result.simulated = simulated.summary;
