@@ -15,7 +15,7 @@ constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at
 std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
 
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
-  if (!policy.records()) return Bytes();
+  if (!policy.records() && policy.fresh != FreshActivations::kOffload) return Bytes();
   return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share) *
                experiment.serving.tensor_parallel);
 }
@@ -83,14 +83,15 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.store.host_capacity = host_pool(experiment_, policy_);
   setup.store.lean_per_token = bytes.lean * layers;
   setup.store.minimal_per_token = bytes.minimal * layers;
+  constexpr std::int64_t kUsualPrompt = 1024;  // tokens
+  setup.store.lean_saving = cost_->lean_saving(kUsualPrompt);
   setup.store.link_bandwidth = experiment_.hardware.link_d2h_bandwidth;
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
   setup.trainer.page_bytes = page_bytes_;
-  setup.trainer.lean_per_token = bytes.lean * layers;
-  setup.trainer.minimal_per_token = bytes.minimal * layers;
-  setup.trainer.input_per_token = bytes.input * layers;
+  setup.trainer.window_layers = policy_.window_layers;
+  setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers};
   if (policy_.separate) {
     setup.separate_replicas = replicas_;
     setup.separate_pages = separate_pages_;
