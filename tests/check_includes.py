@@ -27,7 +27,7 @@ ALLOWED = {
     "kernels": ["sim/base"],
     "kernels/cpu": ["kernels"],
     "kernels/cuda": ["kernels"],
-    "validate": ["sim/node", "kernels", "sim/model", "workloads", "sim/report"],
+    "validate": ["sim/node", "kernels", "kernels/cpu", "kernels/cuda", "sim/model", "workloads", "sim/report"],
 }
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 ROOTS = ["sim", "workloads", "kernels", "validate", "tests"]

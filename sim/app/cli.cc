@@ -13,6 +13,8 @@ int run_command_line(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "alchemist 0.1.0");
   add_run_command(app);
+  add_plot_command(app);
+  add_replay_command(app);
   add_validate_command(app);
   add_list_command(app);
   add_show_command(app);

@@ -12,6 +12,8 @@ int run_command_line(int argc, char** argv);
 void add_run_command(CLI::App& app);
 void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
+void add_plot_command(CLI::App& app);
+void add_replay_command(CLI::App& app);
 void add_validate_command(CLI::App& app);
 void add_workload_command(CLI::App& app);
 

@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "sim/app/policy_config.h"
-#include "sim/app/training_setup.h"
+#include "sim/app/experiment_world.h"
 #include "sim/base/error.h"
 #include "sim/base/observer_list.h"
 #include "sim/model/kernel_profile.h"
@@ -28,44 +27,6 @@ KernelProfile read_profile(const std::filesystem::path& path, std::int32_t tenso
                                   profile.tensor_parallel, tensor_parallel));
   }
   return profile;
-}
-
-// KV memory of a serving replica in blocks; `taken` is what training holds of it all the time.
-std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Bytes taken) {
-  const Bytes block = plan.kv_per_token * experiment.serving.block_size;
-  const std::int64_t blocks = (plan.kv_per_token * plan.kv_tokens - taken).count() / block.count();
-  // vLLM counts its null block, which no request ever gets, among the blocks that it reports.
-  if (blocks < 2) {
-    throw ConfigError(
-        "no room for KV blocks: weights and training state take the usable memory; use training.method "
-        "lora, a smaller model, or a larger GPU");
-  }
-  return static_cast<std::int32_t>(blocks - 1);
-}
-
-SimulationConfig simulation_config(const Experiment& experiment, const PolicySpec& policy) {
-  const MemoryPlan plan = memory_plan(experiment);
-  const std::int32_t serving_gpus = experiment.cluster.gpus - (policy.separate ? experiment.cluster.training_gpus : 0);
-  SimulationConfig config;
-  config.serving = experiment.serving;
-  config.serving.max_model_len = static_cast<std::int32_t>(max_model_len(experiment));
-  config.kv_block_bytes = plan.kv_per_token * experiment.serving.block_size;
-  config.weight_bytes = plan.weights;
-  config.replicas = serving_gpus / experiment.serving.tensor_parallel;
-  config.routing = experiment.cluster.routing;
-  config.seed = static_cast<std::uint64_t>(experiment.seed);
-  return config;
-}
-
-void check_cluster(const Experiment& experiment, const PolicySpec& policy) {
-  const ClusterConfig& cluster = experiment.cluster;
-  if (!policy.separate) return;
-  if (cluster.training_gpus < 1 || cluster.training_gpus >= cluster.gpus) {
-    throw ConfigError(
-        fmt::format("policy {}: needs at least one GPU for each side; cluster.gpus is {}, of which "
-                    "training_gpus {}",
-                    policy.name, cluster.gpus, cluster.training_gpus));
-  }
 }
 
 }  // namespace
@@ -101,18 +62,14 @@ RunInfo run_info(const Experiment& experiment) {
   return info;
 }
 
-RunResult run_experiment(const Experiment& experiment, RunObserver& observer) {
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events) {
   const std::unique_ptr<StepCost> cost = make_step_cost(experiment);
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
-  const PolicySpec policy = load_policy(experiment.policy);
-  check_cluster(experiment, policy);
-  SimulationConfig config = simulation_config(experiment, policy);
-  std::optional<TrainingWorld> training;
-  if (policy.trains()) training.emplace(experiment, policy, config.kv_block_bytes);
-  const bool serving_pays = training && !policy.separate;
-  config.kv_blocks = kv_blocks(experiment, memory_plan(experiment), serving_pays ? training->static_bytes() : Bytes());
-  if (training) config.training = training->setup(config.kv_blocks);
+  const ExperimentWorld world(experiment);
+  SimulationConfig config = world.config();
+  config.record_events = std::move(record_events);
+  const std::optional<TrainingWorld>& training = world.training();
   RunResult result;
   result.totals = Simulation(config, *cost, *workload, observer).run();
   if (training) {
@@ -141,8 +98,8 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer) {
   return result;
 }
 
-Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                       bool trace_events) {
+Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
+                       NodeRecorder::Sink record_events) {
   RunMetrics metrics(run_info(experiment));
   ProgressLine progress(std::nullopt);
   ObserverList observers{&metrics, &progress};
@@ -151,7 +108,7 @@ Summary run_and_report(const Experiment& experiment, const std::optional<std::fi
     writer.emplace(*out, run_info(experiment).slo, trace_events);
     observers.add(&*writer);
   }
-  const RunResult result = run_experiment(experiment, observers);
+  const RunResult result = run_experiment(experiment, observers, std::move(record_events));
   for (const std::string& warning : result.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
   const Summary summary = metrics.summary(result.training);
   if (writer) writer->commit(summary, emit_experiment(experiment));

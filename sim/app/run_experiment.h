@@ -27,10 +27,11 @@ struct RunResult {
 };
 
 // Runs it. ConfigError if the workload cannot be made or yields no request.
-RunResult run_experiment(const Experiment& experiment, RunObserver& observer);
+// `record_events`, if not empty, gets the lines of the nodes' log (sim/node/node_log.h).
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events = {});
 
 // Runs it, and writes all results to a directory (none: no files). Prints warnings and progress on stderr.
-Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                       bool trace_events);
+Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
+                       NodeRecorder::Sink record_events = {});
 
 }  // namespace alchemist

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "sim/app/breakeven.h"
 #include "sim/app/cli.h"
 #include "sim/app/config_kinds.h"
 #include "sim/app/config_paths.h"
@@ -117,31 +118,46 @@ void print_experiment(const std::string& name, const std::vector<std::string>& s
   fmt::print("# KV cache of a replica: {} tokens; longest request: {} tokens.\n", plan.kv_tokens, max_model_len(e));
 }
 
+void print_breakeven(const std::string& model, const std::string& hardware, bool csv) {
+  if (hardware.empty()) throw ConfigError("show breakeven: expected MODEL and HARDWARE");
+  const ModelShape shape = load_model(model);
+  const HardwareSpec spec = load_hardware(hardware);
+  fmt::print("{}", csv ? breakeven_csv(breakeven_points(shape, spec)) : breakeven_table(shape, spec));
+}
+
 void print_policy(const std::string& name) { fmt::print("{}", describe_policy(load_policy(name))); }
 
 }  // namespace
 
 void add_show_command(CLI::App& app) {
   struct Arguments {
-    std::string kind, name;
+    std::string kind, name, hardware;
     std::vector<std::string> sets;
     ModelOptions model;
+    bool csv = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("show", "What a name stands for, in full");
-  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy or experiment")->required();
+  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy, experiment or breakeven")
+      ->required();
   command->add_option("NAME", arguments->name, "a built-in name (see list) or a path")->required();
+  command->add_option("HARDWARE", arguments->hardware, "for breakeven, where NAME is a model: on which hardware");
   command->add_option("--set", arguments->sets, "for an experiment: KEY.PATH=VALUE")->allow_extra_args(false);
+  command->add_flag("--csv", arguments->csv, "for breakeven: CSV instead of a table");
   ModelOptions& model = arguments->model;
   command->add_option("--method", model.method, "for a model: full or lora (default)");
   command->add_option("--rank", model.rank, "for a model: rank of the adapters (16)");
   command->add_option("--modules", model.modules, "for a model: modules with an adapter, such as q,v (all)");
   command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
-    const std::string& kind = find_config_kind(arguments->kind).name;
+    const bool breakeven = arguments->kind == "breakeven";
+    const std::string& kind = breakeven ? arguments->kind : find_config_kind(arguments->kind).name;
+    if (!breakeven && (arguments->csv || !arguments->hardware.empty()))
+      throw ConfigError("HARDWARE and --csv: only for breakeven");
     if (kind != "experiment" && !arguments->sets.empty()) throw ConfigError("--set: only for experiments");
     if (kind != "model" && arguments->model.any())
       throw ConfigError("--method, --rank, --modules, --dot: only for models");
+    if (breakeven) return print_breakeven(arguments->name, arguments->hardware, arguments->csv);
     if (kind == "model") return print_model(arguments->name, arguments->model);
     if (kind == "hardware") return print_hardware(arguments->name);
     if (kind == "workload") return print_workload(arguments->name);

@@ -1,8 +1,4 @@
 // alchemist workload generate | convert | inspect
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -12,7 +8,7 @@
 #include <vector>
 
 #include "sim/app/cli.h"
-#include "sim/app/config_paths.h"
+#include "sim/app/python_tools.h"
 #include "sim/app/workload_config.h"
 #include "sim/app/workload_summary.h"
 #include "sim/base/error.h"
@@ -127,10 +123,10 @@ std::vector<std::vector<Turn>> conversations_of_spec(const WorkloadSpec& spec, s
   return drawn;
 }
 
-// Runs tools/plot_workload.py. It says itself what it misses.
+// Draws to a PNG file, which appears when it is complete.
 void draw_figure(const nlohmann::ordered_json& numbers, const std::string& out) {
-  const fs::path script = (configs_directory() / "../tools/plot_workload.py").lexically_normal();
-  if (!fs::exists(script)) throw ConfigError(script.string() + ": no such file; --figure needs it");
+  const std::string python = find_python("--figure", "matplotlib");
+  const std::string script = find_tool("plot_workload.py").string();
   const fs::path partial = fs::path(out + ".partial.png"), data = fs::path(out + ".partial.json");
   const auto clean = [&] {
     std::error_code ignored;
@@ -141,18 +137,8 @@ void draw_figure(const nlohmann::ordered_json& numbers, const std::string& out) 
     OutputFile file(data);
     file.write(numbers.dump());
     file.close();
-    const std::string python = fs::exists("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
-    const std::vector<std::string> words{python, script.string(), data.string(), partial.string()};
-    std::vector<char*> arguments;
-    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    pid_t process = 0;
-    int status = 0;
-    if (posix_spawnp(&process, python.c_str(), nullptr, nullptr, arguments.data(), environ) != 0 ||
-        waitpid(process, &status, 0) < 0) {
-      throw ConfigError("--figure needs python3 with matplotlib: python3 cannot be started");
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw ConfigError("--figure: the figure could not be drawn");
+    if (!run_program({python, "-B", script, data.string(), partial.string()}, Output::shown))
+      throw ConfigError("--figure: the figure could not be drawn");
     std::error_code error;
     fs::rename(partial, out, error);
     if (error) throw ConfigError(out + ": " + error.message());

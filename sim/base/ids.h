@@ -25,6 +25,7 @@ using SessionId = Id<struct SessionTag, std::uint64_t>;    // one conversation
 using OpId = Id<struct OpTag, std::uint64_t>;              // one operation submitted to a host
 using TransferId = Id<struct TransferTag, std::uint64_t>;  // one copy over the link of one replica
 using BlockId = Id<struct BlockTag>;                       // one KV block of one replica
+using RecordId = Id<struct RecordTag>;                     // one record of activations; used again when it is gone
 using ReplicaId = Id<struct ReplicaTag, std::uint32_t>;    // one model replica (tensor_parallel GPUs)
 using WeightVersion = Id<struct WeightVersionTag>;         // how many optimizer steps the weights have seen
 

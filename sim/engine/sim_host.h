@@ -55,6 +55,8 @@ class SimHost final : public Host {
   OpId submit(const ServingOp& op) override;
   OpId submit(const TrainingPiece& piece) override;
   OpId submit(const CopyOp& copy) override;
+  void begin(const MicroBatchWork&) override {}  // simulated activations lie nowhere
+  void forget(RecordId) override {}
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override;
 

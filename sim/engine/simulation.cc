@@ -8,6 +8,36 @@
 
 namespace alchemist {
 
+namespace {
+
+NodeTraining make_node_training(const TrainingSetup& setup) {
+  NodeTraining training;
+  training.store = setup.store;
+  training.trainer = setup.trainer;
+  training.policy = setup.make_policy();
+  training.estimator = setup.estimator;
+  return training;
+}
+
+}  // namespace
+
+std::vector<NodeSpec> node_specs(const SimulationConfig& config) {
+  NodeSpec serving{config.serving, config.kv_blocks, {}};
+  std::int32_t separate = 0;
+  std::function<NodeTraining()> make_training;
+  if (config.training) {
+    separate = config.training->separate_replicas;
+    make_training = [setup = *config.training] { return make_node_training(setup); };
+    if (separate == 0) serving.make_training = make_training;
+  }
+  std::vector<NodeSpec> specs(static_cast<std::size_t>(config.replicas), serving);
+  if (separate > 0) {
+    specs.insert(specs.end(), static_cast<std::size_t>(separate),
+                 {config.serving, config.training->separate_pages, make_training});
+  }
+  return specs;
+}
+
 Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, WorkloadSource& workload,
                        RunObserver& observer)
     : config_(config),
@@ -18,30 +48,22 @@ Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, Wor
       serving_replicas_(config.replicas),
       feedback_stream_(config.seed, "feedback") {
   check(config.replicas >= 1, "at least one replica serves");
-  const std::int32_t separate = config.training ? config.training->separate_replicas : 0;
-  for (std::int32_t i = 0; i < config.replicas; ++i) add_replica(true, config.training && separate == 0);
-  for (std::int32_t i = 0; i < separate; ++i) add_replica(false, true);
+  std::int32_t serving = config.replicas;
+  for (const NodeSpec& spec : node_specs(config)) add_replica(spec, serving-- > 0);
 }
 
-void Simulation::add_replica(bool serves, bool trains) {
+void Simulation::add_replica(const NodeSpec& spec, bool serves) {
   const ReplicaId id(static_cast<std::uint32_t>(replicas_.size()));
   Replica replica;
   SimHost::Options options = config_.host;
   options.announce_last_step = config_.serving.async_scheduling;
   std::optional<SimHost::TrainingHost> host_training;
-  std::optional<NodeTraining> node_training;
-  if (trains) {
-    const TrainingSetup& setup = *config_.training;
-    host_training = SimHost::TrainingHost{setup.cost, setup.link};
-    node_training.emplace();
-    node_training->store = setup.store;
-    node_training->trainer = setup.trainer;
-    node_training->policy = setup.make_policy();
-    node_training->estimator = setup.estimator;
-  }
+  if (spec.make_training) host_training = SimHost::TrainingHost{config_.training->cost, config_.training->link};
   replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);
-  const std::int32_t pages = serves ? config_.kv_blocks : config_.training->separate_pages;
-  replica.node = std::make_unique<Node>(config_.serving, pages, *replica.host, std::move(node_training));
+  if (config_.record_events) {
+    replica.recorder = std::make_unique<NodeRecorder>(id, *replica.host, config_.record_events);
+  }
+  replica.node = spec.make(replica.recorder ? static_cast<Host&>(*replica.recorder) : *replica.host);
   if (serves) nodes_.push_back(replica.node.get());
   replicas_.push_back(std::move(replica));
   report_memory(replicas_.back(), id, Time());
@@ -103,7 +125,10 @@ std::size_t Simulation::route(const WorkloadRequest& request) {
   if (config_.routing == Routing::kPrefixAware) {
     for (std::int32_t i = 0; i < serving_replicas_; ++i) {
       Replica& replica = replicas_[static_cast<std::size_t>(i)];
-      if (const auto progress = replica.host->progress()) replica.node->catch_up(progress->op, progress->steps_begun);
+      const auto progress = replica.host->progress();
+      if (!progress) continue;
+      if (replica.recorder) replica.recorder->progress(request.arrival, progress->op, progress->steps_begun);
+      replica.node->catch_up(progress->op, progress->steps_begun);
     }
   }
   Arrival probe;
@@ -146,13 +171,14 @@ void Simulation::admit_arrival() {
   observer_.on_request_arrived(ReplicaId(static_cast<std::uint32_t>(chosen)), id, now);
   replica.host->set_now(now);
   replica.host->interrupt();
+  if (replica.recorder) replica.recorder->event(now, arrival);
   replica.node->on_arrival(now, arrival);
   answer(replica, now);
 }
 
 // Tells the node what its host has to say at once, until it has nothing more.
 void Simulation::answer(Replica& replica, Time now) {
-  while (const auto completion = replica.host->after_node()) replica.node->on_completion(now, *completion);
+  while (const auto completion = replica.host->after_node()) replica.tell(now, *completion);
   if (config_.training) tell_trained(replica);
 }
 
@@ -176,7 +202,7 @@ void Simulation::handle(const SimEventQueue::Event& event) {
       handle_step_end(replica, id, event.time);
       return;
     case SimEventKind::kPieceEnd:
-      replica.node->on_completion(event.time, replica.host->on_piece_end(event.time));
+      replica.tell(event.time, replica.host->on_piece_end(event.time));
       break;
     case SimEventKind::kLink:
       handle_link(replica, event.time, event.payload.data);
@@ -186,6 +212,7 @@ void Simulation::handle(const SimEventQueue::Event& event) {
       break;
     case SimEventKind::kWake:
       replica.host->take_in(event.time);
+      if (replica.recorder) replica.recorder->wake(event.time);
       replica.node->on_wake(event.time);
       break;
   }
@@ -197,7 +224,7 @@ void Simulation::handle_link(Replica& replica, Time now, std::uint32_t version) 
   const std::vector<Completion> completions = replica.host->on_link(now, version);
   for (const Completion& completion : completions) {
     replica.host->interrupt();
-    replica.node->on_completion(now, completion);
+    replica.tell(now, completion);
     answer(replica, now);
   }
 }
@@ -208,6 +235,7 @@ void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sampl
   ++totals_.feedback_samples;
   totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
   replica.host->interrupt();
+  if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);
 }
 
@@ -227,7 +255,7 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
     }
     workload_.on_finished(outcome.session, outcome.turn, report->time);
   }
-  replica.node->on_completion(report->time, report->completion);
+  replica.tell(report->time, report->completion);
   answer(replica, report->time);
   report_memory(replica, id, report->time);
 }

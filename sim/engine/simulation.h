@@ -15,6 +15,8 @@
 #include "sim/engine/sim_host.h"
 #include "sim/model/step_cost.h"
 #include "sim/node/node.h"
+#include "sim/node/node_log.h"
+#include "sim/node/node_replay.h"
 #include "sim/node/router.h"
 #include "sim/node/serving_config.h"
 
@@ -45,7 +47,11 @@ struct SimulationConfig {
   SimHost::Options host;
   std::uint64_t seed = 0;  // of the feedback's random stream
   std::optional<TrainingSetup> training;
+  NodeRecorder::Sink record_events;  // if not empty: gets the line of every event and command (sim/node/node_log.h)
 };
+
+// The nodes of all replicas, those that only train last.
+std::vector<NodeSpec> node_specs(const SimulationConfig& config);
 
 struct SimulationTotals {
   std::int64_t arrived = 0;
@@ -70,11 +76,17 @@ class Simulation {
  private:
   struct Replica {
     std::unique_ptr<SimHost> host;
+    std::unique_ptr<NodeRecorder> recorder;  // none: nothing is recorded
     std::unique_ptr<Node> node;
+
+    void tell(Time now, const Completion& completion) {
+      if (recorder) recorder->event(now, completion);
+      node->on_completion(now, completion);
+    }
   };
 
   Time horizon() const;
-  void add_replica(bool serves, bool trains);
+  void add_replica(const NodeSpec& spec, bool serves);
   void admit_arrival();
   std::size_t route(const WorkloadRequest& request);
   bool is_over() const;

@@ -1,5 +1,7 @@
 #include "sim/model/layer_costs.h"
 
+#include "sim/base/operator_work.h"
+
 namespace alchemist {
 namespace {
 
@@ -43,10 +45,16 @@ HeadCosts head_costs(const ModelShape& shape, const TrainingShape& training) {
        false,
        {.vector_flops_per_token = 4 * hidden, .weight_bytes = hidden * dtype, .bytes_per_token = 2 * hidden * dtype}},
       {"lm_head", true, product},
-      {"loss", false, {.vector_flops_per_token = 4 * vocabulary, .bytes_per_token = vocabulary * dtype}}};
+      {"loss",
+       false,
+       {.vector_flops_per_token = cross_entropy_work(shape.vocabulary).vector_flops_per_token,
+        .bytes_per_token = vocabulary * dtype}}};
   // d logits = softmax - target, written over the logits; the norm's backward reads x and d n and writes d x.
   costs.backward.kernels = {
-      {"loss.d", false, {.vector_flops_per_token = 3 * vocabulary, .bytes_per_token = 2 * vocabulary * dtype}},
+      {"loss.d",
+       false,
+       {.vector_flops_per_token = cross_entropy_gradient_work(shape.vocabulary).vector_flops_per_token,
+        .bytes_per_token = 2 * vocabulary * dtype}},
       {"lm_head.dx", true, product}};
   if (full) costs.backward.kernels.push_back({"lm_head.dw", true, product});
   costs.backward.kernels.push_back({"final_norm.d",

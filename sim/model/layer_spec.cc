@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "sim/base/check.h"
+#include "sim/base/operator_work.h"
 
 namespace alchemist {
 namespace {
@@ -44,30 +45,29 @@ class LayerBuilder {
     return {std::move(name), {heads, shape_.head_dim}, shape_.dtype_bytes};
   }
   double weight_bytes(std::int64_t parameters) const { return static_cast<double>(parameters * shape_.dtype_bytes); }
+  static Work with_weights(Work work, double bytes) {
+    work.weight_bytes = bytes;
+    return work;
+  }
 
   void norm(const std::string& name, const std::string& in, const std::string& rstd, const std::string& out) {
-    const double h = static_cast<double>(shape_.hidden);
-    // Square and add for each element. d in = -rstd^3 in (d rstd) / h.
+    const std::int64_t h = shape_.hidden;
+    const double bytes = weight_bytes(h);
     OperatorSpec statistics{name + ".rstd", OperatorKind::kNormStatistics,  name,
-                            {in},           {{rstd, {1}, kStatisticBytes}}, {.vector_flops_per_token = 2 * h}};
-    statistics.gradients = {{{in}, {in, rstd}, name + ".d", {.vector_flops_per_token = 2 * h}}};
+                            {in},           {{rstd, {1}, kStatisticBytes}}, norm_statistics_work(h)};
+    statistics.gradients = {{{in}, {in, rstd}, name + ".d", norm_statistics_gradient_work(h)}};
     spec_.operators.push_back(std::move(statistics));
 
-    // Two multiplications for each element. d in = d out w rstd; d rstd = sum(d out w in); d w = sum(d out in rstd).
     OperatorSpec scale{name + ".scale",
                        OperatorKind::kNormScale,
                        name,
                        {in, rstd},
-                       {vector(out, shape_.hidden)},
-                       {.vector_flops_per_token = 2 * h, .weight_bytes = weight_bytes(shape_.hidden)},
-                       shape_.hidden,
+                       {vector(out, h)},
+                       with_weights(norm_scale_work(h), bytes),
+                       h,
                        full()};
-    scale.gradients = {
-        {{in, rstd},
-         {in, rstd},
-         name + ".d",
-         {.vector_flops_per_token = 4 * h, .weight_bytes = weight_bytes(shape_.hidden)}},
-        {{}, {in, rstd}, name + ".d", {.vector_flops_per_token = 3 * h, .weight_bytes = weight_bytes(shape_.hidden)}}};
+    scale.gradients = {{{in, rstd}, {in, rstd}, name + ".d", with_weights(norm_scale_gradient_work(h), bytes)},
+                       {{}, {in, rstd}, name + ".d", with_weights(norm_weight_gradient_work(h), bytes)}};
     spec_.operators.push_back(std::move(scale));
   }
 
@@ -76,8 +76,7 @@ class LayerBuilder {
   OperatorSpec product(const std::string& name, OperatorKind kind, const std::string& kernel, const std::string& in,
                        std::int64_t in_width, TensorSpec out, bool trained) const {
     const std::int64_t parameters = in_width * out.elements();
-    const Work work{.matrix_flops_per_token = 2 * static_cast<double>(parameters),
-                    .weight_bytes = weight_bytes(parameters)};
+    const Work work = with_weights(linear_work(in_width, out.elements()), weight_bytes(parameters));
     OperatorSpec op{name, kind, kernel, {in}, {std::move(out)}, work, parameters, trained};
     op.gradients = {{{in}, {}, kernel + ".dx", work}, {{}, {in}, kernel + ".dw", work}};
     return op;
@@ -133,34 +132,27 @@ class LayerBuilder {
   }
 
   void rotary(const std::string& name, const std::string& in, TensorSpec out) {
-    const Work work{.vector_flops_per_token = 3.0 * static_cast<double>(out.elements())};
+    const Work work = rotary_work(out.elements());
     OperatorSpec op{name, OperatorKind::kRotary, "rotary", {in}, {std::move(out)}, work};
     op.gradients = {{{in}, {}, "rotary.d", work}};
     spec_.operators.push_back(std::move(op));
   }
 
-  // Forward: two products (scores, output) for each query head and key. Backward: five, because the probabilities are
-  // rebuilt from q, k and the log-sum-exp instead of being kept (Dao, "FlashAttention-2", 2023, algorithm 2); the row
-  // sums of d o * o need the output.
   void attention() {
-    const double width = static_cast<double>(shape_.q_width());
-    const double heads = static_cast<double>(shape_.heads);
-    const double kv_bytes = static_cast<double>(2 * shape_.kv_width() * shape_.dtype_bytes);
+    const auto with_context = [&](Work work) {
+      work.bytes_per_context_token = static_cast<double>(2 * shape_.kv_width() * shape_.dtype_bytes);
+      return work;
+    };
     OperatorSpec op{"attention",
                     OperatorKind::kAttention,
                     "attention",
                     {"q", "k", "v"},
                     {per_head("attention", shape_.heads), {"lse", {shape_.heads}, kStatisticBytes}},
-                    {.matrix_flops_per_key = 4 * width,
-                     .vector_flops_per_key = 4 * heads,  // scale, subtract the maximum, exponential, sum
-                     .bytes_per_context_token = kv_bytes}};
+                    with_context(attention_work(shape_.heads, shape_.head_dim))};
     op.gradients = {{{"q", "k", "v"},
                      {"q", "k", "v", "attention", "lse"},
                      "attention.d",
-                     {.matrix_flops_per_key = 10 * width,
-                      .vector_flops_per_token = 2 * width,  // row sums of d o * o
-                      .vector_flops_per_key = 6 * heads,    // scale, subtract, exponential; subtract, multiply, scale
-                      .bytes_per_context_token = kv_bytes}}};
+                     with_context(attention_gradient_work(shape_.heads, shape_.head_dim))}};
     spec_.operators.push_back(std::move(op));
   }
 
@@ -171,17 +163,16 @@ class LayerBuilder {
                     kernel,
                     {stream, branch},
                     {vector(out, shape_.hidden)},
-                    {.vector_flops_per_token = static_cast<double>(shape_.hidden)}};
+                    residual_work(shape_.hidden)};
     op.gradients = {{{stream, branch}, {}, name + ".view", {}, true}};
     spec_.operators.push_back(std::move(op));
   }
 
   void gated_activation() {
-    const double width = static_cast<double>(shape_.intermediate);
-    // Forward: negate, exponential, add, divide, multiply. Backward: the sigmoid again (4), d up (2), d gate (5).
-    OperatorSpec op{"silu_mul",     OperatorKind::kGatedActivation,         "silu_mul",
-                    {"gate", "up"}, {vector("gated", shape_.intermediate)}, {.vector_flops_per_token = 5 * width}};
-    op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", {.vector_flops_per_token = 11 * width}}};
+    const std::int64_t width = shape_.intermediate;
+    OperatorSpec op{"silu_mul",     OperatorKind::kGatedActivation, "silu_mul",
+                    {"gate", "up"}, {vector("gated", width)},       gated_activation_work(width)};
+    op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", gated_activation_gradient_work(width)}};
     spec_.operators.push_back(std::move(op));
   }
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "sim/base/work.h"
 #include "sim/model/model_shape.h"
 #include "sim/model/training_shape.h"
-#include "sim/model/work.h"
 
 namespace alchemist {
 

@@ -13,6 +13,22 @@ ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Pol
   check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
 }
 
+// Visits the complete records that hold the session's first `total` tokens, each with its first token that none before
+// it holds, and how many those are.
+template <class Visit>
+void ActivationStore::for_each_part(SessionId session, std::int32_t total, Visit&& visit) const {
+  const auto found = by_session_.find(session);
+  if (found == by_session_.end()) return;
+  std::int32_t covered = 0;  // tokens up to here are accounted for
+  for (const RecordId id : found->second) {
+    const Record& record = records_[id.value()];
+    const std::int32_t begin = std::max(record.first_token, covered);
+    const std::int32_t end = std::min(record.first_token + record.tokens, total);
+    if (!record.complete || end <= begin) continue;
+    if (visit(id, record, begin, end - begin)) covered = end;
+  }
+}
+
 Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
 
 RecordView ActivationStore::record_view(Time now, const Arrival& request, std::int64_t tokens) const {
@@ -25,12 +41,24 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
   view.offered_per_s = offered_.per_second(now);
+  view.whole_per_s = whole_.per_second(now);
   view.trained_per_s = trained_.per_second(now);
   view.copy_bandwidth = host ? config_.link_bandwidth : std::numeric_limits<double>::infinity();
   view.feedback = &feedback_;
   view.foresees = request.foresees_feedback;
   view.needed_in = request.feedback_delay;
   return view;
+}
+
+// Nearly all of the prompt: what was found in the prefix cache has records of earlier turns, or is little.
+bool ActivationStore::covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const {
+  constexpr double kNearlyAll = 0.9;
+  std::int32_t covered = end_token - first_token;
+  for_each_part(request.session, first_token, [&](RecordId, const Record&, std::int32_t, std::int32_t tokens) {
+    covered += tokens;
+    return true;
+  });
+  return covered >= kNearlyAll * request.prompt_tokens;
 }
 
 void ActivationStore::observe_open_records(Time now) {
@@ -41,22 +69,21 @@ void ActivationStore::observe_open_records(Time now) {
   feedback_.observe_open(ages);
 }
 
-double ActivationStore::saving(const Record& record) const {
-  return (record.lean ? config_.lean_saving : 1) * record.tokens;
-}
-
 std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request, std::int32_t first_token,
                                                std::int32_t end_token, WeightVersion version) {
   if (!policy_.record || end_token <= first_token) return std::nullopt;
   expire(now);
   const std::int64_t tokens = end_token - first_token;
   offered_.add(now, tokens);
+  const bool whole = covers_whole(request, first_token, end_token);
+  if (whole) whole_.add(now, tokens);
   if (request.foresees_feedback) {
     feedback_.learn(request.feedback_delay.value_or(kLongestRun), request.feedback_delay.has_value());
   } else if (begun_++ % kBetweenCensuses == 0) {
     observe_open_records(now);
   }
-  const RecordView view = record_view(now, request, tokens);
+  RecordView view = record_view(now, request, tokens);
+  view.whole = whole;
   const RecordChoice choice = policy_.record->choose(view);
   if (choice == RecordChoice::kNothing) return std::nullopt;
 
@@ -103,6 +130,11 @@ Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
   return added;
 }
 
+RecordPart ActivationStore::part(RecordId id, std::int32_t added) const {
+  const Record& record = records_[id.value()];
+  return {id, record.lean, record.tokens - added, record.pages};
+}
+
 void ActivationStore::complete(Time now, RecordId id) {
   Record& record = at(id);
   record.complete = true;
@@ -130,8 +162,7 @@ std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::opti
     const Record& record = at(id);
     if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
       continue;
-    EvictView view{now - record.recorded_at, record.bytes,  saving(record), record.on_host,
-                   record.feedback_came,     &feedback_, {}};
+    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.feedback_came, {}};
     if (record.needed_at) view.needed_in = *record.needed_at - now;
     const double value = policy_.evict ? policy_.evict->value(view) : 0;
     // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.
@@ -207,7 +238,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   Record& record = at(id);
   host_used_ += record.bytes;
   copying_bytes_ += record.bytes;
-  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes});
+  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
   copies_.emplace(*record.copying_out, id);
 }
 
@@ -239,40 +270,33 @@ void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
   }
 }
 
-Coverage ActivationStore::cover(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
-  Coverage coverage;
-  const auto found = by_session_.find(feedback.session);
-  if (found == by_session_.end()) return coverage;
+double ActivationStore::usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
-  std::int32_t covered = 0;  // tokens up to here are accounted for
-  for (const RecordId id : found->second) {
-    const Record& record = records_[id.value()];
-    const std::int32_t begin = std::max(record.first_token, covered);
-    const std::int32_t end = std::min(record.first_token + record.tokens, total);
-    if (!record.complete || end <= begin) continue;
-    const auto lag = static_cast<std::int32_t>(current.value() - record.version.value());
-    const std::int32_t tokens = end - begin;
+  std::int64_t usable = 0;
+  for_each_part(feedback.session, total, [&](RecordId, const Record& record, std::int32_t, std::int32_t tokens) {
+    if (lag_of(record, current) > max_lag) return false;
+    usable += tokens;
+    return true;
+  });
+  return static_cast<double>(usable) / static_cast<double>(total);
+}
+
+Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
+  Coverage coverage;
+  const auto take = [&](RecordId id, const Record& record, std::int32_t begin, std::int32_t tokens) {
+    const std::int32_t lag = lag_of(record, current);
     if (lag > max_lag) {
       coverage.dropped_tokens += tokens;
-      continue;
+      return false;
     }
     (record.on_gpu() ? coverage.resident_tokens : coverage.host_tokens) += tokens;
     if (record.lean) (record.on_gpu() ? coverage.resident_lean : coverage.host_lean) += tokens;
     coverage.version_lag = std::max(coverage.version_lag, lag);
     coverage.records.push_back(id);
-    covered = end;
-  }
-  return coverage;
-}
-
-double ActivationStore::usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
-  const Coverage coverage = cover(feedback, current, max_lag);
-  const double tokens = static_cast<double>(feedback.prompt_tokens) + feedback.output_tokens;
-  return static_cast<double>(coverage.resident_tokens + coverage.host_tokens) / tokens;
-}
-
-Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
-  Coverage coverage = cover(feedback, current, max_lag);
+    coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu()});
+    return true;
+  };
+  for_each_part(feedback.session, feedback.prompt_tokens + feedback.output_tokens, take);
   for (const RecordId id : coverage.records) ++at(id).users;
   return coverage;
 }
@@ -335,6 +359,7 @@ void ActivationStore::drop(Time now, RecordId id) {
   }
   if (record.feedback_came) ++totals_.dropped_records;
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
+  host_.forget(id);
   by_request_.erase(record.request);
   auto session = by_session_.find(record.session);
   std::erase(session->second, id);

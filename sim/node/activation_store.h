@@ -17,8 +17,6 @@
 
 namespace alchemist {
 
-using RecordId = Id<struct RecordTag>;
-
 struct StoreConfig {
   Bytes page_bytes;            // of one KV block, all layers
   std::int32_t max_pages = 0;  // that records may hold together
@@ -38,6 +36,7 @@ struct Coverage {
   std::int64_t dropped_tokens = 0;  // recorded once, but gone or too old
   std::int32_t version_lag = 0;     // of the oldest record used
   std::vector<RecordId> records;
+  std::vector<RecordedTokens> parts;  // by their position
 };
 
 struct StoreTotals {
@@ -59,6 +58,8 @@ class ActivationStore {
   Bytes extend(Time now, RecordId id, std::int32_t tokens);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
+  // Where an incomplete record lies, with what extend() has added. Valid until the next call.
+  RecordPart part(RecordId id, std::int32_t added) const;
   // The request was preempted: an incomplete record is dropped.
   void abandon(Time now, RecordId id);
 
@@ -135,9 +136,13 @@ class ActivationStore {
   Bytes gpu_free() const;
   RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;
   void observe_open_records(Time now);
-  double saving(const Record& record) const;
   PlaceView place_view(const Record& record) const;
-  Coverage cover(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
+  bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
+  template <class Visit>
+  void for_each_part(SessionId session, std::int32_t total, Visit&& visit) const;
+  static std::int32_t lag_of(const Record& record, WeightVersion current) {
+    return static_cast<std::int32_t>(current.value() - record.version.value());
+  }
 
   StoreConfig config_;
   BlockPool& pool_;
@@ -154,6 +159,7 @@ class ActivationStore {
   Bytes host_taken_;  // by training
   Bytes copying_bytes_;
   TokenRate offered_;  // tokens that could have been recorded
+  TokenRate whole_;    // of them, those of prompts that would be recorded whole
   TokenRate trained_;
   FeedbackModel feedback_;
   static constexpr std::int64_t kBetweenCensuses = 32;  // prompts

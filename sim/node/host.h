@@ -1,9 +1,10 @@
 // The port through which a node acts. The simulator's host prices an operation and lets it end later; the real host
-// puts it on a stream. It is written for the weaker, real world: what has started cannot be recalled, and the answer to
-// everything is an event.
+// puts it on a stream. It is written for the weaker, real world: what has started cannot be recalled, the answer to
+// everything is an event, and every operation names the memory that it works on. Spans are valid during the call.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "sim/base/batch.h"
@@ -11,8 +12,18 @@
 #include "sim/base/events.h"
 #include "sim/base/observer.h"
 #include "sim/base/training_piece.h"
+#include "sim/policy/decisions.h"
 
 namespace alchemist {
+
+// Tokens that join a record. A record is one run of bytes over its pages: chunk after chunk as they were computed, of
+// each chunk layer after layer.
+struct RecordPart {
+  RecordId id;
+  bool lean = false;               // without gate and up
+  std::int32_t first_token = 0;    // of the record; 0: the record is new
+  std::span<const BlockId> pages;  // of the whole record, these tokens included
+};
 
 // A run of one request's tokens to compute, prompt tokens or, after a preemption, generated ones again.
 struct PrefillWork {
@@ -21,15 +32,25 @@ struct PrefillWork {
   std::int32_t target = 0;  // tokens that will have been computed with the last chunk
   bool last = false;        // the request's next token comes at the end of the step, and it decodes from then on
   Bytes recorded;           // activations of these tokens that are kept instead of overwritten
+  std::span<const BlockId> blocks;   // the request's keys and values, in the order of its tokens, this chunk included
+  std::optional<RecordPart> record;  // where the activations go
+};
+
+// A decoding request's keys and values go on in one more block.
+struct GrownTable {
+  RequestHandle request;
+  BlockId block;
 };
 
 // One step over the decode batch and some prefills, or a run of decode steps. The decode batch lives on the host: a
 // request joins it with its last prefill and leaves it when it ends or is preempted.
 struct ServingOp {
-  std::span<const PrefillWork> prefills;     // valid during submit()
-  std::span<const RequestHandle> preempted;  // leave before this step; valid during submit()
+  std::span<const PrefillWork> prefills;
+  std::span<const RequestHandle> preempted;  // leave before this step; their blocks are others' from now on
+  std::span<const GrownTable> grown;         // before this step, of requests that decode in it
   std::int64_t max_steps = 1;                // > 1 only without prefills. The run ends early at the end of a step if a
-                                             // request ends or an event waits for the node
+                                             // request ends or an event waits for the node. Its later steps need no
+                                             // further blocks if ServingConfig says that blocks are known ahead
   std::int32_t running = 0;                  // for observers
   std::int32_t waiting = 0;
 };
@@ -37,6 +58,31 @@ struct ServingOp {
 struct CopyOp {
   LinkDirection direction = LinkDirection::kDeviceToHost;
   Bytes bytes;
+  std::optional<RecordId> record;  // to the host: the whole record
+  std::int32_t layer = 0;          // without a record: of the micro-batch begun last. To the host: the
+                                   // activations of its fresh tokens; to the device: those of its tokens on the host,
+                                   // fresh ones that were sent there included
+};
+
+// A run of tokens of a training sample whose activations were recorded. Tokens without one are fresh.
+struct RecordedTokens {
+  std::int32_t sample = 0;       // index into the micro-batch
+  std::int32_t first_token = 0;  // of the sample
+  std::int32_t tokens = 0;
+  RecordId record;
+  std::int32_t record_token = 0;  // of the record: its first token here
+  bool lean = false;
+  bool on_host = false;  // alone; otherwise it is on the device
+};
+
+// What the training pieces and copies that follow, up to the next micro-batch or the optimizer, work on.
+struct MicroBatchWork {
+  std::span<const Feedback> samples;
+  std::span<const RecordedTokens> recorded;  // by sample and position
+  std::span<const BlockId> pages;            // working memory for activations that are computed or come back
+  std::span<const LayerPlan> restore;        // by layer; empty: nothing lies on the host
+  std::int32_t recompute_below = 0;          // tokens on the host: layers below this are recomputed, others reloaded
+  FreshActivations fresh = FreshActivations::kKeep;
 };
 
 // What became of a sample, for observers.
@@ -56,6 +102,10 @@ class Host {
   virtual OpId submit(const TrainingPiece& piece) = 0;
   // Runs on the link, beside everything else; what has started cannot be recalled. Answered by one Completion.
   virtual OpId submit(const CopyOp& copy) = 0;
+  // Pieces and copies of another micro-batch follow. Nothing comes back.
+  virtual void begin(const MicroBatchWork& work) = 0;
+  // The record is gone, with its copy on the host if there is one. Nothing comes back.
+  virtual void forget(RecordId record) = 0;
   // A training step is over; these samples were its batch. Nothing comes back.
   virtual void report(const TrainingStep& step, std::span<const TrainedSample> samples) = 0;
   // Answered by one wake event, after all other events of the same time. `when` is not in the past.

@@ -22,7 +22,7 @@ void LayerTraffic::begin(std::vector<Bytes> records, Bytes fresh) {
 
 void LayerTraffic::on_fresh_layer(std::int32_t layer) {
   if (fresh_ == Bytes()) return;
-  if (layer < layers_ - window_) leaving_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_}));
+  if (layer < layers_ - window_) leaving_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}));
   if (layer == layers_ - 1) {
     forward_done_ = true;
     proceed();
@@ -58,7 +58,7 @@ void LayerTraffic::proceed() {
       continue;
     }
     if (next_backward_ - layer >= window_ || (left && !(forward_done_ && leaving_.empty()))) return;
-    arriving_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, bytes});
+    arriving_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, bytes, {}, layer});
   }
 }
 

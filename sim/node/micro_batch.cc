@@ -1,6 +1,7 @@
 #include "sim/node/micro_batch.h"
 
 #include "sim/base/check.h"
+#include "sim/policy/layer_times.h"
 
 namespace alchemist {
 
@@ -13,6 +14,7 @@ void MicroBatch::add(const Feedback& sample) {
 
 void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag) {
   records.clear();
+  recorded.clear();
   lags.clear();
   resident = host = lean = host_lean = dropped = 0;
   for (const Feedback& sample : samples) {
@@ -23,6 +25,10 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     host_lean += coverage.host_lean;
     dropped += coverage.dropped_tokens;
     records.insert(records.end(), coverage.records.begin(), coverage.records.end());
+    for (RecordedTokens part : coverage.parts) {
+      part.sample = static_cast<std::int32_t>(lags.size());
+      recorded.push_back(part);
+    }
     lags.push_back(coverage.version_lag);
   }
   fresh = tokens - resident - host;
@@ -36,42 +42,13 @@ std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
   return lean + static_cast<std::int64_t>(static_cast<double>(host - host_lean) * left);
 }
 
-namespace {
-
-LayerTimes layer_times(const MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes,
-                       const Estimator& estimator) {
-  const std::int64_t recorded = batch.resident + batch.host;
-  const auto piece_seconds = [&](PieceKind kind, std::int64_t tokens, std::int64_t rebuilt) {
-    TrainingPiece piece;
-    piece.kind = kind;
-    piece.tokens = tokens;
-    piece.attended_keys = batch.keys_of(tokens);
-    piece.rebuild_tokens = rebuilt;
-    return estimator.piece(piece).in_seconds();
-  };
-  const auto copy_seconds = [&](Bytes all_layers) {
-    return estimator.copy(LinkDirection::kHostToDevice, Bytes(all_layers.count() / layers)).in_seconds();
-  };
-  const Bytes gate_up = bytes.minimal - bytes.lean;
-  LayerTimes times;
-  times.layers = layers;
-  times.forward = piece_seconds(PieceKind::kRecompute, recorded, 0);
-  times.backward = piece_seconds(PieceKind::kBackward, batch.tokens, 0);
-  times.rebuild_gate_up = piece_seconds(PieceKind::kBackward, batch.tokens, recorded) - times.backward;
-  times.reload_lean = copy_seconds(bytes.lean * recorded);
-  times.reload_full = copy_seconds(bytes.lean * recorded + gate_up * (recorded - batch.lean));
-  times.head = piece_seconds(PieceKind::kHead, batch.tokens, 0);
-  return times;
-}
-
-}  // namespace
-
 void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, Policy& policy,
                   const Estimator& estimator) {
   batch.recompute_below = 0;
   if (batch.host == 0) return;
   const std::int64_t recorded = batch.resident + batch.host;
-  RestoreProblem problem(layer_times(batch, layers, bytes, estimator));
+  const RestoreDemand demand{layers, batch.tokens, batch.keys, recorded, batch.lean, bytes.lean, bytes.minimal};
+  RestoreProblem problem(layer_times(demand, estimator));
   const double absent = static_cast<double>(batch.host) / static_cast<double>(recorded);
   for (LayerRecord& record : problem.records) record.absent_share = absent;
   problem.gate_up_recorded = batch.lean < recorded;

@@ -171,7 +171,11 @@ void Node::record(ServingOp& op) {
     }
     if (!served.record) continue;
     work.recorded = store_->extend(now_, *served.record, work.chunk.tokens);
-    if (work.recorded == Bytes()) served.record.reset();
+    if (work.recorded == Bytes()) {
+      served.record.reset();
+    } else {
+      work.record = store_->part(*served.record, work.chunk.tokens);
+    }
   }
   op.prefills = prefills_;
 }

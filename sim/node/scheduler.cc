@@ -59,6 +59,7 @@ std::optional<ServingOp> Scheduler::plan() {
   if (running_.empty() && waiting_.empty()) return std::nullopt;
   prefills_.clear();
   preempted_.clear();
+  grown_.clear();
   preempted_any_ = false;
   budget_ = config_.max_num_batched_tokens;
   plan_decodes();
@@ -70,10 +71,15 @@ std::optional<ServingOp> Scheduler::plan() {
     return std::nullopt;
   }
 
+  for (PrefillWork& work : prefills_) work.blocks = at(work.request).blocks;
   ServingOp op;
   op.prefills = prefills_;
   op.preempted = preempted_;
-  op.max_steps = prefills_.empty() && !preempted_any_ ? steps_that_fit() : 1;
+  op.grown = grown_;
+  op.max_steps = 1;
+  if (prefills_.empty() && !preempted_any_) {
+    op.max_steps = config_.blocks_known_ahead ? steps_without_blocks() : steps_that_fit();
+  }
   op.running = running();
   op.waiting = waiting();
   planned_ = true;
@@ -103,6 +109,7 @@ bool Scheduler::allocate_for_decode(RequestHandle handle) {
   Request& request = at(handle);
   publish_full_blocks(request, computed_tokens(request));
   request.blocks.push_back(pool_.allocate());
+  grown_.push_back({handle, request.blocks.back()});
   return true;
 }
 
@@ -190,7 +197,7 @@ void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
   publish_full_blocks(request, request.computed + tokens);
   const bool last = request.computed + tokens == request.target;
   const PrefillChunk chunk{tokens, request.computed};
-  prefills_.push_back({handle, chunk, request.target, last, Bytes()});
+  prefills_.push_back({handle, chunk, request.target, last, Bytes(), {}, {}});
   budget_ -= tokens;
 }
 
@@ -202,6 +209,7 @@ void Scheduler::preempt_newest() {
     request.target = static_cast<std::int32_t>(computed_tokens(request)) + 1;
     publish_full_blocks(request, computed_tokens(request));
     stop_decoding(handle);
+    std::erase_if(grown_, [&](const GrownTable& table) { return table.request == handle; });
   }
   release_blocks(request);
   request.computed = 0;
@@ -239,6 +247,14 @@ std::int64_t Scheduler::steps_that_fit() const {
     if (free < 0) break;
     ++steps;
   }
+  return steps;
+}
+
+// Decode steps until one needs a block, this one included.
+std::int64_t Scheduler::steps_without_blocks() const {
+  const std::int64_t period = config_.block_size;
+  std::int64_t steps = 1;
+  while (steps < period && buckets_[(decode_clock_ + steps) % period].empty()) ++steps;
   return steps;
 }
 

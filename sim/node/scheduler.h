@@ -97,6 +97,7 @@ class Scheduler {
   void publish_full_blocks(Request& request, std::int64_t computed);
   void release_blocks(Request& request);
   std::int64_t steps_that_fit() const;
+  std::int64_t steps_without_blocks() const;
 
   void start_decoding(RequestHandle handle);
   void stop_decoding(RequestHandle handle);
@@ -121,6 +122,7 @@ class Scheduler {
   bool preempted_any_ = false;
   std::vector<PrefillWork> prefills_;
   std::vector<RequestHandle> preempted_;
+  std::vector<GrownTable> grown_;
   mutable std::vector<BlockId> found_;  // by find_prefix()
   bool planned_ = false;                // planned and not committed yet
   std::int64_t steps_begun_ = 0;        // of it, as far as the pool reflects them

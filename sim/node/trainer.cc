@@ -139,6 +139,7 @@ bool Trainer::begin_micro_batch(Time now) {
   micro_batch_begun_ = true;
   phase_ = batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
   layer_ = 0;
+  tell_host();
   if (batch.host > 0) store_.mark_reloaded(batch.records);
   std::vector<Bytes> reloads;
   for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
@@ -147,6 +148,18 @@ bool Trainer::begin_micro_batch(Time now) {
   const Bytes fresh = offloads() ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
   traffic_.begin(std::move(reloads), fresh);
   return true;
+}
+
+void Trainer::tell_host() {
+  const MicroBatch& batch = micro_batches_.front();
+  MicroBatchWork work;
+  work.samples = batch.samples;
+  work.recorded = batch.recorded;
+  work.pages = pages_;
+  if (batch.host > 0) work.restore = batch.restore.layers;
+  work.recompute_below = batch.recompute_below;
+  work.fresh = policy_.fresh;
+  host_.begin(work);
 }
 
 bool Trainer::take_memory(Time now) {
@@ -236,6 +249,7 @@ TrainingPiece Trainer::make_piece() const {
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
   }
+  piece.first_token = done_tokens_;
   return scaled(piece, piece.tokens - done_tokens_);
 }
 

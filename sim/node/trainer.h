@@ -68,6 +68,7 @@ class Trainer {
   std::vector<Feedback> take_samples();
   bool begin_micro_batch(Time now);
   bool take_memory(Time now);
+  void tell_host();
   bool offloads() const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;

@@ -42,8 +42,8 @@ RecordRate best_rate(const RecordView& view, Bytes bytes) {
   for (int i = 0; i < kChoices; ++i) {
     RecordRate& choice = choices[static_cast<std::size_t>(i)];
     choice.share = std::exp2(-0.5 * i);
-    const double recorded = std::min(choice.share * view.offered_per_s, kOfLink * view.copy_bandwidth / per_token);
-    choice.share = recorded / view.offered_per_s;
+    const double recorded = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
+    choice.share = recorded / view.whole_per_s;
     choice.lifetime_s = view.capacity.as_double() / (recorded * per_token);
     choice.useful = recorded * view.feedback->wanted_within(choice.lifetime_s);
     most = std::max(most, choice.useful);
@@ -54,11 +54,13 @@ RecordRate best_rate(const RecordView& view, Bytes bytes) {
   return least == choices.rend() ? choices.front() : *least;
 }
 
-// As many prompts as training has a use for, of each the set that saves more of its forward in all.
+// As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
+// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not suffice.
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
     if (calls_++ % kCallsBetweenPlans == 0) plan(view);
+    if (!view.whole && !others_too_) return RecordChoice::kNothing;
     due_ += share_;
     if (due_ < 1) return RecordChoice::kNothing;
     due_ -= 1;
@@ -69,18 +71,22 @@ class RecordAdaptive final : public RecordDecision {
   void plan(const RecordView& view) {
     share_ = 1;
     choice_ = RecordChoice::kLean;
-    if (!view.feedback->knows() || view.trained_per_s <= 0) return;
+    others_too_ = true;
+    if (!view.feedback->knows() || view.trained_per_s <= 0 || view.whole_per_s <= 0) return;
     const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
     const double demand = view.trained_per_s;
-    const bool whole = std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
-    choice_ = whole ? RecordChoice::kMinimal : RecordChoice::kLean;
-    share_ = whole ? minimal.share : lean.share;
+    const bool minimal_saves_more = std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
+    const RecordRate& best = minimal_saves_more ? minimal : lean;
+    choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
+    share_ = best.share;
+    others_too_ = best.useful < demand && best.share > 0.9;
   }
 
   static constexpr int kCallsBetweenPlans = 16;
   int calls_ = 0;
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
+  bool others_too_ = true;
   double due_ = 0;  // prompts
 };
 
@@ -138,16 +144,6 @@ class EvictOldest final : public EvictDecision {
   double value(const EvictView& view) override {
     constexpr double kFeedbackCame = 1e12;  // seconds: worth more than any record without feedback
     return (view.feedback_came ? kFeedbackCame : 0) - view.age.in_seconds();
-  }
-};
-
-// What is least likely to be wanted in the next second, for the bytes that it holds.
-class EvictUnlikely final : public EvictDecision {
- public:
-  double value(const EvictView& view) override {
-    constexpr double kFeedbackCame = 1e9;  // events a second: worth more than any record without feedback
-    const double chance = view.feedback_came ? kFeedbackCame : view.feedback->hazard(view.age);
-    return chance * view.saving / view.bytes.as_double();
   }
 };
 
@@ -249,7 +245,6 @@ const std::vector<DecisionName>& evict_decisions() {
   static const std::vector<DecisionName> names = {
       {"none", "there are no records"},
       {"oldest", "the oldest first, those whose feedback has come last"},
-      {"unlikely", "the one least likely to be wanted soon, for its bytes, by what feedback was like so far"},
       {"farthest", "the one needed farthest in the future first (clairvoyant)"}};
   return names;
 }
@@ -295,7 +290,6 @@ std::unique_ptr<PlaceDecision> make_place_decision(std::string_view name) {
 std::unique_ptr<EvictDecision> make_evict_decision(std::string_view name) {
   if (name == "none") return nullptr;
   if (name == "oldest") return std::make_unique<EvictOldest>();
-  if (name == "unlikely") return std::make_unique<EvictUnlikely>();
   check(name == "farthest", "an evict decision that is listed");
   return std::make_unique<EvictFarthest>();
 }

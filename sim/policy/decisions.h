@@ -25,6 +25,8 @@ struct RecordView {
   double lean_saving = 1;     // share of the forward's time that a lean record saves; a minimal one saves all
   Bytes capacity;             // of all records together
   double offered_per_s = 0;   // tokens of late that could have been recorded
+  double whole_per_s = 0;     // of them, those of prompts with the property below
+  bool whole = false;         // with this record, nearly all of the prompt will have one
   double trained_per_s = 0;   // tokens of late that were trained, recorded or not
   double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
   const FeedbackModel* feedback = nullptr;  // never null
@@ -67,10 +69,8 @@ class PlaceDecision {
 struct EvictView {
   Duration age;  // since it was recorded
   Bytes bytes;
-  double saving = 1;  // seconds of forward that its use saves, in any unit
   bool on_host = false;  // a host copy exists
   bool feedback_came = false;
-  const FeedbackModel* feedback = nullptr;  // never null
   std::optional<Duration> needed_in;  // until its feedback comes; told to a clairvoyant policy alone
 };
 
@@ -120,6 +120,7 @@ enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
   kOffload,     // forward sends what backward needs to the host, backward gets it back
+  kSpill,       // the first of these while there is blank memory for it, otherwise the third
 };
 
 // Which samples a training step takes first when more are ready than it holds.

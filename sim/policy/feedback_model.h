@@ -23,9 +23,7 @@ class FeedbackModel {
 
   // True once enough has been seen to believe the numbers below.
   bool knows() const { return seen_ >= kEnough; }
-  // Events a second among records of this age whose feedback has not come. Beyond the ages seen, as at the last of them.
-  double hazard(Duration age) const { return rate(bin_of(age.in_seconds())); }
-  // Chance that feedback comes within `age` of recording.
+  // Chance that feedback comes within this age. Beyond the ages seen, its rate is taken to be as at the last of them.
   double wanted_within(double age_s) const;
 
  private:

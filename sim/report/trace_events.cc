@@ -12,7 +12,11 @@ struct Microseconds {
   std::int64_t ns;
 };
 
+// Ids start above 0, since viewers take process 0 and thread 0 for those of an idle operating system.
+std::uint32_t process_id(ReplicaId id) { return id.value() + 1; }
+
 constexpr int kLanesOfKind = 100;  // thread ids of one kind start at a multiple of this
+constexpr int thread_id(int kind, std::size_t beside) { return (kind + 1) * kLanesOfKind + static_cast<int>(beside); }
 
 constexpr std::string_view kLaneNames[] = {"serving", "training", "host-to-device", "device-to-host"};
 constexpr std::string_view kPhaseNames[] = {"restore", "forward", "backward", "optimizer"};
@@ -50,15 +54,15 @@ void TraceEvents::event(std::string_view format, const Args&... args) {
 }
 
 void TraceEvents::name(std::string_view what, ReplicaId id, int thread, std::string_view value) {
-  event(R"({{"name":"{}","ph":"M","pid":{},"tid":{},"args":{{"name":"{}"}}}})", what, id.value(), thread, value);
+  event(R"({{"name":"{}","ph":"M","pid":{},"tid":{},"args":{{"name":"{}"}}}})", what, process_id(id), thread, value);
 }
 
 void TraceEvents::name_lane(ReplicaId id, Lane kind, std::size_t beside) {
-  const int thread = kind * kLanesOfKind + static_cast<int>(beside);
+  const int thread = thread_id(kind, beside);
   const std::string_view plain = kLaneNames[kind];
   name("thread_name", id, thread, beside == 0 ? std::string(plain) : fmt::format("{} {}", plain, beside + 1));
-  event(R"({{"name":"thread_sort_index","ph":"M","pid":{},"tid":{},"args":{{"sort_index":{}}}}})", id.value(), thread,
-        thread);
+  event(R"({{"name":"thread_sort_index","ph":"M","pid":{},"tid":{},"args":{{"sort_index":{}}}}})", process_id(id),
+        thread, thread);
 }
 
 TraceEvents::Replica& TraceEvents::replica(ReplicaId id) {
@@ -66,7 +70,7 @@ TraceEvents::Replica& TraceEvents::replica(ReplicaId id) {
   Replica& r = replicas_[id.value()];
   if (!r.named) {
     r.named = true;
-    name("process_name", id, 0, fmt::format("replica {}", id.value()));
+    name("process_name", id, thread_id(kServing, 0), fmt::format("replica {}", id.value()));
     for (int kind = 0; kind < kLanes; ++kind) {
       r.busy_until[kind].resize(1);
       name_lane(id, static_cast<Lane>(kind), 0);
@@ -85,13 +89,13 @@ int TraceEvents::lane_for(ReplicaId id, Lane kind, Time start, Time end) {
     name_lane(id, kind, beside);
   }
   lanes[beside] = end;
-  return kind * kLanesOfKind + static_cast<int>(beside);
+  return thread_id(kind, beside);
 }
 
 void TraceEvents::on_preemption(ReplicaId id, RequestId request, Time now) {
   replica(id);
-  event(R"({{"name":"preempt request {}","ph":"i","s":"t","pid":{},"tid":{},"ts":{}}})", request.value(), id.value(),
-        kServing * kLanesOfKind, us(now));
+  event(R"({{"name":"preempt request {}","ph":"i","s":"t","pid":{},"tid":{},"ts":{}}})", request.value(),
+        process_id(id), thread_id(kServing, 0), us(now));
 }
 
 void TraceEvents::on_serving_span(const ServingSpan& s) {
@@ -99,12 +103,12 @@ void TraceEvents::on_serving_span(const ServingSpan& s) {
   const std::string_view what = s.prefill_tokens == 0 ? "decode" : s.decodes == 0 ? "prefill" : "prefill + decode";
   event(R"({{"name":"{}","ph":"X","pid":{},"tid":{},"ts":{},"dur":{},)"
         R"("args":{{"steps":{},"prefill_tokens":{},"decodes":{}}}}})",
-        what, s.replica.value(), thread, us(s.start), us(s.end - s.start), s.steps, s.prefill_tokens, s.decodes);
+        what, process_id(s.replica), thread, us(s.start), us(s.end - s.start), s.steps, s.prefill_tokens, s.decodes);
   auto& queue = replica(s.replica).queue;
   if (queue == std::pair(s.running, s.waiting)) return;
   queue = {s.running, s.waiting};
-  event(R"({{"name":"requests","ph":"C","pid":{},"ts":{},"args":{{"running":{},"waiting":{}}}}})", s.replica.value(),
-        us(s.start), s.running, s.waiting);
+  event(R"({{"name":"requests","ph":"C","pid":{},"ts":{},"args":{{"running":{},"waiting":{}}}}})",
+        process_id(s.replica), us(s.start), s.running, s.waiting);
 }
 
 void TraceEvents::on_memory(ReplicaId id, Time now, const MemoryUse& use) {
@@ -115,10 +119,10 @@ void TraceEvents::on_memory(ReplicaId id, Time now, const MemoryUse& use) {
   if (gpu_changed) {
     event(R"({{"name":"GPU memory","ph":"C","pid":{},"ts":{},)"
           R"("args":{{"weights":{},"kv":{},"activations":{},"training":{}}}}})",
-          id.value(), us(now), use.weights.count(), use.kv.count(), use.activations.count(), use.training.count());
+          process_id(id), us(now), use.weights.count(), use.kv.count(), use.activations.count(), use.training.count());
   }
   if (host_changed) {
-    event(R"({{"name":"host memory","ph":"C","pid":{},"ts":{},"args":{{"pinned":{}}}}})", id.value(), us(now),
+    event(R"({{"name":"host memory","ph":"C","pid":{},"ts":{},"args":{{"pinned":{}}}}})", process_id(id), us(now),
           use.host.count());
   }
   last = use;
@@ -128,14 +132,14 @@ void TraceEvents::on_transfer(const TransferSpan& s) {
   const Lane kind = s.direction == LinkDirection::kHostToDevice ? kHostToDevice : kDeviceToHost;
   const int thread = lane_for(s.replica, kind, s.start, s.end);
   event(R"({{"name":"{}","ph":"X","pid":{},"tid":{},"ts":{},"dur":{},"args":{{"bytes":{}}}}})",
-        kind == kHostToDevice ? "reload" : "offload", s.replica.value(), thread, us(s.start), us(s.end - s.start),
+        kind == kHostToDevice ? "reload" : "offload", process_id(s.replica), thread, us(s.start), us(s.end - s.start),
         s.bytes.count());
 }
 
 void TraceEvents::on_training_span(const TrainingSpan& s) {
   const int thread = lane_for(s.replica, kTraining, s.start, s.end);
   event(R"({{"name":"{}","ph":"X","pid":{},"tid":{},"ts":{},"dur":{}}})", kPhaseNames[static_cast<int>(s.phase)],
-        s.replica.value(), thread, us(s.start), us(s.end - s.start));
+        process_id(s.replica), thread, us(s.start), us(s.end - s.start));
 }
 
 void TraceEvents::finish() { file_.write("\n]}\n"); }

@@ -1,5 +1,7 @@
 """alchemist list and show: everything that is built in can be listed and shown."""
 
+import csv
+import io
 import os
 import unittest
 from pathlib import Path
@@ -56,6 +58,25 @@ class ListAndShow(CliTestCase):
         file.write_text(shown.stdout)
         self.assertEqual(run("run", "default", "--set", "workload.requests=5", "--json").stdout,
                          run("run", file, "--json").stdout)
+
+    def test_breakeven(self):
+        table = run("show", "breakeven", "llama-3.1-8b", "h200")
+        self.assert_done(table)
+        self.assertIn("from this context on", table.stdout)
+        text = run("show", "breakeven", "llama-3.1-8b", "h200", "--csv")
+        self.assert_done(text)
+        rows = list(csv.DictReader(io.StringIO(text.stdout)))
+        self.assertEqual({"lora", "full"}, {row["method"] for row in rows})
+        self.assertIn("55", {row["link_h2d_gb_per_s"] for row in rows})
+        for row in rows:
+            self.assertLess(0, float(row["resident_ms"]))
+            self.assertLessEqual(float(row["resident_ms"]), float(row["planned_ms"]))
+
+    def test_breakeven_errors(self):
+        self.assert_one_line_error(run("show", "breakeven", "tiny"), "HARDWARE")
+        self.assert_one_line_error(run("show", "breakeven", "tiny", "no_such_name"), "no_such_name", "hardware")
+        self.assert_one_line_error(run("show", "model", "tiny", "h200"), "HARDWARE", "breakeven")
+        self.assert_one_line_error(run("show", "model", "tiny", "--csv"), "--csv", "breakeven")
 
     def test_unknown_names(self):
         for kind, folder in KINDS.items():

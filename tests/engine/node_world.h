@@ -35,6 +35,8 @@ class RecordingHost final : public Host {
   }
   OpId submit(const TrainingPiece& piece) override { return inner->submit(piece); }
   OpId submit(const CopyOp& copy) override { return inner->submit(copy); }
+  void begin(const MicroBatchWork& work) override { inner->begin(work); }
+  void forget(RecordId record) override { inner->forget(record); }
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {
     inner->report(step, samples);
   }

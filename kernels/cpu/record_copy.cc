@@ -1,0 +1,44 @@
+#include "kernels/record_copy.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace alchemist::cpu {
+namespace {
+
+// Copies `count` bytes between `flat` and the record from its byte `position` on, page by page.
+void copy_run(const RecordCopy& call, std::int64_t position, std::byte* flat, std::int64_t count) {
+  const PagedBytes& record = call.record;
+  while (count > 0) {
+    const std::int64_t at = record.offset + position;
+    const std::int64_t within = at % record.page_bytes;
+    const std::int64_t run = std::min(count, record.page_bytes - within);
+    std::byte* paged = record.base + record.pages[at / record.page_bytes] * record.page_bytes + within;
+    const bool to_record = call.direction == RecordDirection::kToRecord;
+    std::memcpy(to_record ? paged : flat, to_record ? flat : paged, static_cast<std::size_t>(run));
+    position += run;
+    flat += run;
+    count -= run;
+  }
+}
+
+}  // namespace
+
+void record_copy(const RecordCopy& call) {
+  if (call.row_stride_bytes == call.row_bytes) {
+    copy_run(call, 0, call.tensor, call.rows * call.row_bytes);
+    return;
+  }
+  for (std::int64_t i = 0; i < call.rows; ++i) {
+    copy_run(call, i * call.row_bytes, call.tensor + i * call.row_stride_bytes, call.row_bytes);
+  }
+}
+
+void row_copy(const RowCopy& call) {
+  for (std::int64_t i = 0; i < call.rows; ++i) {
+    std::memcpy(call.to + i * call.to_stride_bytes, call.from + i * call.from_stride_bytes,
+                static_cast<std::size_t>(call.row_bytes));
+  }
+}
+
+}  // namespace alchemist::cpu

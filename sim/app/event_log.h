@@ -1,0 +1,36 @@
+// The file of a recorded run: what it takes to make the nodes again, and then their events and commands.
+//
+//   alchemist-node-log VERSION
+//   # the resolved experiment, a line of YAML behind each "# "
+//   lines of sim/node/node_log.h
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "sim/app/experiment.h"
+#include "sim/node/node_log.h"
+#include "sim/node/node_replay.h"
+#include "sim/report/output_file.h"
+
+namespace alchemist {
+
+// Writes FILE.partial, which gets its name at the commit; without one nothing is left. ConfigError where it cannot be
+// written.
+class EventLogWriter {
+ public:
+  EventLogWriter(const std::filesystem::path& file, const Experiment& experiment);
+  // Valid as long as the writer.
+  NodeRecorder::Sink sink();
+  void commit();
+
+ private:
+  ResultDirectory directory_;
+  OutputFile& file_;
+};
+
+// Feeds the log to fresh nodes. ConfigError (FILE:LINE) if it is no log of this version or cannot be read, and for the
+// first command that is not the recorded one.
+ReplayTotals replay_event_log(const std::string& file);
+
+}  // namespace alchemist

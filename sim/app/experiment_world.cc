@@ -1,0 +1,60 @@
+#include "sim/app/experiment_world.h"
+
+#include <fmt/format.h>
+
+#include "sim/base/error.h"
+
+namespace alchemist {
+namespace {
+
+// KV memory of a serving replica in blocks; `taken` is what training holds of it all the time.
+std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Bytes taken) {
+  const Bytes block = plan.kv_per_token * experiment.serving.block_size;
+  const std::int64_t blocks = (plan.kv_per_token * plan.kv_tokens - taken).count() / block.count();
+  // vLLM counts its null block, which no request ever gets, among the blocks that it reports.
+  if (blocks < 2) {
+    throw ConfigError(
+        "no room for KV blocks: weights and training state take the usable memory; use training.method "
+        "lora, a smaller model, or a larger GPU");
+  }
+  return static_cast<std::int32_t>(blocks - 1);
+}
+
+SimulationConfig simulation_config(const Experiment& experiment, const PolicySpec& policy) {
+  const MemoryPlan plan = memory_plan(experiment);
+  const std::int32_t serving_gpus = experiment.cluster.gpus - (policy.separate ? experiment.cluster.training_gpus : 0);
+  SimulationConfig config;
+  config.serving = experiment.serving;
+  config.serving.max_model_len = static_cast<std::int32_t>(max_model_len(experiment));
+  config.kv_block_bytes = plan.kv_per_token * experiment.serving.block_size;
+  config.weight_bytes = plan.weights;
+  config.replicas = serving_gpus / experiment.serving.tensor_parallel;
+  config.routing = experiment.cluster.routing;
+  config.seed = static_cast<std::uint64_t>(experiment.seed);
+  return config;
+}
+
+void check_cluster(const Experiment& experiment, const PolicySpec& policy) {
+  const ClusterConfig& cluster = experiment.cluster;
+  if (!policy.separate) return;
+  if (cluster.training_gpus < 1 || cluster.training_gpus >= cluster.gpus) {
+    throw ConfigError(
+        fmt::format("policy {}: needs at least one GPU for each side; cluster.gpus is {}, of which "
+                    "training_gpus {}",
+                    policy.name, cluster.gpus, cluster.training_gpus));
+  }
+}
+
+}  // namespace
+
+ExperimentWorld::ExperimentWorld(const Experiment& experiment) : policy_(load_policy(experiment.policy)) {
+  check_cluster(experiment, policy_);
+  config_ = simulation_config(experiment, policy_);
+  if (policy_.trains()) training_.emplace(experiment, policy_, config_.kv_block_bytes);
+  const bool serving_pays = training_ && !policy_.separate;
+  config_.kv_blocks =
+      kv_blocks(experiment, memory_plan(experiment), serving_pays ? training_->static_bytes() : Bytes());
+  if (training_) config_.training = training_->setup(config_.kv_blocks);
+}
+
+}  // namespace alchemist

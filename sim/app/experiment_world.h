@@ -1,0 +1,32 @@
+// The nodes of an experiment and what surrounds them: memory, policy, costs of training. The same for a run, simulated
+// or real, and for its replay.
+#pragma once
+
+#include <optional>
+
+#include "sim/app/experiment.h"
+#include "sim/app/policy_config.h"
+#include "sim/app/training_setup.h"
+#include "sim/engine/simulation.h"
+
+namespace alchemist {
+
+class ExperimentWorld {
+ public:
+  // ConfigError if the cluster cannot run the policy, or if weights and training state leave no room for KV blocks.
+  explicit ExperimentWorld(const Experiment& experiment);
+  ExperimentWorld(const ExperimentWorld&) = delete;
+  ExperimentWorld& operator=(const ExperimentWorld&) = delete;
+
+  const PolicySpec& policy() const { return policy_; }
+  // Points at costs that the world owns.
+  const SimulationConfig& config() const { return config_; }
+  const std::optional<TrainingWorld>& training() const { return training_; }  // none: the policy does not train
+
+ private:
+  PolicySpec policy_;
+  std::optional<TrainingWorld> training_;
+  SimulationConfig config_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,69 @@
+"""alchemist run --record-events and alchemist replay: every policy's nodes are a function of their events."""
+
+import unittest
+
+from alchemist_cli import CliTestCase, run
+from policy_test import COLOCATED, EXPERIMENT, SEPARATE
+
+
+class Replay(CliTestCase):
+    def record(self, policy, *arguments):
+        folder = self.make_directory()
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        log = folder / "run.log"
+        self.assert_done(run("run", folder / "experiment.yaml", "--policy", policy, "--set", "workload.requests=150",
+                             "--record-events", log, *arguments))
+        return log
+
+    def replay(self, policy, *arguments):
+        """The number of operations of training in the log, after the replay."""
+        log = self.record(policy, *arguments)
+        result = run("replay", log)
+        self.assert_done(result)
+        lines = log.read_text().splitlines()
+        events = sum(1 for line in lines if line[0].isdigit() and " > " not in line)
+        commands = sum(1 for line in lines if line[0].isdigit() and " > " in line)
+        self.assertEqual(f"{events} events, {commands} commands: all equal\n", result.stdout)
+        return sum(1 for line in lines if " > piece " in line)
+
+    def test_colocated(self):
+        for policy in COLOCATED:
+            with self.subTest(policy=policy):
+                pieces = self.replay(policy)
+                self.assertEqual(policy != "serve_only", pieces > 100)
+
+    def test_separate(self):
+        for policy in SEPARATE:
+            with self.subTest(policy=policy):
+                self.assertGreater(self.replay(policy, "--set", "cluster={gpus: 2, training_gpus: 1}"), 100)
+
+    def test_what_recording_changes(self):
+        """The run itself is the same with and without a recording."""
+        folder = self.make_directory()
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        plain = run("run", folder / "experiment.yaml", "--policy", "planned", "--json")
+        recorded = run("run", folder / "experiment.yaml", "--policy", "planned", "--json", "--record-events",
+                       folder / "run.log")
+        self.assertEqual(plain.stdout, recorded.stdout)
+
+    def test_another_policy_is_found(self):
+        log = self.record("reuse")
+        log.write_text(log.read_text().replace("# policy: reuse", "# policy: planned", 1))
+        self.assert_one_line_error(run("replay", log), "a fresh node")
+
+    def test_bad_files(self):
+        folder = self.make_directory()
+        log = folder / "run.log"
+        self.assert_one_line_error(run("replay", log), "run.log")
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 1"'),
+                               ("alchemist-node-log 1\n", "has no events"),
+                               ("alchemist-node-log 1\n# model: 3\n0 5 wake\n", "model")]:
+            with self.subTest(text=text):
+                log.write_text(text)
+                self.assert_one_line_error(run("replay", log), expected)
+        self.assert_one_line_error(run("run", "default", "--record-events", "/proc/run.log"), "/proc")
+        self.assert_one_line_error(run("run", "default", "--record-events", folder), str(folder))
+
+
+if __name__ == "__main__":
+    unittest.main()

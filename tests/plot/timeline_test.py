@@ -1,0 +1,59 @@
+import tempfile
+import unittest
+from pathlib import Path
+
+import support  # noqa: F401
+
+import numpy
+
+from plot import timeline
+from plot.errors import InputError
+
+
+class StepFunction(unittest.TestCase):
+    # 5 from 1 s, 2 from 3 s, 7 from 3.5 s, 1 from 6 s. Bins of 2 s: 0-2 sees nothing and 5; 2-4 sees 5, 2 and 7; 4-6 what
+    # is left of 7; 6-8 only 1, since its row begins with the bin.
+    def test_peaks_hold_until_the_next_row(self):
+        peaks = timeline.peaks(numpy.array([1, 3, 3.5, 6]), numpy.array([5, 2, 7, 1]), numpy.array([0, 2, 4, 6, 8]))
+        self.assertEqual([5, 7, 7, 1], list(peaks))
+
+    def test_nothing_before_the_first_row(self):
+        self.assertEqual([0, 3], list(timeline.peaks(numpy.array([1.0]), numpy.array([3.0]), numpy.array([0, 1, 2]))))
+
+
+class Rates(unittest.TestCase):
+    # 8 from 0 to 4 s and 6 from 3 to 5 s are 2/s and 3/s. Bins of 2 s: 2; (2 * 2 + 3 * 1) / 2 = 3.5; 3 * 1 / 2 = 1.5.
+    def test_amounts_come_in_evenly(self):
+        rate = timeline.rate(numpy.array([0.0, 3]), numpy.array([4.0, 5]), numpy.array([8.0, 6]), numpy.array([0, 2, 4, 6]))
+        numpy.testing.assert_allclose([2, 3.5, 1.5], rate)
+
+    def test_order_does_not_matter_and_nothing_is_lost(self):
+        starts, ends, amounts = numpy.array([5.0, 0, 2]), numpy.array([5.0, 1, 9]), numpy.array([4.0, 1, 7])
+        rate = timeline.rate(starts, ends, amounts, numpy.linspace(0, 10, 21))
+        self.assertAlmostEqual(12, rate.sum() * 0.5)
+
+    def test_none(self):
+        self.assertEqual([0, 0], list(timeline.rate(*[numpy.array([])] * 3, numpy.array([0, 1, 2]))))
+
+
+class Trace(unittest.TestCase):
+    def read(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            path.write_text(text)
+            return timeline.transfers(path)
+
+    def test_transfers_by_direction(self):
+        found = self.read('{"traceEvents":[\n{"name":"decode","ph":"X","ts":0,"dur":5},\n'
+                          '{"name":"reload","ph":"X","pid":1,"tid":300,"ts":1000000,"dur":500000,"args":{"bytes":7}},\n'
+                          '{"name":"offload","ph":"X","pid":1,"tid":400,"ts":0,"dur":1,"args":{"bytes":9}}\n]}\n')
+        self.assertEqual([[1.0, 1.5, 7.0]], found["reload"].tolist())
+        self.assertEqual([[0.0, 1e-6, 9.0]], found["offload"].tolist())
+
+    def test_broken_event(self):
+        with self.assertRaisesRegex(InputError, r"trace\.json:2: expected a trace event"):
+            self.read('[\n{"name":"reload","ts":1}\n]\n')
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,77 @@
+"""alchemist plot DIR...: figures and one self-contained report of runs and sweeps."""
+
+import argparse
+import functools
+import shlex
+import sys
+import traceback
+from pathlib import Path
+
+from plot import breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
+from plot.errors import InputError
+
+def _formats(text):
+    chosen = list(dict.fromkeys(text.split(",")))
+    for name in chosen:
+        if name not in style.FORMATS:
+            raise InputError(f"--format {text}: expected a comma-separated list of {' '.join(style.FORMATS)}")
+    return chosen
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(prog="alchemist plot", description=__doc__)
+    parser.add_argument("directories", nargs="+", metavar="DIR")
+    parser.add_argument("--out", metavar="DIR")
+    parser.add_argument("--format", default="png,svg")
+    parser.add_argument("--title", default="Alchemist")
+    parser.add_argument("--program", required=True, help="the alchemist binary, for what it alone can compute")
+    return parser.parse_args(arguments)
+
+
+def _render(studies, formats, program):
+    """({file name: bytes}, sections of the report)."""
+    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures, load.figures,
+                functools.partial(breakeven.figures, program=program), timeline.figures]
+    files, sections = {}, []
+    for each in studies:
+        drawn = []
+        for family in families:
+            for figure in family(each):
+                name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
+                for form in formats:
+                    files[f"figures/{name}.{form}"] = style.render(figure.drawing, form)
+                drawn.append((figure, style.render(figure.drawing, "svg")))
+                style.close(figure.drawing)
+        sections.append((each, drawn))
+    return files, sections
+
+
+def _command(options):
+    """The command line again, without what stands for its default."""
+    words = ["alchemist", "plot", *options.directories]
+    words += ["--out", options.out] if options.out else []
+    return shlex.join(words)
+
+
+def run(options):
+    style.use()
+    formats = _formats(options.format)
+    studies = study.make(*inputs.read(options.directories))
+    files, sections = _render(studies, formats, options.program)
+    files["report.html"] = report.page(options.title, _command(options), sections).encode()
+    out = Path(options.out or options.directories[0])
+    output.write(out, files)
+    print("\n".join(str(out / name) for name in files))
+
+
+def main(arguments):
+    try:
+        run(_parse(arguments))
+    except InputError as error:
+        print(f"alchemist: {error}", file=sys.stderr)
+        return 1
+    except Exception:  # noqa: BLE001 (whatever it is, it is ours)
+        print("alchemist: internal error of the figures:", file=sys.stderr)
+        traceback.print_exc()
+        return 2
+    return 0

@@ -1,0 +1,24 @@
+"""Lines by policy with bands for their intervals."""
+
+from matplotlib.lines import Line2D
+
+from plot import style
+
+
+def draw_line(axes, study, policy, xs, intervals):
+    """A line through the means, a band where there are bounds. Where an interval is none, the line has a gap."""
+    colour, line, marker, _ = study.style(policy)
+    nan = float("nan")
+    axes.plot(list(xs), [i.mean if i else nan for i in intervals], color=colour, linestyle=line, marker=marker)
+    if any(i and i.low is not None for i in intervals):
+        low, high = ([(getattr(i, bound) if i and i.low is not None else nan) for i in intervals] for bound in ("low", "high"))
+        axes.fill_between(list(xs), low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def legend(figure, study, policies, line=True, marker=True):
+    """All policies, in their order, under the panels; as lines, markers or both."""
+    handles = []
+    for policy in policies:
+        colour, dashes, shape, _ = study.style(policy)
+        handles.append(Line2D([], [], color=colour, linestyle=dashes if line else "", marker=shape if marker else ""))
+    style.legend_below(figure, handles, policies)

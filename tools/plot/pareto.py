@@ -1,0 +1,50 @@
+"""What training costs serving: training throughput against the slowest first tokens."""
+
+from plot import bars, lines, style
+from plot.figure import Figure
+from plot.study import left_out, spread
+
+_COST, _GAIN = "p99_ttft_ms", "train_tokens_per_s"
+
+
+def front(points):
+    """Of (cost, gain) pairs those that no other beats in both, by cost."""
+    kept = []
+    for cost, gain in sorted(points, key=lambda pair: (pair[0], -pair[1])):
+        if not kept or gain > kept[-1][1]:
+            kept.append((cost, gain))
+    return kept
+
+
+def _errors(interval):
+    if interval.low is None:
+        return None
+    return [[max(interval.mean - interval.low, 0)], [max(interval.high - interval.mean, 0)]]
+
+
+def _draw(panel, study, points):
+    both = [p for p in points if _COST in p.values and _GAIN in p.values]
+    for point in both:
+        cost, gain = point.values[_COST], point.values[_GAIN]
+        colour, _, marker, _ = study.style(point.policy)
+        panel.errorbar(cost.mean, gain.mean, xerr=_errors(cost), yerr=_errors(gain), color=colour, marker=marker,
+                       markersize=7, linestyle="", elinewidth=0.8, capsize=2)
+    best = front([(p.mean(_COST), p.mean(_GAIN)) for p in both])
+    panel.step([c for c, _ in best], [g for _, g in best], where="post", color=style.GREY, linewidth=1, zorder=0)
+    style.fit_axis([panel], "x", [bound for p in both for bound in (p.mean(_COST), p.values[_COST].high or 0)])
+    panel.set_xlabel("P99 TTFT (ms)")
+
+
+def figures(study):
+    if not study.training_policies():
+        return
+    loads = spread(study.loads(), bars.MOST_PANELS)
+    figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
+    for panel, load in zip(axes[0], loads):
+        _draw(panel, study, study.at(load))
+        panel.set_title(study.title(load))
+    axes[0][0].set_ylabel("trained tokens/s")
+    lines.legend(figure, study, study.policies, line=False)
+    yield Figure("pareto", "Training throughput against P99 TTFT",
+                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is beaten "
+                 "in both. Bars are 95 % intervals." + left_out(study, loads), figure)

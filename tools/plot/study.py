@@ -1,0 +1,249 @@
+"""What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plot import quantities, style
+from plot.errors import InputError
+from plot.inputs import policy_name
+
+# Keys of a configuration that hold a name and much that follows from it.
+_NAMED = ("model", "hardware")
+_MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
+
+# Axes in words, with the unit of those that are written without one.
+_AXES = {
+    "workload.rate": ("request rate", "1/s"),
+    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
+    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
+    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
+    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
+    "training.feedback.share": ("share of requests with feedback", ""),
+    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
+    "training.max_version_lag": ("accepted version lag", "updates"),
+    "training.batch_tokens": ("batch of a training step", "tokens"),
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `n` seeds; bounds are none for a single one."""
+    mean: float
+    low: float = None
+    high: float = None
+    n: int = 1
+
+    def scaled(self, factor):
+        bounds = (None if bound is None else bound * factor for bound in (self.low, self.high))
+        return Interval(self.mean * factor, *bounds, self.n)
+
+
+@dataclass
+class Point:
+    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is not
+    there. `rows`: one (seed, status, message) for each run."""
+    axes: dict
+    values: dict = field(default_factory=dict)
+    rows: list = field(default_factory=list)
+    saturated: int = 0  # of the runs
+    config: dict = field(default_factory=dict)  # its experiment, as far as it is known
+    runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
+
+    @property
+    def policy(self):
+        return policy_name(self.axes["policy"])
+
+    def name_of(self, kind):
+        """The name of its model or hardware; empty where it is not known."""
+        value = self.config.get(kind, "")
+        return str(value.get("name", "") if isinstance(value, dict) else value)
+
+    def load(self):
+        """What the point differs in besides its policy."""
+        return tuple(value for name, value in self.axes.items() if name != "policy")
+
+    def mean(self, key):
+        """None if the point has no such number."""
+        return self.values[key].mean if key in self.values else None
+
+    @property
+    def failed(self):
+        return sum(status != "ok" for _, status, _ in self.rows)
+
+
+class Study:
+    """Points over the same axes."""
+
+    def __init__(self, name, axes, points, sources, differences=()):
+        self.name, self.axes, self.sources, self.differences = name, axes, sources, list(differences)
+        order = {p: style.policy_key(p) for p in {point.policy for point in points}}
+        self.points = sorted(points, key=lambda p: ([quantities.sort_key(v) for v in p.load()], order[p.policy]))
+        self.policies = sorted(order, key=style.policy_key)
+        self.other_axes = [axis for axis in axes if axis != "policy"]
+
+    def loads(self):
+        """Values of the axes but the policy, in order."""
+        return list(dict.fromkeys(p.load() for p in self.points if p.values))
+
+    def at(self, load):
+        return [p for p in self.points if p.load() == load and p.values]
+
+    def training_policies(self):
+        """Those that trained at all, at any load."""
+        trained = {p.policy for p in self.points if p.mean("train_tokens_per_s")}
+        return [policy for policy in self.policies if policy in trained]
+
+    def title(self, load):
+        """What stands above the panel of one load."""
+        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+
+    def style(self, policy):
+        return style.policy_style(policy, self.policies)
+
+
+def left_out(study, loads):
+    """A sentence for the caption where not every load has a panel."""
+    return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
+
+
+def axis_name(axis):
+    """An axis in words, without a unit."""
+    return _AXES.get(axis, (axis, ""))[0]
+
+
+def axis_label(axis, unit):
+    """An axis in words, with its unit; `unit` is that of its values."""
+    name, own = _AXES.get(axis, (axis, ""))
+    return f"{name} ({unit or own})" if unit or own else name
+
+
+def axis_value(axis, value):
+    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
+    name, unit = _AXES.get(axis, (axis, ""))
+    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
+    return f"{name} = {value}{unit}"
+
+
+def spread(items, most):
+    """At most so many items, evenly spread, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _interval(row, mean="mean"):
+    value = row.number(mean)
+    if value is None:
+        return None
+    return Interval(value, row.number("ci95_low"), row.number("ci95_high"), row.count("n"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a policy is from the baseline on the same arrivals."""
+    axes: tuple
+    policy: str
+    baseline: str
+    metric: str
+    interval: Interval
+
+
+def _point(sweep, key):
+    """A point of a sweep, without its runs. What an axis sets stands over the base."""
+    axes = dict(zip(sweep.axes, key))
+    config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
+    return Point({"policy": str(config.get("policy", ""))} | axes, config=config)
+
+
+def _points(sweep):
+    """By the values of all axes, the points of a sweep with what results.csv says of their runs."""
+    points = {}
+    for row in sweep.results.rows:
+        key = tuple(row.text(axis) for axis in sweep.axes)
+        point = points.setdefault(key, _point(sweep, key))
+        point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
+        kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
+        point.runs += [kept] if kept else []
+        point.saturated += "saturated" in sweep.results and row.text("saturated") == "true"
+    return points
+
+
+def of_sweep(sweep):
+    points = _points(sweep)
+    for row in sweep.intervals.rows:
+        key = tuple(row.text(axis) for axis in sweep.axes)
+        if key not in points:
+            row.fail("point", "results.csv has no such point")
+        value = _interval(row)
+        if value is not None:
+            points[key].values[row.text("metric")] = value
+    axes = ["policy"] + [axis for axis in sweep.axes if axis != "policy"]
+    return Study(sweep.path.resolve().name, axes, list(points.values()), [sweep], _differences(sweep, points))
+
+
+def _differences(sweep, points):
+    for row in sweep.paired.rows if sweep.paired else ():
+        if tuple(row.text(axis) for axis in sweep.axes) not in points:
+            row.fail("point", "results.csv has no such point")
+        value = _interval(row, "mean_difference")
+        if value is None:
+            continue
+        axes = {axis: row.text(axis) for axis in sweep.axes}
+        policy = policy_name(axes.pop("policy", ""))
+        yield Difference(tuple(axes.values()), policy, policy_name(row.text("baseline")), row.text("metric"), value)
+
+
+def _flatten(value, prefix=""):
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat = {}
+    for key, inner in value.items():
+        flat.update(_flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def _differing(runs):
+    """By run, the keys of its configuration in which the runs differ, with their values as text."""
+    configs = []
+    for run in runs:
+        config = dict(run.config)
+        for name in _NAMED:
+            if isinstance(config.get(name), dict):
+                config[name] = config[name].get("name", "")
+        config.pop("policy", None)
+        configs.append({key: str(value) for key, value in _flatten(config).items()})
+    keys = list(dict.fromkeys(key for config in configs for key in config))
+    keys = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    return [{key: config.get(key, "none") for key in keys} for config in configs]
+
+
+def of_runs(runs):
+    """One study of runs that somebody made one by one: its axes are what their configurations differ in."""
+    axes = _differing(runs)
+    labels = {(run.policy, *each.values()) for run, each in zip(runs, axes)}
+    if len(labels) < len(runs) or len(axes[0]) > _MANY:
+        axes = [{"run": run.path.resolve().name} for run in runs]
+    points = []
+    for run, each in zip(runs, axes):
+        numbers = {key: Interval(value) for key, value in run.summary.items()
+                   if isinstance(value, (int, float)) and not isinstance(value, bool)}
+        points.append(Point({"policy": run.summary["policy"], **each}, numbers,
+                            [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
+                            run.config, [run]))
+    name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
+    return Study(name, ["policy", *axes[0]], points, runs)
+
+
+def make(runs, sweeps):
+    """One study for each sweep, and one of all the runs. Names are made unique."""
+    studies = [of_sweep(sweep) for sweep in sweeps] + ([of_runs(runs)] if runs else [])
+    seen = {}
+    for study in studies:
+        if not study.loads():
+            messages = sorted({m for p in study.points for _, _, m in p.rows if m})
+            raise InputError(f"{study.sources[0].path}: no finished run to draw" +
+                             (f"; the first failure: {messages[0]}" if messages else ""))
+        seen[study.name] = seen.get(study.name, 0) + 1
+        if seen[study.name] > 1:
+            study.name += f"-{seen[study.name]}"
+    return studies

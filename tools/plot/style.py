@@ -1,0 +1,115 @@
+"""How every figure looks: colours, the order of policies, and files that are the same to the byte for the same data."""
+
+import io
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
+
+# Colours that people with any colour vision tell apart (Okabe and Ito).
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#7F7F7F"
+
+# Twelve policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The order
+# is that of every table. Name: (colour, line, marker, hatch).
+POLICIES = {
+    "serve_only": (BLACK, ":", "x", ""),
+    "separate": (SKY, "-", "o", ""),
+    "separate_checkpoint": (SKY, "--", "s", "//"),
+    "separate_offload": (SKY, ":", "^", ".."),
+    "temporal": (ORANGE, "-", "v", ""),
+    "token_fill": (ORANGE, "--", "<", "//"),
+    "reuse": (GREEN, "-", "P", ""),
+    "reuse_offload": (GREEN, "--", "X", "//"),
+    "alchemist": (VERMILLION, "-", "D", ""),
+    "race": (PURPLE, "-", "d", ""),
+    "planned": (BLUE, "-", "*", ""),
+    "oracle": (GREY, "--", "h", "\\\\"),
+}
+_OTHERS = (("#882255", "-", "p", ""), ("#999933", "--", "H", "//"), ("#44AA99", "-.", ">", ".."))
+
+# Memory and the phases of a training step have the same colours everywhere.
+MEMORY = {"weights": GREY, "kv": SKY, "activations": VERMILLION, "training": GREEN}
+PHASES = {"forward": ORANGE, "restore_stall": VERMILLION, "backward": BLUE, "optimizer": GREEN}
+
+
+def policy_key(name):
+    """Sorts policies: the built-in ones in their order, then the others by name."""
+    order = list(POLICIES)
+    return (order.index(name), "") if name in POLICIES else (len(order), name)
+
+
+def policy_style(name, names):
+    """(colour, line, marker, hatch) of a policy; those that are not built in take turns, by their place in `names`."""
+    if name in POLICIES:
+        return POLICIES[name]
+    others = [n for n in sorted(names, key=policy_key) if n not in POLICIES]
+    return _OTHERS[others.index(name) % len(_OTHERS)]
+
+
+def use():
+    """Sets matplotlib up; before any figure is made."""
+    matplotlib.rcdefaults()
+    plt.rcParams.update({
+        "svg.hashsalt": "alchemist",  # the same figure gives the same file
+        "svg.fonttype": "none",       # text stays text: small files, searchable
+        "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8,
+        "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
+        "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
+
+
+def panels(rows, columns, width=10.0, height=2.9, **options):
+    """A figure of rows x columns axes, `height` inches each row; always a 2-D array of axes."""
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
+    return figure, axes
+
+
+def legend_below(figure, handles, labels, columns=6):
+    """One legend for all panels, under them; it is part of the saved figure, which is cut to what is drawn."""
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.005), ncols=columns)
+
+
+def start_at_zero(axes, which, values):
+    """Lets the x or y axis of these panels go from 0 to a little above the largest value."""
+    for panel in axes:
+        getattr(panel, f"set_{which}lim")(0, 1.08 * max([0, *values]) or 1)
+
+
+def fit_axis(axes, which, values):
+    """Makes the x or y axis of these panels logarithmic, with plain numbers at its ticks, if the values span much;
+    otherwise it starts at 0."""
+    positive = [value for value in values if value > 0]
+    span = max(positive) / min(positive) if positive else 1
+    if span < 5:
+        return start_at_zero(axes, which, values)
+    for panel in axes:
+        axis = getattr(panel, f"{which}axis")
+        getattr(panel, f"set_{which}scale")("log")
+        getattr(panel, f"set_{which}lim")(min(positive) / 1.2, max(positive) * 1.2)
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 200 else (1,)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _rounded(svg):
+    """Coordinates with two decimals, which no eye tells from six, in half the bytes."""
+    return re.sub(rb"-?\d+\.\d{3,}", lambda number: b"%g" % round(float(number.group()), 2), svg)
+
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def render(figure, form, dpi=120):
+    """The bytes of a figure in one format (png, svg or pdf), without anything that changes from run to run."""
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, dpi=dpi, metadata=dates[form], bbox_inches="tight")
+    return _rounded(buffer.getvalue()) if form == "svg" else buffer.getvalue()
+
+
+def close(figure):
+    plt.close(figure)

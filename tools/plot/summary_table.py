@@ -1,0 +1,110 @@
+"""The tables of the report: every point with its numbers, and the paired differences between policies."""
+
+from html import escape
+
+from plot import quantities
+from plot.study import axis_name
+
+# Key of summary.json: (heading, unit, factor).
+COLUMNS = {
+    "train_tokens_per_s": ("training", "tokens/s", 1.0),
+    "train_tokens_per_gpu_s": ("training per GPU-second", "tokens", 1.0),
+    "bound_fraction": ("of the bound", "%", 100.0),
+    "train_redundant_forward_fraction": ("redundant forward", "% of training", 100.0),
+    "request_goodput": ("goodput", "requests/s", 1.0),
+    "p99_ttft_ms": ("P99 TTFT", "ms", 1.0),
+    "p99_tpot_ms": ("P99 TPOT", "ms", 1.0),
+    "p99_itl_ms": ("P99 ITL", "ms", 1.0),
+    "peak_total_bytes": ("peak GPU memory", "GiB", 1 / 2**30),
+    "peak_host_bytes": ("peak host memory", "GiB", 1 / 2**30),
+    "train_mean_version_lag": ("version lag", "updates", 1.0),
+}
+
+
+def number(value):
+    """Three significant digits or more, never an exponent."""
+    magnitude = abs(value)
+    digits = 0 if magnitude >= 100 or value == 0 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def _cell(interval, factor, signed=False):
+    """One number with half the width of its interval; sorted by the mean."""
+    if interval is None:
+        return "<td data-value=\"\">–</td>"
+    interval = interval.scaled(factor)
+    sign = "+" if signed and interval.mean > 0 else ""
+    text = sign + number(interval.mean)
+    if interval.low is not None:
+        text += f" <span class=\"interval\">± {number((interval.high - interval.low) / 2)}</span>"
+    sure = signed and interval.low is not None and (interval.low > 0 or interval.high < 0)
+    return f"<td data-value=\"{interval.mean:.9g}\"{' class=sure' if sure else ''}>{text}</td>"
+
+
+def _axis_cell(value):
+    parsed = quantities.parse(value)
+    return f"<td class=\"word\" data-value=\"{parsed[0] if parsed else escape(value)}\">{escape(value)}</td>"
+
+
+def _policy_cell(study, policy, note=""):
+    return f"<th scope=\"row\" data-value=\"{study.policies.index(policy)}\">{escape(policy)}{note}</th>"
+
+
+def _heading(text, unit="", word=False):
+    small = f"<small>{escape(unit)}</small>" if unit else ""
+    return f"<th scope=\"col\"{' class=word' if word else ''}><button type=\"button\">{escape(text)}</button>{small}</th>"
+
+
+def _axis_headings(study):
+    return [_heading(name, word=True) for name in ("policy", *map(axis_name, study.other_axes))]
+
+
+def _table(headings, rows, caption):
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return (f"<div class=\"scroll\"><table class=\"sortable\"><caption>{escape(caption)}</caption>\n"
+            f"<thead><tr>{''.join(headings)}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n")
+
+
+def _runs(point):
+    done = len(point.rows) - point.failed
+    return str(done) if not point.failed else f"{done} of {len(point.rows)}"
+
+
+def numbers(study):
+    """Every point. A column that no point has is left out."""
+    columns = {key: column for key, column in COLUMNS.items() if any(key in p.values for p in study.points)}
+    headings = [*_axis_headings(study), _heading("runs")]
+    headings += [_heading(text, unit) for text, unit, _ in columns.values()]
+    rows = []
+    for point in study.points:
+        note = " <span class=\"badge\">saturated</span>" if point.saturated else ""
+        cells = [_policy_cell(study, point.policy, note)]
+        cells += [_axis_cell(point.axes[axis]) for axis in study.other_axes]
+        cells.append(f"<td data-value=\"{len(point.rows) - point.failed}\">{_runs(point)}</td>")
+        cells += [_cell(point.values.get(key), factor) for key, (_, _, factor) in columns.items()]
+        rows.append("".join(cells))
+    return _table(headings, rows, "Means over the runs, ± half of the 95 % interval. Saturated: in a run of this point, "
+                  "the service fell behind its arrivals.")
+
+
+def differences(study):
+    """Paired differences from the baseline, or nothing where there are none."""
+    metrics = {d.metric for d in study.differences}
+    columns = {key: column for key, column in COLUMNS.items() if key in metrics}
+    if not columns:
+        return ""
+    by_point = {}
+    for each in study.differences:
+        by_point.setdefault((each.policy, each.axes), {})[each.metric] = each.interval
+    order = {key: i for i, key in enumerate((p.policy, p.load()) for p in study.points)}
+    headings = _axis_headings(study)
+    headings += [_heading(text, unit) for text, unit, _ in columns.values()]
+    rows = []
+    for policy, axes in sorted(by_point, key=lambda key: order.get(key, len(order))):
+        values = by_point[policy, axes]
+        cells = [_policy_cell(study, policy), *map(_axis_cell, axes)]
+        cells += [_cell(values.get(key), factor, signed=True) for key, (_, _, factor) in columns.items()]
+        rows.append("".join(cells))
+    baselines = ", ".join(sorted({d.baseline for d in study.differences}))
+    return _table(headings, rows, f"Difference from {baselines} on the same arrivals, seed by seed, ± half of the 95 % "
+                  "interval. Bold: the interval does not hold 0.")

@@ -1,0 +1,46 @@
+"""Training throughput, and where the time of a training step goes, by policy."""
+
+from plot import bars, style
+from plot.figure import Figure
+from plot.study import left_out, spread
+
+_RATES = {"train_tokens_per_s": "trained tokens/s\n(wall clock)",
+          "train_tokens_per_gpu_s": "trained tokens\nper GPU-second of training"}
+_PHASES = {"train_forward_ms": ("forward", "forward"), "train_restore_stall_ms": ("restore_stall", "waiting for activations"),
+           "train_backward_ms": ("backward", "backward"), "train_optimizer_ms": ("optimizer", "optimizer")}
+
+
+def throughput(study):
+    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    if not policies:
+        return None
+    figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(policies), sharex="row", sharey=True)
+    for row, (key, label) in zip(axes, _RATES.items()):
+        for panel, load in zip(row, loads):
+            bars.draw_bars(panel, study, study.at(load), policies, key)
+            panel.set_xlabel(label)
+            panel.set_title(study.title(load))
+    return Figure("throughput", "Training throughput",
+                  "Tokens trained in a second of the run (above), and for each second that a GPU spent training (below)."
+                  + left_out(study, loads), figure)
+
+
+def step_breakdown(study):
+    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    if not policies:
+        return None
+    parts = {key: style.PHASES[phase] for key, (phase, _) in _PHASES.items()}
+    figure, axes = style.panels(1, len(loads), height=bars.height(policies), sharex=True, sharey=True)
+    for panel, load in zip(axes[0], loads):
+        bars.draw_stack(panel, study.at(load), policies, parts)
+        panel.set_xlabel("GPU time of a training step (ms)")
+        panel.set_title(study.title(load))
+    bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})
+    return Figure("step_breakdown", "Where the time of a training step goes",
+                  "Mean GPU time of a training step by phase. Forward is what reuse saves; waiting for activations is what "
+                  "a reload that is late costs. Time in which the step waits for serving is not counted."
+                  + left_out(study, loads), figure)
+
+
+def figures(study):
+    return [figure for figure in (throughput(study), step_breakdown(study)) if figure]

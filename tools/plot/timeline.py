@@ -1,0 +1,128 @@
+"""What happened when, in single runs: memory, queue, training and the link over time."""
+
+import json
+
+import numpy
+
+from plot import memory, style
+from plot.errors import InputError, at
+from plot.figure import Figure
+from plot.study import spread
+from plot.tables import read_columns
+
+_BINS = 300       # over the duration of a run
+_MOST_FIGURES = 6
+_LINK = {"reload": ("host to device", style.BLUE), "offload": ("device to host", style.ORANGE)}
+
+
+def peaks(times, values, edges):
+    """The largest value of a step function in each bin; `values[i]` holds from times[i] to times[i + 1], and 0 before."""
+    first = numpy.searchsorted(times, edges[:-1], side="right") - 1
+    last = numpy.searchsorted(times, edges[1:], side="left")
+    padded = numpy.concatenate([[0.0], values])
+    return numpy.array([padded[i + 1:j + 1].max() if j > i else 0.0 for i, j in zip(first, last)])
+
+
+def rate(starts, ends, amounts, edges):
+    """Mean rate in each bin of amounts that come in evenly from their start to their end."""
+    ends = numpy.maximum(ends, starts + 1e-9)
+    times = numpy.concatenate([starts, ends])
+    slopes = amounts / (ends - starts)
+    changes = numpy.concatenate([slopes, -slopes])
+    order = numpy.argsort(times, kind="stable")
+    times, slope = times[order], numpy.cumsum(changes[order])
+    total = numpy.concatenate([[0.0], numpy.cumsum(slope[:-1] * numpy.diff(times))])
+    at_edges = numpy.interp(edges, times, total, left=0.0) if len(times) else numpy.zeros(len(edges))
+    return numpy.maximum(numpy.diff(at_edges), 0) / numpy.diff(edges)
+
+
+def _draw_memory(panel, run, edges):
+    columns = {category: f"{category}_bytes" for category in style.MEMORY}
+    table = read_columns(run.path / "memory.csv", ["time_s", "replica", *columns.values(), "host_bytes"])
+    replicas = numpy.unique(table["replica"])
+
+    def mean(column):
+        rows = [table["replica"] == replica for replica in replicas]
+        series = [peaks(table["time_s"][r], table[column][r], edges) for r in rows]
+        return sum(series, numpy.zeros(len(edges) - 1)) / max(len(series), 1) / memory.GIB
+
+    panel.stackplot(edges[:-1], [mean(column) for column in columns.values()], colors=list(style.MEMORY.values()),
+                    labels=list(memory.WORDS.values()), linewidth=0, step="post")
+    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1, label="host memory")
+    panel.set_ylabel("GiB of a replica" if len(replicas) < 2 else f"GiB, mean of\n{len(replicas)} replicas")
+
+
+def _draw_queue(panel, requests, edges):
+    for label, begin, end, colour in (("running", "scheduled_s", "finished_s", style.BLUE),
+                                      ("waiting", "arrived_s", "scheduled_s", style.VERMILLION)):
+        times = numpy.concatenate([requests[end], requests[begin]])  # who leaves at a time leaves before who comes
+        change = numpy.concatenate([-numpy.ones(len(requests[end])), numpy.ones(len(requests[begin]))])
+        order = numpy.argsort(times, kind="stable")
+        count = peaks(times[order], numpy.cumsum(change[order]), edges)
+        panel.step(edges[:-1], count, where="post", color=colour, linewidth=1, label=label)
+    panel.set_ylabel("requests")
+
+
+def _draw_training(panel, run, edges):
+    steps = read_columns(run.path / "steps.csv", ["start_s", "end_s", "reused_tokens", "recomputed_tokens"])
+    rates = [rate(steps["start_s"], steps["end_s"], steps[f"{how}_tokens"], edges) for how in ("reused", "recomputed")]
+    panel.stackplot(edges[:-1], rates, colors=[style.GREEN, style.ORANGE], labels=["reused", "recomputed"], step="post",
+                    linewidth=0)
+    panel.set_ylabel("trained tokens/s")
+
+
+def transfers(path):
+    """By direction (starts, ends, bytes) in seconds, from a trace with one event on each line."""
+    found = {name: [] for name in _LINK}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if '"name":"reload"' not in line and '"name":"offload"' not in line:
+                    continue
+                event = json.loads(line.rstrip().rstrip(","))
+                found[event["name"]].append((event["ts"], event["ts"] + event["dur"], event["args"]["bytes"]))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise at(path, number, "expected a trace event with name, ts, dur and args.bytes") from error
+    return {name: numpy.array(spans, dtype=float).reshape(-1, 3) * [1e-6, 1e-6, 1] for name, spans in found.items()}
+
+
+def _draw_link(panel, run, edges):
+    for name, spans in transfers(run.path / "trace.json").items():
+        label, colour = _LINK[name]
+        moved = rate(spans[:, 0], spans[:, 1], spans[:, 2], edges) / 1e9
+        panel.step(edges[:-1], moved, where="post", color=colour, linewidth=1, label=label)
+    panel.set_ylabel("link (GB/s)")
+
+
+def _figure(study, point, run, several):
+    requests = read_columns(run.path / "requests.csv", ["arrived_s", "scheduled_s", "finished_s"])
+    steps = read_columns(run.path / "steps.csv", ["end_s"])
+    end = max([*requests["finished_s"], *steps["end_s"], 1e-3])
+    edges = numpy.linspace(0, end, _BINS + 1)
+    traced = (run.path / "trace.json").exists()
+    drawers = [lambda panel: _draw_memory(panel, run, edges), lambda panel: _draw_queue(panel, requests, edges)]
+    drawers += [lambda panel: _draw_training(panel, run, edges)] if len(steps["end_s"]) else []
+    drawers += [lambda panel: _draw_link(panel, run, edges)] if traced else []
+    figure, axes = style.panels(len(drawers), 1, height=1.7, sharex=True)
+    for panel, draw in zip(axes[:, 0], drawers):
+        draw(panel)
+        panel.set_ylim(bottom=0)
+        panel.set_xlim(0, end)
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes[-1, 0].set_xlabel("time (s)")
+    subject = f"{point.policy}, {study.title(point.load())}".rstrip(", ")
+    return Figure("timeline" + (f"_{run.path.resolve().name}" if several else ""), f"Time line: {subject}",
+                  "Memory and requests are the largest in each interval, rates its mean." +
+                  ("" if traced else " A run with --trace-events shows the link too."), figure)
+
+
+def figures(study):
+    """The first seed of each point whose files are there, at the highest load that has any."""
+    loads = [load for load in study.loads() if any(p.runs for p in study.at(load))]
+    points = [p for load in loads for p in study.at(load) if p.runs]
+    if any(p.load() != points[0].load() for p in points) and len(points) > _MOST_FIGURES:
+        points = [p for p in points if p.load() == loads[-1]]
+    for point in spread(points, _MOST_FIGURES):
+        yield _figure(study, point, point.runs[0], len(points) > 1)

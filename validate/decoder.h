@@ -1,0 +1,195 @@
+// A decoder-only model of the Llama family, assembled from the kernels: serves over a paged KV cache, records the
+// activations of prefill, and trains from recorded activations, layer by layer. The same code runs on every device; the
+// element type of the device is hidden here.
+//
+// Memory. One arena of pages in device memory belongs to the caller. A page holds `block_size` tokens of keys and
+// values of every layer (a KV block), or page_bytes() bytes of a record. Everything else (weights, workspaces, training
+// state) is allocated when the model is made and does not grow.
+//
+// A micro-batch is a list of samples, packed one behind the other: row r is one token. The activations of a layer are
+// brought to the model in pieces, each of which says where the rows from .. to lie and what of them is there. All verbs
+// may return before the device has done the work, except where they return a value; device().synchronise() waits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/device.h"
+#include "sim/base/ids.h"
+#include "sim/model/model_shape.h"
+#include "sim/model/training_shape.h"
+
+namespace alchemist {
+
+// What a record keeps of a layer; see sim/model/record_set.h. The order of its tensors in memory, each for all tokens
+// of the record, is
+//   [gate and up] [x] [q] [k and v] [attention] [x_mid] [lse] [rstd1] [rstd2]
+// so that a lean record is the end of a minimal one, and an input record is x alone.
+enum class RecordKind : std::uint8_t { kMinimal, kLean, kInput };
+
+// Bytes of the record of one token in one layer. Equal to the record set's of the same name.
+std::int64_t record_bytes_per_token(const ModelShape& shape, RecordKind kind);
+
+// Where the keys and values of a record begin and end: bytes in the record of `tokens` tokens of one layer.
+struct ByteRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+ByteRange keys_and_values_range(const ModelShape& shape, RecordKind kind, std::int64_t tokens);
+
+// A run of bytes in pages. `pages` in host memory, read before the call returns. See PagedBytes.
+struct RecordMemory {
+  std::byte* base = nullptr;  // device memory
+  std::int64_t page_bytes = 0;
+  std::span<const std::int32_t> pages;
+  std::int64_t offset = 0;
+};
+// A record in one piece.
+RecordMemory contiguous_memory(std::byte* base);
+
+// One sequence of a serving step.
+struct SequenceStep {
+  std::span<const std::int32_t> tokens;       // to compute: a chunk of the prompt, or the token sampled last
+  std::int32_t context = 0;                   // tokens in the cache before
+  std::span<const std::int32_t> block_table;  // page of each block_size tokens, for context and tokens
+  // If anything of these tokens is recorded: layer l of the chunk into record[l], which must have room for all tokens.
+  RecordKind record_kind = RecordKind::kMinimal;
+  std::span<const RecordMemory> record;  // empty, or one a layer
+};
+
+struct TrainingSample {
+  std::span<const std::int32_t> tokens;  // prompt and answer, >= 2
+  std::int32_t prompt_tokens = 0;        // >= 1; the answer's tokens are the targets
+  double loss_weight = 1;                // sft: of each target token in the sum; 1 / targets of the step for their mean
+  double reference_logprob = 0;          // dpo: of the answer under the frozen model; samples are (chosen, rejected)
+};
+
+struct RowRange {
+  std::int32_t begin = 0;
+  std::int32_t end = 0;
+};
+
+// The activations of some rows of a micro-batch in one layer: those of the tokens first_token .. of a record of
+// `record_tokens` tokens, which was written as `layout`. What `kind` leaves out is not read, so that it need not be
+// there: the end of a minimal record, from the gate and up of some token on, serves as a lean piece and a minimal one
+// behind it.
+struct ActivationPiece {
+  RowRange rows;
+  RecordKind kind = RecordKind::kMinimal;  // what is read: at most what `layout` has
+  RecordKind layout = RecordKind::kMinimal;
+  std::int32_t record_tokens = 0;
+  std::int32_t first_token = 0;
+  RecordMemory memory;
+};
+
+// The forward of one layer for some rows. Rows enter layer 0 from the embedding and later layers from the layer below.
+// Keys and values in front of them in the same sample come from this call, or from `known`, of which only the keys and
+// values are read. A part of a layer's rows may be computed after another part: each is a call, earlier rows first.
+struct LayerForward {
+  std::int32_t layer = 0;
+  std::span<const RowRange> rows;          // ascending, not empty, disjoint; none crosses from one sample to the next
+  std::span<const ActivationPiece> known;  // rows in front of `rows`, minimal or lean
+  RecordKind keep = RecordKind::kMinimal;
+  std::span<const RecordMemory> record;  // where the activations of each range are kept; empty: nowhere
+};
+
+// The backward of one layer for the rows `part`, which ends where the part before began; the first part ends at the
+// last row. Activations of all rows must be given with the first part. What a piece lacks is rebuilt: gate and up of a
+// lean record, everything of an input record.
+struct LayerBackward {
+  std::int32_t layer = 0;
+  RowRange part;
+  std::span<const ActivationPiece> activations;  // cover all rows, each once
+};
+
+// Output head and loss, forward and backward, for the rows `part` (dpo: all rows). The final hidden states of rows that
+// have a target come from the forward of the last layer or, for rows that were not run, from `last_layer`, their
+// activations in the last layer (minimal or lean). A row has a target if it stands in front of an answer's token: with
+// the last token of the prompt among the fresh rows, a first answer needs nothing of the record here.
+struct HeadCall {
+  RowRange part;
+  std::span<const ActivationPiece> last_layer;
+};
+
+struct HeadResult {
+  double loss = 0;               // sum over the targets of weight * loss; dpo: mean over the pairs times their share
+  std::vector<double> log_prob;  // of each sample's answer
+};
+
+struct DecoderLimits {
+  std::int64_t step_tokens = 2048;    // of one serving step
+  std::int64_t step_sequences = 256;  // of one serving step
+  std::int64_t micro_batch_tokens = 2048;
+  std::int32_t block_size = 16;
+};
+
+struct DecoderOptions {
+  ModelShape shape;
+  TrainingShape training;
+  DecoderLimits limits;
+  AdamWSettings optimizer;
+  double lora_alpha = 32;  // the adapter's scale is lora_alpha / lora_rank
+  double dpo_beta = 0.1;
+  double rope_theta = 500000;
+  double norm_epsilon = 1e-5;
+  std::uint64_t seed = 0;
+  bool train = true;  // false: no training state or workspace is allocated
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  virtual const DecoderOptions& options() const = 0;
+  virtual DeviceMemory& device() = 0;
+  virtual std::int64_t page_bytes() const = 0;
+  // Device memory taken: weights; gradients and optimizer state; workspaces of serving and of training.
+  struct MemoryTaken {
+    std::int64_t weights = 0;
+    std::int64_t training_state = 0;
+    std::int64_t serving_workspace = 0;
+    std::int64_t training_workspace = 0;
+  };
+  virtual MemoryTaken memory_taken() const = 0;
+  // The arena of pages, in device memory: page p begins at arena + p * page_bytes(). Outlives its use here.
+  virtual void use_arena(std::byte* arena) = 0;
+
+  // One serving step: prefill chunks and decodes mixed. next[i] is the most likely token after sequence i's last one.
+  virtual void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) = 0;
+
+  // Training. A micro-batch is begun, run through, and ended by the next one's begin or by the optimizer step.
+  virtual void begin_micro_batch(std::span<const TrainingSample> samples) = 0;
+  virtual void forward_layer(const LayerForward& call) = 0;
+  virtual HeadResult head(const HeadCall& call) = 0;
+  virtual void backward_layer(const LayerBackward& call) = 0;
+  // AdamW over all trained weights; gradients are zero afterwards, the version is one more.
+  virtual void optimizer_step() = 0;
+  virtual WeightVersion version() const = 0;
+
+  // For tests, staleness and checkpoints: all trained weights, or their gradients, one behind the other in a fixed
+  // order.
+  virtual std::vector<double> trained_parameters() = 0;
+  virtual void set_trained_parameters(std::span<const double> values) = 0;
+  virtual std::vector<double> gradients() = 0;
+  virtual void zero_gradients() = 0;
+  // All weights by the name that HuggingFace gives them ("model.layers.0.self_attn.q_proj.weight"; adapters as PEFT
+  // does), their shape, and their values row by row.
+  struct NamedTensor {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    std::vector<double> values;
+  };
+  virtual std::vector<NamedTensor> named_weights() = 0;
+  virtual std::vector<NamedTensor> named_gradients() = 0;
+};
+
+// The device outlives the model. Weights are random: normal with deviation 0.02, norms 1, an adapter's A uniform as in
+// the LoRA paper's code and its B zero.
+std::unique_ptr<Decoder> make_decoder(Device<float>& device, const DecoderOptions& options);
+std::unique_ptr<Decoder> make_decoder(Device<double>& device, const DecoderOptions& options);
+std::unique_ptr<Decoder> make_decoder(Device<BFloat16>& device, const DecoderOptions& options);
+
+}  // namespace alchemist
