@@ -111,7 +111,7 @@ class ActivationStore {
     bool was_reloaded = false;
     bool feedback_came = false;  // and its sample has not been trained yet
     bool fate_known = false;     // the feedback model has learnt from it
-    int users = 0;  // training steps that hold it
+    int users = 0;               // training steps that hold it
     Bytes bytes;
     WeightVersion version;
     Time recorded_at;
@@ -128,6 +128,7 @@ class ActivationStore {
   std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
   bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
   bool make_host_room(Time now, Bytes bytes);
+  void relieve(Time now);
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
   void drop(Time now, RecordId id);

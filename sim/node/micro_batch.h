@@ -22,7 +22,7 @@ struct MicroBatch {
   std::int64_t dropped = 0;  // of them, those that had one once
   std::vector<RecordId> records;
   std::vector<RecordedTokens> recorded;  // by sample and position
-  std::vector<std::int32_t> lags;  // by sample
+  std::vector<std::int32_t> lags;        // by sample
   RestorePlan restore;
   std::int32_t recompute_below = 0;  // the plan's meeting layer
 

@@ -69,7 +69,6 @@ class Trainer {
   bool begin_micro_batch(Time now);
   bool take_memory(Time now);
   void tell_host();
-  bool offloads() const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
@@ -101,6 +100,7 @@ class Trainer {
   std::int64_t done_tokens_ = 0;  // of this phase and layer
   bool piece_outstanding_ = false;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
+  bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back
   Bytes host_bytes_;            // taken for fresh activations of the micro-batch
   LayerTraffic traffic_;
   TrainingStep step_;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 namespace {
@@ -26,8 +27,8 @@ class RecordAlways final : public RecordDecision {
 // comes with a chance that the feedback model knows. Where memory is short, recording more only makes all records live
 // shorter.
 struct RecordRate {
-  double share = 1;      // of the offered tokens
-  double useful = 0;     // tokens a second whose feedback comes while their record exists
+  double share = 1;   // of the offered tokens
+  double useful = 0;  // tokens a second whose feedback comes while their record exists
   double lifetime_s = 0;
 };
 
@@ -49,13 +50,14 @@ RecordRate best_rate(const RecordView& view, Bytes bytes) {
     most = std::max(most, choice.useful);
   }
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
-  const auto least = std::find_if(choices.rbegin(), choices.rend(),
-                                  [&](const RecordRate& choice) { return choice.useful >= wanted; });
+  const auto least =
+      std::find_if(choices.rbegin(), choices.rend(), [&](const RecordRate& choice) { return choice.useful >= wanted; });
   return least == choices.rend() ? choices.front() : *least;
 }
 
 // As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
-// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not suffice.
+// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not
+// suffice.
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
@@ -75,7 +77,8 @@ class RecordAdaptive final : public RecordDecision {
     if (!view.feedback->knows() || view.trained_per_s <= 0 || view.whole_per_s <= 0) return;
     const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
     const double demand = view.trained_per_s;
-    const bool minimal_saves_more = std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
+    const bool minimal_saves_more =
+        std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
     const RecordRate& best = minimal_saves_more ? minimal : lean;
     choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
     share_ = best.share;
@@ -90,7 +93,8 @@ class RecordAdaptive final : public RecordDecision {
   double due_ = 0;  // prompts
 };
 
-// Only what will be trained, and of that what is needed soonest, as much as training can take.
+// Only what will be trained, and of that what is needed soonest, as much as training can take. Whole conversations
+// first, as above.
 class RecordForeseen final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
@@ -98,8 +102,11 @@ class RecordForeseen final : public RecordDecision {
     if (!view.needed_in) return RecordChoice::kNothing;
     if (!view.feedback->knows() || view.trained_per_s <= 0) return RecordChoice::kMinimal;
     constexpr double kReserve = 1.25;
-    const double soonest = view.feedback->wanted_within(view.needed_in->in_seconds()) * view.offered_per_s;
-    return soonest <= kReserve * view.trained_per_s ? RecordChoice::kMinimal : RecordChoice::kNothing;
+    const double wanted = kReserve * view.trained_per_s;
+    const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
+    const double ever = needed_within(kLongestRun.in_seconds());
+    const bool use = view.whole ? needed_within(view.needed_in->in_seconds()) <= wanted : ever < wanted;
+    return use ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
 };
 
@@ -198,15 +205,17 @@ class TrainIdle final : public TrainDecision {
   }
 };
 
-// Between two decode steps training takes what makes their gap as long as the longest few percent of steps are anyway:
-// the tail of the latencies does not see it. It stands back while a prompt waits or is computed.
+// Between two decode steps training takes a share of a step's time, but never makes their gap longer than the longest
+// few percent of steps are anyway: the tail of the latencies does not see it. It stands back while a prompt waits or is
+// computed.
 class TrainHeadroom final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
     if (view.serving_idle) return {kIdlePiece, kAnyTokens};
     if (view.prompt_waits) return {};
-    return {view.tail_step - view.last_step, kAnyTokens};
+    const Duration share = Duration::seconds(view.stretch * view.last_step.in_seconds());
+    return {std::min(share, view.tail_step - view.last_step) - view.gap_used, kAnyTokens};
   }
 };
 
@@ -265,7 +274,7 @@ const std::vector<DecisionName>& train_decisions() {
       {"none", "no training"},
       {"whenever", "pieces run one after the other (for GPUs that only train)"},
       {"idle", "pieces run while no request is running"},
-      {"headroom", "also between decode steps, below the tail of the step times"},
+      {"headroom", "also between decode steps, a share of their time (stretch) below the tail of the step times"},
       {"token_fill", "between all steps, up to the token budget"}};
   return names;
 }
