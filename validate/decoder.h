@@ -21,34 +21,9 @@
 #include "sim/base/ids.h"
 #include "sim/model/model_shape.h"
 #include "sim/model/training_shape.h"
+#include "validate/record_layout.h"
 
 namespace alchemist {
-
-// What a record keeps of a layer; see sim/model/record_set.h. The order of its tensors in memory, each for all tokens
-// of the record, is
-//   [gate and up] [x] [q] [k and v] [attention] [x_mid] [lse] [rstd1] [rstd2]
-// so that a lean record is the end of a minimal one, and an input record is x alone.
-enum class RecordKind : std::uint8_t { kMinimal, kLean, kInput };
-
-// Bytes of the record of one token in one layer. Equal to the record set's of the same name.
-std::int64_t record_bytes_per_token(const ModelShape& shape, RecordKind kind);
-
-// Where the keys and values of a record begin and end: bytes in the record of `tokens` tokens of one layer.
-struct ByteRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-ByteRange keys_and_values_range(const ModelShape& shape, RecordKind kind, std::int64_t tokens);
-
-// A run of bytes in pages. `pages` in host memory, read before the call returns. See PagedBytes.
-struct RecordMemory {
-  std::byte* base = nullptr;  // device memory
-  std::int64_t page_bytes = 0;
-  std::span<const std::int32_t> pages;
-  std::int64_t offset = 0;
-};
-// A record in one piece.
-RecordMemory contiguous_memory(std::byte* base);
 
 // One sequence of a serving step.
 struct SequenceStep {
@@ -58,6 +33,7 @@ struct SequenceStep {
   // If anything of these tokens is recorded: layer l of the chunk into record[l], which must have room for all tokens.
   RecordKind record_kind = RecordKind::kMinimal;
   std::span<const RecordMemory> record;  // empty, or one a layer
+  bool yields_token = true;              // false: a chunk that does not end the prompt
 };
 
 struct TrainingSample {
@@ -73,12 +49,12 @@ struct RowRange {
 };
 
 // The activations of some rows of a micro-batch in one layer: those of the tokens first_token .. of a record of
-// `record_tokens` tokens, which was written as `layout`. What `kind` leaves out is not read, so that it need not be
+// `record_tokens` tokens that is laid out as `layout`. What `kind` leaves out is not touched, so that it need not be
 // there: the end of a minimal record, from the gate and up of some token on, serves as a lean piece and a minimal one
 // behind it.
 struct ActivationPiece {
   RowRange rows;
-  RecordKind kind = RecordKind::kMinimal;  // what is read: at most what `layout` has
+  RecordKind kind = RecordKind::kMinimal;  // what is read or written: at most what `layout` has
   RecordKind layout = RecordKind::kMinimal;
   std::int32_t record_tokens = 0;
   std::int32_t first_token = 0;
@@ -86,14 +62,13 @@ struct ActivationPiece {
 };
 
 // The forward of one layer for some rows. Rows enter layer 0 from the embedding and later layers from the layer below.
-// Keys and values in front of them in the same sample come from this call, or from `known`, of which only the keys and
-// values are read. A part of a layer's rows may be computed after another part: each is a call, earlier rows first.
+// A layer may be computed in parts, each a call, earlier rows first. Keys and values in front of a row in its sample
+// come from this call, from calls for the same layer before it, or from `known`, of which they alone are read.
 struct LayerForward {
   std::int32_t layer = 0;
   std::span<const RowRange> rows;          // ascending, not empty, disjoint; none crosses from one sample to the next
-  std::span<const ActivationPiece> known;  // rows in front of `rows`, minimal or lean
-  RecordKind keep = RecordKind::kMinimal;
-  std::span<const RecordMemory> record;  // where the activations of each range are kept; empty: nowhere
+  std::span<const ActivationPiece> known;  // minimal or lean; with the first part of a layer
+  std::span<const ActivationPiece> keep;   // where activations of `rows` are kept
 };
 
 // The backward of one layer for the rows `part`, which ends where the part before began; the first part ends at the
@@ -183,7 +158,8 @@ class Decoder {
     std::vector<double> values;
   };
   virtual std::vector<NamedTensor> named_weights() = 0;
-  virtual std::vector<NamedTensor> named_gradients() = 0;
+  virtual std::vector<NamedTensor> named_gradients() = 0;  // of the trained ones
+  virtual void set_named_weight(const NamedTensor& tensor) = 0;
 };
 
 // The device outlives the model. Weights are random: normal with deviation 0.02, norms 1, an adapter's A uniform as in

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "kernels/cpu/exponential.h"
@@ -55,7 +54,7 @@ void attend_tile(HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, 
   for (std::int64_t i = 0; i < queries; ++i) {
     T* row = scores.data() + i * keys;
     const std::int64_t seen = first_key + i + 1;
-    const T highest = *std::max_element(row, row + seen);
+    const T highest = row_max(seen, row);
     for (std::int64_t j = 0; j < seen; ++j) row[j] = exponential(row[j] - highest);
     const T sum = row_sum<T>(seen, [row](std::int64_t j) { return row[j]; });
     const T inverse = 1 / sum;

@@ -19,7 +19,7 @@ T log_sum_exp(const T* logits, std::int64_t vocabulary) {
   for (std::int64_t first = 0; first < vocabulary; first += kChunk) {
     const T* chunk = logits + first;
     const std::int64_t count = std::min(kChunk, vocabulary - first);
-    const T above = std::max(highest, *std::max_element(chunk, chunk + count));
+    const T above = std::max(highest, row_max(count, chunk));
     const T chunk_sum = row_sum<T>(count, [=](std::int64_t j) { return exponential(chunk[j] - above); });
     sum = sum * exponential(highest - above) + chunk_sum;
     highest = above;

@@ -8,11 +8,12 @@
 
 namespace alchemist {
 
-int run_command_line(int argc, char** argv) {
+int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> more) {
   CLI::App app("Alchemist: which policy for reusing serving's activations gives the most training for the least harm?");
   app.require_subcommand(1);
   app.set_version_flag("--version", "alchemist 0.1.0");
   add_run_command(app);
+  for (const AddCommand add : more) add(app);
   add_plot_command(app);
   add_replay_command(app);
   add_validate_command(app);

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <initializer_list>
 
 namespace alchemist {
 
-// Parses and runs. Returns the exit status: 0 done, 1 the user's mistake, 2 ours.
-int run_command_line(int argc, char** argv);
+using AddCommand = void (*)(CLI::App& app);
+
+// Parses and runs. `more` are the commands of folders that this one does not know. Returns the exit status: 0 done,
+// 1 the user's mistake, 2 ours.
+int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> more = {});
 
 // Each adds its subcommand with options, help and a callback that does the work.
 void add_run_command(CLI::App& app);

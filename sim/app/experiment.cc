@@ -122,9 +122,8 @@ std::string quote_yaml(const std::string& text) {
   return quoted + "'";
 }
 
-// Names and paths on the command line are relative to the working directory, not to the experiment's file.
-std::string absolute_if_path(const std::string& text) {
-  return names_a_path(text) ? quote_yaml(fs::absolute(text).lexically_normal().string()) : text;
+std::string absolute_if_path(const std::string& text, const fs::path& folder) {
+  return names_a_path(text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
 }
 
 std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
@@ -133,18 +132,19 @@ std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
     result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
                       "--trace " + *overrides.trace});
   if (overrides.policy)
-    result.push_back({"policy", absolute_if_path(*overrides.policy), "--policy " + *overrides.policy});
+    result.push_back(experiment_override("policy", *overrides.policy, "--policy " + *overrides.policy));
   if (overrides.seed)
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
   for (const std::string& set : overrides.sets) {
     const std::size_t equals = set.find('=');
     if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
-    const std::string key = set.substr(0, equals), text = set.substr(equals + 1);
-    const bool names = key == "model" || key == "hardware" || key == "workload" || key == "profile" || key == "policy";
-    const bool mapping = text.starts_with("{");
-    result.push_back({key, names && !mapping ? absolute_if_path(text) : text, "--set " + set});
+    result.push_back(experiment_override(set.substr(0, equals), set.substr(equals + 1), "--set " + set));
   }
   return result;
+}
+
+Experiment read_document(const YamlValue& document, const std::vector<YamlOverride>& values) {
+  return read_experiment(document.with_overrides(values, {"model", "hardware", "workload"}));
 }
 
 }  // namespace
@@ -169,8 +169,19 @@ Experiment read_experiment(const YamlValue& value) {
 
 Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides) {
   const fs::path file = resolve_config("experiments", name_or_path, {});
-  const YamlValue document = YamlValue::load(file.string());
-  return read_experiment(document.with_overrides(to_yaml(overrides), {"model", "hardware", "workload"}));
+  return read_document(YamlValue::load(file.string()), to_yaml(overrides));
+}
+
+Experiment read_experiment(const std::string& text, const std::string& origin,
+                           const std::vector<YamlOverride>& values) {
+  return read_document(YamlValue::parse(text, origin), values);
+}
+
+YamlOverride experiment_override(const std::string& key, const std::string& text, const std::string& label,
+                                 const fs::path& folder) {
+  const bool names = key == "model" || key == "hardware" || key == "workload" || key == "profile" || key == "policy";
+  const bool mapping = text.starts_with("{");
+  return {key, names && !mapping ? absolute_if_path(text, folder) : text, label};
 }
 
 MemoryPlan memory_plan(const Experiment& e) {

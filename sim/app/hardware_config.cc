@@ -11,12 +11,14 @@ namespace {
 
 enum class Quantity { bytes, rate, flops, share, factor, count, duration };
 
-// One table for reading and writing. All are required and positive, but for durations, which may be 0.
+// One table for reading and writing. All are positive, but for durations, which may be 0, and required unless they say
+// so.
 struct Field {
   const char* key;
   Quantity quantity;
   std::variant<Bytes HardwareSpec::*, double HardwareSpec::*, std::int64_t HardwareSpec::*, Duration HardwareSpec::*>
       member;
+  bool required = true;
 };
 
 const Field kFields[] = {
@@ -37,6 +39,7 @@ const Field kFields[] = {
     {"link_pageable_bandwidth", Quantity::rate, &HardwareSpec::link_pageable_bandwidth},
     {"link_latency", Quantity::duration, &HardwareSpec::link_latency},
     {"copy_slowdown", Quantity::factor, &HardwareSpec::copy_slowdown},
+    {"link_slowdown", Quantity::factor, &HardwareSpec::link_slowdown, false},
     {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
     {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
     {"interconnect_latency", Quantity::duration, &HardwareSpec::interconnect_latency},
@@ -93,7 +96,7 @@ HardwareSpec read_mapping(const YamlValue& value, const std::string& default_nam
   if (base) hardware = read_hardware(*base);
   if (auto name = map.optional("name")) hardware.name = name->as_string();
   for (const Field& field : kFields) {
-    const std::optional<YamlValue> found = base ? map.optional(field.key) : map.required(field.key);
+    const std::optional<YamlValue> found = base || !field.required ? map.optional(field.key) : map.required(field.key);
     if (found) read_field(*found, field, hardware);
   }
   map.finish();

@@ -37,7 +37,7 @@ void list_kind(const ConfigKind& kind) {
 
 void add_list_command(CLI::App& app) {
   CLI::App* command =
-      app.add_subcommand("list", "What is built in: models, hardware, workloads, policies, experiments");
+      app.add_subcommand("list", "What is built in: models, hardware, workloads, policies, experiments, sweeps");
   auto kind = std::make_shared<std::string>();
   command->add_option("KIND", *kind, "model, hardware, workload, policy, experiment or sweep; all without it");
   command->callback([kind] {

@@ -61,10 +61,12 @@ std::string find_python(const std::string& command, const std::string& modules) 
   for (std::string folder; std::getline(folders, folder, ':');) {
     if (!folder.empty()) candidates.push_back(fs::path(folder) / "python3");
   }
+  // Looked up, not imported, which would take half a second.
+  const std::string check =
+      "import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, '" + modules + "'.split(', '))))";
   std::error_code ignored;
   for (const fs::path& candidate : candidates) {
-    if (fs::exists(candidate, ignored) &&
-        run_program({candidate.string(), "-c", "import " + modules}, Output::discarded))
+    if (fs::exists(candidate, ignored) && run_program({candidate.string(), "-c", check}, Output::discarded))
       return candidate.string();
   }
   throw ConfigError(

@@ -7,7 +7,7 @@
 
 namespace alchemist {
 
-// A Python that can import these modules (a comma-separated list): the system's, which has the distribution's packages,
+// A Python that can import these modules (separated by ", "): the system's, which has the distribution's packages,
 // else the first on PATH. ConfigError, which says what `command` misses, if there is none.
 std::string find_python(const std::string& command, const std::string& modules);
 

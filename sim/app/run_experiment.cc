@@ -73,9 +73,10 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, No
   RunResult result;
   result.totals = Simulation(config, *cost, *workload, observer).run();
   if (training) {
-    result.training.max_tokens = training->largest_batch_tokens(config.kv_blocks);
+    result.training.max_tokens = training->largest_batch(config.kv_blocks, result.totals);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(result.totals);
     result.training.hedge_wasted_bytes = result.totals.store.wasted_copies;
+    result.training.hedge_wasted_time = result.totals.store.wasted_copy_time;
     if (result.totals.trainer.too_long > 0) {
       result.warnings.push_back(
           fmt::format("{} samples were too long to train: their activations do not fit the memory",
@@ -98,21 +99,28 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, No
   return result;
 }
 
-Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       NodeRecorder::Sink record_events) {
+RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events) {
   RunMetrics metrics(run_info(experiment));
-  ProgressLine progress(std::nullopt);
-  ObserverList observers{&metrics, &progress};
+  ObserverList observers{&metrics};
+  if (watcher != nullptr) observers.add(watcher);
   std::optional<ResultWriter> writer;
   if (out) {
     writer.emplace(*out, run_info(experiment).slo, trace_events);
     observers.add(&*writer);
   }
-  const RunResult result = run_experiment(experiment, observers, std::move(record_events));
-  for (const std::string& warning : result.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
+  RunResult result = run_experiment(experiment, observers, std::move(record_events));
   const Summary summary = metrics.summary(result.training);
   if (writer) writer->commit(summary, emit_experiment(experiment));
-  return summary;
+  return {summary, std::move(result.warnings)};
+}
+
+Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
+                       NodeRecorder::Sink record_events) {
+  ProgressLine progress(std::nullopt);
+  const RunReport report = run_with_results(experiment, out, trace_events, &progress, std::move(record_events));
+  for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
+  return report.summary;
 }
 
 }  // namespace alchemist

@@ -30,7 +30,16 @@ struct RunResult {
 // `record_events`, if not empty, gets the lines of the nodes' log (sim/node/node_log.h).
 RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events = {});
 
-// Runs it, and writes all results to a directory (none: no files). Prints warnings and progress on stderr.
+struct RunReport {
+  Summary summary;
+  std::vector<std::string> warnings;
+};
+
+// Runs it, and writes all results to a directory (none: no files). Prints nothing; `watcher`, if any, sees the run.
+RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                           bool trace_events, RunObserver* watcher = nullptr, NodeRecorder::Sink record_events = {});
+
+// The same for people: warnings and progress on stderr.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
                        NodeRecorder::Sink record_events = {});
 

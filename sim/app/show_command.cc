@@ -15,6 +15,7 @@
 #include "sim/app/hardware_config.h"
 #include "sim/app/model_config.h"
 #include "sim/app/policy_config.h"
+#include "sim/app/sweep_points.h"
 #include "sim/app/workload_config.h"
 #include "sim/base/error.h"
 #include "sim/model/describe_layer.h"
@@ -118,6 +119,13 @@ void print_experiment(const std::string& name, const std::vector<std::string>& s
   fmt::print("# KV cache of a replica: {} tokens; longest request: {} tokens.\n", plan.kv_tokens, max_model_len(e));
 }
 
+void print_sweep(const std::string& name) {
+  const SweepSpec spec = load_sweep(name);
+  const std::size_t points = grid_points(spec).size(), seeds = spec.seeds.size();
+  fmt::print("{}\n# {} {}, {} {} each.\n", emit_sweep(spec), points, spec.goal ? "candidates" : "points", seeds,
+             seeds == 1 ? "seed" : "seeds");
+}
+
 void print_breakeven(const std::string& model, const std::string& hardware, bool csv) {
   if (hardware.empty()) throw ConfigError("show breakeven: expected MODEL and HARDWARE");
   const ModelShape shape = load_model(model);
@@ -138,7 +146,7 @@ void add_show_command(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("show", "What a name stands for, in full");
-  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy, experiment or breakeven")
+  command->add_option("KIND", arguments->kind, "model, hardware, workload, policy, experiment, sweep or breakeven")
       ->required();
   command->add_option("NAME", arguments->name, "a built-in name (see list) or a path")->required();
   command->add_option("HARDWARE", arguments->hardware, "for breakeven, where NAME is a model: on which hardware");
@@ -163,6 +171,7 @@ void add_show_command(CLI::App& app) {
     if (kind == "workload") return print_workload(arguments->name);
     if (kind == "experiment") return print_experiment(arguments->name, arguments->sets);
     if (kind == "policy") return print_policy(arguments->name);
+    if (kind == "sweep") return print_sweep(arguments->name);
     throw ConfigError("KIND " + arguments->kind + ": cannot be shown");
   });
 }

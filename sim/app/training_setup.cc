@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "sim/base/error.h"
+#include "sim/model/largest_batch.h"
 
 namespace alchemist {
 namespace {
@@ -90,6 +91,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
+  setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;
   setup.trainer.window_layers = policy_.window_layers;
   setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers};
@@ -100,17 +102,27 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   return setup;
 }
 
-std::int64_t TrainingWorld::largest_batch_tokens(std::int32_t kv_blocks) const {
+std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const SimulationTotals& totals) const {
   const std::int64_t layers = experiment_.model.layers;
   const RecordBytes& bytes = cost_->record_bytes();
-  const Bytes gpu = page_bytes_ * (policy_.separate ? separate_pages_ : kv_blocks);
-  if (policy_.fresh == FreshActivations::kCheckpoint) { return gpu / (bytes.input * layers + bytes.minimal); }
-  if (policy_.fresh == FreshActivations::kOffload) {
-    return experiment_.hardware.host_memory / (bytes.minimal * layers);
+  BatchRoom room;
+  room.gpu = policy_.separate ? page_bytes_ * separate_pages_ : page_bytes_ * kv_blocks - totals.peak_kv;
+  room.per_token = bytes.minimal * layers;
+  room.window_share = std::min(1.0, static_cast<double>(policy_.window_layers) / static_cast<double>(layers));
+  if (policy_.fresh == FreshActivations::kCheckpoint) room.per_token = bytes.input * layers + bytes.minimal;
+  const bool leaves = policy_.fresh == FreshActivations::kOffload || policy_.fresh == FreshActivations::kSpill;
+  if (leaves) {
+    room.host = host_pool(experiment_, policy_);
+    room.fresh_share = 0;
   }
-  const bool uses_host = policy_.place == "pressure" || policy_.place == "eager";
-  const Bytes host = uses_host ? host_pool(experiment_, policy_) : Bytes();
-  return (gpu + host) / (bytes.minimal * layers);
+  if (policy_.records() && totals.feedback_tokens > 0) {
+    if (!leaves)
+      room.fresh_share =
+          static_cast<double>(totals.feedback_answer_tokens) / static_cast<double>(totals.feedback_tokens);
+    room.resident = page_bytes_ * static_cast<std::int64_t>(kv_blocks * policy_.gpu_record_share);
+    if (policy_.place == "pressure" || policy_.place == "eager") room.host = host_pool(experiment_, policy_);
+  }
+  return replicas_ * largest_batch_tokens(room);
 }
 
 double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {

@@ -338,6 +338,15 @@ void YamlMap::finish() const {
   }
 }
 
+std::string flow_text(const YAML::Node& node) {
+  if (!node.IsDefined()) return "nothing";
+  YAML::Emitter out;
+  out.SetMapFormat(YAML::Flow);
+  out.SetSeqFormat(YAML::Flow);
+  out << node;
+  return out.c_str();
+}
+
 std::optional<std::string> nearest_name(const std::string& text, const std::vector<std::string>& choices) {
   std::optional<std::string> best;
   std::size_t best_distance = std::min(std::max<std::size_t>(1, text.size() / 3) + 1, text.size());

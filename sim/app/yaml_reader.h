@@ -100,6 +100,9 @@ class YamlMap {
   std::set<std::string> asked_;
 };
 
+// A node as YAML on one line; "nothing" if there is none.
+std::string flow_text(const YAML::Node& node);
+
 // The nearest of `choices` to `text` by edit distance, if any is near enough to be a likely typing error.
 std::optional<std::string> nearest_name(const std::string& text, const std::vector<std::string>& choices);
 

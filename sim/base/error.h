@@ -19,4 +19,10 @@ class ConfigError : public std::runtime_error {
   }
 };
 
+// Results cannot be written: no permission, a full disk. Nothing is wrong with what was to be run.
+class OutputError : public ConfigError {
+ public:
+  using ConfigError::ConfigError;
+};
+
 }  // namespace alchemist

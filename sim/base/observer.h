@@ -49,6 +49,7 @@ struct ServingSpan {
   std::int32_t decodes = 0;  // requests decoding, in each of the steps
   std::int32_t running = 0;  // requests running when the operation was submitted
   std::int32_t waiting = 0;  // requests waiting when the operation was submitted
+  Duration recording;        // of its time: spent on keeping activations for training
 };
 
 // GPU and pinned host memory of one replica by category.

@@ -13,7 +13,9 @@ enum class PieceKind : std::uint8_t {
   kRecompute,  // forward again of tokens whose record exists but is not brought back
   kHead,       // output head and loss, forward and backward
   kBackward,   // of one layer
-  kOptimizer,  // of all weights, once a training step; includes the all-reduce of the gradients
+  // Update of the weights, once a training step, the all-reduce of their gradients included. It writes the new weights
+  // over their gradients, and the two change places when all is done: serving never sees half an update.
+  kOptimizer,
 };
 
 struct TrainingPiece {
@@ -21,6 +23,7 @@ struct TrainingPiece {
   std::int32_t layer = 0;
   std::int64_t first_token = 0;  // of all that this kind of piece has to do in this layer, where it was divided
   std::int64_t tokens = 0;
+  std::int64_t parameters = 0;         // optimizer: updated by this piece
   double attended_keys = 0;            // sum over the tokens of the keys that each attends to
   std::int64_t rebuild_tokens = 0;     // backward: tokens whose gate and up are rebuilt from a lean record first
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first

@@ -33,11 +33,11 @@ LinkSpec LinkSpec::from(const HardwareSpec& hardware) {
           .duplex_bandwidth = hardware.link_duplex_bandwidth,
           .pageable_bandwidth = hardware.link_pageable_bandwidth,
           .latency = hardware.link_latency,
+          .slowdown = hardware.link_slowdown,
           .copy_slowdown = hardware.copy_slowdown};
 }
 
-Link::Link(const LinkSpec& spec)
-    : latency_(spec.latency), capacity_{capacity(spec, 1), capacity(spec, spec.copy_slowdown)} {
+Link::Link(const LinkSpec& spec) : latency_(spec.latency), capacity_{capacity(spec, 1), capacity(spec, spec.slowdown)} {
   check(spec.latency >= Duration(), "a link's latency is not negative");
 }
 

@@ -8,7 +8,7 @@
 //   goes to the pinned ones (max-min fairness).
 // - If the two directions together want more than duplex_bandwidth, that is split in proportion to their own
 //   bandwidths; what one of them cannot use goes to the other.
-// - While kernels run every rate is divided by copy_slowdown. Latencies are not.
+// - While kernels run every rate is divided by slowdown. Latencies are not.
 //
 // Rates are whole bytes per second and times whole nanoseconds, so that an amount is a whole number of 10^-9 bytes and
 // the arithmetic exact: the times do not depend on how often anybody looks. Only two things are rounded. A share goes
@@ -38,7 +38,8 @@ struct LinkSpec {
   double duplex_bandwidth = 0;    // of both directions together when both are busy
   double pageable_bandwidth = 0;  // of one transfer
   Duration latency;               // of a transfer before its first byte, >= 0
-  double copy_slowdown = 1;       // >= 1
+  double slowdown = 1;            // of transfers while kernels run, >= 1
+  double copy_slowdown = 1;       // of kernels while a transfer is in flight, >= 1; the link itself has no use for it
 
   static LinkSpec from(const HardwareSpec& hardware);
 };

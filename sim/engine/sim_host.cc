@@ -10,31 +10,14 @@ namespace alchemist {
 
 SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options,
                  std::optional<TrainingHost> training)
-    : replica_(replica), cost_(cost), queue_(queue), observer_(observer), options_(options), training_(training) {
+    : replica_(replica),
+      cost_(cost),
+      queue_(queue),
+      observer_(observer),
+      options_(options),
+      book_(replica, observer),
+      training_(training) {
   if (training_) link_.emplace(training_->link);
-}
-
-Arrival SimHost::accept(RequestId id, const WorkloadRequest& spec) {
-  check(spec.prompt_tokens >= 1 && spec.output_tokens >= 1, "a request has a prompt and an answer");
-  RequestHandle handle(static_cast<std::uint32_t>(requests_.size()));
-  if (free_handles_.empty()) {
-    requests_.emplace_back();
-  } else {
-    handle = free_handles_.back();
-    free_handles_.pop_back();
-  }
-  Request& request = at(handle);
-  request = Request();
-  request.id = id;
-  request.spec = spec;
-  newcomers_.push_back(handle);
-  ++live_;
-  return {handle, id, spec.session, spec.prompt_tokens, spec.content};
-}
-
-void SimHost::take_in(Time now) {
-  for (const RequestHandle handle : newcomers_) at(handle).queued = now;
-  newcomers_.clear();
 }
 
 OpId SimHost::submit(const ServingOp& op) {
@@ -46,13 +29,7 @@ OpId SimHost::submit(const ServingOp& op) {
   queued_.max_steps = options_.single_steps ? 1 : op.max_steps;
   queued_.running = op.running;
   queued_.waiting = op.waiting;
-  for (const PrefillWork& work : queued_.prefills) {
-    Request& request = at(work.request);
-    if (request.scheduled) continue;
-    request.scheduled = true;
-    request.scheduled_at = now_;
-    request.prefix_hit_tokens = work.chunk.context;
-  }
+  book_.submitted(op.prefills, now_);
   return queued_.id;
 }
 
@@ -125,13 +102,26 @@ void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> sa
   for (const TrainedSample& sample : samples) trained_.push_back({sample, step.end});
 }
 
+// Copies are slower while kernels run. Said once everything that starts at this moment has started.
+void SimHost::tell_link() {
+  if (!link_ || training_->link.slowdown == 1) return;
+  const bool running = in_progress_ || piece_;
+  if (running == kernels_running_) return;
+  kernels_running_ = running;
+  link_->set_kernels_running(now_, running);
+  schedule_link();
+}
+
 std::optional<Completion> SimHost::after_node() {
   if (!in_progress_ && !piece_ && queued_piece_) start_piece();
   if (!in_progress_ && !piece_ && has_queued_) {
     start();
     if (!in_progress_) return completion(now_, true);
   }
-  if (!announce_at_start_) return std::nullopt;
+  if (!announce_at_start_) {
+    tell_link();
+    return std::nullopt;
+  }
   announce_at_start_ = false;
   news_ = false;
   return completion(now_, false);
@@ -141,9 +131,8 @@ void SimHost::start() {
   std::swap(current_, queued_);
   has_queued_ = false;
   steps_ = 0;
-  ended_.clear();
-  for (const RequestHandle handle : current_.preempted) preempt(handle);
-  if (current_.prefills.empty() && batch_.size() == 0) return;  // all its requests have ended meanwhile
+  recorded_ = book_.begin(current_.prefills, current_.preempted, now_);
+  if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
   in_progress_ = true;
   op_start_ = now_;
   if (options_.announce_last_step) {
@@ -153,42 +142,27 @@ void SimHost::start() {
     news_ = false;  // the node planned at this very moment
   }
   chunks_.clear();
-  recorded_ = Bytes();
-  for (const PrefillWork& work : current_.prefills) {
-    chunks_.push_back(work.chunk);
-    if (work.recorded == Bytes()) continue;
-    recorded_ += work.recorded;
-    at(work.request).recorded_tokens += work.chunk.tokens;
-    at(work.request).recorded_bytes += work.recorded;
-  }
+  for (const PrefillWork& work : current_.prefills) chunks_.push_back(work.chunk);
   begin_step(now_);
   queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
-}
-
-void SimHost::preempt(RequestHandle handle) {
-  Request& request = at(handle);
-  if (!request.live) return;  // its last token came after this was planned
-  ++request.preemptions;
-  observer_.on_preemption(replica_, request.id, now_);
-  if (!batch_.contains(handle)) return;  // it was still computing its prompt
-  request.produced = request.spec.output_tokens - static_cast<std::int32_t>(batch_.leave(handle));
-  request.last_token = last_step_end_;
-  count_gap(request, gaps_.since(request.joined_step + 1));
 }
 
 void SimHost::begin_step(Time start) {
   const bool first = steps_ == 0;
   shape_.prefills = first ? std::span<const PrefillChunk>(chunks_) : std::span<const PrefillChunk>();
-  shape_.decodes = batch_.size();
-  shape_.decode_context_sum = batch_.context_sum();
-  shape_.decode_context_max = static_cast<std::int32_t>(batch_.context_max());
+  shape_.decodes = book_.batch().size();
+  shape_.decode_context_sum = book_.batch().context_sum();
+  shape_.decode_context_max = static_cast<std::int32_t>(book_.batch().context_max());
   shape_.sampled = shape_.decodes;
   if (first) {
     for (const PrefillWork& work : current_.prefills) shape_.sampled += work.last ? 1 : 0;
   }
   step_start_ = start;
   Duration takes = cost_.step(shape_);
-  if (first && recorded_ > Bytes()) takes += training_->cost->recording(recorded_);
+  if (first) {
+    recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
+    takes += recording_;
+  }
   takes = beside_copies(takes);
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
@@ -201,9 +175,11 @@ void SimHost::begin_step(Time start) {
 std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {
   check(in_progress_ && now == step_end_, "a step ends once");
   for (;;) {
-    end_step(now);
-    const bool something_waits = news_ || !ended_.empty();
-    if (in_last_step_ || batch_.size() == 0 || (something_waits && !options_.announce_last_step)) return finish(now);
+    const bool first = steps_++ == 0;
+    book_.end_step(now, first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>());
+    const bool something_waits = news_ || !book_.ended().empty();
+    if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !options_.announce_last_step))
+      return finish(now);
     begin_step(now);
     in_last_step_ = steps_ + 1 == current_.max_steps || something_waits;
     if (in_last_step_ && options_.announce_last_step) return announce(now);
@@ -217,7 +193,7 @@ std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {
 
 // An operation that had nothing left to run took no time.
 Completion SimHost::completion(Time now, bool done) const {
-  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), ended_};
+  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
 }
 
 SimHost::Report SimHost::announce(Time now) {
@@ -229,43 +205,8 @@ SimHost::Report SimHost::announce(Time now) {
 SimHost::Report SimHost::finish(Time now) {
   report_span(now);
   in_progress_ = false;
-  if (!ended_.empty()) news_ = true;  // what follows was planned without this knowledge
+  if (!book_.ended().empty()) news_ = true;  // what follows was planned without this knowledge
   return {now, completion(now, true)};
-}
-
-void SimHost::end_step(Time end) {
-  ++total_steps_;
-  if (batch_.size() > 0) {
-    observer_.on_token_gap(end, end - last_step_end_, batch_.size());
-    gaps_.push(total_steps_, end - last_step_end_);
-  } else {
-    gaps_.forget_before(total_steps_);
-  }
-  batch_.advance();
-  ++steps_;
-  if (steps_ == 1) emit_prefill_tokens(end);
-  last_step_end_ = end;
-  batch_.take_ended(ended_);
-}
-
-void SimHost::emit_prefill_tokens(Time end) {
-  for (const PrefillWork& work : current_.prefills) {
-    if (!work.last) continue;
-    Request& request = at(work.request);
-    if (request.produced == 0) {
-      request.first_token = end;
-    } else {
-      observer_.on_token_gap(end, end - request.last_token, 1);
-      count_gap(request, end - request.last_token);
-    }
-    ++request.produced;
-    request.joined_step = total_steps_;
-    batch_.join(work.request, work.chunk.context + work.chunk.tokens, request.spec.output_tokens - request.produced);
-  }
-}
-
-void SimHost::count_gap(Request& request, std::optional<Duration> gap) {
-  if (gap && (!request.longest_gap || *gap > *request.longest_gap)) request.longest_gap = gap;
 }
 
 void SimHost::report_span(Time end) {
@@ -279,38 +220,13 @@ void SimHost::report_span(Time end) {
   span.decodes = shape_.decodes;
   span.running = current_.running;
   span.waiting = current_.waiting;
+  span.recording = recording_;
   observer_.on_serving_span(span);
 }
 
 std::optional<SimHost::Progress> SimHost::progress() const {
   if (!in_progress_) return std::nullopt;
   return Progress{current_.id, steps_ + 1};
-}
-
-RequestOutcome SimHost::take_outcome(RequestHandle handle, Time now) {
-  Request& request = at(handle);
-  count_gap(request, gaps_.since(request.joined_step + 1));
-  RequestOutcome outcome;
-  outcome.id = request.id;
-  outcome.session = request.spec.session;
-  outcome.turn = request.spec.turn;
-  outcome.replica = replica_;
-  outcome.arrived = request.spec.arrival;
-  outcome.queued = request.queued;
-  outcome.scheduled = request.scheduled_at;
-  outcome.first_token = request.first_token;
-  outcome.finished = now;
-  outcome.prompt_tokens = request.spec.prompt_tokens;
-  outcome.output_tokens = request.spec.output_tokens;
-  outcome.prefix_hit_tokens = request.prefix_hit_tokens;
-  outcome.preemptions = request.preemptions;
-  outcome.longest_gap = request.longest_gap;
-  outcome.recorded_tokens = request.recorded_tokens;
-  outcome.recorded_bytes = request.recorded_bytes;
-  request.live = false;
-  free_handles_.push_back(handle);
-  --live_;
-  return outcome;
 }
 
 }  // namespace alchemist

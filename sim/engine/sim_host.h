@@ -12,11 +12,10 @@
 #include <vector>
 
 #include "sim/base/observer.h"
-#include "sim/base/recent_maximum.h"
 #include "sim/base/workload.h"
-#include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
 #include "sim/engine/link.h"
+#include "sim/engine/request_book.h"
 #include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
 #include "sim/node/host.h"
@@ -50,7 +49,7 @@ class SimHost final : public Host {
           std::optional<TrainingHost> training = {});
 
   // Takes a request into the world; the arrival is what the node may know of it.
-  Arrival accept(RequestId id, const WorkloadRequest& request);
+  Arrival accept(RequestId id, const WorkloadRequest& request) { return book_.accept(id, request); }
 
   OpId submit(const ServingOp& op) override;
   OpId submit(const TrainingPiece& piece) override;
@@ -63,7 +62,7 @@ class SimHost final : public Host {
   // The present, which the engine sets before it calls the node.
   void set_now(Time now) { now_ = now; }
   // The engine looks for new requests: those that have arrived are its own from now on.
-  void take_in(Time now);
+  void take_in(Time now) { book_.take_in(now); }
   // An event waits for the node: a run in progress ends as soon as it can.
   void interrupt() { news_ = true; }
 
@@ -91,7 +90,7 @@ class SimHost final : public Host {
   std::vector<TrainedRequest> take_trained() { return std::exchange(trained_, {}); }
 
   // The request of a handle that the last report ended, as it is told to observers. Frees the handle.
-  RequestOutcome take_outcome(RequestHandle handle, Time now);
+  RequestOutcome take_outcome(RequestHandle handle, Time now) { return book_.take_outcome(handle, now); }
 
   // The operation in progress and how many of its steps have begun; none if the GPU is idle.
   struct Progress {
@@ -100,27 +99,10 @@ class SimHost final : public Host {
   };
   std::optional<Progress> progress() const;
 
-  std::int64_t live_requests() const { return live_; }
+  std::int64_t live_requests() const { return book_.live(); }
   Duration busy() const { return busy_; }
 
  private:
-  struct Request {
-    RequestId id;
-    WorkloadRequest spec;
-    std::int32_t produced = 0;  // tokens of the answer so far, unless decoding
-    Time queued;
-    bool scheduled = false;
-    Time scheduled_at;
-    Time first_token;
-    Time last_token;  // valid while preempted
-    bool live = true;
-    std::int64_t joined_step = 0;         // steps of this host when it last began to decode
-    std::optional<Duration> longest_gap;  // before that
-    std::int32_t prefix_hit_tokens = 0;
-    std::int32_t preemptions = 0;
-    std::int64_t recorded_tokens = 0;
-    Bytes recorded_bytes;
-  };
   struct Operation {
     OpId id;
     std::vector<PrefillWork> prefills;
@@ -136,15 +118,10 @@ class SimHost final : public Host {
     Time start;
   };
 
-  Request& at(RequestHandle handle) { return requests_[handle.value()]; }
   void start();
   void begin_step(Time start);
-  void preempt(RequestHandle handle);
-  void end_step(Time end);
   Report announce(Time now);
   Report finish(Time now);
-  void emit_prefill_tokens(Time end);
-  void count_gap(Request& request, std::optional<Duration> gap);
   Completion completion(Time now, bool done) const;
   void report_span(Time end);
   OpId new_op() {
@@ -155,6 +132,7 @@ class SimHost final : public Host {
   void start_piece();
   Duration beside_copies(Duration alone) const;
   void schedule_link();
+  void tell_link();
 
   ReplicaId replica_;
   const StepCost& cost_;
@@ -163,15 +141,7 @@ class SimHost final : public Host {
   Options options_;
   Time now_;
 
-  std::vector<Request> requests_;  // by handle
-  std::vector<RequestHandle> free_handles_;
-  std::vector<RequestHandle> newcomers_;  // not taken in yet
-  std::int64_t live_ = 0;
-
-  DecodeBatch batch_;
-  std::int64_t total_steps_ = 0;
-  RecentMaximum<Duration> gaps_;  // of the batch, by step
-  Time last_step_end_;            // when every request of the batch got its latest token
+  RequestBook book_;
 
   OpId next_op_;
   Operation queued_;
@@ -187,17 +157,18 @@ class SimHost final : public Host {
   std::int64_t steps_ = 0;  // of the operation in progress, ended
   BatchShape shape_;        // of the step in progress
   std::vector<PrefillChunk> chunks_;
-  std::vector<RequestHandle> ended_;
   Duration busy_;
 
   std::optional<TrainingHost> training_;
   std::optional<Link> link_;
+  bool kernels_running_ = false;    // as the link was told
   std::uint32_t link_version_ = 0;  // of the event in the queue that is valid
   std::unordered_map<TransferId, OpId> copies_;
   std::vector<FinishedTransfer> finished_transfers_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;  // in progress
   Bytes recorded_;              // by the operation in progress
+  Duration recording_;          // what that adds to its time
   std::vector<TrainedRequest> trained_;
 };
 

@@ -45,9 +45,9 @@ Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, Wor
       workload_(workload),
       observer_(observer),
       router_(config.routing),
-      serving_replicas_(config.replicas),
-      feedback_stream_(config.seed, "feedback") {
+      serving_replicas_(config.replicas) {
   check(config.replicas >= 1, "at least one replica serves");
+  if (config.training) feedback_.emplace(config.seed, config.training->feedback, observer);
   std::int32_t serving = config.replicas;
   for (const NodeSpec& spec : node_specs(config)) add_replica(spec, serving-- > 0);
 }
@@ -104,16 +104,13 @@ void Simulation::finish() {
     totals_.store.recorded += store.recorded;
     totals_.store.dropped_records += store.dropped_records;
     totals_.store.wasted_copies += store.wasted_copies;
+    totals_.store.wasted_copy_time += store.wasted_copy_time;
     const TrainerTotals trainer = replica.node->trainer()->totals();
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
     totals_.trainer.too_long += trainer.too_long;
   }
-  // Requests that will not be trained in this run, in order of arrival.
-  std::vector<RequestId> left;
-  for (const auto& [id, outcome] : awaiting_training_) left.push_back(id);
-  std::sort(left.begin(), left.end());
-  for (const RequestId id : left) observer_.on_request_outcome(awaiting_training_.at(id));
+  if (feedback_) feedback_->finish();
 }
 
 Time Simulation::horizon() const {
@@ -146,13 +143,7 @@ void Simulation::admit_arrival() {
   }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
   totals_.end = std::max(totals_.end, now);
-  std::optional<Duration> feedback_delay;
-  if (config_.training) {
-    // Drawn for every request in order of arrival, so that all policies get feedback on the same ones.
-    const bool comes = feedback_stream_.uniform() < config_.training->feedback.share;
-    const Duration delay = draw(config_.training->feedback.delay, feedback_stream_);
-    if (comes) feedback_delay = delay;
-  }
+  const std::optional<Duration> feedback_delay = feedback_ ? feedback_->draw_next() : std::nullopt;
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;
   if (!nodes_.front()->scheduler().can_ever_fit(total_tokens) ||
       (config_.serving.max_model_len && total_tokens > *config_.serving.max_model_len)) {
@@ -163,7 +154,7 @@ void Simulation::admit_arrival() {
   const std::size_t chosen = route(request);
   Replica& replica = replicas_[chosen];
   Arrival arrival = replica.host->accept(id, request);
-  if (feedback_delay) feedback_delay_.emplace(id, *feedback_delay);
+  if (feedback_delay) feedback_->expect(id, *feedback_delay);
   if (config_.training && config_.training->clairvoyant) {
     arrival.foresees_feedback = true;
     arrival.feedback_delay = feedback_delay;
@@ -184,12 +175,7 @@ void Simulation::answer(Replica& replica, Time now) {
 
 void Simulation::tell_trained(Replica& replica) {
   for (const SimHost::TrainedRequest& trained : replica.host->take_trained()) {
-    const auto outcome = awaiting_training_.find(trained.sample.request);
-    check(outcome != awaiting_training_.end(), "nothing is trained twice, and only what has feedback");
-    outcome->second.trained_at = trained.at;
-    outcome->second.version_lag = trained.sample.version_lag;
-    observer_.on_request_outcome(outcome->second);
-    awaiting_training_.erase(outcome);
+    feedback_->trained(trained.sample, trained.at);
   }
 }
 
@@ -234,6 +220,7 @@ void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sampl
   free_samples_.push_back(sample);
   ++totals_.feedback_samples;
   totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
+  totals_.feedback_answer_tokens += feedback.output_tokens;
   replica.host->interrupt();
   if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);
@@ -248,10 +235,10 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
   for (const RequestHandle handle : report->completion.ended) {
     const RequestOutcome outcome = replica.host->take_outcome(handle, report->time);
     ++totals_.completed;
-    if (feedback_delay_.contains(outcome.id)) {
-      await_feedback(outcome, id);
-    } else {
+    if (!feedback_) {
       observer_.on_request_outcome(outcome);
+    } else if (const auto due = feedback_->finished(outcome)) {
+      await_feedback(*due, id);
     }
     workload_.on_finished(outcome.session, outcome.turn, report->time);
   }
@@ -260,9 +247,7 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
   report_memory(replica, id, report->time);
 }
 
-// A record is trained where it lies; without records any training replica will do, and they take turns.
-void Simulation::await_feedback(const RequestOutcome& outcome, ReplicaId served_by) {
-  const auto delay = feedback_delay_.find(outcome.id);
+void Simulation::await_feedback(const FeedbackBook::Due& due, ReplicaId served_by) {
   std::uint32_t sample = static_cast<std::uint32_t>(samples_.size());
   if (free_samples_.empty()) {
     samples_.emplace_back();
@@ -270,15 +255,17 @@ void Simulation::await_feedback(const RequestOutcome& outcome, ReplicaId served_
     sample = free_samples_.back();
     free_samples_.pop_back();
   }
-  samples_[sample] = {outcome.id, outcome.session, outcome.prompt_tokens, outcome.output_tokens};
-  ReplicaId target = served_by;
-  if (const std::int32_t separate = config_.training->separate_replicas; separate > 0) {
-    target = ReplicaId(static_cast<std::uint32_t>(serving_replicas_) +
-                       outcome.id.value() % static_cast<std::uint32_t>(separate));
-  }
-  queue_.push(outcome.finished + delay->second, EventPriority::kFeedback, {SimEventKind::kFeedback, target, sample});
-  feedback_delay_.erase(delay);
-  awaiting_training_.emplace(outcome.id, outcome);
+  samples_[sample] = due.feedback;
+  const ReplicaId target = trainer_of(due.feedback.request, served_by);
+  queue_.push(due.at, EventPriority::kFeedback, {SimEventKind::kFeedback, target, sample});
+}
+
+// A record is trained where it lies; without records any training replica will do, and they take turns.
+ReplicaId Simulation::trainer_of(RequestId request, ReplicaId served_by) const {
+  const std::int32_t separate = config_.training->separate_replicas;
+  if (separate == 0) return served_by;
+  return ReplicaId(static_cast<std::uint32_t>(serving_replicas_) +
+                   request.value() % static_cast<std::uint32_t>(separate));
 }
 
 void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
@@ -292,6 +279,7 @@ void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
     use.training = config_.training->static_bytes + working;
     use.host = replica.node->store()->host_bytes();
   }
+  totals_.peak_kv = std::max(totals_.peak_kv, use.kv);
   observer_.on_memory(id, now, use);
 }
 

@@ -6,12 +6,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "sim/base/observer.h"
-#include "sim/base/random.h"
 #include "sim/base/workload.h"
+#include "sim/engine/feedback_book.h"
 #include "sim/engine/sim_host.h"
 #include "sim/model/step_cost.h"
 #include "sim/node/node.h"
@@ -60,9 +59,11 @@ struct SimulationTotals {
   Time end;                           // of the last event
   std::int64_t feedback_samples = 0;  // whose feedback came before the end
   std::int64_t feedback_tokens = 0;
-  StoreTotals store;  // summed over the replicas
+  std::int64_t feedback_answer_tokens = 0;  // of them, in answers: decoded, and so without a record
+  StoreTotals store;                        // summed over the replicas
   TrainerTotals trainer;
   Duration busy;  // serving operations, summed over the replicas
+  Bytes peak_kv;  // KV blocks in use for serving, of the replica that had most
 };
 
 class Simulation {
@@ -92,7 +93,8 @@ class Simulation {
   bool is_over() const;
   void handle_link(Replica& replica, Time now, std::uint32_t version);
   void handle_feedback(Replica& replica, Time now, std::uint32_t sample);
-  void await_feedback(const RequestOutcome& outcome, ReplicaId served_by);
+  void await_feedback(const FeedbackBook::Due& due, ReplicaId served_by);
+  ReplicaId trainer_of(RequestId request, ReplicaId served_by) const;
   void tell_trained(Replica& replica);
   void finish();
   void answer(Replica& replica, Time now);
@@ -109,10 +111,8 @@ class Simulation {
   std::vector<const Node*> nodes_;
   Router router_;
   std::int32_t serving_replicas_ = 0;
-  RandomStream feedback_stream_;
-  std::unordered_map<RequestId, Duration> feedback_delay_;           // of live requests that will get feedback
-  std::unordered_map<RequestId, RequestOutcome> awaiting_training_;  // finished, with feedback to come or come
-  std::vector<Feedback> samples_;                                    // whose feedback is on its way
+  std::optional<FeedbackBook> feedback_;  // none: nobody trains
+  std::vector<Feedback> samples_;         // whose feedback is on its way
   std::vector<std::uint32_t> free_samples_;
   SimulationTotals totals_;
 };

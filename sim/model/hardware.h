@@ -28,7 +28,8 @@ struct HardwareSpec {
   double link_duplex_bandwidth = 0;    // bytes/s of both directions together when both are busy
   double link_pageable_bandwidth = 0;  // bytes/s from pageable memory
   Duration link_latency;               // fixed cost of one transfer
-  double copy_slowdown = 1;            // factor >= 1 on kernels while a copy runs, and the other way round
+  double copy_slowdown = 1;            // factor >= 1 on the time of kernels while a copy runs
+  double link_slowdown = 1;            // factor >= 1 on the time of copies while kernels run
   Bytes host_memory;                   // of the machine, for each GPU
   double interconnect_bandwidth = 0;   // bytes/s between GPUs, each direction (NVLink or PCIe)
   Duration interconnect_latency;       // fixed cost of one all-reduce

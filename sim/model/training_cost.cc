@@ -30,10 +30,13 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
   record_bytes_.input = set_bytes(graph, "input");
   rebuild_gate_up_ = find_record_set(graph, "lean")->rebuild.kernels;
-  const std::int64_t trained = trained_parameters(model, training);
-  gradient_bytes_ = Bytes(trained * model.dtype_bytes);
-  state_bytes_ = gradient_bytes_ + Bytes(trained * kOptimizerBytesPerParameter);
+  trained_parameters_ = alchemist::trained_parameters(model, training);
+  gradient_bytes_per_parameter_ = model.dtype_bytes;
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
+}
+
+Bytes TrainingCost::state_bytes() const {
+  return Bytes(trained_parameters_ * (gradient_bytes_per_parameter_ + kOptimizerBytesPerParameter));
 }
 
 double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const {
@@ -51,10 +54,12 @@ double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double 
 }
 
 // Reads gradients, moments and master weights, writes all but the gradients, and the weights; ring all-reduce before.
-double TrainingCost::optimizer_seconds() const {
+double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
   const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
-  const double state = state_bytes_.as_double(), gradients = gradient_bytes_.as_double();
-  double seconds = (state + (state - gradients) + gradients) / bandwidth + hardware_.kernel_overhead.in_seconds();
+  const auto updated = static_cast<double>(parameters);
+  const double gradients = updated * static_cast<double>(gradient_bytes_per_parameter_);
+  const double moments = updated * kOptimizerBytesPerParameter;
+  double seconds = 2 * (gradients + moments) / bandwidth + hardware_.kernel_overhead.in_seconds();
   if (replicas_ > 1) {
     seconds += 2.0 * (replicas_ - 1) / replicas_ * gradients / hardware_.interconnect_bandwidth +
                hardware_.interconnect_latency.in_seconds();
@@ -85,7 +90,7 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
       }
       break;
     case PieceKind::kOptimizer:
-      seconds = optimizer_seconds();
+      seconds = optimizer_seconds(piece.parameters);
       break;
   }
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));

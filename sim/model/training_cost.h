@@ -35,14 +35,16 @@ class TrainingCost {
   double lean_saving(std::int64_t tokens) const;
 
   const RecordBytes& record_bytes() const { return record_bytes_; }
+  // With a gradient.
+  std::int64_t trained_parameters() const { return trained_parameters_; }
   // Gradients (dtype), Adam's two moments and master weights (f32 each) of the trained parameters.
-  Bytes state_bytes() const { return state_bytes_; }
+  Bytes state_bytes() const;
   // Gradients and rebuilt tensors alive at once in one layer's backward, a token.
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
  private:
   double kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const;
-  double optimizer_seconds() const;
+  double optimizer_seconds(std::int64_t parameters) const;
 
   HardwareSpec hardware_;
   std::int32_t replicas_;
@@ -50,8 +52,8 @@ class TrainingCost {
   HeadCosts head_;
   std::vector<Kernel> rebuild_gate_up_;
   RecordBytes record_bytes_;
-  Bytes state_bytes_;
-  Bytes gradient_bytes_;
+  std::int64_t trained_parameters_ = 0;
+  std::int64_t gradient_bytes_per_parameter_ = 0;
   Bytes working_bytes_per_token_;
 };
 

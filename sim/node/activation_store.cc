@@ -40,6 +40,7 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.minimal_bytes = config_.minimal_per_token * tokens;
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
+  view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
   view.offered_per_s = offered_.per_second(now);
   view.whole_per_s = whole_.per_second(now);
   view.trained_per_s = trained_.per_second(now);
@@ -255,7 +256,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   copies_.emplace(*record.copying_out, id);
 }
 
-bool ActivationStore::on_copy_done(Time now, OpId op) {
+bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
   const auto found = copies_.find(op);
   if (found == copies_.end()) return false;
   const RecordId id = found->second;
@@ -263,6 +264,7 @@ bool ActivationStore::on_copy_done(Time now, OpId op) {
   Record& record = at(id);
   record.copying_out.reset();
   record.on_host = true;
+  record.copy_took = took;
   copying_bytes_ -= record.bytes;
   if (record.drop_after_copy) {
     record.drop_after_copy = false;
@@ -368,7 +370,10 @@ void ActivationStore::drop(Time now, RecordId id) {
   free_pages(record);
   if (record.on_host) {
     host_used_ -= record.bytes;
-    if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
+    if (!record.was_reloaded) {
+      totals_.wasted_copies += record.bytes;
+      totals_.wasted_copy_time += record.copy_took;
+    }
   }
   if (record.feedback_came) ++totals_.dropped_records;
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);

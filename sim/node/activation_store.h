@@ -44,6 +44,7 @@ struct StoreTotals {
   Bytes recorded;
   std::int64_t dropped_records = 0;  // gave way before their sample was trained
   Bytes wasted_copies;               // host copies made and never read
+  Duration wasted_copy_time;         // of the link, for these
 };
 
 class ActivationStore {
@@ -74,7 +75,7 @@ class ActivationStore {
   void give_host(Bytes bytes);
   Bytes host_capacity() const { return config_.host_capacity; }
   // True if the completion answers a copy of this store.
-  bool on_copy_done(Time now, OpId op);
+  bool on_copy_done(Time now, OpId op, Duration took);
 
   void on_feedback(Time now, const Feedback& feedback);
   // Share of the sample's tokens that usable records hold, 0..1.
@@ -117,6 +118,7 @@ class ActivationStore {
     Time recorded_at;
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
+    Duration copy_took;
     bool free_after_copy = false;
     bool drop_after_copy = false;
     std::vector<BlockId> pages;  // empty: not on the GPU

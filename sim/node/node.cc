@@ -48,7 +48,8 @@ void Node::on_completion(Time now, const Completion& completion) {
     const TrainingPiece piece = piece_->second;
     piece_.reset();
     trainer_->on_piece_done(now, piece, completion.ran);
-  } else if (trainer_ && (store_->on_copy_done(now, completion.op) || trainer_->on_copy_done(completion.op))) {
+  } else if (trainer_ &&
+             (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op))) {
     // Memory or activations that somebody waits for.
   } else {
     on_serving(completion);

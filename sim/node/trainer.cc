@@ -14,8 +14,9 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
       policy_(policy),
       estimator_(estimator),
       host_(host),
-      traffic_(host, config.layers, config.window_layers) {
+      traffic_(host, config.layers) {
   check(config.micro_batch_tokens > 0, "the trainer is configured");
+  offloads_ = true;  // at most: what decides how many tokens can fit
   // Some memory is left for serving, which has to go on meanwhile.
   constexpr double kMostOfMemory = 0.9;
   constexpr std::int64_t kMany = 1'000'000;  // tokens; rounding is negligible over so many
@@ -27,6 +28,7 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
+  offloads_ = false;
 }
 
 void Trainer::on_feedback(Time now, const Feedback& feedback) {
@@ -40,6 +42,11 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
   store_.on_feedback(now, feedback);
 }
 
+std::int32_t Trainer::window() const {
+  const bool spills = policy_.fresh == FreshActivations::kSpill && offloads_;
+  return spills ? std::max(1, config_.window_layers / 4) : config_.window_layers;
+}
+
 // GPU memory for the activations of tokens without a record, at least.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
@@ -50,7 +57,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
       return config_.bytes.input * tokens + layer * tokens;
     case FreshActivations::kOffload:
     case FreshActivations::kSpill:
-      return layer * tokens * std::min(config_.layers, config_.window_layers);
+      return layer * tokens * std::min(config_.layers, window());
   }
   return Bytes();
 }
@@ -59,7 +66,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
 Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
   if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
+  return layer * tokens * std::max(0, config_.layers - window());
 }
 
 TrainerTotals Trainer::totals() const {
@@ -123,7 +130,7 @@ std::int32_t Trainer::pages_needed() const {
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
   Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(config_.layers, window() + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
@@ -147,7 +154,7 @@ bool Trainer::begin_micro_batch(Time now) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
-  traffic_.begin(std::move(reloads), fresh);
+  traffic_.begin(window(), std::move(reloads), fresh);
   return true;
 }
 
@@ -201,7 +208,9 @@ bool Trainer::waits_for_copy() const {
   return in_step_ && micro_batch_begun_ && !piece_outstanding_ && !ready_to_run();
 }
 
-std::int64_t Trainer::tokens_of_phase() const {
+// Tokens of the phase's layer, or parameters of the optimizer.
+std::int64_t Trainer::size_of_phase() const {
+  if (micro_batches_.empty()) return config_.trained_parameters;
   const MicroBatch& batch = micro_batches_.front();
   if (phase_ == Phase::kFresh) return batch.fresh;
   return phase_ == Phase::kRecompute ? batch.host : batch.tokens;
@@ -209,20 +218,26 @@ std::int64_t Trainer::tokens_of_phase() const {
 
 namespace {
 
-// The same piece for fewer of its tokens. Attention's share is taken as proportional, which it is on average.
-TrainingPiece scaled(const TrainingPiece& piece, std::int64_t tokens) {
+std::int64_t size_of(const TrainingPiece& piece) {
+  return piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens;
+}
+
+// The same piece for fewer of its tokens or parameters. Attention's share is taken as proportional, which it is on
+// average.
+TrainingPiece scaled(const TrainingPiece& piece, std::int64_t size) {
   TrainingPiece part = piece;
-  const double share = static_cast<double>(tokens) / static_cast<double>(piece.tokens);
+  const double share = static_cast<double>(size) / static_cast<double>(size_of(piece));
   const auto of = [&](std::int64_t whole) { return static_cast<std::int64_t>(static_cast<double>(whole) * share); };
-  part.tokens = tokens;
+  (piece.kind == PieceKind::kOptimizer ? part.parameters : part.tokens) = size;
   part.attended_keys = piece.attended_keys * share;
   part.rebuild_tokens = of(piece.rebuild_tokens);
   part.checkpoint_tokens = of(piece.checkpoint_tokens);
   return part;
 }
 
-// Fewer tokens would leave matrix units idle and pay for reading the weights all the same.
-constexpr std::int64_t kSmallestPart = 128;
+// Fewer tokens would leave matrix units idle and pay for reading the weights all the same; fewer parameters would not
+// be worth a launch.
+std::int64_t smallest_part(PieceKind kind) { return kind == PieceKind::kOptimizer ? 1 << 20 : 128; }
 
 }  // namespace
 
@@ -230,11 +245,12 @@ TrainingPiece Trainer::make_piece() const {
   TrainingPiece piece;
   if (micro_batches_.empty()) {
     piece.kind = PieceKind::kOptimizer;
-    return piece;
+    piece.parameters = size_of_phase();
+    return scaled(piece, piece.parameters - done_);
   }
   const MicroBatch& batch = micro_batches_.front();
   piece.layer = layer_;
-  piece.tokens = tokens_of_phase();
+  piece.tokens = size_of_phase();
   piece.attended_keys = batch.keys_of(piece.tokens);
   switch (phase_) {
     case Phase::kFresh:
@@ -252,25 +268,25 @@ TrainingPiece Trainer::make_piece() const {
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
   }
-  piece.first_token = done_tokens_;
-  return scaled(piece, piece.tokens - done_tokens_);
+  piece.first_token = done_;
+  return scaled(piece, piece.tokens - done_);
 }
 
 std::optional<TrainingPiece> Trainer::part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const {
   const Duration whole = estimator_.piece(piece);
   if (allowance.time <= Duration()) return std::nullopt;
-  if (piece.kind == PieceKind::kOptimizer) return whole <= allowance.time ? std::optional(piece) : std::nullopt;
-  std::int64_t tokens = std::min(piece.tokens, allowance.tokens);
+  const std::int64_t full = size_of(piece), smallest = smallest_part(piece.kind);
+  std::int64_t size = piece.kind == PieceKind::kOptimizer ? full : std::min(full, allowance.tokens);
   if (whole > allowance.time) {
     const double share = allowance.time / whole;
-    tokens = std::min(tokens, static_cast<std::int64_t>(static_cast<double>(piece.tokens) * share));
+    size = std::min(size, static_cast<std::int64_t>(static_cast<double>(full) * share));
   }
   // A part costs more than its share, because it reads the weights again: shrink until it fits.
-  while (tokens >= kSmallestPart && tokens < piece.tokens && estimator_.piece(scaled(piece, tokens)) > allowance.time) {
-    tokens -= std::max<std::int64_t>(tokens / 8, 1);
+  while (size >= smallest && size < full && estimator_.piece(scaled(piece, size)) > allowance.time) {
+    size -= std::max<std::int64_t>(size / 8, 1);
   }
-  if (tokens < std::min(kSmallestPart, piece.tokens)) return std::nullopt;
-  return scaled(piece, tokens);
+  if (size < std::min(smallest, full)) return std::nullopt;
+  return scaled(piece, size);
 }
 
 void Trainer::on_piece_submitted() {
@@ -289,16 +305,15 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
       break;
     case TrainingPhase::kOptimizer:
       step_.optimizer += ran;
-      end_step(now);
-      return;
+      break;
     default:
       step_.backward += ran;
       break;
   }
-  done_tokens_ += piece.tokens;
-  if (done_tokens_ < tokens_of_phase()) return;
-  done_tokens_ = 0;
-  advance(now);
+  done_ += size_of(piece);
+  if (done_ < size_of_phase()) return;
+  done_ = 0;
+  micro_batches_.empty() ? end_step(now) : advance(now);
 }
 
 void Trainer::advance(Time now) {

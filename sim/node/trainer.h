@@ -23,9 +23,11 @@ struct TrainerConfig {
   TrainingConfig training;
   std::int32_t layers = 0;
   std::int64_t micro_batch_tokens = 2048;
+  std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   TokenBytes bytes;
-  // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
+  // Layers whose activations may be on the GPU at once, of those that come from the host or go there; a quarter of them
+  // where fresh activations spill to the host because memory is short.
   std::int32_t window_layers = 16;
 };
 
@@ -47,7 +49,7 @@ class Trainer {
   // again.
   std::optional<TrainingPiece> next_piece(Time now);
   // The first tokens of a piece, such that it keeps to the allowance by the estimator's reckoning; none if that is too
-  // little to be worth a launch. An optimizer piece is not divided.
+  // little to be worth a launch. An optimizer piece is divided by its parameters instead.
   std::optional<TrainingPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
@@ -71,9 +73,10 @@ class Trainer {
   void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
+  std::int32_t window() const;
   std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
-  std::int64_t tokens_of_phase() const;
+  std::int64_t size_of_phase() const;
   bool ready_to_run() const;
   void advance(Time now);
   void end_micro_batch(Time now);
@@ -97,7 +100,7 @@ class Trainer {
   bool micro_batch_begun_ = false;
   Phase phase_ = Phase::kFresh;
   std::int32_t layer_ = 0;
-  std::int64_t done_tokens_ = 0;  // of this phase and layer
+  std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
   bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back

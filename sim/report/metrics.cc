@@ -67,13 +67,17 @@ void RunMetrics::on_request_outcome(const RequestOutcome& o) {
   end_ = std::max(end_, o.finished);
 }
 
-void RunMetrics::on_serving_span(const ServingSpan& span) { add_busy(span.replica, span.start, span.end); }
+void RunMetrics::on_serving_span(const ServingSpan& span) {
+  add_busy(span.replica, span.start, span.end);
+  recording_ += span.recording;
+}
 
 void RunMetrics::on_token_gap(Time, Duration gap, std::int64_t count) { itl_.add(gap.count_ns(), count); }
 
 void RunMetrics::on_memory(ReplicaId, Time, const MemoryUse& use) {
   peak_ = largest(peak_, use);
   peak_total_ = std::max(peak_total_, use.total());
+  peak_train_side_ = std::max(peak_train_side_, use.activations + use.training);
 }
 
 void RunMetrics::on_transfer(const TransferSpan& span) {
@@ -141,7 +145,8 @@ void RunMetrics::summarise_training(Summary& s) const {
   const TrainingStep& sum = steps_sum_;
   const auto mean_ms = [&](Duration total) { return ratio(total.in_milliseconds(), static_cast<double>(steps_)); };
   s.train_tokens_per_s = ratio(static_cast<double>(sum.tokens), s.duration_s).value_or(0);
-  s.train_tokens_per_gpu_s = ratio(static_cast<double>(sum.tokens), sum.gpu_time.in_seconds());
+  const Duration held = sum.gpu_time + sum.restore_stall;
+  s.train_tokens_per_gpu_s = ratio(static_cast<double>(sum.tokens), (held + recording_).in_seconds());
   s.train_samples = sum.samples;
   s.train_steps = steps_;
   s.train_step_ms = mean_ms(step_time_);
@@ -149,7 +154,8 @@ void RunMetrics::summarise_training(Summary& s) const {
   s.train_restore_stall_ms = mean_ms(sum.restore_stall);
   s.train_backward_ms = mean_ms(sum.backward);
   s.train_optimizer_ms = mean_ms(sum.optimizer);
-  s.train_redundant_forward_fraction = ratio(sum.redundant_forward.in_seconds(), sum.gpu_time.in_seconds());
+  s.train_recording_ms = mean_ms(recording_);
+  s.train_redundant_forward_fraction = ratio(sum.redundant_forward.in_seconds(), held.in_seconds());
   s.train_tokens_reused = sum.reused_tokens;
   s.train_tokens_recomputed = sum.recomputed_tokens;
   s.train_tokens_dropped = sum.dropped_tokens;
@@ -160,6 +166,7 @@ void RunMetrics::summarise_resources(Summary& s) const {
   const double replica_seconds = s.duration_s * info_.replicas;
   s.peak = peak_;
   s.peak_total = peak_total_;
+  s.peak_train_side = peak_train_side_;
   s.link_h2d = link_h2d_;
   s.link_d2h = link_d2h_;
   s.link_h2d_utilisation = ratio(link_h2d_.as_double(), info_.link_h2d_bandwidth * replica_seconds);

@@ -61,10 +61,11 @@ class RunMetrics final : public RunObserver {
 
   TrainingStep steps_sum_;  // sums of the fields; start and end unused
   Duration step_time_;
+  Duration recording_;
   std::int64_t steps_ = 0;
 
   MemoryUse peak_;
-  Bytes peak_total_;
+  Bytes peak_total_, peak_train_side_;
   Bytes link_h2d_, link_d2h_;
   std::vector<Time> busy_until_;  // by replica
   Duration busy_;

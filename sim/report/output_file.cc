@@ -32,7 +32,7 @@ void OutputFile::close() {
 
 void OutputFile::fail() const {
   const int error = errno;
-  throw ConfigError(fmt::format("cannot write {}: {}", path_.string(), std::strerror(error)));
+  throw OutputError(fmt::format("cannot write {}: {}", path_.string(), std::strerror(error)));
 }
 
 namespace {
@@ -46,13 +46,13 @@ ResultDirectory::ResultDirectory(fs::path directory) : directory_(std::move(dire
   std::error_code error;
   for (fs::path p = directory_; !p.empty() && !fs::exists(p, error); p = p.parent_path()) missing.push_back(p);
   if (missing.empty() && !fs::is_directory(directory_, error)) {
-    throw ConfigError(fmt::format("cannot write results to {}: not a directory", directory_.string()));
+    throw OutputError(fmt::format("cannot write results to {}: not a directory", directory_.string()));
   }
   for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
     if (fs::create_directory(*it, error)) made_.push_back(*it);
     if (error) {
       remove_made();
-      throw ConfigError(fmt::format("cannot make the directory {}: {}", it->string(), error.message()));
+      throw OutputError(fmt::format("cannot make the directory {}: {}", it->string(), error.message()));
     }
   }
 }
@@ -79,7 +79,7 @@ void ResultDirectory::commit() {
   for (auto& [name, file] : files_) {
     std::error_code error;
     fs::rename(partial(directory_, name), directory_ / name, error);
-    if (error) { throw ConfigError(fmt::format("cannot write {}: {}", (directory_ / name).string(), error.message())); }
+    if (error) { throw OutputError(fmt::format("cannot write {}: {}", (directory_ / name).string(), error.message())); }
   }
   committed_ = true;
   std::error_code ignored;

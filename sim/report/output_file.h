@@ -13,7 +13,7 @@
 
 namespace alchemist {
 
-// A buffered text file. Every failure (no permission, disk full) is a ConfigError that names the file and the cause.
+// A buffered text file. Every failure (no permission, disk full) is an OutputError that names the file and the cause.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);

@@ -62,6 +62,7 @@ void add_training(Entries& e, const Summary& s) {
   e.add_optional("train_restore_stall_ms", s.train_restore_stall_ms);
   e.add_optional("train_backward_ms", s.train_backward_ms);
   e.add_optional("train_optimizer_ms", s.train_optimizer_ms);
+  e.add_optional("train_recording_ms", s.train_recording_ms);
   e.add_optional("train_redundant_forward_fraction", s.train_redundant_forward_fraction);
   e.add("train_tokens_reused", s.train_tokens_reused);
   e.add("train_tokens_recomputed", s.train_tokens_recomputed);
@@ -76,6 +77,7 @@ void add_resources(Entries& e, const Summary& s) {
   e.add_bytes("peak_activations_bytes", s.peak.activations);
   e.add_bytes("peak_training_bytes", s.peak.training);
   e.add_bytes("peak_total_bytes", s.peak_total);
+  e.add_bytes("peak_train_side_bytes", s.peak_train_side);
   e.add_bytes("gpu_memory_bytes", s.info.gpu_memory);
   e.add_bytes("peak_host_bytes", s.peak.host);
   e.add_bytes("link_h2d_bytes", s.link_h2d);

@@ -64,21 +64,25 @@ struct Summary {
   std::int64_t prefix_hit_tokens = 0;
   bool saturated = false;  // see QueueTrend
 
-  double train_tokens_per_s = 0;                 // by the wall clock of the run
-  std::optional<double> train_tokens_per_gpu_s;  // for each GPU-second spent training
+  double train_tokens_per_s = 0;  // by the wall clock of the run
+  // For each GPU-second spent training: pieces of training, waiting for activations with nothing else to do, and what
+  // recording added to serving's steps.
+  std::optional<double> train_tokens_per_gpu_s;
   std::int64_t train_samples = 0;
   std::int64_t train_steps = 0;
   std::optional<double> train_step_ms, train_forward_ms, train_restore_stall_ms;  // means over the steps
-  std::optional<double> train_backward_ms, train_optimizer_ms;
-  std::optional<double> train_redundant_forward_fraction;  // of the GPU time of training
+  std::optional<double> train_backward_ms, train_optimizer_ms;  // the output head's forward counts as backward
+  std::optional<double> train_recording_ms;  // what recording added to serving's steps, for each training step
+  std::optional<double> train_redundant_forward_fraction;  // of the GPU time of training, recording left out
   std::int64_t train_tokens_reused = 0;
   std::int64_t train_tokens_recomputed = 0;
   std::int64_t train_tokens_dropped = 0;
   std::optional<double> train_mean_version_lag;  // over the samples
   TrainingTotals training;
 
-  MemoryUse peak;    // of each category, the largest over time and replicas
-  Bytes peak_total;  // of weights + KV + activations + training at one moment on one replica
+  MemoryUse peak;         // of each category, the largest over time and replicas
+  Bytes peak_total;       // of weights + KV + activations + training at one moment on one replica
+  Bytes peak_train_side;  // of activations + training at one moment on one replica: what training takes in all
   Bytes link_h2d, link_d2h;
   std::optional<double> link_h2d_utilisation;  // bytes moved / bytes that the links could have moved in the run
   std::optional<double> link_d2h_utilisation;
@@ -94,6 +98,12 @@ struct SummaryEntry {
 
 // Every flat key in the order of the file, from `seed` on (`schema` and `engine` come before them).
 std::vector<SummaryEntry> summary_entries(const Summary& summary);
+
+// Keys of the results proper, in the same order: from `completed` on.
+std::vector<std::string> result_keys();
+
+// The values of those keys in the text of a summary.json; none where a key is absent. ConfigError if it is not JSON.
+std::vector<SummaryValue> read_results(const std::string& summary_json);
 
 // The text of summary.json. Numbers are the shortest decimals that read back as the same double; what is not finite is
 // null.

@@ -29,6 +29,7 @@ TEST(Hardware, FiguresAreInBaseUnits) {
   EXPECT_DOUBLE_EQ(h.link_h2d_bandwidth, 24.8e9);
   EXPECT_DOUBLE_EQ(h.matrix_flops, 165.2e12);
   EXPECT_EQ(h.kernel_overhead.count_ns(), 2500);
+  EXPECT_EQ(h.link_slowdown, 1) << "where nobody has measured it, kernels leave copies alone";
 }
 
 TEST(Hardware, ImpossibleFiguresAreRefused) {
@@ -40,6 +41,7 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_EQ(message("memory_bandwidth", "0 GB/s"), "f:1: key memory_bandwidth: expected more than 0");
   EXPECT_THAT(message("memory_efficiency", "1.2"), testing::StartsWith("f:1: key memory_efficiency: expected"));
   EXPECT_THAT(message("copy_slowdown", "0.5"), testing::StartsWith("f:1: key copy_slowdown: expected"));
+  EXPECT_THAT(message("link_slowdown", "0.5"), testing::StartsWith("f:1: key link_slowdown: expected"));
   EXPECT_THAT(message("memori", "80 GiB"), testing::HasSubstr("did you mean \"memory\"?"));
   EXPECT_THAT(message_of([] { read_hardware(YamlValue::parse("{memory: 80 GiB}", "f")); }),
               testing::StartsWith("f:1: key memory_bandwidth: missing"));

@@ -1,4 +1,4 @@
-"""Directories of results for the tests of `alchemist plot`: runs of a small experiment, and sweeps with made-up numbers."""
+"""Directories of results for the tests of alchemist plot: runs of a small experiment, sweeps with made-up numbers."""
 
 import csv
 import statistics
@@ -85,6 +85,8 @@ def sweep_directory(folder, axis="workload.rate", values=RATES, failed=()):
     axes = ["point", "policy", axis]
     _write(folder / "results.csv", [*axes, "seed", "status", "message", *NUMBERS, "saturated"], results)
     _write(folder / "intervals.csv", [*axes, "metric", "n", "mean", "ci95_low", "ci95_high"], intervals)
-    _write(folder / "paired.csv", [*axes, "baseline", "metric", "n", "mean_difference", "ci95_low", "ci95_high"], paired)
-    (folder / "sweep.yaml").write_text(f"base: {{model: tiny, hardware: cpu-2core}}\ngrid: {{policy: {POLICIES}, {axis}: {values}}}\nseeds: {SEEDS}\n")
+    _write(folder / "paired.csv",
+           [*axes, "baseline", "metric", "n", "mean_difference", "ci95_low", "ci95_high"], paired)
+    (folder / "sweep.yaml").write_text(f"base: {{model: tiny, hardware: cpu-2core}}\n"
+                                       f"grid: {{policy: {POLICIES}, {axis}: {values}}}\nseeds: {SEEDS}\n")
     return folder

@@ -1,6 +1,7 @@
 """alchemist plot: figures and the report, the same bytes for the same input, and clear errors."""
 
 import re
+import shutil
 import struct
 import unittest
 
@@ -16,10 +17,10 @@ class Plot(CliTestCase):
     def setUp(self):
         self.folder = self.make_directory()
 
-    def plot(self, *arguments):
+    def plot(self, *arguments, formats="svg"):
         """Plots into a new folder; all its files."""
         out = self.folder / f"out{len(list(self.folder.iterdir()))}"
-        self.assert_done(run("plot", *arguments, "--out", out))
+        self.assert_done(run("plot", *arguments, "--format", formats, "--out", out))
         return files_of(out)
 
     def assert_picture(self, content):
@@ -30,34 +31,73 @@ class Plot(CliTestCase):
         self.assertGreater(height, 200)
         self.assertGreater(len(content), 10000)  # a single colour compresses to less
 
-    def test_sweep(self):
-        files = self.plot(sweep_directory(self.folder / "sweep"))
+    def test_sweep_twice(self):
+        sweep = sweep_directory(self.folder / "sweep")
+        files = self.plot(sweep, formats="png,svg,pdf")
         for name in ("throughput", "step_breakdown", "memory", "latency", "pareto", "differences", "breakeven",
                      "against_workload_rate"):
             self.assert_picture(files[f"figures/{name}.png"])
             self.assertIn(b"<svg", files[f"figures/{name}.svg"])
+            self.assertEqual(b"%PDF", files[f"figures/{name}.pdf"][:4])
         page = files["report.html"].decode()
         # temporal at 8/s trains 8000 tokens/s, and the interval is 2.484 % of that.
         self.assertIn("8,000 <span class=\"interval\">± 199</span>", page)
+        # alchemist trains as much more, with the same interval on the same seeds.
+        self.assertIn("+8,000 <span class=\"interval\">± 199</span>", page)
         self.assertNotRegex(page, r"(src|href)=\"(?!data:|#)")  # nothing from elsewhere
         self.assertLess(len(page), 3 << 20)
+        again = self.plot(sweep, formats="png,svg,pdf")
+        command = re.compile(rb"--out \S+")  # the only difference
+        self.assertEqual({name: command.sub(b"", content) for name, content in files.items()},
+                         {name: command.sub(b"", content) for name, content in again.items()})
 
-    def test_same_input_same_bytes(self):
-        sweep = sweep_directory(self.folder / "sweep")
-        first, second = self.plot(sweep), self.plot(sweep)
-        mask = re.compile(rb"--out \S+")  # the command line differs
-        self.assertEqual({name: mask.sub(b"", content) for name, content in first.items()},
-                         {name: mask.sub(b"", content) for name, content in second.items()})
+    def test_axis_with_units_search_and_failed_runs(self):
+        sweep = sweep_directory(self.folder / "sweep", "hardware.link_h2d_bandwidth", ["900 MB/s", "25 GB/s"], failed=[3])
+        (sweep / "search.csv").write_text(
+            "round,rank,point,policy,hardware.link_h2d_bandwidth,seeds,feasible,score,kept\n"
+            "1,1,5,alchemist,25 GB/s,3,true,16000,true\n1,2,2,temporal,900 MB/s,3,false,4000,false\n")
+        with open(sweep / "sweep.yaml", "a", encoding="utf-8") as file:
+            file.write("maximise: train_tokens_per_s\n")
+        files = self.plot(sweep)
+        self.assertIn("train_tokens_per_s", files["figures/search.svg"].decode())
+        self.assertIn("round 1, seeds: 3", files["figures/search.svg"].decode())
+        self.assertIn("link, host to device (GB/s)",
+                      files["figures/against_hardware_link_h2d_bandwidth.svg"].decode())
+        page = files["report.html"].decode()
+        self.assertIn("3 runs failed", page)
+        self.assertIn("policy temporal, hardware.link_h2d_bandwidth 25 GB/s, seed 2: no &lt;room&gt; left", page)
+        self.assertIn("0 of 3", page)
 
-    def test_run_into_its_own_directory(self):
-        directory = run_directory(self.folder)
+    def test_axis_of_words_and_files_that_were_kept(self):
+        sweep = sweep_directory(self.folder / "sweep", "workload", ["chat", "code"])
+        for point in (2, 4):  # temporal and alchemist with the first workload
+            shutil.copytree(run_directory(self.folder), sweep / "points" / f"{point}-1")
+        files = self.plot(sweep)
+        self.assertEqual([], [name for name in files if "against" in name])
+        self.assertIn("workload = code", files["figures/throughput.svg"].decode())
+        for name in ("latency_distribution", "timeline_2-1", "timeline_4-1"):
+            self.assertIn(f"figures/{name}.svg", files)
+        self.assertIn("Time line: alchemist, workload = chat", files["report.html"].decode())
+
+    def test_traced_run_into_its_own_directory(self):
+        directory = run_directory(self.folder, "alchemist", "--trace-events")
         before = files_of(directory)
-        self.assert_done(run("plot", directory, "--format", "png"))
+        self.assert_done(run("plot", directory, "--format", "png,svg"))
         after = files_of(directory)
         self.assertEqual(before, {name: content for name, content in after.items() if name in before})
-        self.assert_picture(after["figures/throughput.png"])
-        self.assertNotIn("figures/throughput.svg", after)
-        self.assertIn("report.html", after)
+        self.assert_picture(after["figures/timeline.png"])
+        self.assertIn("device to host", after["figures/timeline.svg"].decode())
+
+    def test_runs_are_compared_with_each_other(self):
+        runs = [run_directory(self.folder, policy) for policy in ("planned", "serve_only", "temporal")]
+        files = self.plot(*runs)
+        page = files["report.html"].decode()
+        self.assertEqual(["serve_only", "temporal", "planned"], re.findall(r'<th scope="row"[^>]*>(\w+)', page))
+        for directory in runs:
+            self.assertIn(f"alchemist run {directory}/config.yaml", page)
+        self.assertRegex(page, r"one run, seed 7; alchemist \d+\.\d+\.\d+ \(")
+        self.assertNotIn("device to host", files["figures/timeline_planned.svg"].decode())
+        self.assertIn("A run with --trace-events shows the link too", page)
 
     def test_errors(self):
         sweep = sweep_directory(self.folder / "sweep")
@@ -65,7 +105,24 @@ class Plot(CliTestCase):
         self.assert_one_line_error(run("plot", self.folder, "--out", out), str(self.folder), "summary.json")
         self.assert_one_line_error(run("plot", self.folder / "absent", "--out", out), "absent", "no such directory")
         self.assert_one_line_error(run("plot", sweep, "--format", "gif", "--out", out), "gif", "png")
+        failed = sweep_directory(self.folder / "failed", failed=range(6))
+        self.assert_one_line_error(run("plot", failed, "--out", out), "no finished run", "no <room> left")
         self.assertFalse(out.exists())
+
+    def test_broken_run(self):
+        directory = run_directory(self.folder)
+        for name, old, new, expected in (
+                ("summary.json", '"policy"', '"polcy"', ("summary.json", "policy: expected a name")),
+                ("summary.json", "{", "[", ("summary.json:", "not JSON")),
+                ("config.yaml", "model:", "{model:", ("config.yaml:",)),
+                ("requests.csv", "ttft_ms", "ttft", ("requests.csv:1: column ttft_ms is missing",))):
+            whole = (directory / name).read_text()
+            self.assertIn(old, whole)
+            (directory / name).write_text(whole.replace(old, new, 1))
+            with self.subTest(file=name, new=new):
+                self.assert_one_line_error(run("plot", directory), *expected)
+                self.assertFalse((directory / "report.html").exists())
+            (directory / name).write_text(whole)
 
     def test_malformed_table(self):
         sweep = sweep_directory(self.folder / "sweep")

@@ -11,14 +11,15 @@ FILES = ["config.yaml", "memory.csv", "requests.csv", "steps.csv", "summary.json
 
 LATENCIES = [f"{statistic}_{metric}_ms" for metric in ("ttft", "tpot", "itl", "e2el")
              for statistic in ("mean", "median", "p90", "p95", "p99")]
-PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", "backward", "optimizer")]
+PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", "backward", "optimizer",
+                                           "recording")]
 SUMMARY_KEYS = {
     "schema", "engine", "seed", "hardware", "model", "policy", "completed", "duration_s", "request_throughput",
     "request_goodput", "output_throughput", *LATENCIES, "num_preemptions", "prefix_hit_tokens", "saturated",
     "train_tokens_per_s", "train_tokens_per_gpu_s", "train_samples", "train_steps", *PHASES,
     "train_redundant_forward_fraction", "train_tokens_reused", "train_tokens_recomputed", "train_tokens_dropped",
     "train_max_tokens", "train_mean_version_lag", "peak_weights_bytes", "peak_kv_bytes", "peak_activations_bytes",
-    "peak_training_bytes", "peak_total_bytes", "gpu_memory_bytes", "peak_host_bytes", "link_h2d_bytes", "link_d2h_bytes",
+    "peak_training_bytes", "peak_total_bytes", "peak_train_side_bytes", "gpu_memory_bytes", "peak_host_bytes", "link_h2d_bytes", "link_d2h_bytes",
     "link_h2d_utilisation", "link_d2h_utilisation", "gpu_busy_fraction", "hedge_wasted_bytes", "hedge_wasted_ms",
     "bound_train_tokens_per_s", "bound_fraction"}
 

@@ -36,7 +36,7 @@ LinkSpec random_spec(RandomStream& random) {
           .duplex_bandwidth = rate() * 1.5,
           .pageable_bandwidth = rate() / 3,
           .latency = Duration::nanoseconds(random.uniform_int(0, 60)),
-          .copy_slowdown = 1 + random.uniform()};
+          .slowdown = 1 + random.uniform()};
 }
 
 // Busy enough for a dozen transfers at once, with lulls, transfers of no bytes and several actions at one time.
@@ -110,7 +110,7 @@ class SteppedLink {
       return over;
     });
     share(now);
-    for (Flow& flow : flows_) flow.left -= flow.rate / (kernels_ ? spec_.copy_slowdown : 1);
+    for (Flow& flow : flows_) flow.left -= flow.rate / (kernels_ ? spec_.slowdown : 1);
     return ended;
   }
 
@@ -263,7 +263,7 @@ TEST(LinkLoad, MeanTimeOfProcessorSharing) {
              .duplex_bandwidth = 2e9,
              .pageable_bandwidth = 1e9,
              .latency = Duration(),
-             .copy_slowdown = 1});
+             .slowdown = 1});
   constexpr int kTransfers = 200'000;
   std::vector<FinishedTransfer> finished;
   double now_ns = 0;

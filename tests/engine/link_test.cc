@@ -24,7 +24,7 @@ LinkSpec small_link() {
           .duplex_bandwidth = 12e9,
           .pageable_bandwidth = 2e9,
           .latency = Duration::nanoseconds(100),
-          .copy_slowdown = 1.5};
+          .slowdown = 1.5};
 }
 
 // Event by event until nothing is in flight.
@@ -241,7 +241,7 @@ TEST(Link, LargeTransfer) {
              .duplex_bandwidth = 78e9,
              .pageable_bandwidth = 6e9,
              .latency = Duration::microseconds(10),
-             .copy_slowdown = 1});
+             .slowdown = 1});
   link.start(at_ns(0), kIn, Bytes(20'000'000'000), kPinned);
   EXPECT_EQ(ends(link), Ends{363'646'364});
 }
@@ -267,6 +267,7 @@ TEST(Link, SpecOfHardware) {
   hardware.link_pageable_bandwidth = 4e9;
   hardware.link_latency = Duration::microseconds(5);
   hardware.copy_slowdown = 1.25;
+  hardware.link_slowdown = 1.5;
   const LinkSpec spec = LinkSpec::from(hardware);
   EXPECT_EQ(spec.h2d_bandwidth, 1e9);
   EXPECT_EQ(spec.d2h_bandwidth, 2e9);
@@ -274,6 +275,7 @@ TEST(Link, SpecOfHardware) {
   EXPECT_EQ(spec.pageable_bandwidth, 4e9);
   EXPECT_EQ(spec.latency, Duration::microseconds(5));
   EXPECT_EQ(spec.copy_slowdown, 1.25);
+  EXPECT_EQ(spec.slowdown, 1.5);
 }
 
 TEST(Link, ChecksItsCallers) {
@@ -288,7 +290,7 @@ TEST(Link, ChecksItsCallers) {
   EXPECT_EQ(ends(link), Ends{300});                                              // unharmed by all that
 
   LinkSpec spec = small_link();
-  spec.copy_slowdown = 0.9;
+  spec.slowdown = 0.9;
   EXPECT_THROW(Link{spec}, InternalError);
   spec = small_link();
   spec.duplex_bandwidth = 0;

@@ -88,7 +88,10 @@ class TrainingObserver final : public RunObserver {
     EXPECT_GE(step.end, step.start);
     steps.push_back(step);
   }
-  void on_transfer(const TransferSpan& span) override { moved[span.direction] += span.bytes; }
+  void on_transfer(const TransferSpan& span) override {
+    moved[span.direction] += span.bytes;
+    transfers.push_back(span);
+  }
   void on_memory(ReplicaId, Time, const MemoryUse& use) override {
     EXPECT_GE(use.kv, Bytes());
     peak_activations = std::max(peak_activations, use.activations);
@@ -97,6 +100,7 @@ class TrainingObserver final : public RunObserver {
   std::map<RequestId, RequestOutcome> outcomes;
   std::vector<TrainingStep> steps;
   std::map<LinkDirection, Bytes> moved;
+  std::vector<TransferSpan> transfers;
   Bytes peak_activations, peak_host;
 };
 
@@ -118,6 +122,7 @@ struct World {
     setup.estimator = &estimator;
     HardwareSpec hardware = small_hardware();
     hardware.link_h2d_bandwidth = hardware.link_d2h_bandwidth = link_rate;
+    hardware.link_slowdown = link_slowdown;
     setup.link = LinkSpec::from(hardware);
     const std::int64_t layers = small_model().layers;
     setup.store.page_bytes = config.kv_block_bytes;
@@ -130,6 +135,7 @@ struct World {
     setup.trainer.training.max_version_lag = 1000;
     setup.trainer.layers = static_cast<std::int32_t>(layers);
     setup.trainer.micro_batch_tokens = 200;
+    setup.trainer.trained_parameters = cost.trained_parameters();
     setup.trainer.page_bytes = config.kv_block_bytes;
     setup.trainer.bytes = {setup.store.lean_per_token, setup.store.minimal_per_token,
                            cost.record_bytes().input * layers};
@@ -150,6 +156,7 @@ struct World {
   std::int32_t record_pages = 2'000;
   Bytes host_capacity{1'000'000'000};
   double link_rate = 1e10;  // bytes/s
+  double link_slowdown = 1;
   bool async = false;
 };
 
@@ -171,6 +178,7 @@ TEST(Training, OneSampleByHand) {
     p.kind = kind;
     p.tokens = tokens;
     p.attended_keys = keys;
+    if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
     return world.cost.piece(p);
   };
   const double keys = 61 * 62 / 2.0;
@@ -195,6 +203,11 @@ TEST(Training, OneSampleByHand) {
     EXPECT_EQ(outcome.recorded_bytes, world.cost.record_bytes().minimal * 4 * outcome.recorded_tokens);
     EXPECT_FALSE(observer.outcomes.at(RequestId(1)).trained_at.has_value());
   }
+}
+
+// What keeping 50 tokens' activations adds to their prefill step.
+Duration record_time(const World& world) {
+  return Duration::seconds((world.cost.record_bytes().minimal * 4 * 50).as_double() / 1e11);
 }
 
 // Recording writes the bytes once more: 50 tokens * 4 layers * minimal bytes at 1e11 bytes/s on top of the prefill step
@@ -234,6 +247,31 @@ TEST(Training, HostCopyComesBackOverTheLink) {
   const TrainingStep& step = observer.steps[0];
   EXPECT_GT(step.restore_stall, Duration()) << "backward waits for the link";
   EXPECT_EQ(step.end - step.start, step.gpu_time + step.restore_stall) << "nothing else runs meanwhile";
+}
+
+// A record of 50 tokens goes to the host once the prompt is computed: 10 us of latency, then its bytes at 1e9 a second.
+// With slowdown 2 they move at half of that while kernels run. After the prompt come 2 decode steps of 101 us each, and
+// then the GPU is idle. So the copy, which takes B / 1e9 alone, has moved (202 - 10) us / 2 when the GPU stops, and
+// ends (202 - 10) / 2 us later than it would alone; if 30 steps follow it runs at half speed all the time.
+TEST(Training, KernelsSlowCopies) {
+  const auto copy_takes = [](double slowdown, std::int32_t output) {
+    World world;
+    world.link_rate = 1e9;
+    world.link_slowdown = slowdown;
+    TrainingObserver observer;
+    const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+    world.run(names, {make_request(at_ms(0), 50, output, 1), make_request(at_ms(900), 3, 1, 2)}, observer, 4'000, 0.0,
+              Duration());
+    EXPECT_EQ(observer.transfers.front().start, Time() + Duration::microseconds(150) + record_time(world));
+    return observer.transfers.front().end - observer.transfers.front().start;
+  };
+  const Bytes record = World().cost.record_bytes().minimal * 4 * 50;
+  const Duration alone = Duration::microseconds(10) + Duration::seconds(record.as_double() / 1e9);
+  ASSERT_GT(alone, Duration::microseconds(202));
+  ASSERT_LT(2 * alone, Duration::microseconds(30 * 101));
+  EXPECT_EQ(copy_takes(1, 3), alone);
+  EXPECT_EQ(copy_takes(2, 3), alone + Duration::microseconds(96));
+  EXPECT_EQ(copy_takes(2, 31), 2 * alone - Duration::microseconds(10));
 }
 
 // KV has priority. The first request leaves a record of 60 tokens; five more then need 5 * 7 blocks, which are there

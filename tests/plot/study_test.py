@@ -3,15 +3,30 @@ from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import study, style
-from plot.inputs import Run
+from plot import axes, study, style
+from plot.errors import InputError
+from plot.inputs import Run, Sweep
+from plot.tables import Row
 
 
 def run(name, policy="temporal", rate=4, seed=1, model="m", **summary):
     config = {"model": {"name": model, "layers": len(model)}, "hardware": {"name": "h"},
               "workload": {"arrivals": {"poisson": {"rate": rate}}}, "policy": policy, "seed": seed}
-    return Run(Path(name), {"policy": policy, "model": model, "hardware": "h", "seed": seed, "p99_ttft_ms": 1.0, **summary},
-               config, "")
+    numbers = {"policy": policy, "model": model, "hardware": "h", "seed": seed, "p99_ttft_ms": 1.0, **summary}
+    return Run(Path(name), numbers, config, "")
+
+
+class Rows:
+    """A table of a sweep with one axis and one row."""
+
+    def __init__(self, text):
+        fields = text.split(",")
+        self.header = (["point", "policy", "seed", "status", "message"] if len(fields) == 5 else
+                       ["point", "policy", "metric", "n", "mean", "ci95_low", "ci95_high"])
+        self.rows = [Row("table.csv", 2, {name: i for i, name in enumerate(self.header)}, fields)]
+
+    def __contains__(self, column):
+        return column in self.header
 
 
 class Policies(unittest.TestCase):
@@ -39,6 +54,11 @@ class Runs(unittest.TestCase):
 
     def test_equal_runs_are_told_apart_by_their_directories(self):
         self.assertEqual([("a",), ("b",)], study.of_runs([run("x/a"), run("x/b")]).loads())
+        self.assertEqual([("a",), ("a-2",)], study.of_runs([run("x/a"), run("y/a")]).loads())
+
+    def test_two_policies_of_one_name(self):
+        with self.assertRaisesRegex(InputError, "a/mine.yaml and b/mine.yaml have the same name"):
+            study.of_runs([run("a", policy="a/mine.yaml"), run("b", policy="b/mine.yaml")])
 
     def test_null_and_false_are_no_numbers(self):
         point = study.of_runs([run("a", train_step_ms=None, saturated=True, train_steps=0)]).points[0]
@@ -49,19 +69,31 @@ class Runs(unittest.TestCase):
         self.assertEqual(["mine"], study.of_runs([run("a", policy="/some/where/mine.yaml")]).policies)
 
 
+class Studies(unittest.TestCase):
+    def test_names_are_unique(self):
+        sweeps = [Sweep(Path(folder) / "x", ["policy"], Rows("0,temporal,1,ok,"), Rows("0,temporal,p99_ttft_ms,1,5,,"))
+                  for folder in "ab"]
+        studies = study.make([run("c/x")], sweeps)
+        self.assertEqual(["x", "x-2", "x-3"], [each.name for each in studies])
+        self.assertEqual([5, 5, 1], [each.points[0].mean("p99_ttft_ms") for each in studies])
+
+
 class Helpers(unittest.TestCase):
     def test_spread_keeps_the_ends(self):
         self.assertEqual([0, 1, 2], study.spread([0, 1, 2], 4))
         self.assertEqual([0, 3, 6, 9], study.spread(list(range(10)), 4))
+
+    def test_unique(self):
+        self.assertEqual(["x", "x-2", "y", "x-2-2"], study.unique(["x", "x", "y", "x-2"]))
 
     def test_scaled(self):
         self.assertEqual(study.Interval(2, 1, 4, 3), study.Interval(4, 2, 8, 3).scaled(0.5))
         self.assertEqual(study.Interval(2), study.Interval(4).scaled(0.5))
 
     def test_axes_in_words(self):
-        self.assertEqual("request rate (1/s)", study.axis_label("workload.rate", ""))
-        self.assertEqual("link, host to device (GB/s)", study.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
-        self.assertEqual("some.key", study.axis_label("some.key", ""))
+        self.assertEqual("request rate (1/s)", axes.axis_label("workload.rate", ""))
+        self.assertEqual("link, host to device (GB/s)", axes.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
+        self.assertEqual("some.key", axes.axis_label("some.key", ""))
 
 
 if __name__ == "__main__":

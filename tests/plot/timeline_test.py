@@ -11,8 +11,8 @@ from plot.errors import InputError
 
 
 class StepFunction(unittest.TestCase):
-    # 5 from 1 s, 2 from 3 s, 7 from 3.5 s, 1 from 6 s. Bins of 2 s: 0-2 sees nothing and 5; 2-4 sees 5, 2 and 7; 4-6 what
-    # is left of 7; 6-8 only 1, since its row begins with the bin.
+    # 5 from 1 s, 2 from 3 s, 7 from 3.5 s, 1 from 6 s. Bins of 2 s: 0-2 sees nothing and 5; 2-4 sees 5, 2 and 7; 4-6
+    # what is left of 7; 6-8 only 1, since its row begins with the bin.
     def test_peaks_hold_until_the_next_row(self):
         peaks = timeline.peaks(numpy.array([1, 3, 3.5, 6]), numpy.array([5, 2, 7, 1]), numpy.array([0, 2, 4, 6, 8]))
         self.assertEqual([5, 7, 7, 1], list(peaks))
@@ -24,7 +24,8 @@ class StepFunction(unittest.TestCase):
 class Rates(unittest.TestCase):
     # 8 from 0 to 4 s and 6 from 3 to 5 s are 2/s and 3/s. Bins of 2 s: 2; (2 * 2 + 3 * 1) / 2 = 3.5; 3 * 1 / 2 = 1.5.
     def test_amounts_come_in_evenly(self):
-        rate = timeline.rate(numpy.array([0.0, 3]), numpy.array([4.0, 5]), numpy.array([8.0, 6]), numpy.array([0, 2, 4, 6]))
+        starts, ends, amounts = numpy.array([0.0, 3]), numpy.array([4.0, 5]), numpy.array([8.0, 6])
+        rate = timeline.rate(starts, ends, amounts, numpy.array([0, 2, 4, 6]))
         numpy.testing.assert_allclose([2, 3.5, 1.5], rate)
 
     def test_order_does_not_matter_and_nothing_is_lost(self):

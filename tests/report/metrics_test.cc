@@ -75,9 +75,11 @@ TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
             "mean_e2el_ms median_e2el_ms p90_e2el_ms p95_e2el_ms p99_e2el_ms "
             "num_preemptions prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s train_samples "
             "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms train_optimizer_ms "
-            "train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed train_tokens_dropped "
+            "train_recording_ms train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed "
+            "train_tokens_dropped "
             "train_max_tokens train_mean_version_lag peak_weights_bytes peak_kv_bytes peak_activations_bytes "
-            "peak_training_bytes peak_total_bytes gpu_memory_bytes peak_host_bytes link_h2d_bytes link_d2h_bytes "
+            "peak_training_bytes peak_total_bytes peak_train_side_bytes gpu_memory_bytes peak_host_bytes "
+            "link_h2d_bytes link_d2h_bytes "
             "link_h2d_utilisation link_d2h_utilisation gpu_busy_fraction hedge_wasted_bytes hedge_wasted_ms "
             "bound_train_tokens_per_s bound_fraction ");
   const json j = json::parse(summary_json(m.summary()));
@@ -106,7 +108,9 @@ TEST(RunMetrics, GoodputCountsRequestsThatMeetEveryTarget) {
   EXPECT_THROW(meets({.itl = Duration::milliseconds(1)}, untold), InternalError);
 }
 
-// Two steps of 300 and 100 ms with 1000 tokens each; 2 samples with lag 1 and 2 with lag 0; GPU time 4 x 100 ms each.
+// Two steps of 300 and 100 ms with 1000 tokens each; 2 samples with lag 1 and 2 with lag 0. A step has 380 ms of
+// pieces, 100 ms of them redundant forward, and stalls for 20 ms; serving spent 50 ms on recording, 25 ms a step. So
+// 2000 tokens took 2 x (380 + 20) + 50 = 850 ms, and 2 x 100 of the steps' own 800 ms were redundant.
 TEST(RunMetrics, TrainingTotals) {
   RunMetrics m(info());
   TrainingStep step{.version = WeightVersion(1),
@@ -118,7 +122,7 @@ TEST(RunMetrics, TrainingTotals) {
                     .forward = Duration::milliseconds(60),
                     .backward = Duration::milliseconds(100),
                     .optimizer = Duration::milliseconds(10),
-                    .gpu_time = Duration::milliseconds(400),
+                    .gpu_time = Duration::milliseconds(380),
                     .redundant_forward = Duration::milliseconds(100),
                     .reused_tokens = 600,
                     .recomputed_tokens = 400,
@@ -129,13 +133,18 @@ TEST(RunMetrics, TrainingTotals) {
   step.forward = Duration::milliseconds(20);
   step.version_lag_sum = 0;
   m.on_training_step(step);
+  m.on_serving_span(
+      {.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(90), .recording = Duration::milliseconds(30)});
+  m.on_serving_span(
+      {.replica = ReplicaId(1), .start = at_ms(0), .end = at_ms(70), .recording = Duration::milliseconds(20)});
   const Summary s = m.summary({.max_tokens = 8192,
                                .hedge_wasted_bytes = Bytes(5),
                                .hedge_wasted_time = Duration::milliseconds(3),
                                .bound_train_tokens_per_s = 4000});
   EXPECT_DOUBLE_EQ(s.duration_s, 1.0);
   EXPECT_DOUBLE_EQ(s.train_tokens_per_s, 2000);
-  EXPECT_DOUBLE_EQ(*s.train_tokens_per_gpu_s, 2500);
+  EXPECT_DOUBLE_EQ(*s.train_tokens_per_gpu_s, 2000 / 0.85);
+  EXPECT_DOUBLE_EQ(*s.train_recording_ms, 25);
   EXPECT_DOUBLE_EQ(*s.train_step_ms, 200);
   EXPECT_DOUBLE_EQ(*s.train_forward_ms, 40);
   EXPECT_DOUBLE_EQ(*s.train_redundant_forward_fraction, 0.25);
@@ -152,11 +161,14 @@ TEST(RunMetrics, TrainingTotals) {
 TEST(RunMetrics, PeaksByCategoryAndOfTheTotal) {
   RunMetrics m(info());
   m.on_memory(ReplicaId(0), at_ms(0), {.weights = Bytes(10), .kv = Bytes(50), .host = Bytes(1)});
-  m.on_memory(ReplicaId(1), at_ms(1), {.weights = Bytes(10), .kv = Bytes(20), .activations = Bytes(25)});
+  m.on_memory(ReplicaId(1), at_ms(1),
+              {.weights = Bytes(10), .kv = Bytes(13), .activations = Bytes(25), .training = Bytes(7)});
+  m.on_memory(ReplicaId(1), at_ms(2), {.weights = Bytes(10), .activations = Bytes(3), .training = Bytes(20)});
   const Summary s = m.summary();
   EXPECT_EQ(s.peak.kv, Bytes(50));
   EXPECT_EQ(s.peak.activations, Bytes(25));
   EXPECT_EQ(s.peak_total, Bytes(60));
+  EXPECT_EQ(s.peak_train_side, Bytes(32)) << "25 + 7 at one moment";
   EXPECT_EQ(s.peak.host, Bytes(1));
 }
 

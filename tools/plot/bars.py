@@ -19,7 +19,8 @@ def draw_interval(axes, position, interval):
     """The bounds of an interval as a thin bar; nothing where it has none."""
     if interval.low is not None:
         left, right = _errors(interval)
-        axes.errorbar(interval.mean, position, xerr=[[left], [right]], color="black", linewidth=0.9, capsize=2, zorder=4)
+        axes.errorbar(interval.mean, position, xerr=[[left], [right]], color="black", linewidth=0.9, capsize=2,
+                      zorder=4)
 
 
 def policies_down(axes, policies):
@@ -31,7 +32,7 @@ def policies_down(axes, policies):
 
 def height(policies):
     """Inches of a panel with a bar for each policy."""
-    return 0.9 + 0.21 * len(policies)
+    return 1.1 + 0.19 * len(policies)
 
 
 def draw_bars(axes, study, points, policies, key, factor=1.0):
@@ -48,7 +49,7 @@ def draw_bars(axes, study, points, policies, key, factor=1.0):
 
 
 def draw_stack(axes, points, policies, parts, factor=1.0):
-    """Parts of a whole beside each other: `parts` is {key: colour}. The interval of each part stands at its right end."""
+    """Parts of a whole side by side: `parts` is {key: colour}. The interval of each part stands at its right end."""
     for point in points:
         if point.policy not in policies:
             continue

@@ -44,7 +44,8 @@ def _table(program, point):
     """The rows of `alchemist show breakeven`, or none, with a note, where it does not know the model or hardware."""
     with tempfile.TemporaryDirectory() as folder:
         names = [_named(folder, point, kind) for kind in ("model", "hardware")]
-        done = subprocess.run([program, "show", "breakeven", *names, "--csv"], capture_output=True, text=True, check=False)
+        command = [program, "show", "breakeven", *names, "--csv"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             print(f"alchemist: note: no break-even figure: {done.stderr.strip()}", file=sys.stderr)
             return None
@@ -82,9 +83,9 @@ def _figure(rows, name, subject):
         panel.set_xlabel("context (tokens)")
     style.legend_below(figure, *axes[0][0].get_legend_handles_labels(), columns=7)
     return Figure(name, f"Break-even of reload and recompute: {subject}",
-                  "By how much a training micro-batch is faster, from the start of the restore to the end of backward, than "
-                  "if everything were computed again, by the bandwidth of the link; above 1 it pays. From the cost model, "
-                  "on an idle GPU and link; all records lie on the host.", figure)
+                  "By how much a training micro-batch is faster, from the start of the restore to the end of backward, "
+                  "than if everything were computed again, by the bandwidth of the link; above 1 it pays. From the cost "
+                  "model, on an idle GPU and link; all records lie on the host.", figure)
 
 
 def figures(study, program):

@@ -2,13 +2,18 @@
 
 import argparse
 import functools
+import re
 import shlex
 import sys
 import traceback
 from pathlib import Path
 
-from plot import breakeven, differences, inputs, latency, load, memory, output, pareto, report, style, study, throughput, timeline
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
+                  study, throughput, timeline)
 from plot.errors import InputError
+
+_FORMATS, _TITLE = "png,svg", "Alchemist"
+
 
 def _formats(text):
     chosen = list(dict.fromkeys(text.split(",")))
@@ -22,26 +27,27 @@ def _parse(arguments):
     parser = argparse.ArgumentParser(prog="alchemist plot", description=__doc__)
     parser.add_argument("directories", nargs="+", metavar="DIR")
     parser.add_argument("--out", metavar="DIR")
-    parser.add_argument("--format", default="png,svg")
-    parser.add_argument("--title", default="Alchemist")
+    parser.add_argument("--format", default=_FORMATS)
+    parser.add_argument("--title", default=_TITLE)
     parser.add_argument("--program", required=True, help="the alchemist binary, for what it alone can compute")
     return parser.parse_args(arguments)
 
 
 def _render(studies, formats, program):
     """({file name: bytes}, sections of the report)."""
-    families = [throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures, load.figures,
-                functools.partial(breakeven.figures, program=program), timeline.figures]
+    families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
+                load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
     files, sections = {}, []
     for each in studies:
         drawn = []
         for family in families:
             for figure in family(each):
-                name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
-                for form in formats:
-                    files[f"figures/{name}.{form}"] = style.render(figure.drawing, form)
-                drawn.append((figure, style.render(figure.drawing, "svg")))
-                style.close(figure.drawing)
+                if len(studies) > 1:
+                    figure.name = f"{each.name}-{figure.name}"
+                figure.name = re.sub(r"[^\w.-]+", "_", figure.name)  # names of models may be anything
+                rendered = style.render_all(figure.drawing, dict.fromkeys([*formats, "svg"]))  # the report needs SVG
+                files.update({f"figures/{figure.name}.{form}": rendered[form] for form in formats})
+                drawn.append((figure, rendered["svg"]))
         sections.append((each, drawn))
     return files, sections
 
@@ -50,6 +56,8 @@ def _command(options):
     """The command line again, without what stands for its default."""
     words = ["alchemist", "plot", *options.directories]
     words += ["--out", options.out] if options.out else []
+    words += ["--format", options.format] if options.format != _FORMATS else []
+    words += ["--title", options.title] if options.title != _TITLE else []
     return shlex.join(words)
 
 

@@ -3,7 +3,7 @@ taken out."""
 
 from plot import bars, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 _METRICS = {"train_tokens_per_s": "trained tokens/s", "p99_ttft_ms": "P99 TTFT (ms)", "p99_itl_ms": "P99 ITL (ms)"}
 
@@ -25,7 +25,7 @@ def figures(study):
     policies = [p for p in study.policies if any(d.policy == p for d in study.differences)]
     if not policies:
         return
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     figure, axes = style.panels(len(_METRICS), len(loads), height=bars.height(policies), sharey=True)
     for row, (metric, label) in zip(axes, _METRICS.items()):
         for panel, load in zip(row, loads):
@@ -34,5 +34,5 @@ def figures(study):
     for panel, load in zip(axes[0], loads):
         panel.set_title(study.title(load))
     yield Figure("differences", f"Differences from {', '.join(baselines)}",
-                 "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that does "
-                 "not hold 0 is a difference that the seeds do not explain." + left_out(study, loads), figure)
+                 "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that "
+                 "does not hold 0 is a difference that the seeds do not explain." + left_out(study, loads), figure)

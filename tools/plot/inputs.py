@@ -13,7 +13,6 @@ from plot.errors import InputError, at
 from plot.tables import Table
 
 
-
 @dataclass
 class Run:
     """One run's directory. `summary` and `config` as parsed, tables are read when they are drawn."""
@@ -42,9 +41,11 @@ class Sweep:
     results: Table
     intervals: Table
     paired: Table = None
+    search: Table = None  # of a sweep that searched: what each round found
     base: dict = field(default_factory=dict)  # the experiment that every point varies; empty where it is not known
+    goal: str = ""        # what it maximised, if it searched
     text: str = ""
-    runs: dict = field(default_factory=dict)  # whose directories were kept, by POINT-SEED
+    kept: dict = field(default_factory=dict)  # directories of runs, by POINT-SEED
 
     def engines(self):
         """The version that made it, from its database; nothing where that is not there."""
@@ -113,12 +114,15 @@ def _read_sweep(path):
     if (path / "paired.csv").exists():
         columns = ["point", *axes, "baseline", "metric", "n", "mean_difference", "ci95_low", "ci95_high"]
         sweep.paired = Table(path / "paired.csv", columns)
+    if (path / "search.csv").exists():
+        columns = ["round", "rank", "point", *axes, "seeds", "feasible", "score", "kept"]
+        sweep.search = Table(path / "search.csv", columns)
     if (path / "sweep.yaml").exists():
         sweep.text = _read_text(path / "sweep.yaml")
-        base = _read_yaml(path / "sweep.yaml").get("base")
-        sweep.base = base if isinstance(base, dict) else {}
-    kept = sorted((path / "points").glob("*/summary.json"))
-    sweep.runs = {summary.parent.name: read_run(summary.parent) for summary in kept}
+        resolved = _read_yaml(path / "sweep.yaml")
+        sweep.base = resolved["base"] if isinstance(resolved.get("base"), dict) else {}
+        sweep.goal = str(resolved.get("maximise", ""))
+    sweep.kept = {file.parent.name: file.parent for file in sorted((path / "points").glob("*/requests.csv"))}
     return sweep
 
 

@@ -32,12 +32,13 @@ def _draw_ladder(panel, study, points, metric):
 
 def _all_rungs(study, loads, metric):
     """The means of a metric and the upper ends of their intervals: what the axis must show."""
-    rungs = [p.values.get(f"{statistic}_{metric}_ms") for load in loads for p in study.at(load) for statistic in _STATISTICS]
+    points = [point for load in loads for point in study.at(load)]
+    rungs = [point.values.get(f"{statistic}_{metric}_ms") for point in points for statistic in _STATISTICS]
     return [bound for rung in rungs if rung for bound in (rung.mean, rung.high or rung.mean)]
 
 
 def percentiles(study):
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     height = bars.height(study.policies)
     figure, axes = style.panels(len(_METRICS), len(loads), height=height, sharey=True, sharex="row")
     for row, (metric, label) in zip(axes, _METRICS.items()):
@@ -67,15 +68,15 @@ def _steps(values):
 
 def distributions(study):
     """Of the first seed of each point whose requests.csv is there."""
-    loads = spread([load for load in study.loads() if any(p.runs for p in study.at(load))], bars.MOST_PANELS)
+    loads = spread([load for load in study.loads() if any(p.directories for p in study.at(load))], bars.MOST_PANELS)
     if not loads:
         return None
     figure, axes = style.panels(len(_COLUMNS), len(loads), height=2.3, sharex="row", sharey=True)
     shown, ends = set(), [[] for _ in _COLUMNS]
     for column, load in zip(axes.T, loads):
-        for point in (p for p in study.at(load) if p.runs):
+        for point in (p for p in study.at(load) if p.directories):
             shown.add(point.policy)
-            requests = read_columns(point.runs[0].path / "requests.csv", list(_COLUMNS))
+            requests = read_columns(point.directories[0] / "requests.csv", list(_COLUMNS))
             colour, line, _, _ = study.style(point.policy)
             for panel, values, seen in zip(column, requests.values(), ends):
                 panel.step(*_steps(values), where="post", color=colour, linestyle=line)

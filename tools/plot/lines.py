@@ -10,9 +10,8 @@ def draw_line(axes, study, policy, xs, intervals):
     colour, line, marker, _ = study.style(policy)
     nan = float("nan")
     axes.plot(list(xs), [i.mean if i else nan for i in intervals], color=colour, linestyle=line, marker=marker)
-    if any(i and i.low is not None for i in intervals):
-        low, high = ([(getattr(i, bound) if i and i.low is not None else nan) for i in intervals] for bound in ("low", "high"))
-        axes.fill_between(list(xs), low, high, color=colour, alpha=0.12, linewidth=0)
+    bounds = [(i.low, i.high) if i and i.low is not None else (nan, nan) for i in intervals]
+    axes.fill_between(list(xs), *zip(*bounds), color=colour, alpha=0.12, linewidth=0)
 
 
 def legend(figure, study, policies, line=True, marker=True):

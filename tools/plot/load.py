@@ -1,10 +1,12 @@
 """Results against every axis that is a number: request rate, link, context length, share of feedback."""
 
 from plot import lines, quantities, style
+from plot.axes import axis_label, axis_name, axis_value
 from plot.figure import Figure
-from plot.study import axis_label, axis_name, axis_value
 
-_PANELS = {"train_tokens_per_s": ("trained tokens/s", 1), "train_tokens_per_gpu_s": ("trained tokens per GPU-second", 1),
+# Key of summary.json: (label, factor).
+_PANELS = {"train_tokens_per_s": ("trained tokens/s", 1),
+           "train_tokens_per_gpu_s": ("trained tokens per GPU-second", 1),
            "bound_fraction": ("of the clairvoyant bound (%)", 100), "request_goodput": ("goodput (requests/s)", 1),
            "p99_ttft_ms": ("P99 TTFT (ms)", 1), "p99_itl_ms": ("P99 ITL (ms)", 1)}
 _DECADE = 20  # axes that span more than this factor are logarithmic
@@ -12,22 +14,37 @@ _DECADE = 20  # axes that span more than this factor are logarithmic
 
 def _draw(panel, study, points, axis, key, factor):
     for policy in study.policies:
-        own = sorted((quantities.parse(p.axes[axis])[0], p.values[key].scaled(factor)) for p in points
-                     if p.policy == policy and key in p.values)
+        own = sorted(((quantities.parse(p.axes[axis])[0], p.values[key].scaled(factor)) for p in points
+                      if p.policy == policy and key in p.values), key=lambda pair: pair[0])
         if own:
             lines.draw_line(panel, study, policy, [x for x, _ in own], [interval for _, interval in own])
 
 
-def _held(study, axis):
-    """The other axes and the middle of their values, at which they are held."""
-    others = [other for other in study.other_axes if other != axis]
-    combinations = sorted({tuple(p.axes[o] for o in others) for p in study.points if p.values},
+def along(study, axis):
+    """The other axes that go along with this one: each of its values comes with only one of theirs."""
+    def pairs(*axes):
+        return len({tuple(p.axes[a] for a in axes) for p in study.points})
+    return [other for other in study.other_axes if other != axis and pairs(axis, other) == pairs(axis)]
+
+
+def _held(study, axes):
+    """These axes and the middle of their values, at which they are held."""
+    combinations = sorted({tuple(p.axes[a] for a in axes) for p in study.points if p.values},
                           key=lambda values: [quantities.sort_key(v) for v in values])
-    return dict(zip(others, combinations[len(combinations) // 2]))
+    return dict(zip(axes, combinations[len(combinations) // 2]))
 
 
-def _against(study, axis, unit):
-    held = _held(study, axis)
+def _caption(study, axis, followers, held):
+    caption = "Means over the seeds with 95 % bands."
+    for other in followers:
+        values = {p.axes[axis]: p.axes[other] for p in study.points}
+        in_order = [values[value] for value in sorted(values, key=quantities.sort_key)]
+        caption += f" {axis_name(other)} goes along: {', '.join(in_order)}."
+    return caption + (f" At {', '.join(axis_value(a, value) for a, value in held.items())}." if held else "")
+
+
+def _against(study, axis, unit, followers):
+    held = _held(study, [a for a in study.other_axes if a != axis and a not in followers])
     points = [p for p in study.points if p.values and all(p.axes[o] == value for o, value in held.items())]
     xs = sorted({quantities.parse(p.axes[axis])[0] for p in points})
     if len(xs) < 2:
@@ -45,15 +62,21 @@ def _against(study, axis, unit):
         panel.set_xlabel(axis_label(axis, unit))
         if xs[0] > 0 and xs[-1] / xs[0] > _DECADE:
             panel.set_xscale("log")
-    lines.legend(figure, study, study.policies)
-    at = ", ".join(axis_value(other, value) for other, value in held.items())
+            panel.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)
+            panel.minorticks_off()
+    lines.legend(figure, study, [policy for policy in study.policies if any(p.policy == policy for p in points)])
     return Figure("against_" + axis.replace(".", "_"), f"Against {axis_name(axis)}",
-                  "Means over the seeds with 95 % bands." + (f" At {at}." if at else ""), figure)
+                  _caption(study, axis, followers, held), figure)
 
 
 def figures(study):
+    shown = set()  # axes that went along with one that has its figure
     for axis in study.other_axes:
         unit = quantities.common_unit([p.axes[axis] for p in study.points])
-        figure = _against(study, axis, unit) if unit is not None else None
+        if unit is None or axis in shown:
+            continue
+        followers = along(study, axis)
+        figure = _against(study, axis, unit, followers)
         if figure:
+            shown.update(followers)
             yield figure

@@ -5,7 +5,7 @@ from matplotlib.patches import Patch
 
 from plot import bars, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 GIB = 2**30
 WORDS = {"weights": "weights", "kv": "KV blocks", "activations": "activation records", "training": "training"}
@@ -20,7 +20,7 @@ def _mark(panel, position, interval, marker):
 
 
 def figures(study):
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     parts = {f"peak_{category}_bytes": colour for category, colour in style.MEMORY.items()}
     figure, axes = style.panels(1, len(loads), height=bars.height(study.policies), sharex=True, sharey=True)
     for panel, load in zip(axes[0], loads):

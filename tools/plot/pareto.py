@@ -2,7 +2,7 @@
 
 from plot import bars, lines, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 _COST, _GAIN = "p99_ttft_ms", "train_tokens_per_s"
 
@@ -38,7 +38,7 @@ def _draw(panel, study, points):
 def figures(study):
     if not study.training_policies():
         return
-    loads = spread(study.loads(), bars.MOST_PANELS)
+    loads = study.panel_loads(bars.MOST_PANELS)
     figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
     for panel, load in zip(axes[0], loads):
         _draw(panel, study, study.at(load))
@@ -46,5 +46,5 @@ def figures(study):
     axes[0][0].set_ylabel("trained tokens/s")
     lines.legend(figure, study, study.policies, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",
-                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is beaten "
-                 "in both. Bars are 95 % intervals." + left_out(study, loads), figure)
+                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
+                 "beaten in both. Bars are 95 % intervals." + left_out(study, loads), figure)

@@ -17,18 +17,21 @@ def _data(svg):
     return "data:image/svg+xml," + quote(re.sub(rb">\s+<", b"><", svg), safe=" !$()*+,-./:;<=>?@[]^_`{|}~'")
 
 
-def _figure(figure, svg, identity):
-    return (f"<figure id=\"{escape(identity)}\"><h3>{escape(figure.title)}</h3>\n"
+def _figure(figure, svg):
+    return (f"<figure id=\"{escape(figure.name)}\"><h3>{escape(figure.title)}</h3>\n"
             f"<div class=\"scroll\"><img alt=\"{escape(figure.title)}\" src=\"{_data(svg)}\"></div>\n"
             f"<figcaption>{escape(figure.caption)}</figcaption></figure>\n")
 
 
 def _failures(study):
-    rows = [f"<li>{escape(', '.join(f'{axis} {value}' for axis, value in point.axes.items()))}, seed {escape(seed)}: "
-            f"{escape(message)}</li>" for point in study.points for seed, status, message in point.rows if status != "ok"]
+    rows = []
+    for point in study.points:
+        where = ", ".join(f"{axis} {value}" for axis, value in point.axes.items())
+        rows += [f"<li>{escape(where)}, seed {escape(seed)}: {escape(message)}</li>"
+                 for seed, status, message in point.rows if status != "ok"]
     if not rows:
         return ""
-    return f"<details open class=\"failures\"><summary>{len(rows)} runs failed</summary><ul>{''.join(rows)}</ul></details>\n"
+    return f"<details open><summary>{len(rows)} runs failed</summary><ul>{''.join(rows)}</ul></details>\n"
 
 
 def _source(source):
@@ -58,10 +61,10 @@ def _subjects(study):
 
 
 def _section(study, drawn, several):
-    prefix = f"{study.name}-" if several else ""
     heading = f"<h2>{escape(study.name)}</h2>\n" if several else ""
-    links = " · ".join(f"<a href=\"#{escape(prefix + figure.name)}\">{escape(figure.title)}</a>" for figure, _ in drawn)
-    figures = "".join(_figure(figure, svg, prefix + figure.name) for figure, svg in drawn)
+    links = " · ".join(f"<a href=\"#{escape(figure.name)}\">{escape(figure.title)}</a>"
+                       for figure, _ in drawn)
+    figures = "".join(_figure(figure, svg) for figure, svg in drawn)
     return (f"<section>{heading}<p class=\"subject\">{escape(_subjects(study))}</p>\n<nav>{links}</nav>\n"
             f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}</section>\n")
 

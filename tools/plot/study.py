@@ -1,28 +1,16 @@
 """What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
 
+import itertools
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from plot import quantities, style
+from plot.axes import axis_value
 from plot.errors import InputError
 from plot.inputs import policy_name
 
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
 _MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
-
-# Axes in words, with the unit of those that are written without one.
-_AXES = {
-    "workload.rate": ("request rate", "1/s"),
-    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
-    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
-    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
-    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
-    "training.feedback.share": ("share of requests with feedback", ""),
-    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
-    "training.max_version_lag": ("accepted version lag", "updates"),
-    "training.batch_tokens": ("batch of a training step", "tokens"),
-}
 
 
 @dataclass(frozen=True)
@@ -40,14 +28,14 @@ class Interval:
 
 @dataclass
 class Point:
-    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is not
-    there. `rows`: one (seed, status, message) for each run."""
+    """`axes`: the value of each axis as text, `policy` among them. `values`: by key of summary.json; what is null is
+    not there. `rows`: one (seed, status, message) for each run."""
     axes: dict
     values: dict = field(default_factory=dict)
     rows: list = field(default_factory=list)
     saturated: int = 0  # of the runs
     config: dict = field(default_factory=dict)  # its experiment, as far as it is known
-    runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
+    directories: list = field(default_factory=list)  # of its runs, as far as there are any, in the order of their seeds
 
     @property
     def policy(self):
@@ -71,11 +59,21 @@ class Point:
         return sum(status != "ok" for _, status, _ in self.rows)
 
 
+def _check_names(policies):
+    """Two files of policies with one name would be drawn as one policy."""
+    named = {}
+    for text in sorted(policies):
+        other = named.setdefault(policy_name(text), text)
+        if other != text:
+            raise InputError(f"policies {other} and {text} have the same name; rename one of the files")
+
+
 class Study:
     """Points over the same axes."""
 
     def __init__(self, name, axes, points, sources, differences=()):
         self.name, self.axes, self.sources, self.differences = name, axes, sources, list(differences)
+        _check_names({point.axes["policy"] for point in points})
         order = {p: style.policy_key(p) for p in {point.policy for point in points}}
         self.points = sorted(points, key=lambda p: ([quantities.sort_key(v) for v in p.load()], order[p.policy]))
         self.policies = sorted(order, key=style.policy_key)
@@ -84,6 +82,11 @@ class Study:
     def loads(self):
         """Values of the axes but the policy, in order."""
         return list(dict.fromkeys(p.load() for p in self.points if p.values))
+
+    def panel_loads(self, most):
+        """At most so many loads for panels beside each other, of those at which the most policies ran."""
+        counts = {load: sum(p.load() == load for p in self.points) for load in self.loads()}
+        return spread([load for load in counts if counts[load] == max(counts.values())], most)
 
     def at(self, load):
         return [p for p in self.points if p.load() == load and p.values]
@@ -94,8 +97,8 @@ class Study:
         return [policy for policy in self.policies if policy in trained]
 
     def title(self, load):
-        """What stands above the panel of one load."""
-        return ", ".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+        """What stands above the panel of one load: a line for each axis."""
+        return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
     def style(self, policy):
         return style.policy_style(policy, self.policies)
@@ -106,22 +109,13 @@ def left_out(study, loads):
     return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
 
 
-def axis_name(axis):
-    """An axis in words, without a unit."""
-    return _AXES.get(axis, (axis, ""))[0]
-
-
-def axis_label(axis, unit):
-    """An axis in words, with its unit; `unit` is that of its values."""
-    name, own = _AXES.get(axis, (axis, ""))
-    return f"{name} ({unit or own})" if unit or own else name
-
-
-def axis_value(axis, value):
-    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
-    name, unit = _AXES.get(axis, (axis, ""))
-    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
-    return f"{name} = {value}{unit}"
+def unique(names):
+    """The names, of equal ones the later with a number behind: x, x-2."""
+    result = []
+    for name in names:
+        candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        result.append(next(candidate for candidate in candidates if candidate not in result))
+    return result
 
 
 def spread(items, most):
@@ -132,10 +126,10 @@ def spread(items, most):
 
 
 def _interval(row, mean="mean"):
-    value = row.number(mean)
-    if value is None:
-        return None
-    return Interval(value, row.number("ci95_low"), row.number("ci95_high"), row.count("n"))
+    value, low, high = (row.number(column) for column in (mean, "ci95_low", "ci95_high"))
+    if (low is None) != (high is None) or (low is not None and low > high):
+        row.fail("ci95_low", "expected both bounds of the interval, the lower one first, or none")
+    return None if value is None else Interval(value, low, high, row.count("n"))
 
 
 @dataclass(frozen=True)
@@ -162,8 +156,8 @@ def _points(sweep):
         key = tuple(row.text(axis) for axis in sweep.axes)
         point = points.setdefault(key, _point(sweep, key))
         point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
-        kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
-        point.runs += [kept] if kept else []
+        kept = sweep.kept.get(f"{row.text('point')}-{row.text('seed')}")
+        point.directories += [kept] if kept else []
         point.saturated += "saturated" in sweep.results and row.text("saturated") == "true"
     return points
 
@@ -222,14 +216,14 @@ def of_runs(runs):
     axes = _differing(runs)
     labels = {(run.policy, *each.values()) for run, each in zip(runs, axes)}
     if len(labels) < len(runs) or len(axes[0]) > _MANY:
-        axes = [{"run": run.path.resolve().name} for run in runs]
+        axes = [{"run": name} for name in unique([run.path.resolve().name for run in runs])]
     points = []
     for run, each in zip(runs, axes):
         numbers = {key: Interval(value) for key, value in run.summary.items()
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.config, [run]))
+                            run.config, [run.path]))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
     return Study(name, ["policy", *axes[0]], points, runs)
 
@@ -237,13 +231,10 @@ def of_runs(runs):
 def make(runs, sweeps):
     """One study for each sweep, and one of all the runs. Names are made unique."""
     studies = [of_sweep(sweep) for sweep in sweeps] + ([of_runs(runs)] if runs else [])
-    seen = {}
-    for study in studies:
+    for study, name in zip(studies, unique([study.name for study in studies])):
+        study.name = name
         if not study.loads():
             messages = sorted({m for p in study.points for _, _, m in p.rows if m})
             raise InputError(f"{study.sources[0].path}: no finished run to draw" +
                              (f"; the first failure: {messages[0]}" if messages else ""))
-        seen[study.name] = seen.get(study.name, 0) + 1
-        if seen[study.name] > 1:
-            study.name += f"-{seen[study.name]}"
     return studies

@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#7F7F7F"
 
-# Twelve policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The order
-# is that of every table. Name: (colour, line, marker, hatch).
+# Twelve policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The
+# order is that of every table. Name: (colour, line, marker, hatch).
 POLICIES = {
     "serve_only": (BLACK, ":", "x", ""),
     "separate": (SKY, "-", "o", ""),
@@ -56,9 +56,10 @@ def use():
     plt.rcParams.update({
         "svg.hashsalt": "alchemist",  # the same figure gives the same file
         "svg.fonttype": "none",       # text stays text: small files, searchable
-        "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8,
-        "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
+        "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
+        "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
         "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
 
 
@@ -69,8 +70,12 @@ def panels(rows, columns, width=10.0, height=2.9, **options):
 
 
 def legend_below(figure, handles, labels, columns=6):
-    """One legend for all panels, under them; it is part of the saved figure, which is cut to what is drawn."""
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.005), ncols=columns)
+    """One legend for all panels, in a strip under them by which the figure grows."""
+    legend = figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=columns)
+    inches = legend.get_window_extent().height / figure.dpi + 0.15
+    height = figure.get_figheight() + inches
+    figure.set_figheight(height)
+    figure.get_layout_engine().set(rect=(0, inches / height, 1, 1 - inches / height))
 
 
 def start_at_zero(axes, which, values):
@@ -107,9 +112,14 @@ def render(figure, form, dpi=120):
     """The bytes of a figure in one format (png, svg or pdf), without anything that changes from run to run."""
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}, "png": {}}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=dpi, metadata=dates[form], bbox_inches="tight")
+    figure.savefig(buffer, format=form, dpi=dpi, metadata=dates[form])
     return _rounded(buffer.getvalue()) if form == "svg" else buffer.getvalue()
 
 
-def close(figure):
+def render_all(figure, forms):
+    """{form: bytes}; the figure is laid out once and gone afterwards."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    rendered = {form: render(figure, form) for form in forms}
     plt.close(figure)
+    return rendered

@@ -3,7 +3,7 @@
 from html import escape
 
 from plot import quantities
-from plot.study import axis_name
+from plot.axes import axis_name
 
 # Key of summary.json: (heading, unit, factor).
 COLUMNS = {
@@ -38,7 +38,8 @@ def _cell(interval, factor, signed=False):
     if interval.low is not None:
         text += f" <span class=\"interval\">± {number((interval.high - interval.low) / 2)}</span>"
     sure = signed and interval.low is not None and (interval.low > 0 or interval.high < 0)
-    return f"<td data-value=\"{interval.mean:.9g}\"{' class=sure' if sure else ''}>{text}</td>"
+    kind = " class=\"sure\"" if sure else ""
+    return f"<td data-value=\"{interval.mean:.9g}\"{kind}>{text}</td>"
 
 
 def _axis_cell(value):
@@ -52,7 +53,8 @@ def _policy_cell(study, policy, note=""):
 
 def _heading(text, unit="", word=False):
     small = f"<small>{escape(unit)}</small>" if unit else ""
-    return f"<th scope=\"col\"{' class=word' if word else ''}><button type=\"button\">{escape(text)}</button>{small}</th>"
+    kind = " class=\"word\"" if word else ""
+    return f"<th scope=\"col\"{kind}><button type=\"button\">{escape(text)}</button>{small}</th>"
 
 
 def _axis_headings(study):

@@ -2,16 +2,18 @@
 
 from plot import bars, style
 from plot.figure import Figure
-from plot.study import left_out, spread
+from plot.study import left_out
 
 _RATES = {"train_tokens_per_s": "trained tokens/s\n(wall clock)",
           "train_tokens_per_gpu_s": "trained tokens\nper GPU-second of training"}
-_PHASES = {"train_forward_ms": ("forward", "forward"), "train_restore_stall_ms": ("restore_stall", "waiting for activations"),
+# Key of summary.json: (phase, in words).
+_PHASES = {"train_forward_ms": ("forward", "forward"),
+           "train_restore_stall_ms": ("restore_stall", "waiting for activations"),
            "train_backward_ms": ("backward", "backward"), "train_optimizer_ms": ("optimizer", "optimizer")}
 
 
 def throughput(study):
-    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
     if not policies:
         return None
     figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(policies), sharex="row", sharey=True)
@@ -19,14 +21,16 @@ def throughput(study):
         for panel, load in zip(row, loads):
             bars.draw_bars(panel, study, study.at(load), policies, key)
             panel.set_xlabel(label)
-            panel.set_title(study.title(load))
+        row[0].set_xlim(left=0)  # of the whole row, once everything is drawn
+    for panel, load in zip(axes[0], loads):
+        panel.set_title(study.title(load))
     return Figure("throughput", "Training throughput",
-                  "Tokens trained in a second of the run (above), and for each second that a GPU spent training (below)."
+                  "Tokens trained in a second of the run (above), and in a second that a GPU spent training (below)."
                   + left_out(study, loads), figure)
 
 
 def step_breakdown(study):
-    policies, loads = study.training_policies(), spread(study.loads(), bars.MOST_PANELS)
+    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
     if not policies:
         return None
     parts = {key: style.PHASES[phase] for key, (phase, _) in _PHASES.items()}
@@ -37,8 +41,8 @@ def step_breakdown(study):
         panel.set_title(study.title(load))
     bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})
     return Figure("step_breakdown", "Where the time of a training step goes",
-                  "Mean GPU time of a training step by phase. Forward is what reuse saves; waiting for activations is what "
-                  "a reload that is late costs. Time in which the step waits for serving is not counted."
+                  "Mean GPU time of a training step by phase. Forward is what reuse saves; waiting for activations is "
+                  "what a reload that is late costs. Time in which the step waits for serving is not counted."
                   + left_out(study, loads), figure)
 
 

@@ -1,0 +1,152 @@
+// Causal attention of chunks of several sequences, in the way of FlashAttention-2 (Dao 2023): a block computes the rows
+// of one query tile of one head with an online softmax, so that scores never reach device memory. Row i of a chunk sees
+// the sequence's keys 0..context + i.
+#pragma once
+
+#include "kernels/cuda/attention_tile.cuh"
+
+namespace alchemist::cuda {
+
+// A block's four warps own 16 kRowTiles queries each.
+template <int kDim>
+inline constexpr int kForwardRowTiles = kDim == 128 ? 2 : 1;
+template <int kDim>
+inline constexpr int kForwardQueries = 64 * kForwardRowTiles<kDim>;
+template <int kDim>
+inline constexpr std::size_t kForwardSharedBytes = (kForwardQueries<kDim> + 2 * kTileRows) * kDim *
+                                                   sizeof(std::uint16_t);
+
+// The running softmax of a warp's rows: maximum and sum of exponentials of scores in units of log2, two rows a lane and
+// tile.
+template <int kDim, int kTiles>
+struct OnlineSoftmax {
+  float maximum[kTiles][2];
+  float sum[kTiles][2];
+
+  __device__ OnlineSoftmax() {
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+      maximum[m][0] = maximum[m][1] = -INFINITY;
+      sum[m][0] = sum[m][1] = 0.0F;
+    }
+  }
+
+  // Turns scores into exp2(scale score - new maximum) and scales what was summed under the old one. The first tile
+  // holds key 0, which every row sees: from then on the maximum is finite.
+  __device__ void add(float (&scores)[kTiles][8][4], float (&output)[kTiles][kDim / 8][4], float scale) {
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float top = maximum[m][half];
+#pragma unroll
+        for (int n = 0; n < 8; ++n) top = fmaxf(top, scale * fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+        top = lane_max<4>(top);
+        const float shrink = exp2_approximate(maximum[m][half] - top);
+        maximum[m][half] = top;
+        sum[m][half] *= shrink;
+#pragma unroll
+        for (int n = 0; n < 8; ++n) {
+#pragma unroll
+          for (int e = 2 * half; e < 2 * half + 2; ++e) {
+            scores[m][n][e] = exp2_approximate(fmaf(scale, scores[m][n][e], -top));
+            sum[m][half] += scores[m][n][e];
+          }
+        }
+#pragma unroll
+        for (int n = 0; n < kDim / 8; ++n) {
+          output[m][n][2 * half] *= shrink;
+          output[m][n][2 * half + 1] *= shrink;
+        }
+      }
+    }
+  }
+
+  // Each lane has summed its own columns only; divides the output by the rows' sums.
+  __device__ void finish(float (&output)[kTiles][kDim / 8][4]) {
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        sum[m][half] = lane_sum<4>(sum[m][half]);
+        const float factor = 1.0F / sum[m][half];
+#pragma unroll
+        for (int n = 0; n < kDim / 8; ++n) {
+          output[m][n][2 * half] *= factor;
+          output[m][n][2 * half + 1] *= factor;
+        }
+      }
+    }
+  }
+};
+
+struct ForwardTile {
+  int first = 0;    // query of the chunk
+  int queries = 0;  // of the chunk
+  int context = 0;  // keys before the chunk
+};
+
+// Where the results of a chunk's first query go, and how far apart those of the next ones are.
+struct ForwardOutput {
+  std::uint16_t* rows;
+  std::int64_t row_stride;
+  float* log_sum_exp;  // of the scaled scores; may be null
+  std::int64_t log_sum_exp_stride;
+};
+
+// One query tile of one head. The next copy is always on its way while the matrix units work: values during the scores,
+// the next keys during the softmax and the product with the values. `output` gives a ForwardOutput; it is called at the
+// end, since registers are short before.
+template <int kDim, typename KeyRows, typename Output>
+__device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows& value, ForwardTile at, float scale,
+                       const Output& output) {
+  constexpr int kTiles = kForwardRowTiles<kDim>;
+  constexpr int kQueries = kForwardQueries<kDim>;
+  auto* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
+  const Tile<kDim> query_tile{memory}, key_tile{memory + kQueries * kDim}, value_tile{key_tile.data + kTileRows * kDim};
+  const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * kTiles;
+  const int keys = at.context + min(at.first + kQueries, at.queries);  // seen by the tile's last row
+  const int diagonal = at.context + at.first + warp_row + static_cast<int>(threadIdx.x) % 32 / 4;
+
+  load_rows<kDim, kQueries>(query_tile, query, at.first, at.queries);
+  load_rows<kDim, kTileRows>(key_tile, key, 0, keys);
+  commit_copies();
+
+  float sums[kTiles][kDim / 8][4];
+  set_zero(sums);
+  OnlineSoftmax<kDim, kTiles> softmax;
+  for (int begin = 0; begin < keys; begin += kTileRows) {
+    wait_copies<0>();
+    __syncthreads();  // the keys are there, and nobody reads the values of the round before any more
+    load_rows<kDim, kTileRows>(value_tile, value, begin, keys);
+    commit_copies();
+    float scores[kTiles][8][4];
+    set_zero(scores);
+    multiply_transposed(scores, query_tile, warp_row, key_tile);
+    if (begin + kTileRows > at.context + at.first + warp_row) mask_scores(scores, diagonal - begin);
+    wait_copies<0>();
+    __syncthreads();  // the values are there, and nobody reads the keys any more
+    if (begin + kTileRows < keys) {
+      load_rows<kDim, kTileRows>(key_tile, key, begin + kTileRows, keys);
+      commit_copies();
+    }
+    softmax.add(scores, sums, scale * kLog2E);
+    multiply(sums, scores, value_tile);
+  }
+  softmax.finish(sums);
+  const ForwardOutput to = output();
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    const int row = warp_row + 16 * m;
+    store_rows(sums[m], query_tile, row, to.rows, to.row_stride, at.first + row, at.queries);
+    if (to.log_sum_exp == nullptr || threadIdx.x % 4 != 0) continue;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int token = at.first + row + static_cast<int>(threadIdx.x) % 32 / 4 + 8 * half;
+      if (token < at.queries)
+        to.log_sum_exp[token * to.log_sum_exp_stride] = (softmax.maximum[m][half] + log2f(softmax.sum[m][half])) * kLn2;
+    }
+  }
+}
+
+}  // namespace alchemist::cuda

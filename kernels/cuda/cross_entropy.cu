@@ -1,0 +1,121 @@
+#include "kernels/cross_entropy.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/storage.cuh"
+
+namespace alchemist::cuda {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr std::size_t kScratchBytes = 2 * kWarps * sizeof(float);
+
+__device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
+
+// Calls body(column, values) for this thread's logits of a row, eight at a time and one by one at the end; rows that do
+// not begin at 16 bytes are read one by one.
+template <typename Body>
+__device__ __forceinline__ void for_logits(const std::uint16_t* row, std::int64_t vocabulary, const Body& body) {
+  const std::int64_t whole = vocabulary % kRun == 0 ? vocabulary : 0;
+#pragma unroll 2
+  for (std::int64_t column = threadIdx.x * kRun; column < whole; column += kThreads * kRun) {
+    float values[kRun];
+    load_run(values, row + column);
+    body(column, values);
+  }
+  for (std::int64_t column = whole + threadIdx.x; column < vocabulary; column += kThreads) {
+    const float values[1] = {from_bf16(row[column])};
+    body(column, values);
+  }
+}
+
+template <int kCount>
+__device__ void store_logits(std::uint16_t* to, const float (&values)[kCount]) {
+  if constexpr (kCount == kRun) {
+    store_run(to, values);
+  } else {
+    *to = round_to_bf16(values[0]);
+  }
+}
+
+// log(sum exp) of the row, the same in every thread: one pass with a running maximum.
+__device__ float log_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) {
+  float top = -INFINITY, sum = 0.0F;
+  for_logits(row, vocabulary, [&]<int kCount>(std::int64_t, const float(&values)[kCount]) {
+    float chunk_top = values[0];
+#pragma unroll
+    for (int e = 1; e < kCount; ++e) chunk_top = fmaxf(chunk_top, values[e]);
+    if (chunk_top > top) {
+      sum *= __expf(top - chunk_top);
+      top = chunk_top;
+    }
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) sum += __expf(values[e] - top);
+  });
+  float* tops = scratch() + kWarps;
+  const float warp_top = lane_max(top);
+  if (threadIdx.x % 32 == 0) tops[threadIdx.x / 32] = warp_top;
+  __syncthreads();
+  float row_top = tops[0];
+  for (int warp = 1; warp < kWarps; ++warp) row_top = fmaxf(row_top, tops[warp]);
+  sum = block_sum(sum == 0.0F ? 0.0F : sum * __expf(top - row_top), scratch());
+  return row_top + logf(sum);
+}
+
+__global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloat16> call) {
+  const std::int64_t token = blockIdx.x;
+  auto* row = reinterpret_cast<std::uint16_t*>(call.logits) + token * call.vocabulary;
+  const std::int64_t target = call.targets[token];
+  const float target_logit = from_bf16(row[target]);
+  const float total = log_sum_exp(row, call.vocabulary);  // holds barriers: nobody writes before all have read
+  if (threadIdx.x == 0) call.loss[token] = total - target_logit;
+  if (!call.gradient) return;
+  const float weight = call.weight[token];
+  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
+    float gradient[kCount];
+#pragma unroll
+    for (int e = 0; e < kCount; ++e)
+      gradient[e] = weight * (__expf(values[e] - total) - (column + e == target ? 1.0F : 0.0F));
+    store_logits(row + column, gradient);
+  });
+}
+
+// Tokens are compared as floats would be, exactly: 2^24 is above every vocabulary.
+__global__ void __launch_bounds__(kThreads) most_likely(Argmax<BFloat16> call) {
+  const auto* row = reinterpret_cast<const std::uint16_t*>(call.logits) + blockIdx.x * call.vocabulary;
+  float best = -INFINITY, token = static_cast<float>(call.vocabulary);
+  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      if (values[e] <= best) continue;
+      best = values[e];
+      token = static_cast<float>(column + e);
+    }
+  });
+  const auto take_better = [&](float other, float other_token) {
+    if (other < best || (other == best && other_token >= token)) return;
+    best = other;
+    token = other_token;
+  };
+  for (int mask = 16; mask > 0; mask /= 2) take_better(shuffle_xor(best, mask), shuffle_xor(token, mask));
+  if (threadIdx.x % 32 == 0) {
+    scratch()[threadIdx.x / 32] = best;
+    scratch()[kWarps + threadIdx.x / 32] = token;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int warp = 1; warp < kWarps; ++warp) take_better(scratch()[warp], scratch()[kWarps + warp]);
+  call.tokens[blockIdx.x] = token < static_cast<float>(call.vocabulary) ? static_cast<std::int32_t>(token) : 0;
+}
+
+}  // namespace
+
+void cross_entropy(const CrossEntropy<BFloat16>& call, Stream stream) {
+  launch(loss_and_gradient, dim3(static_cast<unsigned>(call.rows)), dim3(kThreads), kScratchBytes, stream, call);
+}
+
+void argmax(const Argmax<BFloat16>& call, Stream stream) {
+  check(call.vocabulary < (std::int64_t{1} << 24), "argmax: a vocabulary that floats can count");
+  launch(most_likely, dim3(static_cast<unsigned>(call.rows)), dim3(kThreads), kScratchBytes, stream, call);
+}
+
+}  // namespace alchemist::cuda

@@ -1,0 +1,182 @@
+#include <algorithm>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/storage.cuh"
+#include "kernels/rms_norm.h"
+
+namespace alchemist::cuda {
+namespace {
+
+// A block computes a row at a time and keeps it in registers: up to kRuns runs of eight a thread.
+constexpr int kRuns = 4;
+// Partial sums of d_weight: enough blocks to fill a large GPU, the same on every GPU, so that the sums are too.
+constexpr std::int64_t kPartialRows = 528;
+constexpr std::int64_t kBlocksWithoutPartials = 4096;
+constexpr int kSumColumns = 32;
+constexpr int kSumRows = 8;
+
+int threads_for(std::int64_t width) {
+  check_runs(width, "norm: a width of whole runs");
+  const std::int64_t threads = (width / kRun + kRuns - 1) / kRuns;
+  check(threads <= 1024, "norm: at most 32768 columns");
+  return static_cast<int>((threads + 31) / 32 * 32);
+}
+
+constexpr std::size_t kScratchBytes = 32 * sizeof(float);
+
+__device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
+
+// Calls body(i, column) for this thread's runs of a row.
+template <typename Body>
+__device__ __forceinline__ void for_runs(std::int64_t width, const Body& body) {
+#pragma unroll
+  for (int i = 0; i < kRuns; ++i) {
+    const std::int64_t column = (static_cast<std::int64_t>(threadIdx.x) + i * blockDim.x) * kRun;
+    if (column < width) body(i, column);
+  }
+}
+
+// One place for the forward's last step, so that it can be rebuilt to the bit.
+__device__ __forceinline__ void store_scaled(std::uint16_t* y, const float (&x)[kRun], const std::uint16_t* weight,
+                                             float rstd) {
+  float w[kRun], scaled[kRun];
+  load_run(w, weight);
+#pragma unroll
+  for (int e = 0; e < kRun; ++e) scaled[e] = x[e] * rstd * w[e];
+  store_run(y, scaled);
+}
+
+__global__ void norm_forward(RmsNormForward<BFloat16> call) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
+  const auto* x = reinterpret_cast<const std::uint16_t*>(call.x) + row;
+  const auto* branch = reinterpret_cast<const std::uint16_t*>(call.branch) + row;
+  auto* sum = reinterpret_cast<std::uint16_t*>(call.sum) + row;
+  uint4 packed[kRuns], other[kRuns];
+  for_runs(call.width, [&](int i, std::int64_t column) {
+    packed[i] = load_bits(x + column);
+    if (call.branch != nullptr) other[i] = load_bits(branch + column);
+  });
+  float values[kRuns][kRun], squares = 0.0F;
+  for_runs(call.width, [&](int i, std::int64_t column) {
+    unpack(values[i], packed[i]);
+    if (call.branch != nullptr) {
+      float addend[kRun];
+      unpack(addend, other[i]);
+#pragma unroll
+      for (int e = 0; e < kRun; ++e) values[i][e] += addend[e];
+      const uint4 rounded = pack(values[i]);
+      *reinterpret_cast<uint4*>(sum + column) = rounded;
+      unpack(values[i], rounded);
+    }
+#pragma unroll
+    for (int e = 0; e < kRun; ++e) squares += values[i][e] * values[i][e];
+  });
+  const float rstd = 1.0F / sqrtf(block_sum(squares, scratch()) / static_cast<float>(call.width) + call.epsilon);
+  if (threadIdx.x == 0) call.rstd[blockIdx.x] = rstd;
+  const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
+  auto* y = reinterpret_cast<std::uint16_t*>(call.y) + row;
+  for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, values[i], weight + column, rstd); });
+}
+
+__global__ void norm_rebuild(RmsNormRebuild<BFloat16> call) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
+  const float rstd = call.rstd[blockIdx.x];
+  for_runs(call.width, [&](int, std::int64_t column) {
+    float x[kRun];
+    load_run(x, reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
+    store_scaled(reinterpret_cast<std::uint16_t*>(call.y) + row + column, x,
+                 reinterpret_cast<const std::uint16_t*>(call.weight) + column, rstd);
+  });
+}
+
+// Block b does the rows b, b + blocks, ... and, if asked, leaves its sum of d_weight in row b of `partial`.
+template <bool kTrainWeight>
+__global__ void norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
+  const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
+  float weight_sums[kTrainWeight ? kRuns : 1][kRun] = {};
+  for (std::int64_t token = blockIdx.x; token < call.tokens; token += gridDim.x) {
+    const std::int64_t row = token * call.width;
+    auto* d_x = reinterpret_cast<std::uint16_t*>(call.d_x) + row;
+    uint4 x[kRuns], d_y[kRuns], past[kRuns];
+    for_runs(call.width, [&](int i, std::int64_t column) {
+      x[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
+      d_y[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.d_y) + row + column);
+      past[i] = load_bits(d_x + column);
+    });
+    const float rstd = call.rstd[token];
+    float dot = 0.0F;
+    for_runs(call.width, [&](int i, std::int64_t column) {
+      float a[kRun], g[kRun], w[kRun];
+      unpack(a, x[i]);
+      unpack(g, d_y[i]);
+      load_run(w, weight + column);
+#pragma unroll
+      for (int e = 0; e < kRun; ++e) {
+        dot += w[e] * g[e] * a[e];
+        if constexpr (kTrainWeight) weight_sums[i][e] += g[e] * a[e] * rstd;
+      }
+    });
+    const float mean = block_sum(dot, scratch()) / static_cast<float>(call.width) * rstd * rstd;
+    for_runs(call.width, [&](int i, std::int64_t column) {
+      float a[kRun], g[kRun], w[kRun], sum[kRun];
+      unpack(a, x[i]);
+      unpack(g, d_y[i]);
+      unpack(sum, past[i]);
+      load_run(w, weight + column);
+#pragma unroll
+      for (int e = 0; e < kRun; ++e) sum[e] += rstd * (w[e] * g[e] - a[e] * mean);
+      store_run(d_x + column, sum);
+    });
+  }
+  if constexpr (kTrainWeight)
+    for_runs(call.width, [&](int i, std::int64_t column) {
+      store_run(partial + blockIdx.x * call.width + column, weight_sums[i]);
+    });
+}
+
+// d_weight[j] += sum of column j of `partial`.
+__global__ void add_columns(const float* partial, std::int64_t rows, std::int64_t width, float* d_weight) {
+  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kSumColumns + threadIdx.x;
+  float sum = 0.0F;
+  if (column < width) {
+#pragma unroll 4
+    for (std::int64_t row = threadIdx.y; row < rows; row += kSumRows) sum += partial[row * width + column];
+  }
+  float* sums = scratch();
+  sums[threadIdx.y * kSumColumns + threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= width) return;
+  for (int i = 1; i < kSumRows; ++i) sum += sums[i * kSumColumns + threadIdx.x];
+  d_weight[column] += sum;
+}
+
+}  // namespace
+
+void rms_norm_forward(const RmsNormForward<BFloat16>& call, Stream stream) {
+  launch(norm_forward, dim3(static_cast<unsigned>(call.tokens)), dim3(threads_for(call.width)), kScratchBytes, stream,
+         call);
+}
+
+void rms_norm_rebuild(const RmsNormRebuild<BFloat16>& call, Stream stream) {
+  launch(norm_rebuild, dim3(static_cast<unsigned>(call.tokens)), dim3(threads_for(call.width)), 0, stream, call);
+}
+
+void rms_norm_backward(const RmsNormBackward<BFloat16>& call, void* workspace, Stream stream) {
+  const dim3 threads(threads_for(call.width));
+  if (call.d_weight == nullptr) {
+    launch(norm_backward<false>, dim3(static_cast<unsigned>(std::min(call.tokens, kBlocksWithoutPartials))), threads,
+           kScratchBytes, stream, call, nullptr);
+    return;
+  }
+  auto* partial = static_cast<float*>(workspace);
+  const std::int64_t rows = std::min(call.tokens, kPartialRows);
+  launch(norm_backward<true>, dim3(static_cast<unsigned>(rows)), threads, kScratchBytes, stream, call, partial);
+  launch(add_columns, dim3(blocks_for(call.width, kSumColumns)), dim3(kSumColumns, kSumRows),
+         kSumColumns * kSumRows * sizeof(float), stream, partial, rows, call.width, call.d_weight);
+}
+
+std::int64_t rms_norm_backward_workspace(std::int64_t tokens, std::int64_t width) {
+  return std::min(tokens, kPartialRows) * width * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace alchemist::cuda

@@ -1,0 +1,11 @@
+// Compiled in place of everything else in this folder where there is no CUDA compiler.
+#include "kernels/cuda/device.h"
+#include "sim/base/error.h"
+
+namespace alchemist::cuda {
+
+std::unique_ptr<Device<BFloat16>> make_device(int) {
+  throw ConfigError("no CUDA device: this program was built without a CUDA compiler (nvcc)");
+}
+
+}  // namespace alchemist::cuda

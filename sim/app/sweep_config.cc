@@ -1,0 +1,255 @@
+#include "sim/app/sweep_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <sstream>
+
+#include "sim/app/config_paths.h"
+#include "sim/app/distribution_config.h"
+#include "sim/app/sweep_points.h"
+#include "sim/base/error.h"
+#include "sim/report/summary.h"
+
+namespace alchemist {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kMaxRuns = 1'000'000;
+
+SweepValue read_axis_value(const std::string& key, const YamlValue& value) {
+  if (value.node().IsNull()) value.fail("expected a value, got nothing");
+  const std::string text = flow_text(value.node());
+  const std::string label = value.is_scalar() ? value.node().Scalar() : text;
+  const fs::path folder = fs::path(value.origin()).parent_path();
+  const std::string place = value.origin() + ":" + std::to_string(value.line());
+  return {label, experiment_override(key, value.is_scalar() ? label : text, place, folder)};
+}
+
+// `keys`: those of the sweep so far, to which this one is added.
+SweepAxis read_axis(const std::string& key, const YamlValue& values, std::set<std::string>& keys) {
+  if (key == "seed") values.fail("give the seeds under the key seeds");
+  if (!keys.insert(key).second) values.fail("varied or set twice");
+  SweepAxis axis{key, {}};
+  for (const YamlValue& value : values.as_list()) axis.values.push_back(read_axis_value(key, value));
+  if (axis.values.empty()) values.fail("expected at least one value");
+  return axis;
+}
+
+std::vector<AxisGroup> read_grid(const YamlValue& value, std::set<std::string>& keys) {
+  std::vector<AxisGroup> groups;
+  YamlMap map(value);
+  for (const std::string& key : map.keys()) {
+    const YamlValue values = map.required(key);
+    groups.push_back({read_axis(key, values, keys)});
+    std::set<std::string> seen;
+    for (const SweepValue& v : groups.back().front().values) {
+      if (!seen.insert(v.label).second) values.fail("has the value " + v.label + " twice");
+    }
+  }
+  return groups;
+}
+
+AxisGroup read_zip(const YamlValue& value, std::set<std::string>& keys) {
+  AxisGroup group;
+  YamlMap map(value);
+  for (const std::string& key : map.keys()) {
+    const YamlValue values = map.required(key);
+    group.push_back(read_axis(key, values, keys));
+    if (group.back().values.size() != group.front().values.size())
+      values.fail(fmt::format("expected as many values as {} has: {}, got {}", group.front().key,
+                              group.front().values.size(), group.back().values.size()));
+  }
+  if (group.size() < 2) value.fail("expected at least two keys, to advance together");
+  return group;
+}
+
+std::vector<YamlOverride> read_set(const YamlValue& value, std::set<std::string>& keys) {
+  std::vector<YamlOverride> set;
+  YamlMap map(value);
+  for (const std::string& key : map.keys()) {
+    const YamlValue one = map.required(key);
+    if (key == "seed") one.fail("give the seeds under the key seeds");
+    keys.insert(key);
+    set.push_back(read_axis_value(key, one).setting);
+  }
+  return set;
+}
+
+std::vector<std::int64_t> read_seeds(const YamlValue& value) {
+  std::vector<std::int64_t> seeds;
+  for (const YamlValue& seed : value.as_list()) {
+    seeds.push_back(seed.as_int(0, std::numeric_limits<std::int64_t>::max()));
+    if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) seed.fail("given twice");
+  }
+  if (seeds.empty()) value.fail("expected at least one seed");
+  return seeds;
+}
+
+std::string read_whole_file(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw ConfigError::at(file.string(), 0, "cannot be read or is empty");
+  return text.str();
+}
+
+// The file that is named, or the mapping that stands in the sweep itself.
+std::shared_ptr<const SweepBase> read_base(const YamlValue& value) {
+  if (value.is_map()) return std::make_shared<const SweepBase>(SweepBase{flow_text(value.node()), value.origin()});
+  const fs::path file = resolve_named("experiments", value);
+  return std::make_shared<const SweepBase>(SweepBase{read_whole_file(file), file.string()});
+}
+
+void check_metric(const std::string& name, const YamlValue& value, const std::vector<std::string>& more) {
+  std::vector<std::string> known = result_keys();
+  known.insert(known.end(), more.begin(), more.end());
+  if (std::find(known.begin(), known.end(), name) != known.end()) return;
+  const std::optional<std::string> near = nearest_name(name, known);
+  value.fail("\"" + name + "\" is no result of a run" + (near ? "; did you mean \"" + *near + "\"?" : "") +
+             " (results are the keys of summary.json)");
+}
+
+struct RelationSign {
+  const char* sign;
+  MetricBound::Relation relation;
+};
+// Those of two characters first: each is looked for at the start of the text.
+constexpr RelationSign kRelations[] = {{"<=", MetricBound::Relation::kAtMost},
+                                       {">=", MetricBound::Relation::kAtLeast},
+                                       {"<", MetricBound::Relation::kLess},
+                                       {">", MetricBound::Relation::kMore}};
+
+MetricBound read_bound(const std::string& metric, const YamlValue& value) {
+  check_metric(metric, value, {});
+  MetricBound bound{metric};
+  const std::string text = value.as_string();
+  const auto sign = std::find_if(std::begin(kRelations), std::end(kRelations),
+                                 [&](const RelationSign& r) { return text.starts_with(r.sign); });
+  if (sign != std::end(kRelations)) {
+    bound.relation = sign->relation;
+    const std::size_t start = text.find_first_not_of(' ', std::string(sign->sign).size());
+    const char* const end = text.data() + text.size();
+    const char* const number = text.data() + std::min(start, text.size());
+    const auto [rest, error] = std::from_chars(number, end, bound.limit);
+    if (error == std::errc() && rest == end && std::isfinite(bound.limit)) return bound;
+  }
+  value.fail("expected a bound such as \"<= 1000\" (also <, >, >=), got \"" + text + "\"");
+}
+
+SearchAxis read_search(const YamlValue& value, std::set<std::string>& keys) {
+  YamlMap map(value);
+  if (map.keys().size() != 1) value.fail("expected one numeric key of the experiment, such as workload.rate");
+  SearchAxis search{.key = map.keys().front()};
+  if (!keys.insert(search.key).second) value.fail("key " + search.key + ": varied or set twice");
+  YamlMap range(map.required(search.key));
+  constexpr double kHuge = std::numeric_limits<double>::max();
+  search.low = range.required("low").as_number(-kHuge, kHuge);
+  search.high = range.required("high").as_number(search.low, kHuge);
+  search.tolerance = range.required("tolerance").as_number(0, kHuge);
+  // Twenty halvings of the interval are more than any measure of a random system is good for.
+  if (search.tolerance * (1 << 20) < search.high - search.low || search.tolerance == 0)
+    range.required("tolerance").fail("expected at least a millionth of the interval from low to high");
+  range.finish();
+  return search;
+}
+
+SweepGoal read_goal(const YamlValue& maximise, std::optional<YamlValue> bounds, const SweepSpec& spec) {
+  SweepGoal goal{maximise.as_string(), {}};
+  check_metric(goal.maximise, maximise, spec.search ? std::vector{spec.search->key} : std::vector<std::string>());
+  if (!bounds) return goal;
+  YamlMap map(*bounds);
+  for (const std::string& metric : map.keys()) goal.subject_to.push_back(read_bound(metric, map.required(metric)));
+  return goal;
+}
+
+void read_search_keys(YamlMap& map, SweepSpec& spec, std::set<std::string>& keys) {
+  const auto maximise = map.optional("maximise"), bounds = map.optional("subject_to");
+  const auto search = map.optional("search"), halving = map.optional("halving");
+  for (const auto& value : {bounds, search, halving}) {
+    if (value && !maximise) value->fail("needs the key maximise: what to look for");
+  }
+  if (search) spec.search = read_search(*search, keys);
+  if (search && !bounds) search->fail("needs the key subject_to: the bounds that the value has to keep");
+  if (halving) {
+    YamlMap axis(*halving);
+    if (axis.keys().size() != 1) halving->fail("expected one key that makes runs longer, such as workload.requests");
+    const std::string key = axis.keys().front();
+    spec.halving = read_axis(key, axis.required(key), keys);
+  }
+  if (maximise) spec.goal = read_goal(*maximise, bounds, spec);
+}
+
+std::string read_baseline(const std::optional<YamlValue>& value, const SweepSpec& spec) {
+  const SweepAxis* policies = find_axis(spec, "policy");
+  if (policies == nullptr && value) value->fail("needs an axis policy");
+  if (policies == nullptr) return "";
+  if (!value) return policies->values.front().label;
+  std::vector<std::string> known;
+  for (const SweepValue& policy : policies->values) known.push_back(policy.label);
+  const std::string name = value->as_string();
+  if (std::find(known.begin(), known.end(), name) == known.end())
+    value->fail("\"" + name + "\" is not among the policies of the sweep");
+  return name;
+}
+
+void check_size(const SweepSpec& spec, const YamlValue& document) {
+  double runs = static_cast<double>(spec.seeds.size());
+  for (const AxisGroup& group : spec.groups) runs *= static_cast<double>(group.front().values.size());
+  if (runs > static_cast<double>(kMaxRuns))
+    document.fail(fmt::format("{:.4g} runs are more than {}: use fewer values or seeds", runs, kMaxRuns));
+}
+
+}  // namespace
+
+bool MetricBound::holds(double value) const {
+  switch (relation) {
+    case Relation::kLess:
+      return value < limit;
+    case Relation::kAtMost:
+      return value <= limit;
+    case Relation::kMore:
+      return value > limit;
+    case Relation::kAtLeast:
+      return value >= limit;
+  }
+  return false;
+}
+
+std::string MetricBound::text() const {
+  for (const RelationSign& r : kRelations) {
+    if (r.relation == relation) return std::string(r.sign) + " " + format_number(limit);
+  }
+  return "";
+}
+
+SweepSpec load_sweep(const std::string& name_or_path) {
+  const fs::path file = resolve_config("sweeps", name_or_path, {});
+  const YamlValue document = YamlValue::load(file.string());
+  YamlMap map(document);
+  SweepSpec spec;
+  spec.name = file.stem().string();
+  spec.base = read_base(map.required("base"));
+  std::set<std::string> keys;
+  if (const auto value = map.optional("set")) spec.set = read_set(*value, keys);
+  if (const auto value = map.optional("grid")) spec.groups = read_grid(*value, keys);
+  if (const auto value = map.optional("zip")) spec.groups.push_back(read_zip(*value, keys));
+  if (const auto value = map.optional("seeds")) spec.seeds = read_seeds(*value);
+  if (const auto value = map.optional("keep_files")) spec.keep_files = value->as_bool();
+  read_search_keys(map, spec, keys);
+  spec.baseline = read_baseline(map.optional("baseline"), spec);
+  map.finish();
+  check_size(spec, document);
+  const Experiment first = first_experiment(spec);
+  if (spec.seeds.empty()) spec.seeds.push_back(first.seed);
+  return spec;
+}
+
+}  // namespace alchemist

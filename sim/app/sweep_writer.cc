@@ -1,0 +1,73 @@
+#include "sim/app/distribution_config.h"
+#include "sim/app/sweep_config.h"
+#include "sim/app/sweep_points.h"
+
+namespace alchemist {
+
+namespace {
+
+void emit_axes(YAML::Emitter& out, const AxisGroup& axes) {
+  out << YAML::BeginMap;
+  for (const SweepAxis& axis : axes) {
+    out << YAML::Key << axis.key << YAML::Value << YAML::Flow << YAML::BeginSeq;
+    for (const SweepValue& value : axis.values) out << YAML::Load(value.setting.text);
+    out << YAML::EndSeq;
+  }
+  out << YAML::EndMap;
+}
+
+void emit_search_keys(YAML::Emitter& out, const SweepSpec& spec) {
+  if (spec.goal) {
+    out << YAML::Key << "maximise" << YAML::Value << spec.goal->maximise;
+    if (!spec.goal->subject_to.empty()) {
+      out << YAML::Key << "subject_to" << YAML::Value << YAML::BeginMap;
+      for (const MetricBound& bound : spec.goal->subject_to)
+        out << YAML::Key << bound.metric << YAML::Value << bound.text();
+      out << YAML::EndMap;
+    }
+  }
+  if (spec.search) {
+    out << YAML::Key << "search" << YAML::Value << YAML::BeginMap << YAML::Key << spec.search->key << YAML::Value;
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "low" << YAML::Value << format_number(spec.search->low);
+    out << YAML::Key << "high" << YAML::Value << format_number(spec.search->high);
+    out << YAML::Key << "tolerance" << YAML::Value << format_number(spec.search->tolerance);
+    out << YAML::EndMap << YAML::EndMap;
+  }
+  if (spec.halving) {
+    out << YAML::Key << "halving" << YAML::Value;
+    emit_axes(out, {*spec.halving});
+  }
+}
+
+}  // namespace
+
+std::string emit_sweep(const SweepSpec& spec) {
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  out << YAML::Key << "base" << YAML::Value << YAML::Load(emit_experiment(first_experiment(spec)));
+  AxisGroup grid;
+  for (const AxisGroup& group : spec.groups) {
+    if (group.size() == 1) grid.push_back(group.front());
+  }
+  if (!grid.empty()) {
+    out << YAML::Key << "grid" << YAML::Value;
+    emit_axes(out, grid);
+  }
+  if (!spec.groups.empty() && spec.groups.back().size() > 1) {
+    out << YAML::Key << "zip" << YAML::Value;
+    emit_axes(out, spec.groups.back());
+  }
+  out << YAML::Key << "seeds" << YAML::Value << YAML::Flow << spec.seeds;
+  if (!spec.baseline.empty()) {
+    for (const SweepValue& policy : find_axis(spec, "policy")->values) {
+      if (policy.label == spec.baseline)
+        out << YAML::Key << "baseline" << YAML::Value << YAML::Load(policy.setting.text);
+    }
+  }
+  emit_search_keys(out, spec);
+  if (spec.keep_files) out << YAML::Key << "keep_files" << YAML::Value << true;
+  out << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
+}
+
+}  // namespace alchemist

@@ -1,0 +1,46 @@
+#include "sim/engine/feedback_book.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+std::optional<Duration> FeedbackBook::draw_next() {
+  const bool comes = stream_.uniform() < config_.share;
+  const Duration delay = draw(config_.delay, stream_);
+  return comes ? std::optional(delay) : std::nullopt;
+}
+
+std::optional<FeedbackBook::Due> FeedbackBook::finished(const RequestOutcome& outcome) {
+  const auto delay = delays_.find(outcome.id);
+  if (delay == delays_.end()) {
+    observer_.on_request_outcome(outcome);
+    return std::nullopt;
+  }
+  const Due due{outcome.finished + delay->second,
+                {outcome.id, outcome.session, outcome.prompt_tokens, outcome.output_tokens}};
+  delays_.erase(delay);
+  awaiting_training_.emplace(outcome.id, outcome);
+  return due;
+}
+
+void FeedbackBook::trained(const TrainedSample& sample, Time at) {
+  const auto outcome = awaiting_training_.find(sample.request);
+  check(outcome != awaiting_training_.end(), "nothing is trained twice, and only what has feedback");
+  outcome->second.trained_at = at;
+  outcome->second.version_lag = sample.version_lag;
+  observer_.on_request_outcome(outcome->second);
+  awaiting_training_.erase(outcome);
+}
+
+void FeedbackBook::finish() {
+  std::vector<RequestId> left;
+  for (const auto& [id, outcome] : awaiting_training_) left.push_back(id);
+  std::sort(left.begin(), left.end());
+  for (const RequestId id : left) observer_.on_request_outcome(awaiting_training_.at(id));
+  awaiting_training_.clear();
+}
+
+}  // namespace alchemist

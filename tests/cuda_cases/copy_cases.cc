@@ -1,0 +1,97 @@
+#include "tests/cuda_cases/bench.h"
+
+namespace alchemist::cases {
+namespace {
+
+using Words = std::vector<std::int32_t>;
+
+Words numbered(std::int64_t count, std::int32_t first) {
+  Words words;
+  for (std::int64_t i = 0; i < count; ++i) words.push_back(first + static_cast<std::int32_t>(i));
+  return words;
+}
+
+struct Record {
+  std::int64_t rows, row_words, stride_words, offset_words, page_words;
+};
+
+// Into pages that lie in another order than they are used, and back into a second tensor. Words are numbered, so that
+// every one that lies wrong is seen; copies are exact.
+Case record(const char* name, const Record& r) {
+  return {std::string("record_copy_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            const std::int64_t used = (r.offset_words + r.rows * r.row_words + r.page_words - 1) / r.page_words;
+            Words pages;
+            for (std::int64_t i = 0; i < used; ++i) pages.push_back(static_cast<std::int32_t>((used - i) * 2 - 1));
+            const std::int64_t memory_words = 2 * used * r.page_words;
+            std::int32_t* memory = bench.plain(Words(static_cast<std::size_t>(memory_words), -1));
+            const std::int64_t words = r.rows * r.stride_words;
+            std::int32_t* tensor = bench.plain(numbered(words, 1));
+            std::int32_t* restored = bench.plain(Words(static_cast<std::size_t>(words), -2));
+            RecordCopy copy{.record = {.base = reinterpret_cast<std::byte*>(memory),
+                                       .page_bytes = 4 * r.page_words,
+                                       .pages = bench.plain(pages),
+                                       .offset = 4 * r.offset_words},
+                            .tensor = reinterpret_cast<std::byte*>(tensor),
+                            .rows = r.rows,
+                            .row_bytes = 4 * r.row_words,
+                            .row_stride_bytes = 4 * r.stride_words,
+                            .direction = RecordDirection::kToRecord};
+            bench.device().run(copy);
+            copy.tensor = reinterpret_cast<std::byte*>(restored);
+            copy.direction = RecordDirection::kFromRecord;
+            bench.device().run(copy);
+            return {{"pages", bench.read(memory, memory_words), 0}, {"restored", bench.read(restored, words), 0}};
+          }};
+}
+
+Case rows(const char* name, std::int64_t count, std::int64_t words, std::int64_t from_stride, std::int64_t to_stride) {
+  return {std::string("row_copy_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            std::int32_t* from = bench.plain(numbered(count * from_stride, 1));
+            std::int32_t* to = bench.plain(Words(static_cast<std::size_t>(count * to_stride), -1));
+            bench.device().run(RowCopy{reinterpret_cast<const std::byte*>(from), reinterpret_cast<std::byte*>(to),
+                                       count, 4 * words, 4 * from_stride, 4 * to_stride});
+            return {{"to", bench.read(to, count * to_stride), 0}};
+          }};
+}
+
+Case kv_write(std::int64_t width) {
+  return {"kv_cache_write_" + std::to_string(width), [=]<class T>(Bench<T>& bench) -> Outputs {
+            const std::int64_t block_size = 4, block_stride = 3 * block_size * width, blocks = 5;
+            const std::vector<std::int64_t> slots = {17, 2, 3, 8, 0, 19};
+            const auto tokens = static_cast<std::int64_t>(slots.size());
+            const std::int64_t stride = width + 8;
+            T* k_cache = bench.storage(normal_values(blocks * block_stride, "k_cache"));
+            T* v_cache = bench.storage(normal_values(blocks * block_stride, "v_cache"));
+            bench.device().run(KvCacheWrite<T>{.k = bench.storage(normal_values(tokens * stride, "k")),
+                                               .v = bench.storage(normal_values(tokens * stride, "v")),
+                                               .k_cache = k_cache,
+                                               .v_cache = v_cache,
+                                               .slots = bench.plain(slots),
+                                               .tokens = tokens,
+                                               .width = width,
+                                               .row_stride = stride,
+                                               .block_size = block_size,
+                                               .block_stride = block_stride});
+            return {{"k_cache", bench.read(k_cache, blocks * block_stride), 0},
+                    {"v_cache", bench.read(v_cache, blocks * block_stride), 0}};
+          }};
+}
+
+}  // namespace
+
+std::vector<Case> copy_cases(bool large) {
+  std::vector<Case> cases = {record("wide", {5, 64, 80, 16, 128}),           // 16-byte accesses, rows apart
+                             record("pairs", {5, 66, 70, 2, 130}),           // 8-byte accesses
+                             record("words", {7, 9, 11, 5, 13}),             // 4-byte accesses
+                             record("contiguous", {11, 32, 32, 8, 64}),      // one long row
+                             record("one_page", {4, 1500, 1504, 4, 16384}),  // rows longer than a block has threads
+                             rows("wide", 5, 64, 72, 68),
+                             rows("words", 6, 7, 9, 7),
+                             rows("contiguous", 3, 4000, 4000, 4000),
+                             kv_write(16),
+                             kv_write(1040)};
+  if (large) cases.push_back(record("large", {3000, 14336, 14336, 4096, 524288}));
+  return cases;
+}
+
+}  // namespace alchemist::cases

@@ -1,0 +1,85 @@
+#include "tests/cuda_cases/bench.h"
+
+namespace alchemist::cases {
+namespace {
+
+struct Shape {
+  std::int64_t tokens;
+  std::int64_t width;
+};
+
+std::string name_of(const char* what, const Shape& s) {
+  return std::string(what) + "_" + std::to_string(s.tokens) + "x" + std::to_string(s.width);
+}
+
+Case forward(const Shape& s, bool branch) {
+  return {name_of(branch ? "norm_forward_branch" : "norm_forward", s), [=]<class T>(Bench<T>& bench) -> Outputs {
+            const std::int64_t count = s.tokens * s.width;
+            T* sum = branch ? bench.unset_storage(count) : nullptr;
+            T* y = bench.unset_storage(count);
+            T* rebuilt = bench.unset_storage(count);
+            Accumulator<T>* rstd = bench.unset_accumulators(s.tokens);
+            const T* x = bench.storage(normal_values(count, "x"));
+            const T* weight = bench.storage(normal_values(s.width, "weight"));
+            const T* added = branch ? bench.storage(normal_values(count, "branch")) : nullptr;
+            bench.device().run(RmsNormForward<T>{.x = x,
+                                                 .branch = added,
+                                                 .sum = sum,
+                                                 .weight = weight,
+                                                 .y = y,
+                                                 .rstd = rstd,
+                                                 .tokens = s.tokens,
+                                                 .width = s.width,
+                                                 .epsilon = static_cast<Accumulator<T>>(1e-5)});
+            const T* input = branch ? sum : x;
+            bench.device().run(RmsNormRebuild<T>{input, rstd, weight, rebuilt, s.tokens, s.width});
+            // The sum is rounded before the norm sees it, so the output is rounded twice.
+            Outputs outputs{{"y", bench.read(y, count), branch ? 2 * kRoundedOnce : kRoundedOnce},
+                            {"rstd", bench.read(rstd, s.tokens), branch ? kRoundedOnce : kSummed}};
+            if (branch) outputs.push_back({"sum", bench.read(sum, count), kRoundedOnce});
+            Values difference = bench.read(rebuilt, count);  // zero to the bit, whatever the tolerance
+            const Values values = bench.read(y, count);
+            for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= values[i];
+            outputs.push_back({"rebuilt - y", difference, 0});
+            return outputs;
+          }};
+}
+
+Case backward(const Shape& s, bool train_weight) {
+  return {
+      name_of(train_weight ? "norm_backward_weight" : "norm_backward", s), [=]<class T>(Bench<T>& bench) -> Outputs {
+        const std::int64_t count = s.tokens * s.width;
+        T* d_x = bench.storage(normal_values(count, "d_x"));
+        Accumulator<T>* d_weight = bench.accumulators(normal_values(s.width, "d_weight"));
+        Values rstd = normal_values(s.tokens, "rstd", 0.1);
+        for (double& r : rstd) r += 1;
+        bench.device().run(RmsNormBackward<T>{.x = bench.storage(normal_values(count, "x")),
+                                              .rstd = bench.accumulators(rstd),
+                                              .weight = bench.storage(normal_values(s.width, "weight")),
+                                              .d_y = bench.storage(normal_values(count, "d_y")),
+                                              .d_x = d_x,
+                                              .d_weight = train_weight ? d_weight : nullptr,
+                                              .tokens = s.tokens,
+                                              .width = s.width});
+        return {{"d_x", bench.read(d_x, count), kRoundedOnce}, {"d_weight", bench.read(d_weight, s.width), kSummed}};
+      }};
+}
+
+}  // namespace
+
+std::vector<Case> norm_cases(bool large) {
+  // Fewer runs than threads of a warp; a width that ends inside a block; more than one run a thread.
+  std::vector<Shape> shapes = {{3, 64}, {5, 688}, {2, 4096}};
+  if (large) shapes.insert(shapes.end(), {{1000, 4096}, {300, 8192}});
+  std::vector<Case> cases;
+  for (const Shape& s : shapes) {
+    for (bool flag : {false, true}) {
+      cases.push_back(forward(s, flag));
+      cases.push_back(backward(s, flag));
+    }
+  }
+  cases.push_back(backward({600, 32}, true));  // more rows than partial sums
+  return cases;
+}
+
+}  // namespace alchemist::cases

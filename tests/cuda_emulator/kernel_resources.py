@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Compiles every kernel of kernels/cuda for sm_80 and sm_90a and holds what the compiler says it takes: no kernel spills
+registers to memory or has a stack frame, and none needs more registers than its block size leaves.
+
+    kernel_resources.py NVCC ROOT
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TARGETS = ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90a,code=sm_90a"]
+# Two blocks of 128 threads to a multiprocessor with 65536 registers: what __launch_bounds__ asks for.
+MAX_REGISTERS = 255
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
+SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+REGISTERS = re.compile(r"Used (\d+) registers")
+
+
+def parse(report):
+    """(kernel, target, stack bytes, spilled bytes, registers) of each kernel of a report of ptxas."""
+    kernels, current, frame = [], None, (0, 0)
+    for line in report.splitlines():
+        if match := ENTRY.search(line):
+            current = match.groups()
+        elif match := SPILLS.search(line):
+            frame = int(match[1]), int(match[2]) + int(match[3])
+        elif (match := REGISTERS.search(line)) and current:
+            kernels.append((*current, *frame, int(match[1])))
+            current = None
+    return kernels
+
+
+def compile_kernels(nvcc, root, source, folder):
+    command = [nvcc, "-std=c++20", "-O3", f"-I{root}", *TARGETS, "-Xptxas", "-v", "-c", str(source), "-o",
+               str(Path(folder) / (source.stem + ".o"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{source} does not compile:\n{done.stderr}")
+    return [(source.name, *kernel) for kernel in parse(done.stderr)]
+
+
+def self_test():
+    planted = ("ptxas info : Compiling entry function 'bad' for 'sm_80'\n"
+               "    24 bytes stack frame, 20 bytes spill stores, 16 bytes spill loads\n"
+               "ptxas info : Used 40 registers, used 1 barriers\n")
+    assert parse(planted) == [("bad", "sm_80", 24, 36, 40)], parse(planted)
+
+
+def main():
+    self_test()
+    nvcc, root = sys.argv[1], Path(sys.argv[2])
+    sources = sorted((root / "kernels/cuda").glob("*.cu"))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        kernels = [k for some in pool.map(lambda s: compile_kernels(nvcc, root, s, folder), sources) for k in some]
+    bad = [k for k in kernels if k[3] > 0 or k[4] > 0 or k[5] > MAX_REGISTERS]
+    for source, kernel, target, stack, spilled, registers in bad:
+        print(f"{source}: {kernel} on {target}: {stack} bytes of stack, {spilled} bytes spilled, {registers} registers")
+    print(f"{len(kernels)} kernels, {len(bad)} spill; most registers: {max(k[5] for k in kernels)}")
+    return 1 if bad or not kernels else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

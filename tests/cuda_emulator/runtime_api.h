@@ -1,0 +1,105 @@
+// The calls of the CUDA runtime that the project makes, on host memory: device memory is the host's, filled with NaN
+// when it is handed out; everything on a stream is done when the call returns.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+struct CUstream_st;
+using cudaStream_t = CUstream_st*;
+using cudaEvent_t = void*;
+
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorMemoryAllocation,
+  cudaErrorInsufficientDriver,
+  cudaErrorNoDevice,
+  cudaErrorNoKernelImageForDevice,
+  cudaErrorDevicesUnavailable,
+  cudaErrorIllegalAddress,
+  cudaErrorLaunchFailure,
+  cudaErrorMisalignedAddress,
+  cudaErrorAssert,
+  cudaErrorHardwareStackError,
+  cudaErrorECCUncorrectable,
+  cudaErrorUnknown,
+};
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
+struct cudaDeviceProp {
+  char name[256] = "CUDA emulator";
+  int major = 8, minor = 0, multiProcessorCount = 1;
+};
+inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4, cudaInitDeviceFlagsAreValid = 1,
+                          cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaEventBlockingSync = 1,
+                          cudaHostAllocPortable = 1;
+
+namespace cuda_emulator {
+
+// What the emulated machine refuses, for tests of error messages.
+struct Machine {
+  int devices = 1;
+  std::size_t memory_bytes = std::size_t{4} << 30;  // of one allocation
+  cudaError_t fault = cudaSuccess;                  // what waiting for the device answers
+};
+Machine& machine();
+
+}  // namespace cuda_emulator
+
+inline const char* cudaGetErrorName(cudaError_t) { return "cudaError"; }
+inline const char* cudaGetErrorString(cudaError_t) { return "emulated"; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  *count = cuda_emulator::machine().devices;
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+inline cudaError_t cudaInitDevice(int, unsigned, unsigned) { return cudaSuccess; }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = cudaDeviceProp();
+  return cudaSuccess;
+}
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+inline cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
+inline cudaError_t cudaDeviceSynchronize() { return cuda_emulator::machine().fault; }
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cuda_emulator::machine().fault; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cuda_emulator::machine().fault; }
+inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *free = *total = cuda_emulator::machine().memory_bytes;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  constexpr std::size_t kAlignment = 256;
+  if (bytes > cuda_emulator::machine().memory_bytes) return cudaErrorMemoryAllocation;
+  *memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  std::memset(*memory, 0xff, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaFree(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+inline cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) { return cudaMalloc(memory, bytes); }
+inline cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }
+inline cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t) {
+  std::memset(memory, value, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}

@@ -1,0 +1,26 @@
+// Every CUDA kernel on a GPU against the CPU in double. Skips where there is no GPU.
+#include <gtest/gtest.h>
+
+#include "kernels/cuda/device.h"
+#include "sim/base/error.h"
+#include "tests/cuda_cases/bench.h"
+
+namespace alchemist {
+namespace {
+
+class GpuOperator : public testing::TestWithParam<cases::Case> {};
+
+TEST_P(GpuOperator, EqualsCpu) {
+  std::unique_ptr<Device<BFloat16>> device;
+  try {
+    device = cuda::make_device(0);
+  } catch (const ConfigError& error) { GTEST_SKIP() << error.what(); }
+  cases::expect_equal(GetParam(), *device, [] {});
+}
+
+std::string name_of(const testing::TestParamInfo<cases::Case>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(All, GpuOperator, testing::ValuesIn(cases::all_cases(true)), name_of);
+
+}  // namespace
+}  // namespace alchemist

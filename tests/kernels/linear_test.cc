@@ -1,0 +1,99 @@
+#include "kernels/linear.h"
+
+#include "kernels/cpu/blas.h"
+#include "kernels/cpu/product.h"
+#include "tests/kernels/support.h"
+
+namespace alchemist {
+namespace {
+
+// Rows that do not fill their strides, a scale, and something to add to.
+struct Linear {
+  std::int64_t tokens = 5, in = 4, out = 3, x_stride = 6, y_stride = 7;
+  std::vector<double> x = random_values<double>(tokens * x_stride, "x"), weight = random_values<double>(out * in, "w");
+  std::vector<double> bias = random_values<double>(out, "bias"), y = random_values<double>(tokens * y_stride, "y");
+
+  std::vector<double> forward(bool accumulate, double scale) const {
+    std::vector<double> result = y;
+    cpu::linear_forward<double>(
+        {x.data(), weight.data(), bias.data(), result.data(), tokens, in, out, x_stride, y_stride, scale, accumulate});
+    return result;
+  }
+};
+
+TEST(Linear, ForwardIsTheFormula) {
+  const Linear linear;
+  for (const bool accumulate : {false, true}) {
+    const std::vector<double> result = linear.forward(accumulate, 0.5);
+    std::vector<double> expected = linear.y;  // what lies between the rows stays
+    for (std::int64_t i = 0; i < linear.tokens; ++i) {
+      for (std::int64_t o = 0; o < linear.out; ++o) {
+        double sum = 0;
+        for (std::int64_t j = 0; j < linear.in; ++j) {
+          sum += linear.x[static_cast<std::size_t>(i * 6 + j)] * linear.weight[static_cast<std::size_t>(o * 4 + j)];
+        }
+        double& y = expected[static_cast<std::size_t>(i * 7 + o)];
+        y = 0.5 * sum + linear.bias[static_cast<std::size_t>(o)] + (accumulate ? y : 0);
+      }
+    }
+    expect_near(result, expected, 1e-14, accumulate ? "accumulated" : "overwritten");
+  }
+}
+
+TEST(Linear, Gradients) {
+  Linear linear;
+  // Weights of the objective: zero between the rows of y.
+  std::vector<double> d_y = random_values<double>(linear.tokens * linear.y_stride, "dy");
+  for (std::size_t i = 0; i < d_y.size(); ++i) d_y[i] = i % 7 < 3 ? d_y[i] : 0;
+  std::vector<double> d_x(linear.x.size(), 0.0), d_weight(linear.weight.size(), 1.0), d_bias(3, 1.0);
+  cpu::linear_input_gradient<double>({d_y.data(), linear.weight.data(), d_x.data(), 5, 4, 3, 7, 6, 0.5, false});
+  cpu::linear_weight_gradient<double>({d_y.data(), linear.x.data(), d_weight.data(), nullptr, 5, 4, 3, 7, 6, 0.5});
+  cpu::linear_weight_gradient<double>(
+      {d_y.data(), linear.x.data(), std::vector<double>(12).data(), d_bias.data(), 5, 4, 3, 7, 6, 1});
+  for (double& d : d_weight) d -= 1;
+  for (double& d : d_bias) d -= 1;
+  const auto objective = [&] { return weighted_sum(linear.forward(false, 0.5), d_y); };
+  expect_gradient(linear.x, d_x, objective, "d_x");
+  expect_gradient(linear.weight, d_weight, objective, "d_weight");
+  expect_gradient(linear.bias, d_bias, objective, "d_bias");
+
+  std::vector<double> twice = d_x;
+  cpu::linear_input_gradient<double>({d_y.data(), linear.weight.data(), twice.data(), 5, 4, 3, 7, 6, 0.5, true});
+  for (std::size_t i = 0; i < twice.size(); ++i) EXPECT_NEAR(twice[i], 2 * d_x[i], 1e-14);
+}
+
+// The fast path against the specification: float has 6e-8; sums of 70 terms of size 1 are wrong by some 1e-6.
+TEST(Linear, BlasIsThePlainProduct) {
+  if (!cpu::blas()) GTEST_SKIP() << "OpenBLAS not found: there is only the plain product";
+  const std::int64_t m = 33, n = 17, k = 70;
+  for (const bool transpose_a : {false, true}) {
+    for (const bool transpose_b : {false, true}) {
+      const auto a = random_values<float>(m * k, "a"), b = random_values<float>(k * n, "b");
+      std::vector<float> fast = random_values<float>(m * n, "c"), plain = fast;
+      cpu::Product<float> product{.transpose_a = transpose_a, .transpose_b = transpose_b, .m = m, .n = n, .k = k};
+      product.alpha = 0.5f;
+      product.beta = 2;
+      product.a = a.data();
+      product.a_stride = transpose_a ? m : k;
+      product.b = b.data();
+      product.b_stride = transpose_b ? k : n;
+      product.c_stride = n;
+      product.c = fast.data();
+      cpu::product(product);
+      product.c = plain.data();
+      cpu::plain_product(product);
+      expect_near(fast, plain, 2e-5, "product");
+    }
+  }
+}
+
+// beta = 0 overwrites whatever was there, also what is no number.
+TEST(Linear, OverwritesNotANumber) {
+  const std::vector<double> one = {1};
+  std::vector<double> y = {NAN};
+  cpu::linear_forward<double>({one.data(), one.data(), nullptr, y.data(), 1, 1, 1, 1, 1});
+  EXPECT_EQ(y[0], 1);
+}
+
+}  // namespace
+}  // namespace alchemist

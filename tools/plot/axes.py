@@ -1,0 +1,33 @@
+"""What the axes of a study are called."""
+
+# Axes in words, with the unit of those that are written without one.
+_AXES = {
+    "workload.rate": ("request rate", "1/s"),
+    "workload.arrivals.poisson.rate": ("request rate", "1/s"),
+    "workload.lengths.fixed.prompt": ("prompt", "tokens"),
+    "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
+    "hardware.link_h2d_bandwidth": ("link, host to device", ""),
+    "hardware.link_d2h_bandwidth": ("link, device to host", ""),
+    "training.feedback.share": ("share of requests with feedback", ""),
+    "training.feedback.delay.exponential": ("mean delay of feedback", ""),
+    "training.max_version_lag": ("accepted version lag", "updates"),
+    "training.batch_tokens": ("batch of a training step", "tokens"),
+}
+
+
+def axis_name(axis):
+    """An axis in words, without a unit."""
+    return _AXES.get(axis, (axis, ""))[0]
+
+
+def axis_label(axis, unit):
+    """An axis in words, with its unit; `unit` is that of its values."""
+    name, own = _AXES.get(axis, (axis, ""))
+    return f"{name} ({unit or own})" if unit or own else name
+
+
+def axis_value(axis, value):
+    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
+    name, unit = _AXES.get(axis, (axis, ""))
+    unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
+    return f"{name} = {value}{unit}"

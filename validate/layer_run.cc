@@ -1,0 +1,226 @@
+#include "validate/layer_run.h"
+
+#include <cmath>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+template <class T>
+LayerRun<T>::LayerRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights)
+    : device_(device),
+      shape_(options.shape),
+      training_(options.training),
+      weights_(weights),
+      epsilon_(static_cast<A>(options.norm_epsilon)),
+      lora_scale_(static_cast<A>(options.lora_alpha / static_cast<double>(options.training.lora_rank))),
+      qkv_{{LinearModule::kQ, 0},
+           {LinearModule::kK, shape_.q_width()},
+           {LinearModule::kV, shape_.q_width() + shape_.kv_width()}},
+      o_{{LinearModule::kO, 0}},
+      gate_up_{{LinearModule::kGate, 0}, {LinearModule::kUp, shape_.intermediate}},
+      down_{{LinearModule::kDown, 0}} {
+  const std::int64_t half = shape_.head_dim / 2;
+  std::vector<A> cosine(static_cast<std::size_t>(shape_.max_position * half)), sine(cosine.size());
+  for (std::int64_t position = 0; position < shape_.max_position; ++position) {
+    for (std::int64_t j = 0; j < half; ++j) {
+      const double frequency =
+          std::pow(options.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(shape_.head_dim));
+      const double angle = static_cast<double>(position) * frequency;
+      const auto at = static_cast<std::size_t>(position * half + j);
+      cosine[at] = static_cast<A>(std::cos(angle));
+      sine[at] = static_cast<A>(std::sin(angle));
+    }
+  }
+  cosine_ = DeviceArray<A>(device, static_cast<std::int64_t>(cosine.size()));
+  sine_ = DeviceArray<A>(device, static_cast<std::int64_t>(sine.size()));
+  cosine_.upload(cosine);
+  sine_.upload(sine);
+}
+
+template <class T>
+typename LayerRun<T>::Group LayerRun<T>::group(std::int32_t layer, LinearModule first) const {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  const std::int64_t in = module_in(shape_, first);
+  switch (first) {
+    case LinearModule::kQ:
+      return {w.qkv, w.qkv_bias, g.qkv, g.qkv_bias, in, shape_.q_width() + 2 * shape_.kv_width(), qkv_};
+    case LinearModule::kO:
+      return {w.o, nullptr, g.o, nullptr, in, shape_.hidden, o_};
+    case LinearModule::kGate:
+      return {w.gate_up, nullptr, g.gate_up, nullptr, in, 2 * shape_.intermediate, gate_up_};
+    case LinearModule::kDown:
+      return {w.down, nullptr, g.down, nullptr, in, shape_.hidden, down_};
+    default:
+      break;
+  }
+  check(false, "the first module of a group");
+  return {};
+}
+
+template <class T>
+void LayerRun<T>::linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
+                         std::int64_t rows) {
+  device_.run(LinearForward<T>{x, group.weight, group.bias, y, rows, group.in, group.out, group.in, group.out});
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const std::int64_t rank = training_.lora_rank;
+  for (const Module& part : group.modules) {
+    const auto index = static_cast<std::size_t>(part.module);
+    if (!w.lora_a[index]) continue;
+    device_.run(LinearForward<T>{x, w.lora_a[index], nullptr, scratch.adapter, rows, group.in, rank, group.in, rank});
+    device_.run(LinearForward<T>{scratch.adapter, w.lora_b[index], nullptr, y + part.column, rows, rank,
+                                 module_out(shape_, part.module), rank, group.out, lora_scale_, true});
+  }
+}
+
+template <class T>
+void LayerRun<T>::adapter_gradient(std::int32_t layer, const Module& module, const T* d_y, std::int64_t stride,
+                                   const LayerScratch<T>& scratch, std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const std::int64_t rank = training_.lora_rank;
+  device_.run(LinearInputGradient<T>{d_y + module.column, w.lora_b[static_cast<std::size_t>(module.module)],
+                                     scratch.d_adapter, rows, rank, module_out(shape_, module.module), stride, rank,
+                                     lora_scale_});
+}
+
+template <class T>
+void LayerRun<T>::input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x,
+                                 const LayerScratch<T>& scratch, std::int64_t rows) {
+  device_.run(LinearInputGradient<T>{d_y, group.weight, d_x, rows, group.in, group.out, group.out, group.in});
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const std::int64_t rank = training_.lora_rank;
+  for (const Module& part : group.modules) {
+    const auto index = static_cast<std::size_t>(part.module);
+    if (!w.lora_a[index]) continue;
+    adapter_gradient(layer, part, d_y, group.out, scratch, rows);
+    device_.run(LinearInputGradient<T>{scratch.d_adapter, w.lora_a[index], d_x, rows, group.in, rank, rank, group.in,
+                                       A(1), true});
+  }
+}
+
+template <class T>
+void LayerRun<T>::weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y,
+                                  const LayerScratch<T>& scratch, std::int64_t rows) {
+  if (group.d_weight) {
+    device_.run(
+        LinearWeightGradient<T>{d_y, x, group.d_weight, group.d_bias, rows, group.in, group.out, group.out, group.in});
+  }
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  const std::int64_t rank = training_.lora_rank;
+  for (const Module& part : group.modules) {
+    const auto index = static_cast<std::size_t>(part.module);
+    if (!g.lora_a[index]) continue;
+    const std::int64_t out = module_out(shape_, part.module);
+    if (group.modules.size() > 1) adapter_gradient(layer, part, d_y, group.out, scratch, rows);
+    device_.run(LinearForward<T>{x, w.lora_a[index], nullptr, scratch.adapter, rows, group.in, rank, group.in, rank});
+    device_.run(LinearWeightGradient<T>{d_y + part.column, scratch.adapter, g.lora_b[index], nullptr, rows, rank, out,
+                                        group.out, rank, lora_scale_});
+    device_.run(
+        LinearWeightGradient<T>{scratch.d_adapter, x, g.lora_a[index], nullptr, rows, group.in, rank, rank, group.in});
+  }
+}
+
+template <class T>
+bool LayerRun<T>::trains(std::int32_t layer, const Group& group) const {
+  if (group.d_weight) return true;
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  for (const Module& part : group.modules) {
+    if (g.lora_a[static_cast<std::size_t>(part.module)]) return true;
+  }
+  return false;
+}
+
+template <class T>
+void LayerRun<T>::norm(const T* x, const T* branch, T* sum, const T* weight, T* y, A* rstd, std::int64_t rows) {
+  device_.run(RmsNormForward<T>{x, branch, sum, weight, y, rstd, rows, shape_.hidden, epsilon_});
+}
+
+template <class T>
+void LayerRun<T>::rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse) {
+  const std::int64_t stride = shape_.q_width() + 2 * shape_.kv_width();
+  // Queries and keys lie side by side: one call rotates the heads of both.
+  device_.run(Rotary<T>{rows_of_qkv, positions, cosine_.data(), sine_.data(), rows, shape_.heads + shape_.kv_heads,
+                        shape_.head_dim, stride, inverse});
+}
+
+template <class T>
+void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
+                         std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  norm(act.x, nullptr, nullptr, w.input_norm, scratch.normed, act.rstd1, rows);
+  linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.qkv, scratch, rows);
+  rotate(act.qkv, act.positions, rows, false);
+}
+
+template <class T>
+void LayerRun<T>::to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
+                             std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  linear(layer, group(layer, LinearModule::kO), act.attention, scratch.branch, scratch, rows);
+  norm(act.x, scratch.branch, act.x_mid, w.post_norm, scratch.normed, act.rstd2, rows);
+  linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
+}
+
+template <class T>
+void LayerRun<T>::rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
+                                  std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  device_.run(RmsNormRebuild<T>{act.x_mid, act.rstd2, w.post_norm, scratch.normed, rows, shape_.hidden});
+  linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
+}
+
+template <class T>
+void LayerRun<T>::to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y,
+                            std::int64_t rows) {
+  device_.run(GatedActivationForward<T>{act.gate_up, scratch.gated, rows, shape_.intermediate});
+  linear(layer, group(layer, LinearModule::kDown), scratch.gated, scratch.branch, scratch, rows);
+  device_.run(ResidualAdd<T>{act.x_mid, scratch.branch, y, rows * shape_.hidden});
+}
+
+template <class T>
+void LayerRun<T>::backward_mlp(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
+                               std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  const Group down = group(layer, LinearModule::kDown), gate_up = group(layer, LinearModule::kGate);
+  const Group o = group(layer, LinearModule::kO);
+  input_gradient(layer, down, gradient, scratch.d_gated, scratch, rows);
+  device_.run(GatedActivationBackward<T>{act.gate_up, scratch.d_gated, act.gate_up,
+                                         trains(layer, down) ? scratch.gated : nullptr, rows, shape_.intermediate});
+  weight_gradient(layer, down, scratch.gated, gradient, scratch, rows);
+
+  input_gradient(layer, gate_up, act.gate_up, scratch.branch, scratch, rows);
+  if (trains(layer, gate_up)) {
+    device_.run(RmsNormRebuild<T>{act.x_mid, act.rstd2, w.post_norm, scratch.normed, rows, shape_.hidden});
+    weight_gradient(layer, gate_up, scratch.normed, act.gate_up, scratch, rows);
+  }
+  device_.run(RmsNormBackward<T>{act.x_mid, act.rstd2, w.post_norm, scratch.branch, gradient, g.post_norm, rows,
+                                 shape_.hidden});
+
+  input_gradient(layer, o, gradient, scratch.d_attention, scratch, rows);
+  weight_gradient(layer, o, act.attention, gradient, scratch, rows);
+}
+
+template <class T>
+void LayerRun<T>::backward_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
+                               std::int64_t rows) {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  const Group qkv = group(layer, LinearModule::kQ);
+  rotate(scratch.d_qkv, act.positions, rows, true);
+  input_gradient(layer, qkv, scratch.d_qkv, scratch.branch, scratch, rows);
+  if (trains(layer, qkv)) {
+    device_.run(RmsNormRebuild<T>{act.x, act.rstd1, w.input_norm, scratch.normed, rows, shape_.hidden});
+    weight_gradient(layer, qkv, scratch.normed, scratch.d_qkv, scratch, rows);
+  }
+  device_.run(
+      RmsNormBackward<T>{act.x, act.rstd1, w.input_norm, scratch.branch, gradient, g.input_norm, rows, shape_.hidden});
+}
+
+template class LayerRun<float>;
+template class LayerRun<double>;
+template class LayerRun<BFloat16>;
+
+}  // namespace alchemist

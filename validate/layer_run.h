@@ -1,0 +1,126 @@
+// The operators of one decoder layer in order, forward and backward, over activations in device memory. Whoever calls
+// decides where activations come from and where attention finds its keys: serving in the paged cache, training in rows.
+#pragma once
+
+#include "validate/decoder.h"
+#include "validate/device_array.h"
+#include "validate/weights.h"
+
+namespace alchemist {
+
+// The activations of `capacity` rows in one layer; names as in the layer graph. Each is contiguous, row by row.
+template <class T>
+struct LayerActivations {
+  using A = Accumulator<T>;
+  T* x = nullptr;                     // [rows, hidden]
+  T* qkv = nullptr;                   // [rows, q_width + 2 kv_width]: q and k rotated
+  T* attention = nullptr;             // [rows, q_width]
+  T* x_mid = nullptr;                 // [rows, hidden]
+  T* gate_up = nullptr;               // [rows, 2 intermediate]
+  A* lse = nullptr;                   // [rows, heads]
+  A* rstd1 = nullptr;                 // [rows]
+  A* rstd2 = nullptr;                 // [rows]
+  std::int32_t* positions = nullptr;  // [rows], in the sequence
+
+  LayerActivations from_row(const ModelShape& shape, std::int64_t row) const;
+};
+
+// What is not kept: overwritten by each layer.
+template <class T>
+struct LayerScratch {
+  T* normed = nullptr;   // [rows, hidden]: n1, n2
+  T* gated = nullptr;    // [rows, intermediate]
+  T* branch = nullptr;   // [rows, hidden]: output of o and down; gradients of n1 and n2
+  T* adapter = nullptr;  // [rows, rank]: x A^T
+  // Training alone:
+  T* d_adapter = nullptr;    // [rows, rank]
+  T* d_gated = nullptr;      // [rows, intermediate]
+  T* d_attention = nullptr;  // [rows, q_width]
+  T* d_qkv = nullptr;        // [rows, q_width + 2 kv_width]
+};
+
+// Device memory for both.
+template <class T>
+class LayerMemory {
+ public:
+  LayerMemory() = default;
+  LayerMemory(Device<T>& device, const DecoderOptions& options, std::int64_t rows, bool training);
+  const LayerActivations<T>& activations() const { return activations_; }
+  const LayerScratch<T>& scratch() const { return scratch_; }
+  std::int64_t bytes() const { return memory_.bytes(); }
+
+ private:
+  DeviceArray<std::byte> memory_;
+  LayerActivations<T> activations_;
+  LayerScratch<T> scratch_;
+};
+
+template <class T>
+class LayerRun {
+ public:
+  using A = Accumulator<T>;
+  using Activations = LayerActivations<T>;
+  LayerRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights);
+
+  // x -> rstd1, qkv.
+  void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  // x, attention -> x_mid, rstd2, gate_up.
+  void to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  // x_mid, rstd2 -> gate_up.
+  void rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  // x_mid, gate_up -> y [rows, hidden], the next layer's x.
+  void to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y, std::int64_t rows);
+
+  // d y -> d x_mid in `gradient` [rows, hidden], d attention in the scratch; gate_up is overwritten by its gradient.
+  void backward_mlp(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
+                    std::int64_t rows);
+  // d x_mid, scratch.d_qkv (before the inverse rotation) -> d x in `gradient`.
+  void backward_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
+                    std::int64_t rows);
+
+  const A* cosine() const { return cosine_.data(); }
+  const A* sine() const { return sine_.data(); }
+  std::int64_t table_bytes() const { return cosine_.bytes() + sine_.bytes(); }
+
+ private:
+  // A module within the product that computes its group: where its output begins in a row.
+  struct Module {
+    LinearModule module;
+    std::int64_t column;
+  };
+  // One product of several modules that read the same input.
+  struct Group {
+    const T* weight;
+    const T* bias;
+    A* d_weight;
+    A* d_bias;
+    std::int64_t in;
+    std::int64_t out;
+    std::span<const Module> modules;
+  };
+  Group group(std::int32_t layer, LinearModule first) const;
+  void linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
+              std::int64_t rows);
+  // d_x = d_y W, adapters included. Adapters' d a stays in the scratch only for a group of one module.
+  void input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x, const LayerScratch<T>& scratch,
+                      std::int64_t rows);
+  void weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch,
+                       std::int64_t rows);
+  // d a = scale * d y B.
+  void adapter_gradient(std::int32_t layer, const Module& module, const T* d_y, std::int64_t stride,
+                        const LayerScratch<T>& scratch, std::int64_t rows);
+  bool trains(std::int32_t layer, const Group& group) const;
+  void norm(const T* x, const T* branch, T* sum, const T* weight, T* y, A* rstd, std::int64_t rows);
+  void rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse);
+
+  Device<T>& device_;
+  const ModelShape& shape_;
+  const TrainingShape& training_;
+  const Weights<T>& weights_;
+  A epsilon_;
+  A lora_scale_;
+  std::vector<Module> qkv_, o_, gate_up_, down_;
+  DeviceArray<A> cosine_, sine_;  // [max_position, head_dim / 2]
+};
+
+}  // namespace alchemist

@@ -1,0 +1,214 @@
+#include "validate/serving_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+template <class T>
+ServingRun<T>::ServingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights,
+                          LayerRun<T>& layers)
+    : device_(device),
+      options_(options),
+      weights_(weights),
+      layers_(layers),
+      metadata_(device),
+      records_(device, options.shape, metadata_),
+      memory_(device, options, options.limits.step_tokens, false),
+      other_x_(device, options.limits.step_tokens * options.shape.hidden),
+      logits_(device, options.limits.step_sequences * options.shape.vocabulary),
+      next_(device, options.limits.step_sequences) {}
+
+template <class T>
+std::int64_t ServingRun<T>::layer_bytes() const {
+  return 2 * options_.limits.block_size * options_.shape.kv_width() * static_cast<std::int64_t>(sizeof(T));
+}
+
+template <class T>
+std::int64_t ServingRun<T>::workspace_bytes() const {
+  return memory_.bytes() + other_x_.bytes() + logits_.bytes() + next_.bytes();
+}
+
+template <class T>
+void ServingRun<T>::check_sequence(const SequenceStep& sequence) const {
+  const ModelShape& shape = options_.shape;
+  const std::int64_t keys = sequence.context + static_cast<std::int64_t>(sequence.tokens.size());
+  check(!sequence.tokens.empty() && sequence.context >= 0, "a sequence of a step has tokens to compute");
+  check(keys <= shape.max_position, "a sequence is no longer than the model's positions");
+  check(static_cast<std::int64_t>(sequence.block_table.size()) * options_.limits.block_size >= keys,
+        "a sequence has blocks for all its tokens");
+  check(sequence.record.empty() || static_cast<std::int64_t>(sequence.record.size()) == shape.layers,
+        "a record has memory for every layer");
+  for (const std::int32_t token : sequence.tokens) {
+    check(token >= 0 && token < shape.vocabulary, "a token is in the vocabulary");
+  }
+}
+
+template <class T>
+typename ServingRun<T>::Tables::Sequences ServingRun<T>::upload_rows(const std::vector<PagedRows>& rows) {
+  typename Tables::Sequences result;
+  if (rows.empty()) return result;
+  result.rows = metadata_.upload(rows);
+  result.count = static_cast<std::int32_t>(rows.size());
+  for (const PagedRows& row : rows) {
+    result.max_queries = std::max(result.max_queries, row.queries);
+    result.max_keys = std::max(result.max_keys, row.keys);
+  }
+  return result;
+}
+
+template <class T>
+typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const SequenceStep> batch) {
+  const std::int64_t block_size = options_.limits.block_size;
+  std::vector<std::int32_t> ids, positions, blocks;
+  std::vector<std::int64_t> slots;
+  std::vector<PagedRows> prefills, decodes;
+  Tables tables;
+  for (const SequenceStep& sequence : batch) {
+    check_sequence(sequence);
+    PagedRows rows;
+    rows.query_begin = static_cast<std::int32_t>(ids.size());
+    rows.queries = static_cast<std::int32_t>(sequence.tokens.size());
+    rows.keys = sequence.context + rows.queries;
+    rows.table_begin = static_cast<std::int32_t>(blocks.size());
+    (rows.queries > 1 ? prefills : decodes).push_back(rows);
+    blocks.insert(blocks.end(), sequence.block_table.begin(), sequence.block_table.end());
+    ids.insert(ids.end(), sequence.tokens.begin(), sequence.tokens.end());
+    for (std::int32_t position = sequence.context; position < rows.keys; ++position) {
+      positions.push_back(position);
+      slots.push_back(sequence.block_table[static_cast<std::size_t>(position / block_size)] * block_size +
+                      position % block_size);
+    }
+    tables.recorded = tables.recorded || !sequence.record.empty();
+  }
+  tables.tokens = static_cast<std::int64_t>(ids.size());
+  check(tables.tokens <= options_.limits.step_tokens, "a step keeps to its limit of tokens");
+  metadata_.reset();
+  tables.ids = metadata_.upload(ids);
+  tables.slots = metadata_.upload(slots);
+  tables.blocks = metadata_.upload(blocks);
+  tables.prefills = upload_rows(prefills);
+  tables.decodes = upload_rows(decodes);
+  device_.upload(memory_.activations().positions, positions.data(), tables.tokens * 4);
+  return tables;
+}
+
+template <class T>
+void ServingRun<T>::step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) {
+  check(arena_ != nullptr, "the model has an arena for its keys and values");
+  check(!batch.empty() && next.size() == batch.size(), "one next token for each sequence");
+  check(static_cast<std::int64_t>(batch.size()) <= options_.limits.step_sequences,
+        "a step keeps to its limit of sequences");
+  const Tables tables = upload_tables(batch);
+  LayerActivations<T> act = memory_.activations();
+  T* output = other_x_.data();
+  device_.run(
+      EmbeddingForward<T>{tables.ids, weights_.tensors().embedding, act.x, tables.tokens, options_.shape.hidden});
+  for (std::int32_t layer = 0; layer < options_.shape.layers; ++layer) {
+    run_layer(layer, tables, batch, act, output);
+    std::swap(act.x, output);
+  }
+  sample(batch, act.x, next);
+}
+
+template <class T>
+void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::span<const SequenceStep> batch,
+                              const LayerActivations<T>& act, T* output) {
+  const ModelShape& shape = options_.shape;
+  const LayerScratch<T>& scratch = memory_.scratch();
+  layers_.to_qkv(layer, act, scratch, tables.tokens);
+  T* keys = reinterpret_cast<T*>(arena_ + layer * layer_bytes());
+  device_.run(KvCacheWrite<T>{act.qkv + shape.q_width(), act.qkv + shape.q_width() + shape.kv_width(), keys,
+                              keys + options_.limits.block_size * shape.kv_width(), tables.slots, tables.tokens,
+                              shape.kv_width(), shape.q_width() + 2 * shape.kv_width(), options_.limits.block_size,
+                              page_bytes() / static_cast<std::int64_t>(sizeof(T))});
+  attend(layer, tables, tables.prefills, act);
+  attend(layer, tables, tables.decodes, act);
+  layers_.to_gate_up(layer, act, scratch, tables.tokens);
+  if (tables.recorded) record(layer, batch, act);
+  layers_.to_output(layer, act, scratch, output, tables.tokens);
+}
+
+template <class T>
+void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const typename Tables::Sequences& sequences,
+                           const LayerActivations<T>& act) {
+  if (sequences.count == 0) return;
+  const ModelShape& shape = options_.shape;
+  PagedAttention<T> call{};
+  call.q = act.qkv;
+  call.k_cache = reinterpret_cast<const T*>(arena_ + layer * layer_bytes());
+  call.v_cache = call.k_cache + options_.limits.block_size * shape.kv_width();
+  call.out = act.attention;
+  call.lse = tables.recorded ? act.lse : nullptr;
+  call.rows = sequences.rows;
+  call.block_tables = tables.blocks;
+  call.sequences = sequences.count;
+  call.max_queries = sequences.max_queries;
+  call.max_keys = sequences.max_keys;
+  call.heads = static_cast<std::int32_t>(shape.heads);
+  call.kv_heads = static_cast<std::int32_t>(shape.kv_heads);
+  call.head_dim = static_cast<std::int32_t>(shape.head_dim);
+  call.block_size = options_.limits.block_size;
+  call.q_stride = shape.q_width() + 2 * shape.kv_width();
+  call.block_stride = page_bytes() / static_cast<std::int64_t>(sizeof(T));
+  device_.run(call);
+}
+
+template <class T>
+void ServingRun<T>::record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act) {
+  std::int32_t row = 0;
+  for (const SequenceStep& sequence : batch) {
+    const auto tokens = static_cast<std::int32_t>(sequence.tokens.size());
+    if (!sequence.record.empty()) {
+      const ActivationPiece piece{{row, row + tokens},
+                                  sequence.record_kind,
+                                  sequence.record_kind,
+                                  tokens,
+                                  0,
+                                  sequence.record[static_cast<std::size_t>(layer)]};
+      records_.copy(piece, act.from_row(options_.shape, row), RecordDirection::kToRecord);
+    }
+    row += tokens;
+  }
+}
+
+// The last row of each sequence that yields a token, through final norm and output head.
+template <class T>
+void ServingRun<T>::sample(std::span<const SequenceStep> batch, const T* hidden, std::span<std::int32_t> next) {
+  const ModelShape& shape = options_.shape;
+  const LayerScratch<T>& scratch = memory_.scratch();
+  const std::int64_t row_bytes = shape.hidden * static_cast<std::int64_t>(sizeof(T));
+  std::vector<std::size_t> yielding;
+  std::int64_t row = 0;
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    row += static_cast<std::int64_t>(batch[s].tokens.size());
+    if (!batch[s].yields_token) continue;
+    T* to = scratch.branch + static_cast<std::int64_t>(yielding.size()) * shape.hidden;
+    device_.run(RowCopy{reinterpret_cast<const std::byte*>(hidden + (row - 1) * shape.hidden),
+                        reinterpret_cast<std::byte*>(to), 1, row_bytes, row_bytes, row_bytes});
+    yielding.push_back(s);
+  }
+  if (yielding.empty()) {
+    device_.synchronise();
+    return;
+  }
+  const auto count = static_cast<std::int64_t>(yielding.size());
+  const ModelTensors<const T*>& w = weights_.tensors();
+  device_.run(RmsNormForward<T>{scratch.branch, nullptr, nullptr, w.final_norm, scratch.normed,
+                                memory_.activations().rstd1, count, shape.hidden,
+                                static_cast<A>(options_.norm_epsilon)});
+  device_.run(LinearForward<T>{scratch.normed, w.head, nullptr, logits_.data(), count, shape.hidden, shape.vocabulary,
+                               shape.hidden, shape.vocabulary});
+  device_.run(Argmax<T>{logits_.data(), next_.data(), count, shape.vocabulary});
+  std::vector<std::int32_t> tokens(yielding.size());
+  device_.download(tokens.data(), next_.data(), count * 4);
+  for (std::size_t i = 0; i < yielding.size(); ++i) next[yielding[i]] = tokens[i];
+}
+
+template class ServingRun<float>;
+template class ServingRun<double>;
+template class ServingRun<BFloat16>;
+
+}  // namespace alchemist

@@ -1,0 +1,58 @@
+// Serving's half of the decoder: one step over prefill chunks and decodes, with recording.
+#pragma once
+
+#include "validate/record_io.h"
+
+namespace alchemist {
+
+template <class T>
+class ServingRun {
+ public:
+  // All references outlive it.
+  ServingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights, LayerRun<T>& layers);
+
+  void use_arena(std::byte* arena) { arena_ = arena; }
+  std::int64_t page_bytes() const { return layer_bytes() * options_.shape.layers; }
+  void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next);
+  std::int64_t workspace_bytes() const;
+
+ private:
+  using A = Accumulator<T>;
+  // The step's tables in device memory.
+  struct Tables {
+    std::int64_t tokens = 0;
+    const std::int32_t* ids = nullptr;
+    const std::int64_t* slots = nullptr;
+    const std::int32_t* blocks = nullptr;
+    struct Sequences {
+      const PagedRows* rows = nullptr;
+      std::int32_t count = 0, max_queries = 0, max_keys = 0;
+    };
+    Sequences prefills, decodes;
+    bool recorded = false;
+  };
+  std::int64_t layer_bytes() const;
+  void check_sequence(const SequenceStep& sequence) const;
+  Tables upload_tables(std::span<const SequenceStep> batch);
+  typename Tables::Sequences upload_rows(const std::vector<PagedRows>& rows);
+  void run_layer(std::int32_t layer, const Tables& tables, std::span<const SequenceStep> batch,
+                 const LayerActivations<T>& act, T* output);
+  void attend(std::int32_t layer, const Tables& tables, const typename Tables::Sequences& sequences,
+              const LayerActivations<T>& act);
+  void record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act);
+  void sample(std::span<const SequenceStep> batch, const T* hidden, std::span<std::int32_t> next);
+
+  Device<T>& device_;
+  const DecoderOptions& options_;
+  const Weights<T>& weights_;
+  LayerRun<T>& layers_;
+  MetadataBuffer metadata_;
+  RecordIo<T> records_;
+  LayerMemory<T> memory_;
+  DeviceArray<T> other_x_;  // a layer's output, which is the next layer's input
+  DeviceArray<T> logits_;
+  DeviceArray<std::int32_t> next_;
+  std::byte* arena_ = nullptr;
+};
+
+}  // namespace alchemist

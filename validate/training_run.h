@@ -1,0 +1,70 @@
+// Training's half of the decoder: a micro-batch, layer by layer, from recorded or fresh activations.
+#pragma once
+
+#include <optional>
+
+#include "validate/head_loss.h"
+#include "validate/record_io.h"
+
+namespace alchemist {
+
+template <class T>
+class TrainingRun {
+ public:
+  // All references outlive it.
+  TrainingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights, LayerRun<T>& layers);
+
+  void begin(std::span<const TrainingSample> samples);
+  void forward_layer(const LayerForward& call);
+  HeadResult head(const HeadCall& call);
+  void backward_layer(const LayerBackward& call);
+  std::int64_t workspace_bytes() const;
+
+ private:
+  using A = Accumulator<T>;
+  // Rows of a forward, one range behind the other in the layer's buffers.
+  struct CompactRange {
+    RowRange rows;
+    std::int32_t begin = 0;  // its first row in the buffers
+  };
+  std::vector<CompactRange> compact(std::span<const RowRange> rows) const;
+  void bring_input(std::int32_t layer, const std::vector<CompactRange>& ranges);
+  void share_keys_and_values(const LayerForward& call, const std::vector<CompactRange>& ranges);
+  void attend_forward(const std::vector<CompactRange>& ranges);
+  void keep(const LayerForward& call, const std::vector<CompactRange>& ranges);
+  void take_output(std::int32_t layer, const std::vector<CompactRange>& ranges);
+  void rebuild_final_rows(const HeadCall& call);
+
+  void restore(const LayerBackward& call);
+  void rebuild(const LayerBackward& call);
+  void rerun_from_input(std::int32_t layer, std::span<const RowRange> ranges);
+  void backward_attention(RowRange part);
+  void run_attention(const std::vector<AttentionRows>& rows, const LayerActivations<T>& act, const T* keys,
+                     std::int64_t kv_stride);
+  AttentionShape attention_shape(const std::vector<AttentionRows>& rows);
+  void copy_rows(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride, std::int64_t width,
+                 std::int64_t rows);
+  std::int64_t qkv_width() const { return options_.shape.q_width() + 2 * options_.shape.kv_width(); }
+
+  Device<T>& device_;
+  const DecoderOptions& options_;
+  const Weights<T>& weights_;
+  LayerRun<T>& layers_;
+  MetadataBuffer metadata_;
+  RecordIo<T> records_;
+  LayerMemory<T> memory_;
+  DeviceArray<T> stream_;     // [rows, hidden]: forward: input of the next layer; backward: gradient of the same
+  DeviceArray<T> kv_;         // [rows, 2 kv_width]: keys and values of the forward's layer
+  DeviceArray<A> d_k_, d_v_;  // [rows, kv_width]
+  DeviceArray<A> delta_;      // [rows, heads]
+  HeadLoss<T> head_;
+
+  MicroBatch batch_;
+  std::optional<std::int32_t> kv_layer_;        // of which kv_ holds some rows
+  std::vector<bool> kv_known_;                  // by row
+  std::vector<bool> final_known_;               // by row: the stream holds its output of the last layer
+  std::optional<std::int32_t> backward_layer_;  // in progress
+  std::int32_t backward_end_ = 0;               // rows from here on have had their backward in it
+};
+
+}  // namespace alchemist

@@ -1,0 +1,101 @@
+// The weights of a decoder in device memory: all of a model in one array, its adapters in another, with the gradients
+// and optimizer state of whichever of the two is trained.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "validate/decoder.h"
+#include "validate/device_array.h"
+
+namespace alchemist {
+
+inline constexpr std::size_t kModules = std::size(kLinearModules);
+
+// The tensors of one layer, as pointers P: to weights, or to gradients (null for what is not trained). q, k and v lie
+// one behind the other, and so do gate and up, so that each group is one product.
+template <class P>
+struct LayerTensors {
+  P input_norm{};                    // [hidden]
+  P qkv{};                           // [q_width + 2 kv_width, hidden]
+  P qkv_bias{};                      // [q_width + 2 kv_width], or null
+  P o{};                             // [hidden, q_width]
+  P post_norm{};                     // [hidden]
+  P gate_up{};                       // [2 intermediate, hidden]
+  P down{};                          // [hidden, intermediate]
+  std::array<P, kModules> lora_a{};  // [rank, in], or null; by LinearModule
+  std::array<P, kModules> lora_b{};  // [out, rank]
+};
+
+template <class P>
+struct ModelTensors {
+  P embedding{};   // [vocabulary, hidden]
+  P final_norm{};  // [hidden]
+  P head{};        // [vocabulary, hidden]; the embedding's if they are tied
+  std::vector<LayerTensors<P>> layers;
+};
+
+// Width of a module's input and output.
+std::int64_t module_in(const ModelShape& shape, LinearModule module);
+std::int64_t module_out(const ModelShape& shape, LinearModule module);
+
+// One tensor's place in its array.
+struct WeightEntry {
+  std::string name;  // as HuggingFace names it; adapters as PEFT does
+  std::vector<std::int64_t> shape;
+  std::int64_t offset = 0;
+  bool adapter = false;  // in the adapters' array
+  enum class Start : std::uint8_t { kNormal, kOnes, kZeros, kUniform } start = Start::kNormal;
+  std::int64_t count() const;
+};
+
+struct WeightTable {
+  std::vector<WeightEntry> entries;
+  std::int64_t model_count = 0;
+  std::int64_t adapter_count = 0;
+};
+WeightTable weight_table(const ModelShape& shape, const TrainingShape& training);
+
+template <class T>
+class Weights {
+ public:
+  using A = Accumulator<T>;
+  // Random values by options.seed.
+  Weights(Device<T>& device, const DecoderOptions& options);
+
+  const ModelTensors<const T*>& tensors() const { return tensors_; }
+  const ModelTensors<A*>& gradients() const { return gradients_; }
+  const WeightTable& table() const { return table_; }
+
+  // One step of AdamW over the trained array; `step` counts from 1.
+  void optimize(const AdamWSettings& settings, std::int64_t step);
+
+  std::int64_t weight_bytes() const { return model_.bytes() + adapters_.bytes(); }
+  std::int64_t state_bytes() const;
+
+  std::vector<double> trained_parameters() const;
+  void set_trained_parameters(std::span<const double> values);
+  std::vector<double> trained_gradients() const;
+  void zero_gradients() { gradient_.fill_zero(); }
+  std::vector<double> values(const WeightEntry& entry) const;
+  void set_values(const WeightEntry& entry, std::span<const double> values);
+  std::vector<double> gradient_values(const WeightEntry& entry) const;  // empty if it is not trained
+
+ private:
+  DeviceArray<T>& trained() { return full_ ? model_ : adapters_; }
+  const DeviceArray<T>& trained() const { return full_ ? model_ : adapters_; }
+  void start(const WeightEntry& entry, std::uint64_t seed);
+  void copy_master();
+
+  Device<T>& device_;
+  WeightTable table_;
+  bool full_;
+  DeviceArray<T> model_, adapters_;
+  DeviceArray<A> gradient_, first_moment_, second_moment_,
+      master_;  // of the trained array; empty if nothing is trained
+  ModelTensors<const T*> tensors_;
+  ModelTensors<A*> gradients_;
+};
+
+}  // namespace alchemist
