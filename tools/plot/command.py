@@ -69,7 +69,7 @@ def run(options):
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files)
-    print("\n".join(str(out / name) for name in files))
+    print(f"Figures: {out / 'figures'} ({len(files) - 1} files)\nReport:  {out / 'report.html'}")
 
 
 def main(arguments):
