@@ -246,6 +246,7 @@ TrainingPiece Trainer::make_piece() const {
   if (micro_batches_.empty()) {
     piece.kind = PieceKind::kOptimizer;
     piece.parameters = size_of_phase();
+    piece.first_token = done_;
     return scaled(piece, piece.parameters - done_);
   }
   const MicroBatch& batch = micro_batches_.front();
