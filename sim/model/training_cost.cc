@@ -132,6 +132,11 @@ double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   return seconds;
 }
 
+double TrainingCost::lean_saving(std::int64_t tokens) const {
+  const auto n = static_cast<double>(tokens);
+  return 1 - kernels_seconds(rebuild_gate_up_, n, 0) / kernels_seconds(layer_.forward.kernels, n, n * (n + 1) / 2);
+}
+
 Duration TrainingCost::recording(Bytes bytes) const {
   if (profile_) {
     const double tokens = bytes.as_double() / (record_bytes_.minimal * layers_).as_double();
