@@ -262,6 +262,7 @@ KernelProfile read_llmservingsim_profile(const std::string& folder) {
   KernelProfile profile;
   profile.origin = folder;
   const bool whole_layers = has_whole_layers(path / "dense.csv");
+  profile.whole_layers = whole_layers;
   whole_layers ? read_whole_layers(path, profile) : read_operators(path, profile);
   read_attention(path / "attention.csv", profile);
   if (std::filesystem::exists(path / "skew.csv")) read_skew(path / "skew.csv", profile);

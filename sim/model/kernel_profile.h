@@ -62,6 +62,7 @@ struct KernelProfile {
   Grid<2> decode;                    // by (decodes, context of each)
   Grid<4> mixed;                     // by (prompt chunk, its context, decodes, context of each); decodes may be 0
   std::vector<UnevenBatch> uneven;   // empty if the profile has none
+  bool whole_layers = false;         // by `alchemist calibrate`, which knows nothing of the kernels inside
   bool has_attention() const { return !decode.empty(); }
 };
 

@@ -53,7 +53,9 @@ ProfileCost::ProfileCost(const KernelProfile& profile, const HardwareSpec& hardw
     head_us_.push_back(profile.has_attention() ? profile.head.at(sequences) : roofline_.head_seconds(sequences) * 1e6);
   }
   head_us_.front() = 0;
-  if (profile.has_attention()) {
+  if (profile.whole_layers) {
+    decode_grid_ = profile.decode;
+  } else if (profile.has_attention()) {
     decode_ = std::make_unique<DecodeAttention>(profile, decode_kernel(hardware, model, options));
   }
 }
@@ -75,12 +77,13 @@ Duration ProfileCost::step(const BatchShape& shape) const {
 }
 
 double ProfileCost::attention_us(const BatchShape& shape) const {
-  if (!decode_) return roofline_.attention_seconds(shape) / layers_ * 1e6;
+  if (!decode_ && !decode_grid_) return roofline_.attention_seconds(shape) / layers_ * 1e6;
+  const double mean = shape.decodes > 0 ? static_cast<double>(shape.decode_context_sum) / shape.decodes : 0;
+  if (shape.prefills.empty() && decode_grid_) return decode_grid_->at({static_cast<double>(shape.decodes), mean});
   if (shape.prefills.empty()) {
     return decode_->at(shape.decodes, padded_[static_cast<std::size_t>(shape.decodes)], shape.decode_context_sum,
                        shape.decode_context_max);
   }
-  const double mean = shape.decodes > 0 ? static_cast<double>(shape.decode_context_sum) / shape.decodes : 0;
   return prompts_us(shape, mean);
 }
 

@@ -3,12 +3,14 @@
 // Dense operators and the head are looked up by tokens and by sequences. With CUDA graphs a batch of up to 512 tokens
 // is padded to the next captured size, and dense operators cost what they cost there (vLLM's default sizes: 1, 2, 4,
 // then steps of 8 up to 256 and of 16 up to 512); attention and head work on what is really there. Attention: decodes
-// alone by DecodeAttention; with prompts by the measured mixed grid, decodes at their mean context. Several prompt
+// alone by DecodeAttention, or, if the profile is of whole layers on a device of any kind, by its grid at their mean
+// context; with prompts by the measured mixed grid, decodes at their mean context. Several prompt
 // chunks of a step become one of equal work, which is proportional to sum tokens * (context + tokens/2). Parts that the
 // profile lacks (Vidur's tables have no attention and no head) come from the roofline.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +54,7 @@ class ProfileCost final : public StepCost {
   std::vector<double> head_us_;       // by sequences
   std::vector<std::int32_t> padded_;  // by tokens
   Grid<4> mixed_;
+  std::optional<Grid<2>> decode_grid_;  // in place of decode_: of a profile of whole layers
   std::unique_ptr<DecodeAttention> decode_;
   double dense_tokens_measured_ = 0;
   mutable double farthest_context_ = 0;  // beyond the mixed grid's last context, in multiples of it; 0 if within
