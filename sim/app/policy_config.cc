@@ -31,6 +31,13 @@ FreshActivations read_fresh(const YamlValue& value) {
   value.fail("expected keep, checkpoint or offload, got \"" + text + "\"");
 }
 
+SampleOrder read_samples(const YamlValue& value) {
+  const std::string text = value.as_string();
+  if (text == "oldest") return SampleOrder::kOldest;
+  if (text == "recorded") return SampleOrder::kRecorded;
+  value.fail("expected oldest or recorded, got \"" + text + "\"");
+}
+
 void check_combination(const PolicySpec& spec, const YamlValue& value) {
   const bool places = spec.place != "none", evicts = spec.evict != "none";
   if (spec.records() != places || spec.records() != evicts) {
@@ -38,9 +45,6 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
   }
   if (spec.records() && !spec.trains()) value.fail("records that nobody trains on: train is none");
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
-  if (spec.fresh == FreshActivations::kOffload && spec.records()) {
-    value.fail("fresh: offload is for policies without records, which have the link to themselves");
-  }
 }
 
 }  // namespace
@@ -58,6 +62,10 @@ PolicySpec load_policy(const std::string& name_or_path) {
   spec.train = read_decision(map, "train", train_decisions());
   if (const auto value = map.optional("separate")) spec.separate = value->as_bool();
   if (const auto value = map.optional("fresh")) spec.fresh = read_fresh(*value);
+  if (const auto value = map.optional("samples")) spec.samples = read_samples(*value);
+  if (const auto value = map.optional("window_layers")) {
+    spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
+  }
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
@@ -71,6 +79,7 @@ Policy make_policy(const PolicySpec& spec) {
   Policy policy;
   policy.keep_for = spec.keep_for;
   policy.fresh = spec.fresh;
+  policy.samples = spec.samples;
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);

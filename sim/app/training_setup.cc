@@ -16,7 +16,7 @@ constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at
 std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
 
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
-  if (!policy.records()) return Bytes();
+  if (!policy.records() && policy.fresh != FreshActivations::kOffload) return Bytes();
   return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share) *
                experiment.serving.tensor_parallel);
 }
@@ -84,15 +84,16 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.store.host_capacity = host_pool(experiment_, policy_);
   setup.store.lean_per_token = bytes.lean * layers;
   setup.store.minimal_per_token = bytes.minimal * layers;
+  constexpr std::int64_t kUsualPrompt = 1024;  // tokens
+  setup.store.lean_saving = cost_->lean_saving(kUsualPrompt);
   setup.store.link_bandwidth = experiment_.hardware.link_d2h_bandwidth;
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
   setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;
-  setup.trainer.lean_per_token = bytes.lean * layers;
-  setup.trainer.minimal_per_token = bytes.minimal * layers;
-  setup.trainer.input_per_token = bytes.input * layers;
+  setup.trainer.window_layers = policy_.window_layers;
+  setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers};
   if (policy_.separate) {
     setup.separate_replicas = replicas_;
     setup.separate_pages = separate_pages_;
@@ -106,7 +107,7 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
   BatchRoom room;
   room.gpu = policy_.separate ? page_bytes_ * separate_pages_ : page_bytes_ * kv_blocks - totals.peak_kv;
   room.per_token = bytes.minimal * layers;
-  room.window_share = std::min(1.0, static_cast<double>(TrainerConfig().reload_window) / static_cast<double>(layers));
+  room.window_share = std::min(1.0, static_cast<double>(policy_.window_layers) / static_cast<double>(layers));
   if (policy_.fresh == FreshActivations::kCheckpoint) room.per_token = bytes.input * layers + bytes.minimal;
   if (policy_.fresh == FreshActivations::kOffload) {
     room.host = experiment_.hardware.host_memory;

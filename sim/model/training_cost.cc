@@ -96,6 +96,11 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
 }
 
+double TrainingCost::lean_saving(std::int64_t tokens) const {
+  const auto n = static_cast<double>(tokens);
+  return 1 - kernels_seconds(rebuild_gate_up_, n, 0) / kernels_seconds(layer_.forward.kernels, n, n * (n + 1) / 2);
+}
+
 Duration TrainingCost::recording(Bytes bytes) const {
   return Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
 }

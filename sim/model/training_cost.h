@@ -30,6 +30,10 @@ class TrainingCost {
   // Extra time of a serving step that keeps `bytes` of its activations: they are written once more.
   Duration recording(Bytes bytes) const;
 
+  // Share of a layer's forward that a lean record saves: all but the products that rebuild gate and up. For a prompt of
+  // `tokens`.
+  double lean_saving(std::int64_t tokens) const;
+
   const RecordBytes& record_bytes() const { return record_bytes_; }
   // With a gradient.
   std::int64_t trained_parameters() const { return trained_parameters_; }

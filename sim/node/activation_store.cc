@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 
@@ -12,21 +13,77 @@ ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Pol
   check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
 }
 
+// Visits the complete records that hold the session's first `total` tokens, each with its first token that none before
+// it holds, and how many those are.
+template <class Visit>
+void ActivationStore::for_each_part(SessionId session, std::int32_t total, Visit&& visit) const {
+  const auto found = by_session_.find(session);
+  if (found == by_session_.end()) return;
+  std::int32_t covered = 0;  // tokens up to here are accounted for
+  for (const RecordId id : found->second) {
+    const Record& record = records_[id.value()];
+    const std::int32_t begin = std::max(record.first_token, covered);
+    const std::int32_t end = std::min(record.first_token + record.tokens, total);
+    if (!record.complete || end <= begin) continue;
+    if (visit(id, record, begin, end - begin)) covered = end;
+  }
+}
+
 Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
+
+RecordView ActivationStore::record_view(Time now, const Arrival& request, std::int64_t tokens) const {
+  const bool host = policy_.place && policy_.place->uses_host();
+  RecordView view;
+  view.prompt_tokens = request.prompt_tokens;
+  view.tokens = tokens;
+  view.lean_bytes = config_.lean_per_token * tokens;
+  view.minimal_bytes = config_.minimal_per_token * tokens;
+  view.lean_saving = config_.lean_saving;
+  view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
+  view.offered_per_s = offered_.per_second(now);
+  view.whole_per_s = whole_.per_second(now);
+  view.trained_per_s = trained_.per_second(now);
+  view.copy_bandwidth = host ? config_.link_bandwidth : std::numeric_limits<double>::infinity();
+  view.feedback = &feedback_;
+  view.foresees = request.foresees_feedback;
+  view.needed_in = request.feedback_delay;
+  return view;
+}
+
+// Nearly all of the prompt: what was found in the prefix cache has records of earlier turns, or is little.
+bool ActivationStore::covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const {
+  constexpr double kNearlyAll = 0.9;
+  std::int32_t covered = end_token - first_token;
+  for_each_part(request.session, first_token, [&](RecordId, const Record&, std::int32_t, std::int32_t tokens) {
+    covered += tokens;
+    return true;
+  });
+  return covered >= kNearlyAll * request.prompt_tokens;
+}
+
+void ActivationStore::observe_open_records(Time now) {
+  std::vector<Duration> ages;
+  for (const RecordId id : live_) {
+    if (!at(id).fate_known) ages.push_back(now - at(id).recorded_at);
+  }
+  feedback_.observe_open(ages);
+}
 
 std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request, std::int32_t first_token,
                                                std::int32_t end_token, WeightVersion version) {
   if (!policy_.record || end_token <= first_token) return std::nullopt;
   expire(now);
   const std::int64_t tokens = end_token - first_token;
-  RecordView view;
-  view.prompt_tokens = request.prompt_tokens;
-  view.lean_bytes = config_.lean_per_token * tokens;
-  view.minimal_bytes = config_.minimal_per_token * tokens;
-  view.gpu_free = gpu_free();
-  view.host_free = config_.host_capacity - host_used_;
-  view.link_backlog_s = link_backlog_s();
-  if (request.foresees_feedback) view.will_be_needed = request.feedback_delay.has_value();
+  offered_.add(now, tokens);
+  const bool whole = covers_whole(request, first_token, end_token);
+  if (whole) whole_.add(now, tokens);
+  if (request.foresees_feedback) {
+    feedback_.learn(request.feedback_delay.value_or(kLongestRun), request.feedback_delay.has_value());
+  } else if (begun_++ % kBetweenCensuses == 0) {
+    observe_open_records(now);
+  }
+  RecordView view = record_view(now, request, tokens);
+  view.whole = whole;
   const RecordChoice choice = policy_.record->choose(view);
   if (choice == RecordChoice::kNothing) return std::nullopt;
 
@@ -49,7 +106,10 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   record.live_index = live_.size();
   live_.push_back(id);
   check(by_request_.emplace(request.id, id).second, "a request has one record");
-  by_session_[request.session].push_back(id);
+  std::vector<RecordId>& siblings = by_session_[request.session];
+  siblings.insert(std::upper_bound(siblings.begin(), siblings.end(), first_token,
+                                   [&](std::int32_t token, RecordId other) { return token < at(other).first_token; }),
+                  id);
   return id;
 }
 
@@ -60,7 +120,7 @@ Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
   if (!make_pages(now, more, config_.max_pages, id)) {
-    drop(id);
+    drop(now, id);
     return Bytes();
   }
   for (std::int32_t i = 0; i < more; ++i) record.pages.push_back(pool_.allocate());
@@ -80,14 +140,18 @@ void ActivationStore::complete(Time now, RecordId id) {
   record.complete = true;
   ++totals_.records;
   totals_.recorded += record.bytes;
-  const PlaceView view{record.bytes, config_.host_capacity - host_used_, link_backlog_s()};
-  if (policy_.place && policy_.place->on_recorded(view) == PlaceChoice::kCopyNow && make_host_room(now, record.bytes)) {
+  if (policy_.place && policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow && make_host_room(now, record.bytes)) {
     start_copy_out(now, id);
   }
 }
 
-void ActivationStore::abandon(RecordId id) {
-  if (!at(id).complete) drop(id);
+PlaceView ActivationStore::place_view(const Record& record) const {
+  return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
+          config_.page_bytes * (pool_.free() - pool_.cached())};
+}
+
+void ActivationStore::abandon(Time now, RecordId id) {
+  if (!at(id).complete) drop(now, id);
 }
 
 // The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
@@ -116,7 +180,7 @@ bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limi
   while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
     const auto id = victim(now, true, except);
     if (!id) return false;
-    at(*id).on_host ? free_pages(at(*id)) : drop(*id);
+    at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);
   }
   return true;
 }
@@ -136,15 +200,14 @@ void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
     if (!id) return;
     Record& record = at(*id);
     coming += static_cast<std::int32_t>(record.pages.size());
-    const PlaceView view{record.bytes, config_.host_capacity - host_used_, link_backlog_s()};
     if (record.on_host) {
       free_pages(record);
-    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(view) &&
+    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(place_view(record)) &&
                make_host_room(now, record.bytes)) {
       record.free_after_copy = true;
       start_copy_out(now, *id);
     } else {
-      drop(*id);
+      drop(now, *id);
     }
   }
 }
@@ -154,9 +217,21 @@ bool ActivationStore::make_host_room(Time now, Bytes bytes) {
   while (host_used_ + bytes > config_.host_capacity) {
     const auto id = victim(now, false, std::nullopt);
     if (!id) return false;
-    drop(*id);
+    drop(now, *id);
   }
   return true;
+}
+
+bool ActivationStore::take_host(Time now, Bytes bytes) {
+  if (bytes > Bytes() && !make_host_room(now, bytes)) return false;
+  host_used_ += bytes;
+  host_taken_ += bytes;
+  return true;
+}
+
+void ActivationStore::give_host(Bytes bytes) {
+  host_used_ -= bytes;
+  host_taken_ -= bytes;
 }
 
 void ActivationStore::start_copy_out(Time, RecordId id) {
@@ -167,7 +242,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   copies_.emplace(*record.copying_out, id);
 }
 
-bool ActivationStore::on_copy_done(OpId op, Duration took) {
+bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
   const auto found = copies_.find(op);
   if (found == copies_.end()) return false;
   const RecordId id = found->second;
@@ -179,48 +254,51 @@ bool ActivationStore::on_copy_done(OpId op, Duration took) {
   copying_bytes_ -= record.bytes;
   if (record.drop_after_copy) {
     record.drop_after_copy = false;
-    drop(id);
-  } else if (record.free_after_copy && record.users == 0) {
-    record.free_after_copy = false;
-    free_pages(record);
+    drop(now, id);
+  } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
+    record.free_after_copy = record.users > 0;
+    if (record.users == 0) free_pages(record);
   }
   return true;
 }
 
-void ActivationStore::on_feedback(const Feedback& feedback) {
+void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
   if (const auto found = by_request_.find(feedback.request); found != by_request_.end()) {
-    at(found->second).feedback_came = true;
+    Record& record = at(found->second);
+    record.feedback_came = true;
+    if (!record.needed_at && !record.fate_known) feedback_.learn(now - record.recorded_at, true);
+    record.fate_known = true;
   }
+}
+
+double ActivationStore::usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
+  const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
+  std::int64_t usable = 0;
+  for_each_part(feedback.session, total, [&](RecordId, const Record& record, std::int32_t, std::int32_t tokens) {
+    if (lag_of(record, current) > max_lag) return false;
+    usable += tokens;
+    return true;
+  });
+  return static_cast<double>(usable) / static_cast<double>(total);
 }
 
 Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
   Coverage coverage;
-  const auto found = by_session_.find(feedback.session);
-  if (found == by_session_.end()) return coverage;
-  std::vector<RecordId> ids = found->second;
-  std::sort(ids.begin(), ids.end(),
-            [&](RecordId a, RecordId b) { return std::pair(at(a).first_token, a) < std::pair(at(b).first_token, b); });
-  const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
-  std::int32_t covered = 0;  // tokens up to here are accounted for
-  for (const RecordId id : ids) {
-    Record& record = at(id);
-    const std::int32_t begin = std::max(record.first_token, covered);
-    const std::int32_t end = std::min(record.first_token + record.tokens, total);
-    if (!record.complete || end <= begin) continue;
-    const auto lag = static_cast<std::int32_t>(current.value() - record.version.value());
-    const std::int32_t tokens = end - begin;
+  const auto take = [&](RecordId id, const Record& record, std::int32_t begin, std::int32_t tokens) {
+    const std::int32_t lag = lag_of(record, current);
     if (lag > max_lag) {
       coverage.dropped_tokens += tokens;
-      continue;
+      return false;
     }
     (record.on_gpu() ? coverage.resident_tokens : coverage.host_tokens) += tokens;
     if (record.lean) (record.on_gpu() ? coverage.resident_lean : coverage.host_lean) += tokens;
     coverage.version_lag = std::max(coverage.version_lag, lag);
     coverage.records.push_back(id);
     coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu()});
-    ++record.users;
-    covered = end;
-  }
+    return true;
+  };
+  for_each_part(feedback.session, feedback.prompt_tokens + feedback.output_tokens, take);
+  for (const RecordId id : coverage.records) ++at(id).users;
   return coverage;
 }
 
@@ -241,7 +319,7 @@ void ActivationStore::put_back(std::span<const RecordId> records) {
   }
 }
 
-void ActivationStore::end_of_use(RequestId request) {
+void ActivationStore::end_of_use(Time now, RequestId request) {
   const auto own = by_request_.find(request);
   if (own == by_request_.end()) return;
   Record& record = at(own->second);
@@ -250,16 +328,16 @@ void ActivationStore::end_of_use(RequestId request) {
   if (record.copying_out) {
     record.drop_after_copy = true;
   } else {
-    drop(own->second);
+    drop(now, own->second);
   }
 }
 
-void ActivationStore::on_new_version(WeightVersion current, std::int32_t max_lag) {
+void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32_t max_lag) {
   for (std::size_t i = 0; i < live_.size();) {
     const Record& record = at(live_[i]);
     const bool stale = static_cast<std::int64_t>(current.value()) - record.version.value() > max_lag;
     if (stale && record.complete && record.users == 0 && !record.copying_out) {
-      drop(live_[i]);
+      drop(now, live_[i]);
     } else {
       ++i;
     }
@@ -272,7 +350,7 @@ void ActivationStore::free_pages(Record& record) {
   record.pages.clear();
 }
 
-void ActivationStore::drop(RecordId id) {
+void ActivationStore::drop(Time now, RecordId id) {
   Record& record = at(id);
   check(record.users == 0 && !record.copying_out, "a record in use is not dropped");
   free_pages(record);
@@ -284,6 +362,7 @@ void ActivationStore::drop(RecordId id) {
     }
   }
   if (record.feedback_came) ++totals_.dropped_records;
+  if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   by_request_.erase(record.request);
   auto session = by_session_.find(record.session);
@@ -301,7 +380,7 @@ void ActivationStore::expire(Time now) {
     const Record& record = at(live_[i]);
     const bool old = now - record.recorded_at > policy_.keep_for;
     if (old && record.complete && !record.feedback_came && record.users == 0 && !record.copying_out) {
-      drop(live_[i]);
+      drop(now, live_[i]);
     } else {
       ++i;
     }
@@ -310,7 +389,7 @@ void ActivationStore::expire(Time now) {
 
 void ActivationStore::check_consistency() const {
   std::int32_t pages = 0;
-  Bytes host;
+  Bytes host = host_taken_;
   for (const RecordId id : live_) {
     const Record& record = records_[id.value()];
     pages += static_cast<std::int32_t>(record.pages.size());

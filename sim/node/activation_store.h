@@ -12,6 +12,7 @@
 #include "sim/base/events.h"
 #include "sim/node/block_pool.h"
 #include "sim/node/host.h"
+#include "sim/node/token_rate.h"
 #include "sim/policy/decisions.h"
 
 namespace alchemist {
@@ -22,6 +23,7 @@ struct StoreConfig {
   Bytes host_capacity;         // pinned memory
   Bytes lean_per_token;        // all layers
   Bytes minimal_per_token;
+  double lean_saving = 1;     // share of the forward's time that a lean record saves
   double link_bandwidth = 1;  // bytes/s device to host, as the policy believes
 };
 
@@ -60,28 +62,36 @@ class ActivationStore {
   // Where an incomplete record lies, with what extend() has added. Valid until the next call.
   RecordPart part(RecordId id, std::int32_t added) const;
   // The request was preempted: an incomplete record is dropped.
-  void abandon(RecordId id);
+  void abandon(Time now, RecordId id);
 
   // KV needs `pages`: records give way. What has a host copy is freed at once; of the rest, what the policy wants to
   // keep is copied out first and comes free when that is done, unless the need is urgent; what remains is dropped.
   void reclaim(Time now, std::int32_t pages, bool urgent);
   // Makes `pages` free for training by evicting records that no step uses. False if that is not possible now.
   bool make_room(Time now, std::int32_t pages);
+  // Host memory for the activations of a training step, at the cost of records that no step uses. False if that is not
+  // possible now.
+  bool take_host(Time now, Bytes bytes);
+  void give_host(Bytes bytes);
+  Bytes host_capacity() const { return config_.host_capacity; }
   // True if the completion answers a copy of this store.
-  bool on_copy_done(OpId op, Duration took);
+  bool on_copy_done(Time now, OpId op, Duration took);
 
-  void on_feedback(const Feedback& feedback);
-  // What can be used for the first `tokens` tokens of the session under weights `current`. Usable records are held
-  // until release().
+  void on_feedback(Time now, const Feedback& feedback);
+  // Share of the sample's tokens that usable records hold, 0..1.
+  double usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
+  // What records hold of the sample that can be used under weights `current`. Those records are held until put_back().
   Coverage acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag);
   // The host copies of these records are being read.
   void mark_reloaded(std::span<const RecordId> records);
   // The micro-batch that acquired them is over, or did not begin.
   void put_back(std::span<const RecordId> records);
   // The request's own sample has been trained: its record has had its last use and goes.
-  void end_of_use(RequestId request);
+  void end_of_use(Time now, RequestId request);
+  // A training step of `tokens` is over.
+  void on_trained(Time now, std::int64_t tokens) { trained_.add(now, tokens); }
   // Weights have a new version: records that are too old for it now are dropped.
-  void on_new_version(WeightVersion current, std::int32_t max_lag);
+  void on_new_version(Time now, WeightVersion current, std::int32_t max_lag);
 
   Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
   Bytes host_bytes() const { return host_used_; }
@@ -100,7 +110,8 @@ class ActivationStore {
     bool complete = false;
     bool on_host = false;
     bool was_reloaded = false;
-    bool feedback_came = false;
+    bool feedback_came = false;  // and its sample has not been trained yet
+    bool fate_known = false;     // the feedback model has learnt from it
     int users = 0;  // training steps that hold it
     Bytes bytes;
     WeightVersion version;
@@ -121,10 +132,19 @@ class ActivationStore {
   bool make_host_room(Time now, Bytes bytes);
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
-  void drop(RecordId id);
+  void drop(Time now, RecordId id);
   void expire(Time now);
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
   Bytes gpu_free() const;
+  RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;
+  void observe_open_records(Time now);
+  PlaceView place_view(const Record& record) const;
+  bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
+  template <class Visit>
+  void for_each_part(SessionId session, std::int32_t total, Visit&& visit) const;
+  static std::int32_t lag_of(const Record& record, WeightVersion current) {
+    return static_cast<std::int32_t>(current.value() - record.version.value());
+  }
 
   StoreConfig config_;
   BlockPool& pool_;
@@ -137,8 +157,15 @@ class ActivationStore {
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
   std::int32_t pages_ = 0;
-  Bytes host_used_;  // copies being made included
+  Bytes host_used_;   // copies being made and what training has taken included
+  Bytes host_taken_;  // by training
   Bytes copying_bytes_;
+  TokenRate offered_;  // tokens that could have been recorded
+  TokenRate whole_;    // of them, those of prompts that would be recorded whole
+  TokenRate trained_;
+  FeedbackModel feedback_;
+  static constexpr std::int64_t kBetweenCensuses = 32;  // prompts
+  std::int64_t begun_ = 0;
   StoreTotals totals_;
 };
 

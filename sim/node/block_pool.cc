@@ -32,14 +32,17 @@ void BlockPool::link_oldest(std::int32_t index) {
 
 void BlockPool::check_consistency() const {
   std::int32_t listed = 0;
+  std::int32_t cached = 0;
   std::int32_t previous = kNone;
   for (std::int32_t i = oldest_; i != kNone; i = blocks_[i].newer) {
     check(blocks_[i].references == 0, "a block on the free list has no holder");
     check(blocks_[i].older == previous, "the free list is linked both ways");
     previous = i;
     ++listed;
+    cached += blocks_[i].published() ? 1 : 0;
   }
   check(listed == free_ && previous == newest_, "the free list has as many blocks as counted");
+  check(cached == cached_, "free blocks that hold a prefix are counted");
   std::int32_t unheld = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (blocks_[i].references == 0) ++unheld;

@@ -25,6 +25,7 @@ class BlockPool {
 
   std::int32_t total() const { return static_cast<std::int32_t>(blocks_.size()); }
   std::int32_t free() const { return free_; }  // cached ones included
+  std::int32_t cached() const { return cached_; }  // free ones that hold a prefix
   std::int32_t used() const { return total() - free_; }
   bool is_free(BlockId block) const { return blocks_[block.value()].references == 0; }
 
@@ -68,6 +69,7 @@ class BlockPool {
   std::int32_t oldest_ = kNone;
   std::int32_t newest_ = kNone;
   std::int32_t free_ = 0;
+  std::int32_t cached_ = 0;
 };
 
 inline std::optional<BlockId> BlockPool::find(PrefixHash hash) const {
@@ -114,6 +116,7 @@ inline void BlockPool::unlink_free(std::int32_t index) {
   (b.newer == kNone ? newest_ : blocks_[b.newer].older) = b.older;
   b.older = b.newer = kNone;
   --free_;
+  cached_ -= b.published() ? 1 : 0;
 }
 
 inline void BlockPool::link_newest(std::int32_t index) {
@@ -123,6 +126,7 @@ inline void BlockPool::link_newest(std::int32_t index) {
   (newest_ == kNone ? oldest_ : blocks_[newest_].newer) = index;
   newest_ = index;
   ++free_;
+  cached_ += b.published() ? 1 : 0;
 }
 
 inline void BlockPool::forget(Block& block) {

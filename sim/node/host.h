@@ -59,8 +59,9 @@ struct CopyOp {
   LinkDirection direction = LinkDirection::kDeviceToHost;
   Bytes bytes;
   std::optional<RecordId> record;  // to the host: the whole record
-  std::int32_t layer = 0;          // without a record: of the micro-batch begun last. To the device: the activations of
-                                   // its tokens on the host; to the host: those of its fresh tokens
+  std::int32_t layer = 0;          // without a record: of the micro-batch begun last. To the host: the
+                                   // activations of its fresh tokens; to the device: those of its tokens on the host,
+                                   // fresh ones that were sent there included
 };
 
 // A run of tokens of a training sample whose activations were recorded. Tokens without one are fresh.

@@ -49,7 +49,7 @@ void Node::on_completion(Time now, const Completion& completion) {
     piece_.reset();
     trainer_->on_piece_done(now, piece, completion.ran);
   } else if (trainer_ &&
-             (store_->on_copy_done(completion.op, completion.ran) || trainer_->on_copy_done(now, completion.op))) {
+             (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op))) {
     // Memory or activations that somebody waits for.
   } else {
     on_serving(completion);
@@ -160,7 +160,7 @@ void Node::record(ServingOp& op) {
   prefills_.assign(op.prefills.begin(), op.prefills.end());
   for (const RequestHandle handle : op.preempted) {
     Served& served = served_[handle.value()];
-    if (served.record) store_->abandon(*served.record);
+    if (served.record) store_->abandon(now_, *served.record);
     served.record.reset();
     served.record_decided = false;
   }

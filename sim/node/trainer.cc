@@ -8,17 +8,28 @@ namespace alchemist {
 
 Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& store, Policy& policy,
                  const Estimator& estimator, Host& host)
-    : config_(config), pool_(pool), store_(store), policy_(policy), estimator_(estimator), host_(host) {
-  check(config.layers > 0 && config.micro_batch_tokens > 0 && config.reload_window > 0, "the trainer is configured");
+    : config_(config),
+      pool_(pool),
+      store_(store),
+      policy_(policy),
+      estimator_(estimator),
+      host_(host),
+      traffic_(host, config.layers, config.window_layers) {
+  check(config.micro_batch_tokens > 0, "the trainer is configured");
   // Some memory is left for serving, which has to go on meanwhile.
   constexpr double kMostOfMemory = 0.9;
-  const double memory = (config.page_bytes * pool.total()).as_double() * kMostOfMemory;
   constexpr std::int64_t kMany = 1'000'000;  // tokens; rounding is negligible over so many
-  most_tokens_ = static_cast<std::int64_t>(memory / (fresh_bytes(kMany).as_double() / kMany));
+  const auto tokens_in = [](Bytes memory, Bytes of_many) {
+    return static_cast<std::int64_t>(memory.as_double() * kMostOfMemory / (of_many.as_double() / kMany));
+  };
+  most_tokens_ = tokens_in(config.page_bytes * pool.total(), fresh_bytes(kMany));
+  if (const Bytes host_bytes = fresh_host_bytes(kMany); host_bytes > Bytes()) {
+    most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
+  }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
 }
 
-void Trainer::on_feedback(Time, const Feedback& feedback) {
+void Trainer::on_feedback(Time now, const Feedback& feedback) {
   const std::int64_t tokens = feedback.prompt_tokens + feedback.output_tokens;
   if (tokens > most_tokens_) {
     ++totals_.too_long;
@@ -26,22 +37,28 @@ void Trainer::on_feedback(Time, const Feedback& feedback) {
   }
   ready_.push_back(feedback);
   ready_tokens_ += tokens;
-  store_.on_feedback(feedback);
+  store_.on_feedback(now, feedback);
 }
 
-// Memory for the activations of tokens without a record.
+// GPU memory for the activations of tokens without a record.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
-  const std::int64_t layers = config_.layers;
-  const Bytes layer(config_.minimal_per_token.count() / layers);
+  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
   switch (policy_.fresh) {
     case FreshActivations::kKeep:
-      return config_.minimal_per_token * tokens;
+      return config_.bytes.minimal * tokens;
     case FreshActivations::kCheckpoint:
-      return config_.input_per_token * tokens + layer * tokens;
+      return config_.bytes.input * tokens + layer * tokens;
     case FreshActivations::kOffload:
-      return layer * tokens * std::min<std::int64_t>(layers, config_.reload_window);
+      return layer * tokens * std::min(config_.layers, config_.window_layers);
   }
   return Bytes();
+}
+
+// Host memory for them: of the layers that leave.
+Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
+  if (policy_.fresh != FreshActivations::kOffload) return Bytes();
+  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
+  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
 }
 
 TrainerTotals Trainer::totals() const {
@@ -59,79 +76,77 @@ bool Trainer::start_step(Time now) {
   step_ = TrainingStep();
   step_.start = now;
   trained_.clear();
-  std::int64_t tokens = 0;
-  while (!ready_.empty() && tokens < config_.training.batch_tokens) {
-    const Feedback sample = ready_.front();
+  for (const Feedback& sample : take_samples()) {
     const std::int64_t size = sample.prompt_tokens + sample.output_tokens;
-    ready_.pop_front();
-    ready_tokens_ -= size;
-    tokens += size;
     if (micro_batches_.empty() || micro_batches_.back().tokens + size > config_.micro_batch_tokens) {
       micro_batches_.emplace_back();
     }
-    MicroBatch& batch = micro_batches_.back();
-    batch.samples.push_back(sample);
-    batch.tokens += size;
-    batch.keys += static_cast<double>(size) * (static_cast<double>(size) + 1) / 2;
+    micro_batches_.back().add(sample);
   }
   micro_batch_begun_ = false;
   return true;
 }
 
-// Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
-void Trainer::gather(MicroBatch& batch) {
-  batch.records.clear();
-  batch.recorded.clear();
-  batch.lags.clear();
-  batch.resident = batch.host = batch.lean = batch.host_lean = batch.dropped = 0;
-  for (const Feedback& sample : batch.samples) {
-    const Coverage coverage = store_.acquire(sample, version_, config_.training.max_version_lag);
-    batch.resident += coverage.resident_tokens;
-    batch.host += coverage.host_tokens;
-    batch.lean += coverage.resident_lean + coverage.host_lean;
-    batch.host_lean += coverage.host_lean;
-    batch.dropped += coverage.dropped_tokens;
-    batch.records.insert(batch.records.end(), coverage.records.begin(), coverage.records.end());
-    for (RecordedTokens part : coverage.parts) {
-      part.sample = static_cast<std::int32_t>(batch.lags.size());
-      batch.recorded.push_back(part);
+// Samples for one step, in the order that the policy wants, until the batch is full.
+std::vector<Feedback> Trainer::take_samples() {
+  // When training does not keep up, the queue grows without end; what came long ago has lost its record by now.
+  constexpr std::size_t kLookBack = 1'024;
+  std::vector<std::size_t> order;
+  const bool recorded_first = policy_.samples == SampleOrder::kRecorded;
+  const std::size_t first = recorded_first && ready_.size() > kLookBack ? ready_.size() - kLookBack : 0;
+  for (std::size_t i = first; i < ready_.size(); ++i) order.push_back(i);
+  if (recorded_first) {
+    std::vector<double> share(ready_.size());
+    for (const std::size_t i : order) {
+      share[i] = store_.usable_share(ready_[i], version_, config_.training.max_version_lag);
     }
-    batch.lags.push_back(coverage.version_lag);
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return share[a] != share[b] ? share[a] > share[b] : a > b;
+    });
   }
-  batch.fresh = batch.tokens - batch.resident - batch.host;
-  check(batch.fresh >= 0, "records hold no more than the sample");
+  std::vector<Feedback> samples;
+  std::int64_t tokens = 0;
+  for (const std::size_t i : order) {
+    if (tokens >= config_.training.batch_tokens) break;
+    samples.push_back(ready_[i]);
+    const Feedback& sample = ready_[i];
+    tokens += sample.prompt_tokens + sample.output_tokens;
+    ready_[i].prompt_tokens = 0;  // taken
+  }
+  std::erase_if(ready_, [](const Feedback& sample) { return sample.prompt_tokens == 0; });
+  ready_tokens_ -= tokens;
+  return samples;
 }
 
 std::int32_t Trainer::pages_needed() const {
   const MicroBatch& batch = micro_batches_.front();
-  const std::int64_t layers = config_.layers;
-  const Bytes layer_bytes(config_.minimal_per_token.count() / layers);
+  const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
   Bytes bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min<std::int64_t>(layers, config_.reload_window + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
+// Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
 bool Trainer::begin_micro_batch(Time now) {
   MicroBatch& batch = micro_batches_.front();
-  gather(batch);
-  choose_restore();
-  const std::int32_t pages = pages_needed();
-  if (pool_.free() < pages && !store_.make_room(now, pages)) {
+  batch.acquire(store_, version_, config_.training.max_version_lag);
+  plan_restore(batch, config_.layers, config_.bytes, policy_, estimator_);
+  if (!take_memory(now)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
-    check(pages <= pool_.total(), "a micro-batch fits the memory");
     return false;
   }
-  for (std::int32_t i = 0; i < pages; ++i) pages_.push_back(pool_.allocate());
   micro_batch_begun_ = true;
   phase_ = batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
   layer_ = 0;
-  reloaded_to_ = offloads() ? std::max(0, config_.layers - config_.reload_window) : config_.layers;
   tell_host();
-  if (batch.host > 0) {
-    store_.mark_reloaded(batch.records);
-    continue_reload();
+  if (batch.host > 0) store_.mark_reloaded(batch.records);
+  std::vector<Bytes> reloads;
+  for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
+    reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
+  const Bytes fresh = offloads() ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
+  traffic_.begin(std::move(reloads), fresh);
   return true;
 }
 
@@ -147,88 +162,22 @@ void Trainer::tell_host() {
   host_.begin(work);
 }
 
-// Without a restore decision everything that has a host copy is reloaded.
-void Trainer::choose_restore() {
-  MicroBatch& batch = micro_batches_.front();
-  batch.recompute_below = 0;
-  if (batch.host == 0) return;
-  const std::int64_t recorded = batch.resident + batch.host;
-  const Bytes gate_up = config_.minimal_per_token - config_.lean_per_token;
-  const auto piece_seconds = [&](PieceKind kind, std::int64_t tokens, std::int64_t rebuilt) {
-    TrainingPiece piece;
-    piece.kind = kind;
-    piece.tokens = tokens;
-    piece.attended_keys = batch.keys_of(tokens);
-    piece.rebuild_tokens = rebuilt;
-    return estimator_.piece(piece).in_seconds();
-  };
-  const auto copy_seconds = [&](Bytes all_layers) {
-    return estimator_.copy(LinkDirection::kHostToDevice, Bytes(all_layers.count() / config_.layers)).in_seconds();
-  };
-  LayerTimes times;
-  times.layers = config_.layers;
-  times.forward = piece_seconds(PieceKind::kRecompute, recorded, 0);
-  times.backward = piece_seconds(PieceKind::kBackward, batch.tokens, 0);
-  times.rebuild_gate_up = piece_seconds(PieceKind::kBackward, batch.tokens, recorded) - times.backward;
-  times.reload_lean = copy_seconds(config_.lean_per_token * recorded);
-  times.reload_full = copy_seconds(config_.lean_per_token * recorded + gate_up * (recorded - batch.lean));
-  times.head = piece_seconds(PieceKind::kHead, batch.tokens, 0);
-  RestoreProblem problem(times);
-  const double absent = static_cast<double>(batch.host) / static_cast<double>(recorded);
-  for (LayerRecord& record : problem.records) record.absent_share = absent;
-  problem.gate_up_recorded = batch.lean < recorded;
-  if (batch.fresh > 0) problem.fresh_forward = piece_seconds(PieceKind::kForward, batch.fresh, 0);
-  batch.restore = policy_.restore ? policy_.restore->choose(problem) : reload_all(problem);
-  while (batch.recompute_below < config_.layers &&
-         batch.restore.layers[static_cast<std::size_t>(batch.recompute_below)].source == LayerSource::recompute) {
-    ++batch.recompute_below;
-  }
+bool Trainer::take_memory(Time now) {
+  const std::int32_t pages = pages_needed();
+  check(pages <= pool_.total(), "a micro-batch fits the memory");
+  if (pool_.free() < pages && !store_.make_room(now, pages)) return false;
+  const Bytes host_bytes = fresh_host_bytes(micro_batches_.front().fresh);
+  if (!store_.take_host(now, host_bytes)) return false;
+  host_bytes_ = host_bytes;
+  for (std::int32_t i = 0; i < pages; ++i) pages_.push_back(pool_.allocate());
+  return true;
 }
 
-// Fresh activations go to the host and come back, but for those of the last layers, which backward needs first.
 bool Trainer::offloads() const {
   return policy_.fresh == FreshActivations::kOffload && micro_batches_.front().fresh > 0;
 }
 
-std::int32_t Trainer::reload_floor() const { return offloads() ? 0 : micro_batches_.front().recompute_below; }
-
-Bytes Trainer::reload_bytes(std::int32_t layer) const {
-  const MicroBatch& batch = micro_batches_.front();
-  if (offloads()) return Bytes((config_.minimal_per_token * batch.fresh).count() / config_.layers);
-  const double share = batch.restore.layers[static_cast<std::size_t>(layer)].gate_up_share;
-  const std::int64_t full = batch.host - batch.host_lean;
-  const Bytes gate_up = config_.minimal_per_token - config_.lean_per_token;
-  const double bytes = (config_.lean_per_token * batch.host).as_double() + (gate_up * full).as_double() * share;
-  return Bytes(static_cast<std::int64_t>(bytes / config_.layers));
-}
-
-// One layer at a time, from the last down, as far ahead of backward as the window allows: sharing the link among
-// several would only delay the layer that is needed first.
-void Trainer::continue_reload() {
-  const MicroBatch& batch = micro_batches_.front();
-  if (reload_ || (batch.host == 0 && !offloads()) || reloaded_to_ <= reload_floor()) return;
-  if (offloads() && (phase_ == Phase::kFresh || !offloads_.empty())) return;
-  const std::int32_t next_backward = phase_ == Phase::kBackward ? layer_ : config_.layers - 1;
-  if (next_backward - (reloaded_to_ - 1) >= config_.reload_window) return;
-  reload_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, reload_bytes(reloaded_to_ - 1), {}, reloaded_to_ - 1});
-}
-
-void Trainer::offload_layer() {
-  if (!offloads() || layer_ >= config_.layers - config_.reload_window) return;
-  offloads_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, reload_bytes(layer_), {}, layer_}));
-}
-
-bool Trainer::on_copy_done(Time, OpId op) {
-  if (offloads_.erase(op) > 0) {
-    continue_reload();
-    return true;
-  }
-  if (!reload_ || *reload_ != op) return false;
-  reload_.reset();
-  --reloaded_to_;
-  continue_reload();
-  return true;
-}
+bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
 
 std::optional<TrainingPiece> Trainer::next_piece(Time now) {
   if (piece_outstanding_) return std::nullopt;
@@ -241,24 +190,12 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now) {
 }
 
 bool Trainer::ready_to_run() const {
-  if (phase_ == Phase::kFresh) return static_cast<std::int32_t>(offloads_.size()) < config_.reload_window;
-  if (phase_ != Phase::kBackward) return true;
-  const bool comes_over_link = offloads() || (micro_batches_.front().host > 0 && layer_ >= reload_floor());
-  return !comes_over_link || layer_ >= reloaded_to_;
+  if (phase_ == Phase::kFresh) return traffic_.has_room();
+  return phase_ != Phase::kBackward || traffic_.is_here(layer_);
 }
 
 bool Trainer::waits_for_copy() const {
   return in_step_ && micro_batch_begun_ && !piece_outstanding_ && !ready_to_run();
-}
-
-// Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
-// host. Below the meeting layer host tokens were recomputed in full.
-std::int64_t Trainer::rebuilt_tokens() const {
-  const MicroBatch& batch = micro_batches_.front();
-  const std::int64_t resident_lean = batch.lean - batch.host_lean;
-  if (batch.host == 0 || layer_ < batch.recompute_below) return resident_lean;
-  const double left = 1 - batch.restore.layers[static_cast<std::size_t>(layer_)].gate_up_share;
-  return batch.lean + static_cast<std::int64_t>(static_cast<double>(batch.host - batch.host_lean) * left);
 }
 
 // Tokens of the phase's layer, or parameters of the optimizer.
@@ -317,7 +254,7 @@ TrainingPiece Trainer::make_piece() const {
       break;
     case Phase::kBackward:
       piece.kind = PieceKind::kBackward;
-      piece.rebuild_tokens = rebuilt_tokens();
+      piece.rebuild_tokens = batch.rebuilt_tokens(layer_);
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
   }
@@ -366,18 +303,17 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   done_ += size_of(piece);
   if (done_ < size_of_phase()) return;
   done_ = 0;
-  micro_batches_.empty() ? end_step(now) : advance();
+  micro_batches_.empty() ? end_step(now) : advance(now);
 }
 
-void Trainer::advance() {
+void Trainer::advance(Time now) {
   const MicroBatch& batch = micro_batches_.front();
   switch (phase_) {
     case Phase::kFresh:
-      offload_layer();
+      traffic_.on_fresh_layer(layer_);
       if (++layer_ < config_.layers) return;
       layer_ = 0;
       phase_ = batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
-      continue_reload();
       return;
     case Phase::kRecompute:
       if (++layer_ < batch.recompute_below) return;
@@ -389,18 +325,20 @@ void Trainer::advance() {
       return;
     case Phase::kBackward:
       if (--layer_ >= 0) {
-        continue_reload();
+        traffic_.on_backward(layer_);
         return;
       }
-      end_micro_batch();
+      end_micro_batch(now);
       return;
   }
 }
 
-void Trainer::end_micro_batch() {
+void Trainer::end_micro_batch(Time now) {
   MicroBatch& batch = micro_batches_.front();
   for (const BlockId page : pages_) pool_.release_first(page);
   pages_.clear();
+  store_.give_host(host_bytes_);
+  host_bytes_ = Bytes();
   step_.tokens += batch.tokens;
   step_.samples += static_cast<std::int64_t>(batch.samples.size());
   // A reloaded token counts as reused by the share of its layers that were not recomputed.
@@ -412,7 +350,7 @@ void Trainer::end_micro_batch() {
   for (std::size_t i = 0; i < batch.samples.size(); ++i) {
     step_.version_lag_sum += batch.lags[i];
     trained_.push_back({batch.samples[i].request, batch.lags[i]});
-    store_.end_of_use(batch.samples[i].request);
+    store_.end_of_use(now, batch.samples[i].request);
   }
   micro_batches_.pop_front();
   micro_batch_begun_ = false;
@@ -425,7 +363,8 @@ void Trainer::end_step(Time now) {
   totals_.samples += step_.samples;
   in_step_ = false;
   host_.report(step_, trained_);
-  store_.on_new_version(version_, config_.training.max_version_lag);
+  store_.on_trained(now, step_.tokens);
+  store_.on_new_version(now, version_, config_.training.max_version_lag);
 }
 
 }  // namespace alchemist

@@ -5,30 +5,29 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <unordered_set>
 #include <vector>
 
 #include "sim/base/events.h"
 #include "sim/node/activation_store.h"
 #include "sim/node/block_pool.h"
 #include "sim/node/host.h"
+#include "sim/node/layer_traffic.h"
+#include "sim/node/micro_batch.h"
 #include "sim/node/training_config.h"
 #include "sim/policy/decisions.h"
 #include "sim/policy/estimator.h"
 
 namespace alchemist {
 
-// Bytes are those of all layers for one token, except where they say "layer".
 struct TrainerConfig {
   TrainingConfig training;
   std::int32_t layers = 0;
   std::int64_t micro_batch_tokens = 2048;
   std::int64_t trained_parameters = 0;
   Bytes page_bytes;
-  Bytes lean_per_token;
-  Bytes minimal_per_token;
-  Bytes input_per_token;            // what checkpointing keeps
-  std::int32_t reload_window = 16;  // layers whose reloaded activations may be on the GPU at once
+  TokenBytes bytes;
+  // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
+  std::int32_t window_layers = 16;
 };
 
 struct TrainerTotals {
@@ -54,7 +53,7 @@ class Trainer {
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
-  bool on_copy_done(Time now, OpId op);
+  bool on_copy_done(OpId op);
   // The GPU had nothing else to do since `since` and the trainer was waiting for activations.
   void count_stall(Duration stall) { step_.restore_stall += stall; }
   bool waits_for_copy() const;
@@ -64,42 +63,22 @@ class Trainer {
   TrainerTotals totals() const;
 
  private:
-  struct MicroBatch {
-    std::vector<Feedback> samples;
-    std::int64_t tokens = 0;
-    double keys = 0;                      // attended, over all tokens
-    std::int64_t resident = 0, lean = 0;  // lean: of resident and host tokens, those without gate and up
-    std::int64_t host = 0;
-    std::int64_t host_lean = 0;
-    std::int64_t fresh = 0;  // without usable record
-    std::int64_t dropped = 0;
-    std::vector<RecordId> records;
-    std::vector<RecordedTokens> recorded;
-    std::vector<std::int32_t> lags;  // by sample
-    RestorePlan restore;
-    std::int32_t recompute_below = 0;  // the plan's meeting layer
-    double keys_of(std::int64_t part) const { return keys * static_cast<double>(part) / static_cast<double>(tokens); }
-  };
   enum class Phase : std::uint8_t { kFresh, kRecompute, kHead, kBackward };
 
   bool start_step(Time now);
-  void gather(MicroBatch& batch);
+  std::vector<Feedback> take_samples();
   bool begin_micro_batch(Time now);
-  void choose_restore();
+  bool take_memory(Time now);
   void tell_host();
-  Bytes fresh_bytes(std::int64_t tokens) const;
-  std::int32_t pages_needed() const;
-  void continue_reload();
-  Bytes reload_bytes(std::int32_t layer) const;
   bool offloads() const;
-  std::int32_t reload_floor() const;
-  void offload_layer();
-  std::int64_t rebuilt_tokens() const;
+  Bytes fresh_bytes(std::int64_t tokens) const;
+  Bytes fresh_host_bytes(std::int64_t tokens) const;
+  std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
   std::int64_t size_of_phase() const;
   bool ready_to_run() const;
-  void advance();
-  void end_micro_batch();
+  void advance(Time now);
+  void end_micro_batch(Time now);
   void end_step(Time now);
 
   TrainerConfig config_;
@@ -122,10 +101,9 @@ class Trainer {
   std::int32_t layer_ = 0;
   std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;
-  std::vector<BlockId> pages_;         // working memory of the micro-batch
-  std::int32_t reloaded_to_ = 0;       // layers at or above this are on the GPU
-  std::optional<OpId> reload_;         // copy in flight
-  std::unordered_set<OpId> offloads_;  // copies out of fresh activations, in flight
+  std::vector<BlockId> pages_;  // working memory of the micro-batch
+  Bytes host_bytes_;            // taken for fresh activations of the micro-batch
+  LayerTraffic traffic_;
   TrainingStep step_;
   std::vector<TrainedSample> trained_;
 };

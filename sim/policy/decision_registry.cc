@@ -1,6 +1,8 @@
 #include "sim/policy/decision_registry.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <limits>
 
 #include "sim/base/check.h"
@@ -19,23 +21,85 @@ class RecordAlways final : public RecordDecision {
   RecordChoice choice_;
 };
 
-// The whole minimal set while it costs nobody else anything: it fits beside the other records, or the host has room and
-// the link is not behind. Otherwise the lean set, of which 2.5 times as many tokens fit.
+// How much to record, so that training finds the records that it can use and serving pays for no others. Recording the
+// share p of what is offered lets a record live for capacity / (p * offered * bytes) seconds, within which its feedback
+// comes with a chance that the feedback model knows. Where memory is short, recording more only makes all records live
+// shorter.
+struct RecordRate {
+  double share = 1;      // of the offered tokens
+  double useful = 0;     // tokens a second whose feedback comes while their record exists
+  double lifetime_s = 0;
+};
+
+RecordRate best_rate(const RecordView& view, Bytes bytes) {
+  constexpr double kReserve = 1.25;     // over what training took: its demand varies, and grows with reuse
+  constexpr double kGoodEnough = 0.97;  // of the most that could be useful
+  constexpr double kOfLink = 0.8;       // copies share the link with reloads
+  constexpr int kChoices = 13;
+  const double per_token = bytes.as_double() / static_cast<double>(view.tokens);
+  std::array<RecordRate, kChoices> choices;
+  double most = 0;
+  for (int i = 0; i < kChoices; ++i) {
+    RecordRate& choice = choices[static_cast<std::size_t>(i)];
+    choice.share = std::exp2(-0.5 * i);
+    const double recorded = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
+    choice.share = recorded / view.whole_per_s;
+    choice.lifetime_s = view.capacity.as_double() / (recorded * per_token);
+    choice.useful = recorded * view.feedback->wanted_within(choice.lifetime_s);
+    most = std::max(most, choice.useful);
+  }
+  const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
+  const auto least = std::find_if(choices.rbegin(), choices.rend(),
+                                  [&](const RecordRate& choice) { return choice.useful >= wanted; });
+  return least == choices.rend() ? choices.front() : *least;
+}
+
+// As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
+// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not suffice.
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
-    constexpr double kLinkMayBeBehind_s = 0.5;
-    const bool host_takes_it = view.host_free >= view.minimal_bytes && view.link_backlog_s < kLinkMayBeBehind_s;
-    return view.minimal_bytes <= view.gpu_free || host_takes_it ? RecordChoice::kMinimal : RecordChoice::kLean;
+    if (calls_++ % kCallsBetweenPlans == 0) plan(view);
+    if (!view.whole && !others_too_) return RecordChoice::kNothing;
+    due_ += share_;
+    if (due_ < 1) return RecordChoice::kNothing;
+    due_ -= 1;
+    return choice_;
   }
+
+ private:
+  void plan(const RecordView& view) {
+    share_ = 1;
+    choice_ = RecordChoice::kLean;
+    others_too_ = true;
+    if (!view.feedback->knows() || view.trained_per_s <= 0 || view.whole_per_s <= 0) return;
+    const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
+    const double demand = view.trained_per_s;
+    const bool minimal_saves_more = std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
+    const RecordRate& best = minimal_saves_more ? minimal : lean;
+    choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
+    share_ = best.share;
+    others_too_ = best.useful < demand && best.share > 0.9;
+  }
+
+  static constexpr int kCallsBetweenPlans = 16;
+  int calls_ = 0;
+  RecordChoice choice_ = RecordChoice::kLean;
+  double share_ = 1;
+  bool others_too_ = true;
+  double due_ = 0;  // prompts
 };
 
-// Only what will be trained.
+// Only what will be trained, and of that what is needed soonest, as much as training can take.
 class RecordForeseen final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
-    check(view.will_be_needed.has_value(), "this decision is for a clairvoyant policy");
-    return *view.will_be_needed ? RecordAdaptive().choose(view) : RecordChoice::kNothing;
+    check(view.foresees, "this decision is for a clairvoyant policy");
+    if (!view.needed_in) return RecordChoice::kNothing;
+    if (!view.feedback->knows() || view.trained_per_s <= 0) return RecordChoice::kMinimal;
+    constexpr double kReserve = 1.25;
+    const double soonest = view.feedback->wanted_within(view.needed_in->in_seconds()) * view.offered_per_s;
+    return soonest <= kReserve * view.trained_per_s ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
 };
 
@@ -44,12 +108,16 @@ class RecordForeseen final : public RecordDecision {
 class PlaceStay final : public PlaceDecision {
  public:
   PlaceChoice on_recorded(const PlaceView&) override { return PlaceChoice::kStay; }
+  bool keep_after_copy(const PlaceView&) override { return true; }
+  bool uses_host() const override { return false; }
   bool copy_out_under_pressure(const PlaceView&) override { return false; }
 };
 
 class PlaceUnderPressure final : public PlaceDecision {
  public:
   PlaceChoice on_recorded(const PlaceView&) override { return PlaceChoice::kStay; }
+  bool keep_after_copy(const PlaceView&) override { return true; }
+  bool uses_host() const override { return true; }
   bool copy_out_under_pressure(const PlaceView&) override { return true; }
 };
 
@@ -60,6 +128,10 @@ class PlaceEager final : public PlaceDecision {
     constexpr double kTooFarBehind_s = 5;
     return view.link_backlog_s < kTooFarBehind_s ? PlaceChoice::kCopyNow : PlaceChoice::kStay;
   }
+  bool uses_host() const override { return true; }
+  // A token's record is as large as the keys and values of 9 to 23 tokens, and its reload hides behind backward: it is
+  // worth less than the cached prefixes that it would displace.
+  bool keep_after_copy(const PlaceView& view) override { return view.blank > Bytes(); }
   // In a burst memory comes free at once: by host copies that exist, and otherwise by dropping.
   bool copy_out_under_pressure(const PlaceView&) override { return false; }
 };
@@ -155,8 +227,8 @@ const std::vector<DecisionName>& record_decisions() {
       {"none", "nothing is recorded"},
       {"minimal", "all that backward needs and element-wise operators cannot rebuild"},
       {"lean", "the minimal set without gate and up"},
-      {"adaptive", "minimal while memory and link allow it, lean otherwise"},
-      {"foreseen", "as adaptive, but only what will be trained (clairvoyant)"}};
+      {"adaptive", "as many prompts as training has a use for, minimal or lean, whichever saves more"},
+      {"foreseen", "only what will be trained, and of that what is needed soonest (clairvoyant)"}};
   return names;
 }
 

@@ -9,6 +9,7 @@
 
 #include "sim/base/bytes.h"
 #include "sim/base/time.h"
+#include "sim/policy/feedback_model.h"
 #include "sim/policy/restore_plan.h"
 
 namespace alchemist {
@@ -18,12 +19,20 @@ enum class RecordChoice : std::uint8_t { kNothing, kLean, kMinimal };
 
 struct RecordView {
   std::int32_t prompt_tokens = 0;
-  Bytes lean_bytes;  // of the tokens that prefill will compute
+  std::int64_t tokens = 0;  // of the prompt that prefill will compute
+  Bytes lean_bytes;         // of these tokens
   Bytes minimal_bytes;
-  Bytes gpu_free;                      // memory that records may still take without evicting one
-  Bytes host_free;                     // of the pinned pool
-  double link_backlog_s = 0;           // time that copies already asked for will take
-  std::optional<bool> will_be_needed;  // whether feedback will come; told to a clairvoyant policy alone
+  double lean_saving = 1;     // share of the forward's time that a lean record saves; a minimal one saves all
+  Bytes capacity;             // of all records together
+  double offered_per_s = 0;   // tokens of late that could have been recorded
+  double whole_per_s = 0;     // of them, those of prompts with the property below
+  bool whole = false;         // with this record, nearly all of the prompt will have one
+  double trained_per_s = 0;   // tokens of late that were trained, recorded or not
+  double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
+  const FeedbackModel* feedback = nullptr;  // never null
+  // Told to a clairvoyant policy alone: whether feedback will come, and how long after the answer.
+  bool foresees = false;
+  std::optional<Duration> needed_in;
 };
 
 class RecordDecision {
@@ -39,6 +48,7 @@ struct PlaceView {
   Bytes bytes;
   Bytes host_free;
   double link_backlog_s = 0;
+  Bytes blank;  // free KV memory that holds no cached prefix
 };
 
 class PlaceDecision {
@@ -46,6 +56,10 @@ class PlaceDecision {
   virtual ~PlaceDecision() = default;
   // A record has just been completed on the GPU.
   virtual PlaceChoice on_recorded(const PlaceView& view) = 0;
+  // Its copy to the host is complete: true to keep the one on the GPU too, until memory is short.
+  virtual bool keep_after_copy(const PlaceView& view) = 0;
+  // True if records may live in host memory.
+  virtual bool uses_host() const = 0;
   // Memory is short and the record has no host copy: true to copy it out (its memory comes free when the copy is done),
   // false to drop it.
   virtual bool copy_out_under_pressure(const PlaceView& view) = 0;
@@ -106,11 +120,19 @@ enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
   kOffload,     // forward sends what backward needs to the host, backward gets it back
+  kSpill,       // the first of these while there is blank memory for it, otherwise the third
+};
+
+// Which samples a training step takes first when more are ready than it holds.
+enum class SampleOrder : std::uint8_t {
+  kOldest,    // first come, first trained
+  kRecorded,  // those of whose tokens the largest share has a usable record; of equal ones the latest
 };
 
 struct Policy {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
+  SampleOrder samples = SampleOrder::kOldest;
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

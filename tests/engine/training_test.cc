@@ -137,9 +137,9 @@ struct World {
     setup.trainer.micro_batch_tokens = 200;
     setup.trainer.trained_parameters = cost.trained_parameters();
     setup.trainer.page_bytes = config.kv_block_bytes;
-    setup.trainer.lean_per_token = setup.store.lean_per_token;
-    setup.trainer.minimal_per_token = setup.store.minimal_per_token;
-    setup.trainer.input_per_token = cost.record_bytes().input * layers;
+    setup.trainer.bytes = {setup.store.lean_per_token, setup.store.minimal_per_token,
+                           cost.record_bytes().input * layers};
+    setup.trainer.window_layers = 2;
     setup.clairvoyant = std::string(names.record) == "foreseen";
     if (names.separate) {
       setup.separate_replicas = 1;

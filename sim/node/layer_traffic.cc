@@ -1,0 +1,65 @@
+#include "sim/node/layer_traffic.h"
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+LayerTraffic::LayerTraffic(Host& host, std::int32_t layers, std::int32_t window)
+    : host_(host), layers_(layers), window_(window), arrived_to_(layers), next_backward_(layers - 1) {
+  check(layers > 0 && window > 0, "there are layers, and room for one");
+}
+
+void LayerTraffic::begin(std::vector<Bytes> records, Bytes fresh) {
+  check(!arriving_ && leaving_.empty(), "the micro-batch before has no copy in flight");
+  check(static_cast<std::int32_t>(records.size()) == layers_, "bytes for each layer");
+  records_ = std::move(records);
+  fresh_ = fresh;
+  forward_done_ = fresh == Bytes();
+  arrived_to_ = layers_;
+  next_backward_ = layers_ - 1;
+  proceed();
+}
+
+void LayerTraffic::on_fresh_layer(std::int32_t layer) {
+  if (fresh_ == Bytes()) return;
+  if (layer < layers_ - window_) leaving_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}));
+  if (layer == layers_ - 1) {
+    forward_done_ = true;
+    proceed();
+  }
+}
+
+void LayerTraffic::on_backward(std::int32_t layer) {
+  next_backward_ = layer;
+  proceed();
+}
+
+bool LayerTraffic::on_copy_done(OpId op) {
+  if (leaving_.erase(op) > 0) {
+    proceed();
+    return true;
+  }
+  if (arriving_ != op) return false;
+  arriving_.reset();
+  --arrived_to_;
+  proceed();
+  return true;
+}
+
+// Asks for the next layer from the last one down that has something to bring, as far ahead of backward as the window
+// allows. What has not left yet cannot come back.
+void LayerTraffic::proceed() {
+  while (!arriving_ && arrived_to_ > 0) {
+    const std::int32_t layer = arrived_to_ - 1;
+    const bool left = fresh_ > Bytes() && layer < layers_ - window_;
+    const Bytes bytes = records_[static_cast<std::size_t>(layer)] + (left ? fresh_ : Bytes());
+    if (bytes == Bytes()) {
+      --arrived_to_;
+      continue;
+    }
+    if (next_backward_ - layer >= window_ || (left && !(forward_done_ && leaving_.empty()))) return;
+    arriving_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, bytes, {}, layer});
+  }
+}
+
+}  // namespace alchemist

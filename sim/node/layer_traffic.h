@@ -1,0 +1,51 @@
+// What one micro-batch moves over the link, a layer at a time: fresh activations leave while forward goes up (if the
+// policy offloads them), and they and the records on the host come back while backward comes down.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "sim/base/bytes.h"
+#include "sim/base/ids.h"
+#include "sim/node/host.h"
+
+namespace alchemist {
+
+class LayerTraffic {
+ public:
+  // `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `host` outlives the traffic.
+  LayerTraffic(Host& host, std::int32_t layers, std::int32_t window);
+
+  // A micro-batch begins. `records`: bytes of records that come back, by layer. `fresh`: bytes of fresh activations of
+  // each layer that leave and come back, all but the last `window` ones; zero if they stay.
+  void begin(std::vector<Bytes> records, Bytes fresh);
+  // Forward of a layer of fresh tokens is done, in order from layer 0.
+  void on_fresh_layer(std::int32_t layer);
+  // Backward of this layer is the next.
+  void on_backward(std::int32_t layer);
+  // True if the completion answers a copy of this traffic.
+  bool on_copy_done(OpId op);
+
+  // Another layer of fresh activations may be computed: enough of the earlier ones have left.
+  bool has_room() const { return static_cast<std::int32_t>(leaving_.size()) < window_; }
+  // Everything that comes over the link for this layer is there.
+  bool is_here(std::int32_t layer) const { return layer >= arrived_to_; }
+
+ private:
+  void proceed();
+
+  Host& host_;
+  std::int32_t layers_;
+  std::int32_t window_;
+  std::vector<Bytes> records_;
+  Bytes fresh_;
+  std::int32_t arrived_to_;        // layers at or above this are here
+  std::int32_t next_backward_;
+  bool forward_done_ = false;      // of fresh tokens
+  std::optional<OpId> arriving_;   // one layer at a time: sharing the link would only delay the one needed first
+  std::unordered_set<OpId> leaving_;
+};
+
+}  // namespace alchemist

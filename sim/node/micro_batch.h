@@ -1,0 +1,55 @@
+// One micro-batch of a training step: its samples, where their activations are, and how they come back.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/base/events.h"
+#include "sim/node/activation_store.h"
+#include "sim/policy/decisions.h"
+#include "sim/policy/estimator.h"
+
+namespace alchemist {
+
+struct MicroBatch {
+  std::vector<Feedback> samples;
+  std::int64_t tokens = 0;
+  double keys = 0;  // attended, over all tokens
+  // By where the records are. Lean: of resident and host tokens, those without gate and up.
+  std::int64_t resident = 0, lean = 0;
+  std::int64_t host = 0, host_lean = 0;
+  std::int64_t fresh = 0;    // without usable record
+  std::int64_t dropped = 0;  // of them, those that had one once
+  std::vector<RecordId> records;
+  std::vector<RecordedTokens> recorded;  // by sample and position
+  std::vector<std::int32_t> lags;  // by sample
+  RestorePlan restore;
+  std::int32_t recompute_below = 0;  // the plan's meeting layer
+
+  void add(const Feedback& sample);
+  // Looks the samples' records up and holds them.
+  void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
+
+  double keys_of(std::int64_t part) const { return keys * static_cast<double>(part) / static_cast<double>(tokens); }
+  // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
+  // host. Below the meeting layer host tokens were recomputed in full.
+  std::int64_t rebuilt_tokens(std::int32_t layer) const;
+  // Host tokens come over the link layer by layer; of the layers that are recomputed, nothing does.
+  bool reloads(std::int32_t layer) const { return host > 0 && layer >= recompute_below; }
+};
+
+// Bytes of one token in all layers.
+struct TokenBytes {
+  Bytes lean;
+  Bytes minimal;
+  Bytes input;  // what checkpointing keeps
+};
+
+// Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded.
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, Policy& policy,
+                  const Estimator& estimator);
+
+// Bytes of records that come over the link for one layer.
+Bytes record_reload_bytes(const MicroBatch& batch, std::int32_t layer, std::int32_t layers, const TokenBytes& bytes);
+
+}  // namespace alchemist
