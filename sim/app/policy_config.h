@@ -24,7 +24,8 @@ struct PolicySpec {
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
   Duration keep_for = Duration::max();
   std::int64_t micro_batch_tokens = 2048;
-  std::int32_t window_layers = 16;  // whose activations are on the GPU at once, of those on their way from or to the host
+  std::int32_t window_layers =
+      16;  // whose activations are on the GPU at once, of those on their way from or to the host
 
   bool trains() const { return train != "none"; }
   bool records() const { return record != "none"; }

@@ -9,10 +9,12 @@
 namespace alchemist {
 
 enum class PieceKind : std::uint8_t {
-  kForward,    // of tokens that nobody recorded: produces all that backward needs
-  kRecompute,  // forward again of tokens whose record exists but is not brought back
-  kHead,       // output head and loss, forward and backward
-  kBackward,   // of one layer
+  kReference,      // forward of the frozen model, whose activations nobody keeps
+  kReferenceHead,  // its output head, for the log-probabilities of the answers
+  kForward,        // of tokens that nobody recorded: produces all that backward needs
+  kRecompute,      // forward again of tokens whose record exists but is not brought back
+  kHead,           // output head and loss, forward and backward
+  kBackward,       // of one layer
   // Update of the weights, once a training step, the all-reduce of their gradients included. It writes the new weights
   // over their gradients, and the two change places when all is done: serving never sees half an update.
   kOptimizer,
@@ -21,7 +23,8 @@ enum class PieceKind : std::uint8_t {
 struct TrainingPiece {
   PieceKind kind = PieceKind::kForward;
   std::int32_t layer = 0;
-  std::int64_t first_token = 0;  // of all that this kind of piece has to do in this layer, where it was divided
+  std::int64_t first_token = 0;  // of all that this kind of piece has to do in this layer, where it was divided; the
+                                 // optimizer's first parameter
   std::int64_t tokens = 0;
   std::int64_t parameters = 0;         // optimizer: updated by this piece
   double attended_keys = 0;            // sum over the tokens of the keys that each attends to
@@ -31,6 +34,8 @@ struct TrainingPiece {
 
 inline TrainingPhase phase_of(PieceKind kind) {
   switch (kind) {
+    case PieceKind::kReference:
+    case PieceKind::kReferenceHead:
     case PieceKind::kForward:
     case PieceKind::kRecompute:
       return TrainingPhase::kForward;

@@ -140,7 +140,8 @@ void ActivationStore::complete(Time now, RecordId id) {
   record.complete = true;
   ++totals_.records;
   totals_.recorded += record.bytes;
-  if (policy_.place && policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow && make_host_room(now, record.bytes)) {
+  if (policy_.place && policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow &&
+      make_host_room(now, record.bytes)) {
     start_copy_out(now, id);
   }
 }

@@ -112,7 +112,7 @@ class ActivationStore {
     bool was_reloaded = false;
     bool feedback_came = false;  // and its sample has not been trained yet
     bool fate_known = false;     // the feedback model has learnt from it
-    int users = 0;  // training steps that hold it
+    int users = 0;               // training steps that hold it
     Bytes bytes;
     WeightVersion version;
     Time recorded_at;

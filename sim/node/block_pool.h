@@ -24,7 +24,7 @@ class BlockPool {
   explicit BlockPool(std::int32_t blocks);
 
   std::int32_t total() const { return static_cast<std::int32_t>(blocks_.size()); }
-  std::int32_t free() const { return free_; }  // cached ones included
+  std::int32_t free() const { return free_; }      // cached ones included
   std::int32_t cached() const { return cached_; }  // free ones that hold a prefix
   std::int32_t used() const { return total() - free_; }
   bool is_free(BlockId block) const { return blocks_[block.value()].references == 0; }

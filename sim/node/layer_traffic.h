@@ -41,10 +41,10 @@ class LayerTraffic {
   std::int32_t window_;
   std::vector<Bytes> records_;
   Bytes fresh_;
-  std::int32_t arrived_to_;        // layers at or above this are here
+  std::int32_t arrived_to_;  // layers at or above this are here
   std::int32_t next_backward_;
-  bool forward_done_ = false;      // of fresh tokens
-  std::optional<OpId> arriving_;   // one layer at a time: sharing the link would only delay the one needed first
+  bool forward_done_ = false;     // of fresh tokens
+  std::optional<OpId> arriving_;  // one layer at a time: sharing the link would only delay the one needed first
   std::unordered_set<OpId> leaving_;
 };
 

@@ -26,8 +26,8 @@ class RecordAlways final : public RecordDecision {
 // comes with a chance that the feedback model knows. Where memory is short, recording more only makes all records live
 // shorter.
 struct RecordRate {
-  double share = 1;      // of the offered tokens
-  double useful = 0;     // tokens a second whose feedback comes while their record exists
+  double share = 1;   // of the offered tokens
+  double useful = 0;  // tokens a second whose feedback comes while their record exists
   double lifetime_s = 0;
 };
 
@@ -49,13 +49,14 @@ RecordRate best_rate(const RecordView& view, Bytes bytes) {
     most = std::max(most, choice.useful);
   }
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
-  const auto least = std::find_if(choices.rbegin(), choices.rend(),
-                                  [&](const RecordRate& choice) { return choice.useful >= wanted; });
+  const auto least =
+      std::find_if(choices.rbegin(), choices.rend(), [&](const RecordRate& choice) { return choice.useful >= wanted; });
   return least == choices.rend() ? choices.front() : *least;
 }
 
 // As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
-// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not suffice.
+// conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not
+// suffice.
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
@@ -75,7 +76,8 @@ class RecordAdaptive final : public RecordDecision {
     if (!view.feedback->knows() || view.trained_per_s <= 0 || view.whole_per_s <= 0) return;
     const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
     const double demand = view.trained_per_s;
-    const bool minimal_saves_more = std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
+    const bool minimal_saves_more =
+        std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
     const RecordRate& best = minimal_saves_more ? minimal : lean;
     choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
     share_ = best.share;
