@@ -23,7 +23,7 @@ ALLOWED = {
     "sim/report": ["sim/base"],
     "workloads": ["sim/base"],
     "sim/app": ["sim/engine", "sim/report", "workloads"],
-    "sim/sweep": ["sim/app"],
+    "sim/sweep": ["sim/app", "sim/sweep/mpi"],
     "sim/sweep/mpi": [],  # loaded at run time, so that the program starts where there is no MPI
     "sim": ["sim/app", "sim/sweep"],
     "kernels": ["sim/base"],

@@ -48,6 +48,13 @@ class DecoderOf final : public Decoder {
   std::vector<double> gradients() override { return weights_.trained_gradients(); }
   void zero_gradients() override { weights_.zero_gradients(); }
 
+  std::vector<WeightName> weight_names() const override {
+    std::vector<WeightName> result;
+    for (const WeightEntry& entry : weights_.table().entries) {
+      result.push_back({entry.name, entry.shape, entry.adapter()});
+    }
+    return result;
+  }
   std::vector<NamedTensor> named_weights() override {
     std::vector<NamedTensor> result;
     for (const WeightEntry& entry : weights_.table().entries) {

@@ -4,11 +4,11 @@
 //
 // Memory. One arena of pages in device memory belongs to the caller. A page holds `block_size` tokens of keys and
 // values of every layer (a KV block), or page_bytes() bytes of a record. Everything else (weights, workspaces, training
-// state) is allocated when the model is made and does not grow.
+// state) is allocated when the model is made and, but for small tables, does not grow.
 //
 // A micro-batch is a list of samples, packed one behind the other: row r is one token. The activations of a layer are
-// brought to the model in pieces, each of which says where the rows from .. to lie and what of them is there. All verbs
-// may return before the device has done the work, except where they return a value; device().synchronise() waits.
+// brought to the model in pieces, each of which says which rows it has, what of them is there, and where it lies. All
+// verbs may return before the device has done the work, except where they return a value; device().synchronise() waits.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include "sim/model/model_shape.h"
 #include "sim/model/training_shape.h"
 #include "validate/record_layout.h"
+#include "validate/rope.h"
 
 namespace alchemist {
 
@@ -39,7 +40,8 @@ struct SequenceStep {
 struct TrainingSample {
   std::span<const std::int32_t> tokens;  // prompt and answer, >= 2
   std::int32_t prompt_tokens = 0;        // >= 1; the answer's tokens are the targets
-  double loss_weight = 1;                // sft: of each target token in the sum; 1 / targets of the step for their mean
+  double loss_weight = 1;                // of each target token (dpo: of the pair, the same for all) in the objective;
+                                         // one over their number in the training step for the mean
   double reference_logprob = 0;          // dpo: of the answer under the frozen model; samples are (chosen, rejected)
 };
 
@@ -90,7 +92,7 @@ struct HeadCall {
 };
 
 struct HeadResult {
-  double loss = 0;               // sum over the targets of weight * loss; dpo: mean over the pairs times their share
+  double loss = 0;               // sum over the targets (dpo: the pairs) of loss_weight * loss
   std::vector<double> log_prob;  // of each sample's answer
 };
 
@@ -108,7 +110,7 @@ struct DecoderOptions {
   AdamWSettings optimizer;
   double lora_alpha = 32;  // the adapter's scale is lora_alpha / lora_rank
   double dpo_beta = 0.1;
-  double rope_theta = 500000;
+  RopeSettings rope;
   double norm_epsilon = 1e-5;
   std::uint64_t seed = 0;
   bool train = true;  // false: no training state or workspace is allocated
@@ -132,7 +134,8 @@ class Decoder {
   // The arena of pages, in device memory: page p begins at arena + p * page_bytes(). Outlives its use here.
   virtual void use_arena(std::byte* arena) = 0;
 
-  // One serving step: prefill chunks and decodes mixed. next[i] is the most likely token after sequence i's last one.
+  // One serving step: prefill chunks and decodes mixed. next[i] is the most likely token after sequence i's last one;
+  // it is left alone where the sequence yields none.
   virtual void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) = 0;
 
   // Training. A micro-batch is begun, run through, and ended by the next one's begin or by the optimizer step.
@@ -157,6 +160,12 @@ class Decoder {
     std::vector<std::int64_t> shape;
     std::vector<double> values;
   };
+  struct WeightName {
+    std::string name;
+    std::vector<std::int64_t> shape;
+    bool adapter = false;
+  };
+  virtual std::vector<WeightName> weight_names() const = 0;
   virtual std::vector<NamedTensor> named_weights() = 0;
   virtual std::vector<NamedTensor> named_gradients() = 0;  // of the trained ones
   virtual void set_named_weight(const NamedTensor& tensor) = 0;

@@ -22,11 +22,10 @@ LayerRun<T>::LayerRun(Device<T>& device, const DecoderOptions& options, const We
       down_{{LinearModule::kDown, 0}} {
   const std::int64_t half = shape_.head_dim / 2;
   std::vector<A> cosine(static_cast<std::size_t>(shape_.max_position * half)), sine(cosine.size());
+  const std::vector<double> frequencies = rope_frequencies(options.rope, shape_.head_dim);
   for (std::int64_t position = 0; position < shape_.max_position; ++position) {
     for (std::int64_t j = 0; j < half; ++j) {
-      const double frequency =
-          std::pow(options.rope_theta, -2.0 * static_cast<double>(j) / static_cast<double>(shape_.head_dim));
-      const double angle = static_cast<double>(position) * frequency;
+      const double angle = static_cast<double>(position) * frequencies[static_cast<std::size_t>(j)];
       const auto at = static_cast<std::size_t>(position * half + j);
       cosine[at] = static_cast<A>(std::cos(angle));
       sine[at] = static_cast<A>(std::sin(angle));
@@ -75,27 +74,20 @@ void LayerRun<T>::linear(std::int32_t layer, const Group& group, const T* x, T* 
 }
 
 template <class T>
-void LayerRun<T>::adapter_gradient(std::int32_t layer, const Module& module, const T* d_y, std::int64_t stride,
-                                   const LayerScratch<T>& scratch, std::int64_t rows) {
-  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  const std::int64_t rank = training_.lora_rank;
-  device_.run(LinearInputGradient<T>{d_y + module.column, w.lora_b[static_cast<std::size_t>(module.module)],
-                                     scratch.d_adapter, rows, rank, module_out(shape_, module.module), stride, rank,
-                                     lora_scale_});
-}
-
-template <class T>
 void LayerRun<T>::input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x,
                                  const LayerScratch<T>& scratch, std::int64_t rows) {
   device_.run(LinearInputGradient<T>{d_y, group.weight, d_x, rows, group.in, group.out, group.out, group.in});
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   const std::int64_t rank = training_.lora_rank;
+  T* d_adapter = scratch.d_adapter;
   for (const Module& part : group.modules) {
     const auto index = static_cast<std::size_t>(part.module);
     if (!w.lora_a[index]) continue;
-    adapter_gradient(layer, part, d_y, group.out, scratch, rows);
-    device_.run(LinearInputGradient<T>{scratch.d_adapter, w.lora_a[index], d_x, rows, group.in, rank, rank, group.in,
-                                       A(1), true});
+    device_.run(LinearInputGradient<T>{d_y + part.column, w.lora_b[index], d_adapter, rows, rank,
+                                       module_out(shape_, part.module), group.out, rank, lora_scale_});
+    device_.run(
+        LinearInputGradient<T>{d_adapter, w.lora_a[index], d_x, rows, group.in, rank, rank, group.in, A(1), true});
+    d_adapter += rows * rank;
   }
 }
 
@@ -109,16 +101,16 @@ void LayerRun<T>::weight_gradient(std::int32_t layer, const Group& group, const 
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
   const std::int64_t rank = training_.lora_rank;
+  const T* d_adapter = scratch.d_adapter;
   for (const Module& part : group.modules) {
     const auto index = static_cast<std::size_t>(part.module);
     if (!g.lora_a[index]) continue;
     const std::int64_t out = module_out(shape_, part.module);
-    if (group.modules.size() > 1) adapter_gradient(layer, part, d_y, group.out, scratch, rows);
     device_.run(LinearForward<T>{x, w.lora_a[index], nullptr, scratch.adapter, rows, group.in, rank, group.in, rank});
     device_.run(LinearWeightGradient<T>{d_y + part.column, scratch.adapter, g.lora_b[index], nullptr, rows, rank, out,
                                         group.out, rank, lora_scale_});
-    device_.run(
-        LinearWeightGradient<T>{scratch.d_adapter, x, g.lora_a[index], nullptr, rows, group.in, rank, rank, group.in});
+    device_.run(LinearWeightGradient<T>{d_adapter, x, g.lora_a[index], nullptr, rows, group.in, rank, rank, group.in});
+    d_adapter += rows * rank;
   }
 }
 

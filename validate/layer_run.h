@@ -25,6 +25,8 @@ struct LayerActivations {
   LayerActivations from_row(const ModelShape& shape, std::int64_t row) const;
 };
 
+inline constexpr std::int64_t kGroupModules = 3;  // at most, in one product: q, k, v
+
 // What is not kept: overwritten by each layer.
 template <class T>
 struct LayerScratch {
@@ -33,7 +35,7 @@ struct LayerScratch {
   T* branch = nullptr;   // [rows, hidden]: output of o and down; gradients of n1 and n2
   T* adapter = nullptr;  // [rows, rank]: x A^T
   // Training alone:
-  T* d_adapter = nullptr;    // [rows, rank]
+  T* d_adapter = nullptr;    // [kGroupModules, rows, rank]
   T* d_gated = nullptr;      // [rows, intermediate]
   T* d_attention = nullptr;  // [rows, q_width]
   T* d_qkv = nullptr;        // [rows, q_width + 2 kv_width]
@@ -101,14 +103,11 @@ class LayerRun {
   Group group(std::int32_t layer, LinearModule first) const;
   void linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
               std::int64_t rows);
-  // d_x = d_y W, adapters included. Adapters' d a stays in the scratch only for a group of one module.
+  // d_x = d_y W, adapters included, whose d a = scale * d y B stay in the scratch for weight_gradient(), which follows.
   void input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x, const LayerScratch<T>& scratch,
                       std::int64_t rows);
   void weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch,
                        std::int64_t rows);
-  // d a = scale * d y B.
-  void adapter_gradient(std::int32_t layer, const Module& module, const T* d_y, std::int64_t stride,
-                        const LayerScratch<T>& scratch, std::int64_t rows);
   bool trains(std::int32_t layer, const Group& group) const;
   void norm(const T* x, const T* branch, T* sum, const T* weight, T* y, A* rstd, std::int64_t rows);
   void rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse);

@@ -22,8 +22,11 @@ MicroBatch::MicroBatch(std::span<const TrainingSample> samples, const DecoderOpt
   }
   check(!samples_.empty(), "a micro-batch has samples");
   check(rows() <= options.limits.micro_batch_tokens, "a micro-batch keeps to its limit of tokens");
-  check(options.training.objective != TrainingObjective::dpo || samples_.size() % 2 == 0,
-        "preference samples come in pairs");
+  if (options.training.objective != TrainingObjective::dpo) return;
+  check(samples_.size() % 2 == 0, "preference samples come in pairs");
+  for (const Sample& sample : samples_) {
+    check(sample.loss_weight == samples_.front().loss_weight, "preference pairs have one weight");
+  }
 }
 
 const MicroBatch::Sample& MicroBatch::sample_of(std::int32_t row) const {

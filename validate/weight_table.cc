@@ -8,55 +8,54 @@
 namespace alchemist {
 namespace {
 
-using Start = WeightEntry::Start;
-
 class TableBuilder {
  public:
   TableBuilder(const ModelShape& shape, const TrainingShape& training) : shape_(shape), training_(training) {}
 
   WeightTable build() {
-    add("model.embed_tokens.weight", {shape_.vocabulary, shape_.hidden});
+    add({"model.embed_tokens.weight", {shape_.vocabulary, shape_.hidden}, WeightRole::kEmbedding});
     for (std::int64_t layer = 0; layer < shape_.layers; ++layer) add_layer(layer);
-    add("model.norm.weight", {shape_.hidden}, Start::kOnes);
-    if (!shape_.tied_embeddings) add("lm_head.weight", {shape_.vocabulary, shape_.hidden});
+    add({"model.norm.weight", {shape_.hidden}, WeightRole::kFinalNorm});
+    if (!shape_.tied_embeddings) add({"lm_head.weight", {shape_.vocabulary, shape_.hidden}, WeightRole::kHead});
     return std::move(table_);
   }
 
  private:
-  void add(std::string name, std::vector<std::int64_t> shape, Start start = Start::kNormal, bool adapter = false) {
-    std::int64_t& end = adapter ? table_.adapter_count : table_.model_count;
-    table_.entries.push_back({std::move(name), std::move(shape), end, adapter, start});
-    end += table_.entries.back().count();
+  void add(WeightEntry entry) {
+    std::int64_t& end = entry.adapter() ? table_.adapter_count : table_.model_count;
+    entry.offset = end;
+    end += entry.count();
+    table_.entries.push_back(std::move(entry));
   }
 
-  // Modules of one product follow each other, then their adapters.
+  // Modules of one product follow each other.
   void add_layer(std::int64_t layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
-    add(prefix + "input_layernorm.weight", {shape_.hidden}, Start::kOnes);
-    add_modules(prefix + "self_attn.", {LinearModule::kQ, LinearModule::kK, LinearModule::kV});
-    if (shape_.qkv_bias) {
-      for (const LinearModule module : {LinearModule::kQ, LinearModule::kK, LinearModule::kV}) {
-        add(fmt::format("{}self_attn.{}_proj.bias", prefix, module_name(module)), {module_out(shape_, module)});
-      }
+    add({prefix + "input_layernorm.weight", {shape_.hidden}, WeightRole::kInputNorm, layer});
+    for (const LinearModule module : {LinearModule::kQ, LinearModule::kK, LinearModule::kV}) add_linear(layer, module);
+    for (const LinearModule module : {LinearModule::kQ, LinearModule::kK, LinearModule::kV}) {
+      if (!shape_.qkv_bias) break;
+      add({module_prefix(layer, module) + "bias", {module_out(shape_, module)}, WeightRole::kBias, layer, module});
     }
-    add_modules(prefix + "self_attn.", {LinearModule::kO});
-    add(prefix + "post_attention_layernorm.weight", {shape_.hidden}, Start::kOnes);
-    add_modules(prefix + "mlp.", {LinearModule::kGate, LinearModule::kUp});
-    add_modules(prefix + "mlp.", {LinearModule::kDown});
+    add_linear(layer, LinearModule::kO);
+    add({prefix + "post_attention_layernorm.weight", {shape_.hidden}, WeightRole::kPostNorm, layer});
+    for (const LinearModule module : {LinearModule::kGate, LinearModule::kUp, LinearModule::kDown}) {
+      add_linear(layer, module);
+    }
   }
 
-  void add_modules(const std::string& prefix, std::initializer_list<LinearModule> modules) {
-    for (const LinearModule module : modules) {
-      add(fmt::format("{}{}_proj.weight", prefix, module_name(module)),
-          {module_out(shape_, module), module_in(shape_, module)});
-    }
-    if (training_.method == TrainingMethod::full) return;
-    for (const LinearModule module : modules) {
-      if (!training_.lora_modules.contains(module)) continue;
-      const std::string name = fmt::format("{}{}_proj.", prefix, module_name(module));
-      add(name + "lora_A.weight", {training_.lora_rank, module_in(shape_, module)}, Start::kUniform, true);
-      add(name + "lora_B.weight", {module_out(shape_, module), training_.lora_rank}, Start::kZeros, true);
-    }
+  static std::string module_prefix(std::int64_t layer, LinearModule module) {
+    const char* block = module < LinearModule::kGate ? "self_attn" : "mlp";
+    return fmt::format("model.layers.{}.{}.{}_proj.", layer, block, module_name(module));
+  }
+
+  void add_linear(std::int64_t layer, LinearModule module) {
+    const std::string prefix = module_prefix(layer, module);
+    const std::int64_t in = module_in(shape_, module), out = module_out(shape_, module), rank = training_.lora_rank;
+    add({prefix + "weight", {out, in}, WeightRole::kLinear, layer, module});
+    if (training_.method == TrainingMethod::full || !training_.lora_modules.contains(module)) return;
+    add({prefix + "lora_A.weight", {rank, in}, WeightRole::kLoraA, layer, module});
+    add({prefix + "lora_B.weight", {out, rank}, WeightRole::kLoraB, layer, module});
   }
 
   const ModelShape& shape_;

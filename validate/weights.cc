@@ -1,9 +1,8 @@
 #include "validate/weights.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "kernels/rounding.h"
 #include "sim/base/check.h"
@@ -24,47 +23,72 @@ double near_normal(std::uint64_t bits) {
 
 double uniform(std::uint64_t bits) { return static_cast<double>(bits >> 11) / 9007199254740992.0 * 2 - 1; }
 
+// The tensor of a layer that an entry begins; none for those that lie behind the first of their group.
+template <class E>
+E** place_in(LayerTensors<E*>& layer, const WeightEntry& entry) {
+  switch (entry.role) {
+    case WeightRole::kInputNorm:
+      return &layer.input_norm;
+    case WeightRole::kPostNorm:
+      return &layer.post_norm;
+    case WeightRole::kBias:
+      return entry.module == LinearModule::kQ ? &layer.qkv_bias : nullptr;
+    case WeightRole::kLoraA:
+      return &layer.lora_a[static_cast<std::size_t>(entry.module)];
+    case WeightRole::kLoraB:
+      return &layer.lora_b[static_cast<std::size_t>(entry.module)];
+    default:
+      break;
+  }
+  switch (entry.module) {
+    case LinearModule::kQ:
+      return &layer.qkv;
+    case LinearModule::kO:
+      return &layer.o;
+    case LinearModule::kGate:
+      return &layer.gate_up;
+    case LinearModule::kDown:
+      return &layer.down;
+    default:
+      return nullptr;
+  }
+}
+
+template <class E>
+E** place_in(ModelTensors<E*>& model, const WeightEntry& entry) {
+  if (entry.role == WeightRole::kEmbedding) return &model.embedding;
+  if (entry.role == WeightRole::kFinalNorm) return &model.final_norm;
+  if (entry.role == WeightRole::kHead) return &model.head;
+  return place_in(model.layers[static_cast<std::size_t>(entry.layer)], entry);
+}
+
 // Points at every tensor of the table within the two arrays; a null array leaves its tensors null.
 template <class E>
 ModelTensors<E*> point_into(const WeightTable& table, const ModelShape& shape, E* model, E* adapters) {
   ModelTensors<E*> result;
   result.layers.resize(static_cast<std::size_t>(shape.layers));
-  const auto set = [](E*& pointer, E* to) {
-    if (!pointer) pointer = to;  // the first of a group stands for the group
-  };
   for (const WeightEntry& entry : table.entries) {
-    E* array = entry.adapter ? adapters : model;
-    if (!array) continue;
-    E* at = array + entry.offset;
-    const auto named = [&](std::string_view part) { return entry.name.find(part) != std::string::npos; };
-    if (named("embed_tokens")) result.embedding = at;
-    if (named("model.norm")) result.final_norm = at;
-    if (named("lm_head")) result.head = at;
-    if (!named("layers.")) continue;
-    LayerTensors<E*>& layer =
-        result
-            .layers[static_cast<std::size_t>(std::stoll(entry.name.substr(std::string_view("model.layers.").size())))];
-    if (entry.adapter) {
-      for (const LinearModule module : kLinearModules) {
-        if (!named(fmt::format(".{}_proj.", module_name(module)))) continue;
-        const auto index = static_cast<std::size_t>(module);
-        (named("lora_A") ? layer.lora_a : layer.lora_b)[index] = at;
-      }
-      continue;
-    }
-    if (named("input_layernorm")) layer.input_norm = at;
-    if (named("post_attention_layernorm")) layer.post_norm = at;
-    if (named(".bias")) {
-      set(layer.qkv_bias, at);
-    } else if (named(".q_proj") || named(".k_proj") || named(".v_proj")) {
-      set(layer.qkv, at);
-    }
-    if (named(".o_proj")) layer.o = at;
-    if (named(".gate_proj") || named(".up_proj")) set(layer.gate_up, at);
-    if (named(".down_proj")) layer.down = at;
+    E* array = entry.adapter() ? adapters : model;
+    E** place = place_in(result, entry);
+    if (array && place) *place = array + entry.offset;
   }
   if (shape.tied_embeddings) result.head = result.embedding;
   return result;
+}
+
+double starting_value(const WeightEntry& entry, std::uint64_t bits) {
+  switch (entry.role) {
+    case WeightRole::kInputNorm:
+    case WeightRole::kPostNorm:
+    case WeightRole::kFinalNorm:
+      return 1;
+    case WeightRole::kLoraA:
+      return uniform(bits) / std::sqrt(static_cast<double>(entry.shape.back()));  // Kaiming's with a = sqrt(5)
+    case WeightRole::kLoraB:
+      return 0;
+    default:
+      return kDeviation * near_normal(bits);
+  }
 }
 
 template <class E>
@@ -117,29 +141,23 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
       point_into<A>(table_, options.shape, full_ ? gradient_.data() : nullptr, full_ ? nullptr : gradient_.data());
 }
 
+// Billions of weights are drawn by all cores. Each value depends on its place alone, not on who draws it.
 template <class T>
 void Weights<T>::start(const WeightEntry& entry, std::uint64_t seed) {
+  constexpr std::size_t kFewestOfAThread = std::size_t{1} << 22;
   std::vector<T> values(static_cast<std::size_t>(entry.count()));
   const std::uint64_t stream = mix64(seed, hash_name(entry.name));
-  const double bound = 1 / std::sqrt(static_cast<double>(entry.shape.back()));  // LoRA's A: Kaiming's with a = sqrt(5)
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    switch (entry.start) {
-      case WeightEntry::Start::kNormal:
-        values[i] = to_element<T>(kDeviation * near_normal(mix64(stream + i)));
-        break;
-      case WeightEntry::Start::kUniform:
-        values[i] = to_element<T>(bound * uniform(mix64(stream + i)));
-        break;
-      case WeightEntry::Start::kOnes:
-        values[i] = to_element<T>(1);
-        break;
-      case WeightEntry::Start::kZeros:
-        values[i] = to_element<T>(0);
-        break;
-    }
-  }
-  T* at = (entry.adapter ? adapters_ : model_).data() + entry.offset;
-  device_.upload(at, values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)));
+  const auto draw = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) values[i] = to_element<T>(starting_value(entry, mix64(stream + i)));
+  };
+  const std::size_t share =
+      std::max(kFewestOfAThread, values.size() / std::max(1U, std::thread::hardware_concurrency()) + 1);
+  std::vector<std::jthread> threads;
+  for (std::size_t begin = share; begin < values.size(); begin += share)
+    threads.emplace_back(draw, begin, std::min(begin + share, values.size()));
+  draw(0, std::min(share, values.size()));
+  threads.clear();  // waits for them
+  device_.upload(place(entry), values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)));
 }
 
 // The master weights are what the parameters are rounded from.
@@ -197,7 +215,7 @@ std::vector<double> Weights<T>::trained_gradients() const {
 
 template <class T>
 std::vector<double> Weights<T>::values(const WeightEntry& entry) const {
-  return download_part(device_, (entry.adapter ? adapters_ : model_).data() + entry.offset, entry.count());
+  return download_part(device_, place(entry), entry.count());
 }
 
 template <class T>
@@ -205,14 +223,13 @@ void Weights<T>::set_values(const WeightEntry& entry, std::span<const double> va
   check(static_cast<std::int64_t>(values.size()) == entry.count(), "one value for each element");
   std::vector<T> elements(values.size());
   std::transform(values.begin(), values.end(), elements.begin(), to_element<T>);
-  T* at = (entry.adapter ? adapters_ : model_).data() + entry.offset;
-  device_.upload(at, elements.data(), static_cast<std::int64_t>(elements.size() * sizeof(T)));
-  if (entry.adapter != full_) copy_master();
+  device_.upload(place(entry), elements.data(), static_cast<std::int64_t>(elements.size() * sizeof(T)));
+  if (entry.adapter() != full_) copy_master();
 }
 
 template <class T>
 std::vector<double> Weights<T>::gradient_values(const WeightEntry& entry) const {
-  if (entry.adapter == full_ || gradient_.size() == 0) return {};
+  if (entry.adapter() == full_ || gradient_.size() == 0) return {};
   return download_part(device_, gradient_.data() + entry.offset, entry.count());
 }
 

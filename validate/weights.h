@@ -40,13 +40,28 @@ struct ModelTensors {
 std::int64_t module_in(const ModelShape& shape, LinearModule module);
 std::int64_t module_out(const ModelShape& shape, LinearModule module);
 
+enum class WeightRole : std::uint8_t {
+  kEmbedding,
+  kFinalNorm,
+  kHead,
+  kInputNorm,  // from here on: of a layer
+  kPostNorm,
+  kLinear,  // of a module
+  kBias,
+  kLoraA,
+  kLoraB,
+};
+
 // One tensor's place in its array.
 struct WeightEntry {
   std::string name;  // as HuggingFace names it; adapters as PEFT does
   std::vector<std::int64_t> shape;
+  WeightRole role = WeightRole::kLinear;
+  std::int64_t layer = 0;
+  LinearModule module = LinearModule::kQ;
   std::int64_t offset = 0;
-  bool adapter = false;  // in the adapters' array
-  enum class Start : std::uint8_t { kNormal, kOnes, kZeros, kUniform } start = Start::kNormal;
+
+  bool adapter() const { return role == WeightRole::kLoraA || role == WeightRole::kLoraB; }  // in the adapters' array
   std::int64_t count() const;
 };
 
@@ -85,6 +100,7 @@ class Weights {
  private:
   DeviceArray<T>& trained() { return full_ ? model_ : adapters_; }
   const DeviceArray<T>& trained() const { return full_ ? model_ : adapters_; }
+  T* place(const WeightEntry& entry) const { return (entry.adapter() ? adapters_ : model_).data() + entry.offset; }
   void start(const WeightEntry& entry, std::uint64_t seed);
   void copy_master();
 

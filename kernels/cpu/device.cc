@@ -110,7 +110,8 @@ template <class T>
 std::unique_ptr<Device<T>> make_device(std::int64_t memory_bytes) {
   if constexpr (std::is_same_v<T, float>) {
     if (!blas())
-      std::cerr << "warning: OpenBLAS not found (package libopenblas0); products run in plain loops, slowly\n";
+      std::cerr
+          << "alchemist: warning: OpenBLAS not found (package libopenblas0); products run in plain loops, slowly\n";
   }
   return std::make_unique<CpuDevice<T>>(memory_bytes);
 }

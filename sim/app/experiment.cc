@@ -145,8 +145,8 @@ std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
   return result;
 }
 
-Experiment read_document(const YamlValue& document, const std::vector<YamlOverride>& values) {
-  return read_experiment(document.with_overrides(values, {"model", "hardware", "workload"}));
+YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>& values) {
+  return document.with_overrides(values, {"model", "hardware", "workload"});
 }
 
 }  // namespace
@@ -171,12 +171,17 @@ Experiment read_experiment(const YamlValue& value) {
 
 Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides) {
   const fs::path file = resolve_config("experiments", name_or_path, {});
-  return read_document(YamlValue::load(file.string()), to_yaml(overrides));
+  return read_experiment(with_values(YamlValue::load(file.string()), to_yaml(overrides)));
 }
 
 Experiment read_experiment(const std::string& text, const std::string& origin,
                            const std::vector<YamlOverride>& values) {
-  return read_document(YamlValue::parse(text, origin), values);
+  return read_experiment(experiment_document(text, origin, values));
+}
+
+YamlValue experiment_document(const std::string& text, const std::string& origin,
+                              const std::vector<YamlOverride>& values) {
+  return with_values(YamlValue::parse(text, origin), values);
 }
 
 YamlOverride experiment_override(const std::string& key, const std::string& text, const std::string& label,

@@ -70,6 +70,10 @@ Experiment read_experiment(const YamlValue& value);
 // The same for the text of a file (`origin`), with values put in their places.
 Experiment read_experiment(const std::string& text, const std::string& origin, const std::vector<YamlOverride>& values);
 
+// The document that the last reads.
+YamlValue experiment_document(const std::string& text, const std::string& origin,
+                              const std::vector<YamlOverride>& values);
+
 // A value for one key of an experiment. Where the key holds the name or path of something, a path is relative to
 // `folder` (empty: the working directory), not to the experiment's file.
 YamlOverride experiment_override(const std::string& key, const std::string& text, const std::string& label,

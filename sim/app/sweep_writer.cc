@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <filesystem>
+
 #include "sim/app/distribution_config.h"
 #include "sim/app/sweep_config.h"
 #include "sim/app/sweep_points.h"
@@ -5,6 +8,37 @@
 namespace alchemist {
 
 namespace {
+
+namespace fs = std::filesystem;
+
+// Files that a part of an experiment names relative to `folder`, named from the root. The styles are made the same
+// everywhere, so that what is read back is written the same again.
+void settle(YAML::Node node, const fs::path& folder) {
+  node.SetStyle(node.IsMap() ? YAML::EmitterStyle::Block : YAML::EmitterStyle::Flow);
+  if (node.IsScalar() && node.Scalar().find_first_of("./") != std::string::npos) {
+    std::error_code error;
+    const fs::path path = fs::absolute(folder / node.Scalar()).lexically_normal();
+    if (fs::exists(path, error)) node = path.string();
+  }
+  if (node.IsMap()) {
+    for (const auto& entry : node) settle(entry.second, folder);
+  } else if (node.IsSequence()) {
+    for (const auto& element : node) settle(element, folder);
+  }
+}
+
+// The experiment of the first point, in full. A workload may be written in more than one way; where axes change parts
+// of it, it must keep the way that they are meant for.
+YAML::Node base_node(const SweepSpec& spec) {
+  YAML::Node base = YAML::Load(emit_experiment(first_experiment(spec)));
+  const std::vector<std::string> keys = axis_keys(spec);
+  if (std::any_of(keys.begin(), keys.end(), [](const std::string& key) { return key.starts_with("workload."); })) {
+    YAML::Node workload = experiment_document(spec.base->text, spec.base->origin, spec.set).node()["workload"];
+    settle(workload, fs::path(spec.base->origin).parent_path());
+    base["workload"] = workload;
+  }
+  return base;
+}
 
 void emit_axes(YAML::Emitter& out, const AxisGroup& axes) {
   out << YAML::BeginMap;
@@ -44,7 +78,7 @@ void emit_search_keys(YAML::Emitter& out, const SweepSpec& spec) {
 std::string emit_sweep(const SweepSpec& spec) {
   YAML::Emitter out;
   out << YAML::BeginMap;
-  out << YAML::Key << "base" << YAML::Value << YAML::Load(emit_experiment(first_experiment(spec)));
+  out << YAML::Key << "base" << YAML::Value << base_node(spec);
   AxisGroup grid;
   for (const AxisGroup& group : spec.groups) {
     if (group.size() == 1) grid.push_back(group.front());

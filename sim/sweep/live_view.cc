@@ -58,4 +58,8 @@ void LiveView::message(const std::string& text) {
   fmt::print(out_, "alchemist: {}\n", text);
 }
 
+std::string LiveView::summary(const std::string& cause) const {
+  return fmt::format("{}; {} of {} runs are done and kept, --resume goes on from there", cause, found_ + done_, total_);
+}
+
 }  // namespace alchemist

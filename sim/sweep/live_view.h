@@ -22,6 +22,8 @@ class LiveView {
   void finished(bool ok) { ++(ok ? done_ : failed_); }
   void show(std::int64_t running);
   void message(const std::string& line);  // stays on the screen
+  // "CAUSE; 12 of 108 runs are done and kept, --resume goes on from there".
+  std::string summary(const std::string& cause) const;
 
  private:
   using Clock = std::chrono::steady_clock;

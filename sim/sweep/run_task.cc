@@ -51,7 +51,7 @@ RunOutcome run_task(const RunTask& task, std::stop_token stop) {
   } catch (const Stopped&) { ends_as(RunStatus::kStopped, "stopped"); } catch (const OutputError& e) {
     ends_as(RunStatus::kUnwritable, e.what());
   } catch (const ConfigError& e) { ends_as(RunStatus::kFailed, e.what()); } catch (const std::exception& e) {
-    ends_as(RunStatus::kBroken, std::string("internal error: ") + e.what());
+    ends_as(RunStatus::kBroken, std::string(kInternalError) + e.what());
   }
   return outcome;
 }

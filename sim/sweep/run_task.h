@@ -7,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/app/sweep_config.h"
@@ -24,10 +25,12 @@ struct RunTask {
 enum class RunStatus {
   kOk,
   kFailed,      // this point cannot be run: `message` says why
-  kBroken,      // our mistake
+  kBroken,      // our mistake: `message` begins with kInternalError
   kUnwritable,  // results cannot be written: no use in going on
   kStopped      // given up on request, in the middle
 };
+
+constexpr std::string_view kInternalError = "internal error: ";
 
 struct RunOutcome {
   std::int64_t point = 0;

@@ -8,9 +8,14 @@
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
+#include "sim/sweep/interruption.h"
 #include "sim/sweep/live_view.h"
+#include "sim/sweep/rank_channel.h"
+#include "sim/sweep/rank_executor.h"
 #include "sim/sweep/sweep_directory.h"
+#include "sim/sweep/sweep_report.h"
 #include "sim/sweep/sweep_run.h"
+#include "sim/sweep/sweep_search.h"
 #include "sim/sweep/sweep_tables.h"
 #include "sim/sweep/thread_executor.h"
 
@@ -25,38 +30,69 @@ struct Options {
   bool resume = false;
 };
 
-void run_grid(SweepRun& run) {
+// The text for the terminal.
+std::string run_grid(SweepRun& run) {
   std::vector<std::int64_t> points;
   for (const SweepPoint& point : grid_points(run.spec())) points.push_back(run.add_point(point));
   run.evaluate(points, run.spec().seeds.size());
+  return points_table(run);
+}
+
+std::string run_goal(SweepRun& run, const std::filesystem::path& directory) {
+  const std::vector<SearchRound> rounds = run_search(run);
+  write_search(directory, run, rounds);
+  return search_table(run, rounds);
 }
 
 // Failed runs are no reason to write nothing, but one to say so at the end.
 void report_failures(const std::vector<ResultRow>& rows, const std::filesystem::path& directory) {
-  const auto failed = std::count_if(rows.begin(), rows.end(), [](const ResultRow& row) { return !row.ok; });
+  const auto is_failed = [](const ResultRow& row) { return !row.ok; };
+  const auto is_ours = [](const ResultRow& row) { return !row.ok && row.message.starts_with(kInternalError); };
+  const auto failed = std::count_if(rows.begin(), rows.end(), is_failed);
   if (failed == 0) return;
-  const auto first = std::find_if(rows.begin(), rows.end(), [](const ResultRow& row) { return !row.ok; });
+  const auto first = std::find_if(rows.begin(), rows.end(), is_failed);
   const std::string text =
       fmt::format("{} of {} runs failed; the first, point {} with seed {}: {} (all in {})", failed, rows.size(),
                   first->point, first->seed, first->message, (directory / "results.csv").string());
+  if (std::any_of(rows.begin(), rows.end(), is_ours)) throw InternalError(text);
   throw ConfigError(text);
 }
 
-void sweep(const Options& options) {
-  const SweepSpec spec = load_sweep(options.sweep);
-  const std::filesystem::path out = options.out.empty() ? "out/" + spec.name : options.out;
-  SweepDirectory directory(out, emit_sweep(spec), options.resume);
-  ThreadExecutor executor(options.jobs ? static_cast<std::size_t>(*options.jobs) : usable_cores());
+void run_sweep(const SweepSpec& spec, const Options& options, Executor& executor, Interruption& interruption) {
+  SweepDirectory directory(options.out.empty() ? "out/" + spec.name : options.out, emit_sweep(spec), options.resume);
+  std::string text;
   std::vector<ResultRow> rows;
   {
     LiveView view;
-    SweepRun run(spec, directory, executor, view);
-    run_grid(run);
-    write_sweep_tables(directory.path(), run);
+    SweepRun run(spec, {directory, executor, view, interruption});
+    try {
+      text = spec.goal ? run_goal(run, directory.path()) : run_grid(run);
+      write_sweep_tables(directory.path(), run);
+    } catch (const Interrupted& e) { throw ConfigError(view.summary(e.what())); } catch (const OutputError& e) {
+      throw ConfigError(view.summary(e.what()));
+    }
     rows = run.rows();
   }
-  fmt::print("{} runs\nResults: {}\n", rows.size(), directory.path().string());
+  fmt::print("{}\n{} runs. Results: {}\n", text, rows.size(), directory.path().string());
   report_failures(rows, directory.path());
+}
+
+// Rank 0 of several hands out the runs, the others make them; a single process makes them on its threads.
+void sweep(const Options& options) {
+  std::optional<Interruption> interruption(std::in_place);  // before MPI starts threads, which inherit what is blocked
+  const std::unique_ptr<RankChannel> ranks = RankChannel::open();
+  if (ranks && ranks->rank() > 0) {
+    interruption.reset();
+    return serve_tasks(*ranks);
+  }
+  std::unique_ptr<Executor> executor;
+  if (ranks && ranks->size() > 1) {
+    executor = std::make_unique<RankExecutor>(*ranks);
+  } else {
+    executor =
+        std::make_unique<ThreadExecutor>(options.jobs ? static_cast<std::size_t>(*options.jobs) : usable_cores());
+  }
+  run_sweep(load_sweep(options.sweep), options, *executor, *interruption);
 }
 
 }  // namespace
@@ -66,7 +102,9 @@ void add_sweep_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("sweep", "Run an experiment at many points, in parallel");
   command->add_option("SWEEP", options->sweep, "a built-in name (see `alchemist list`) or a YAML file")->required();
   command->add_option("--out", options->out, "directory of the results (out/SWEEP)");
-  command->add_option("--jobs", options->jobs, "runs at the same time (all cores)")
+  command
+      ->add_option("--jobs", options->jobs,
+                   "runs at the same time (all cores); under mpirun: one on each rank but the first")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
   command->add_flag("--resume", options->resume, "go on with a sweep that was stopped");
   command->callback([options] { sweep(*options); });

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "sim/report/csv_text.h"
 #include "sim/report/json_text.h"
-#include "sim/report/output_file.h"
 #include "sim/sweep/sweep_statistics.h"
 
 namespace alchemist {
@@ -19,20 +17,6 @@ std::string value_text(const SummaryValue& value) {
   return std::holds_alternative<std::monostate>(value) ? "" : json_value(value);
 }
 
-// "point,policy,workload.rate"
-std::string point_header(const SweepSpec& spec) {
-  std::string text = "point";
-  for (const std::string& key : axis_keys(spec)) text += "," + csv_field(key);
-  return text;
-}
-
-std::string point_fields(const SweepRun& run, std::int64_t point) {
-  std::string text = std::to_string(point);
-  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
-    text += "," + csv_field(value.label);
-  return text;
-}
-
 void write_results(OutputFile& file, const SweepRun& run, const std::vector<ResultRow>& rows) {
   const std::vector<std::string> keys = result_keys();
   file.write(fmt::format("{},seed,status,message,{}\n", point_header(run.spec()), fmt::join(keys, ",")));
@@ -40,7 +24,7 @@ void write_results(OutputFile& file, const SweepRun& run, const std::vector<Resu
     file.write(fmt::format("{},{},{},{}", point_fields(run, row.point), row.seed, row.ok ? "ok" : "failed",
                            csv_field(row.message)));
     for (std::size_t i = 0; i < keys.size(); ++i)
-      file.write("," + (row.ok ? csv_field(value_text(row.values[i])) : std::string()));
+      file.write(fmt::format(",{}", row.ok ? csv_field(value_text(row.values[i])) : ""));
     file.write("\n");
   }
 }
@@ -80,6 +64,19 @@ void write_paired(OutputFile& file, const SweepRun& run, const std::vector<Point
 }
 
 }  // namespace
+
+std::string point_header(const SweepSpec& spec) {
+  std::string text = "point";
+  for (const std::string& key : axis_keys(spec)) text.append(",").append(csv_field(key));
+  return text;
+}
+
+std::string point_fields(const SweepRun& run, std::int64_t point) {
+  std::string text = std::to_string(point);
+  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
+    text.append(",").append(csv_field(value.label));
+  return text;
+}
 
 void write_sweep_tables(const std::filesystem::path& directory, const SweepRun& run) {
   const std::vector<ResultRow> rows = run.rows();

@@ -16,7 +16,8 @@ constexpr std::size_t kMostLines = 10;
 
 void compare(const YAML::Node& there, const YAML::Node& here, const std::string& path,
              std::vector<std::string>& lines) {
-  if (!there.IsMap() || !here.IsMap()) {
+  const bool both = there.IsDefined() && here.IsDefined();
+  if (!both || !there.IsMap() || !here.IsMap()) {
     const std::string a = flow_text(there), b = flow_text(here);
     if (a != b) lines.push_back(fmt::format("  {}: {} there, {} here\n", path, a, b));
     return;

@@ -78,7 +78,7 @@ std::vector<Case> norm_cases(bool large) {
       cases.push_back(backward(s, flag));
     }
   }
-  cases.push_back(backward({600, 32}, true));  // more rows than partial sums
+  cases.push_back(backward({1200, 1056}, true));  // blocks of two warps, with several rows each
   return cases;
 }
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import support  # noqa: F401
 
 from plot import axes, study, style
+from plot.errors import InputError
 from plot.inputs import Run, Sweep
 from plot.tables import Row
 
@@ -53,6 +54,11 @@ class Runs(unittest.TestCase):
 
     def test_equal_runs_are_told_apart_by_their_directories(self):
         self.assertEqual([("a",), ("b",)], study.of_runs([run("x/a"), run("x/b")]).loads())
+        self.assertEqual([("a",), ("a-2",)], study.of_runs([run("x/a"), run("y/a")]).loads())
+
+    def test_two_policies_of_one_name(self):
+        with self.assertRaisesRegex(InputError, "a/mine.yaml and b/mine.yaml have the same name"):
+            study.of_runs([run("a", policy="a/mine.yaml"), run("b", policy="b/mine.yaml")])
 
     def test_null_and_false_are_no_numbers(self):
         point = study.of_runs([run("a", train_step_ms=None, saturated=True, train_steps=0)]).points[0]
@@ -76,6 +82,9 @@ class Helpers(unittest.TestCase):
     def test_spread_keeps_the_ends(self):
         self.assertEqual([0, 1, 2], study.spread([0, 1, 2], 4))
         self.assertEqual([0, 3, 6, 9], study.spread(list(range(10)), 4))
+
+    def test_unique(self):
+        self.assertEqual(["x", "x-2", "y", "x-2-2"], study.unique(["x", "x", "y", "x-2"]))
 
     def test_scaled(self):
         self.assertEqual(study.Interval(2, 1, 4, 3), study.Interval(4, 2, 8, 3).scaled(0.5))

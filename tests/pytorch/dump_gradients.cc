@@ -39,7 +39,7 @@ nlohmann::json dump(const std::string& what) {
                      {"heads", s.heads},
                      {"kv_heads", s.kv_heads},
                      {"head_dim", s.head_dim},
-                     {"rope_theta", options.rope_theta},
+                     {"rope_theta", options.rope.theta},
                      {"norm_epsilon", options.norm_epsilon}};
   result["lora_scale"] = options.lora_alpha / static_cast<double>(options.training.lora_rank);
   result["dpo_beta"] = options.dpo_beta;

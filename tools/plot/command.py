@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import re
 import shlex
 import sys
 import traceback
@@ -10,6 +11,9 @@ from pathlib import Path
 from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
                   study, throughput, timeline)
 from plot.errors import InputError
+
+_FORMATS, _TITLE = "png,svg", "Alchemist"
+
 
 def _formats(text):
     chosen = list(dict.fromkeys(text.split(",")))
@@ -23,8 +27,8 @@ def _parse(arguments):
     parser = argparse.ArgumentParser(prog="alchemist plot", description=__doc__)
     parser.add_argument("directories", nargs="+", metavar="DIR")
     parser.add_argument("--out", metavar="DIR")
-    parser.add_argument("--format", default="png,svg")
-    parser.add_argument("--title", default="Alchemist")
+    parser.add_argument("--format", default=_FORMATS)
+    parser.add_argument("--title", default=_TITLE)
     parser.add_argument("--program", required=True, help="the alchemist binary, for what it alone can compute")
     return parser.parse_args(arguments)
 
@@ -38,9 +42,11 @@ def _render(studies, formats, program):
         drawn = []
         for family in families:
             for figure in family(each):
-                name = figure.name if len(studies) == 1 else f"{each.name}-{figure.name}"
-                rendered = style.render_all(figure.drawing, {*formats, "svg"})  # the report needs the SVG
-                files.update({f"figures/{name}.{form}": rendered[form] for form in formats})
+                if len(studies) > 1:
+                    figure.name = f"{each.name}-{figure.name}"
+                figure.name = re.sub(r"[^\w.-]+", "_", figure.name)  # names of models may be anything
+                rendered = style.render_all(figure.drawing, dict.fromkeys([*formats, "svg"]))  # the report needs SVG
+                files.update({f"figures/{figure.name}.{form}": rendered[form] for form in formats})
                 drawn.append((figure, rendered["svg"]))
         sections.append((each, drawn))
     return files, sections
@@ -50,6 +56,8 @@ def _command(options):
     """The command line again, without what stands for its default."""
     words = ["alchemist", "plot", *options.directories]
     words += ["--out", options.out] if options.out else []
+    words += ["--format", options.format] if options.format != _FORMATS else []
+    words += ["--title", options.title] if options.title != _TITLE else []
     return shlex.join(words)
 
 
@@ -61,7 +69,7 @@ def run(options):
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files)
-    print("\n".join(str(out / name) for name in files))
+    print(f"Figures: {out / 'figures'} ({len(files) - 1} files)\nReport:  {out / 'report.html'}")
 
 
 def main(arguments):

@@ -13,7 +13,6 @@ from plot.errors import InputError, at
 from plot.tables import Table
 
 
-
 @dataclass
 class Run:
     """One run's directory. `summary` and `config` as parsed, tables are read when they are drawn."""
@@ -46,7 +45,7 @@ class Sweep:
     base: dict = field(default_factory=dict)  # the experiment that every point varies; empty where it is not known
     goal: str = ""        # what it maximised, if it searched
     text: str = ""
-    runs: dict = field(default_factory=dict)  # whose directories were kept, by POINT-SEED
+    kept: dict = field(default_factory=dict)  # directories of runs, by POINT-SEED
 
     def engines(self):
         """The version that made it, from its database; nothing where that is not there."""
@@ -123,8 +122,7 @@ def _read_sweep(path):
         resolved = _read_yaml(path / "sweep.yaml")
         sweep.base = resolved["base"] if isinstance(resolved.get("base"), dict) else {}
         sweep.goal = str(resolved.get("maximise", ""))
-    kept = sorted((path / "points").glob("*/summary.json"))
-    sweep.runs = {summary.parent.name: read_run(summary.parent) for summary in kept}
+    sweep.kept = {file.parent.name: file.parent for file in sorted((path / "points").glob("*/requests.csv"))}
     return sweep
 
 

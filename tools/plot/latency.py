@@ -68,15 +68,15 @@ def _steps(values):
 
 def distributions(study):
     """Of the first seed of each point whose requests.csv is there."""
-    loads = spread([load for load in study.loads() if any(p.runs for p in study.at(load))], bars.MOST_PANELS)
+    loads = spread([load for load in study.loads() if any(p.directories for p in study.at(load))], bars.MOST_PANELS)
     if not loads:
         return None
     figure, axes = style.panels(len(_COLUMNS), len(loads), height=2.3, sharex="row", sharey=True)
     shown, ends = set(), [[] for _ in _COLUMNS]
     for column, load in zip(axes.T, loads):
-        for point in (p for p in study.at(load) if p.runs):
+        for point in (p for p in study.at(load) if p.directories):
             shown.add(point.policy)
-            requests = read_columns(point.runs[0].path / "requests.csv", list(_COLUMNS))
+            requests = read_columns(point.directories[0] / "requests.csv", list(_COLUMNS))
             colour, line, _, _ = study.style(point.policy)
             for panel, values, seen in zip(column, requests.values(), ends):
                 panel.step(*_steps(values), where="post", color=colour, linestyle=line)

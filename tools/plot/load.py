@@ -65,8 +65,8 @@ def _against(study, axis, unit, followers):
             panel.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)
             panel.minorticks_off()
     lines.legend(figure, study, [policy for policy in study.policies if any(p.policy == policy for p in points)])
-    return Figure("against_" + axis.replace(".", "_"), f"Against {axis_name(axis)}", _caption(study, axis, followers, held),
-                  figure)
+    return Figure("against_" + axis.replace(".", "_"), f"Against {axis_name(axis)}",
+                  _caption(study, axis, followers, held), figure)
 
 
 def figures(study):

@@ -30,7 +30,7 @@ def _draw(panel, study, points):
         panel.errorbar(cost.mean, gain.mean, xerr=_errors(cost), yerr=_errors(gain), color=colour, marker=marker,
                        markersize=7, linestyle="", elinewidth=0.8, capsize=2)
     best = front([(p.mean(_COST), p.mean(_GAIN)) for p in both])
-    panel.step([c for c, _ in best], [g for _, g in best], where="post", color=style.GREY, linewidth=1, zorder=0)
+    panel.step([c for c, _ in best], [g for _, g in best], where="post", color=style.GREY, linewidth=1.5, zorder=1)
     style.fit_axis([panel], "x", [bound for p in both for bound in (p.mean(_COST), p.values[_COST].high or 0)])
     panel.set_xlabel("P99 TTFT (ms)")
 

@@ -17,8 +17,8 @@ def _data(svg):
     return "data:image/svg+xml," + quote(re.sub(rb">\s+<", b"><", svg), safe=" !$()*+,-./:;<=>?@[]^_`{|}~'")
 
 
-def _figure(figure, svg, identity):
-    return (f"<figure id=\"{escape(identity)}\"><h3>{escape(figure.title)}</h3>\n"
+def _figure(figure, svg):
+    return (f"<figure id=\"{escape(figure.name)}\"><h3>{escape(figure.title)}</h3>\n"
             f"<div class=\"scroll\"><img alt=\"{escape(figure.title)}\" src=\"{_data(svg)}\"></div>\n"
             f"<figcaption>{escape(figure.caption)}</figcaption></figure>\n")
 
@@ -61,11 +61,10 @@ def _subjects(study):
 
 
 def _section(study, drawn, several):
-    prefix = f"{study.name}-" if several else ""
     heading = f"<h2>{escape(study.name)}</h2>\n" if several else ""
-    links = " · ".join(f"<a href=\"#{escape(prefix + figure.name)}\">{escape(figure.title)}</a>"
+    links = " · ".join(f"<a href=\"#{escape(figure.name)}\">{escape(figure.title)}</a>"
                        for figure, _ in drawn)
-    figures = "".join(_figure(figure, svg, prefix + figure.name) for figure, svg in drawn)
+    figures = "".join(_figure(figure, svg) for figure, svg in drawn)
     return (f"<section>{heading}<p class=\"subject\">{escape(_subjects(study))}</p>\n<nav>{links}</nav>\n"
             f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}</section>\n")
 

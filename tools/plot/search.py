@@ -45,8 +45,8 @@ def figures(study):
             panel.set_title(f"round {number}, seeds: {rows[0].text('seeds')}")
             panel.set_xlabel(sweep.goal)
         axes[0][0].set_xlim(left=0)  # of all, once everything is drawn
-        style.legend_below(figure, [Patch(facecolor=style.GREY), Patch(facecolor="none", edgecolor=style.GREY, hatch="xxx")],
-                           ["within the bounds", "not within the bounds"])
+        patches = [Patch(facecolor=style.GREY), Patch(facecolor="none", edgecolor=style.GREY, hatch="xxx")]
+        style.legend_below(figure, patches, ["within the bounds", "not within the bounds"])
         yield Figure("search", f"Search for the highest {sweep.goal}",
-                     "The best that each policy reached in each round; those with a tick went on to the next round, which "
-                     "runs longer or with more seeds.", figure)
+                     "The best that each policy reached in each round; those with a tick went on to the next round, "
+                     "which runs longer or with more seeds.", figure)

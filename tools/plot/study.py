@@ -1,5 +1,6 @@
 """What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from plot import quantities, style
@@ -10,6 +11,7 @@ from plot.inputs import policy_name
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
 _MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -33,7 +35,7 @@ class Point:
     rows: list = field(default_factory=list)
     saturated: int = 0  # of the runs
     config: dict = field(default_factory=dict)  # its experiment, as far as it is known
-    runs: list = field(default_factory=list)  # whose directories are there, in the order of their seeds
+    directories: list = field(default_factory=list)  # of its runs, as far as there are any, in the order of their seeds
 
     @property
     def policy(self):
@@ -57,11 +59,21 @@ class Point:
         return sum(status != "ok" for _, status, _ in self.rows)
 
 
+def _check_names(policies):
+    """Two files of policies with one name would be drawn as one policy."""
+    named = {}
+    for text in sorted(policies):
+        other = named.setdefault(policy_name(text), text)
+        if other != text:
+            raise InputError(f"policies {other} and {text} have the same name; rename one of the files")
+
+
 class Study:
     """Points over the same axes."""
 
     def __init__(self, name, axes, points, sources, differences=()):
         self.name, self.axes, self.sources, self.differences = name, axes, sources, list(differences)
+        _check_names({point.axes["policy"] for point in points})
         order = {p: style.policy_key(p) for p in {point.policy for point in points}}
         self.points = sorted(points, key=lambda p: ([quantities.sort_key(v) for v in p.load()], order[p.policy]))
         self.policies = sorted(order, key=style.policy_key)
@@ -97,6 +109,15 @@ def left_out(study, loads):
     return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
 
 
+def unique(names):
+    """The names, of equal ones the later with a number behind: x, x-2."""
+    result = []
+    for name in names:
+        candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        result.append(next(candidate for candidate in candidates if candidate not in result))
+    return result
+
+
 def spread(items, most):
     """At most so many items, evenly spread, with the first and the last."""
     if len(items) <= most:
@@ -105,10 +126,10 @@ def spread(items, most):
 
 
 def _interval(row, mean="mean"):
-    value = row.number(mean)
-    if value is None:
-        return None
-    return Interval(value, row.number("ci95_low"), row.number("ci95_high"), row.count("n"))
+    value, low, high = (row.number(column) for column in (mean, "ci95_low", "ci95_high"))
+    if (low is None) != (high is None) or (low is not None and low > high):
+        row.fail("ci95_low", "expected both bounds of the interval, the lower one first, or none")
+    return None if value is None else Interval(value, low, high, row.count("n"))
 
 
 @dataclass(frozen=True)
@@ -135,8 +156,8 @@ def _points(sweep):
         key = tuple(row.text(axis) for axis in sweep.axes)
         point = points.setdefault(key, _point(sweep, key))
         point.rows.append((row.text("seed"), row.text("status"), row.text("message")))
-        kept = sweep.runs.get(f"{row.text('point')}-{row.text('seed')}")
-        point.runs += [kept] if kept else []
+        kept = sweep.kept.get(f"{row.text('point')}-{row.text('seed')}")
+        point.directories += [kept] if kept else []
         point.saturated += "saturated" in sweep.results and row.text("saturated") == "true"
     return points
 
@@ -195,14 +216,14 @@ def of_runs(runs):
     axes = _differing(runs)
     labels = {(run.policy, *each.values()) for run, each in zip(runs, axes)}
     if len(labels) < len(runs) or len(axes[0]) > _MANY:
-        axes = [{"run": run.path.resolve().name} for run in runs]
+        axes = [{"run": name} for name in unique([run.path.resolve().name for run in runs])]
     points = []
     for run, each in zip(runs, axes):
         numbers = {key: Interval(value) for key, value in run.summary.items()
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.config, [run]))
+                            run.config, [run.path]))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
     return Study(name, ["policy", *axes[0]], points, runs)
 
@@ -210,13 +231,10 @@ def of_runs(runs):
 def make(runs, sweeps):
     """One study for each sweep, and one of all the runs. Names are made unique."""
     studies = [of_sweep(sweep) for sweep in sweeps] + ([of_runs(runs)] if runs else [])
-    seen = {}
-    for study in studies:
+    for study, name in zip(studies, unique([study.name for study in studies])):
+        study.name = name
         if not study.loads():
             messages = sorted({m for p in study.points for _, _, m in p.rows if m})
             raise InputError(f"{study.sources[0].path}: no finished run to draw" +
                              (f"; the first failure: {messages[0]}" if messages else ""))
-        seen[study.name] = seen.get(study.name, 0) + 1
-        if seen[study.name] > 1:
-            study.name += f"-{seen[study.name]}"
     return studies

@@ -58,7 +58,8 @@ def use():
         "svg.fonttype": "none",       # text stays text: small files, searchable
         "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
         "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
         "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
 
 

@@ -7,7 +7,7 @@ import numpy
 from plot import memory, style
 from plot.errors import InputError, at
 from plot.figure import Figure
-from plot.study import spread
+from plot.study import spread, unique
 from plot.tables import read_columns
 
 _BINS = 300       # over the duration of a run
@@ -36,9 +36,9 @@ def rate(starts, ends, amounts, edges):
     return numpy.maximum(numpy.diff(at_edges), 0) / numpy.diff(edges)
 
 
-def _draw_memory(panel, run, edges):
+def _draw_memory(panel, directory, edges):
     columns = {category: f"{category}_bytes" for category in style.MEMORY}
-    table = read_columns(run.path / "memory.csv", ["time_s", "replica", *columns.values(), "host_bytes"])
+    table = read_columns(directory / "memory.csv", ["time_s", "replica", *columns.values(), "host_bytes"])
     replicas = numpy.unique(table["replica"])
 
     def mean(column):
@@ -64,8 +64,8 @@ def _draw_queue(panel, requests, edges):
     panel.set_ylabel("requests")
 
 
-def _draw_training(panel, run, edges):
-    steps = read_columns(run.path / "steps.csv", ["start_s", "end_s", "reused_tokens", "recomputed_tokens"])
+def _draw_training(panel, directory, edges):
+    steps = read_columns(directory / "steps.csv", ["start_s", "end_s", "reused_tokens", "recomputed_tokens"])
     rates = [rate(steps["start_s"], steps["end_s"], steps[f"{how}_tokens"], edges) for how in ("reused", "recomputed")]
     panel.stackplot(edges[:-1], rates, colors=[style.GREEN, style.ORANGE], labels=["reused", "recomputed"], step="post",
                     linewidth=0)
@@ -89,23 +89,24 @@ def transfers(path):
     return {name: numpy.array(spans, dtype=float).reshape(-1, 3) * [1e-6, 1e-6, 1] for name, spans in found.items()}
 
 
-def _draw_link(panel, run, edges):
-    for name, spans in transfers(run.path / "trace.json").items():
+def _draw_link(panel, directory, edges):
+    for name, spans in transfers(directory / "trace.json").items():
         label, colour = _LINK[name]
         moved = rate(spans[:, 0], spans[:, 1], spans[:, 2], edges) / 1e9
         panel.step(edges[:-1], moved, where="post", color=colour, linewidth=1, label=label)
     panel.set_ylabel("link (GB/s)")
 
 
-def _figure(study, point, run, several):
-    requests = read_columns(run.path / "requests.csv", ["arrived_s", "scheduled_s", "finished_s"])
-    steps = read_columns(run.path / "steps.csv", ["end_s"])
+def _figure(study, point, name):
+    directory = point.directories[0]
+    requests = read_columns(directory / "requests.csv", ["arrived_s", "scheduled_s", "finished_s"])
+    steps = read_columns(directory / "steps.csv", ["end_s"])
     end = max([*requests["finished_s"], *steps["end_s"], 1e-3])
     edges = numpy.linspace(0, end, _BINS + 1)
-    traced = (run.path / "trace.json").exists()
-    drawers = [lambda panel: _draw_memory(panel, run, edges), lambda panel: _draw_queue(panel, requests, edges)]
-    drawers += [lambda panel: _draw_training(panel, run, edges)] if len(steps["end_s"]) else []
-    drawers += [lambda panel: _draw_link(panel, run, edges)] if traced else []
+    traced = (directory / "trace.json").exists()
+    drawers = [lambda panel: _draw_memory(panel, directory, edges), lambda panel: _draw_queue(panel, requests, edges)]
+    drawers += [lambda panel: _draw_training(panel, directory, edges)] if len(steps["end_s"]) else []
+    drawers += [lambda panel: _draw_link(panel, directory, edges)] if traced else []
     figure, axes = style.panels(len(drawers), 1, height=1.7, sharex=True)
     for panel, draw in zip(axes[:, 0], drawers):
         draw(panel)
@@ -115,16 +116,18 @@ def _figure(study, point, run, several):
     axes[-1, 0].set_xlabel("time (s)")
     figure.align_ylabels()
     subject = ", ".join([point.policy, *study.title(point.load()).splitlines()])
-    return Figure("timeline" + (f"_{run.path.resolve().name}" if several else ""), f"Time line: {subject}",
+    return Figure(name, f"Time line: {subject}",
                   "Memory and requests are the largest in each interval, rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)
 
 
 def figures(study):
     """The first seed of each point whose files are there, at the highest load that has any."""
-    loads = [load for load in study.loads() if any(p.runs for p in study.at(load))]
-    points = [p for load in loads for p in study.at(load) if p.runs]
+    loads = [load for load in study.loads() if any(p.directories for p in study.at(load))]
+    points = [p for load in loads for p in study.at(load) if p.directories]
     if any(p.load() != points[0].load() for p in points) and len(points) > _MOST_FIGURES:
         points = [p for p in points if p.load() == loads[-1]]
-    for point in spread(points, _MOST_FIGURES):
-        yield _figure(study, point, point.runs[0], len(points) > 1)
+    points = spread(points, _MOST_FIGURES)
+    names = ["timeline"] if len(points) == 1 else unique([f"timeline_{p.directories[0].resolve().name}" for p in points])
+    for point, name in zip(points, names):
+        yield _figure(study, point, name)

@@ -1,0 +1,152 @@
+#include "sim/sweep/sweep_search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/report/json_text.h"
+#include "sim/sweep/bisection.h"
+#include "sim/sweep/sweep_statistics.h"
+#include "sim/sweep/sweep_tables.h"
+
+namespace alchemist {
+
+namespace {
+
+class Search {
+ public:
+  explicit Search(SweepRun& run) : run_(run), spec_(run.spec()), candidates_(grid_points(spec_)) {}
+  std::vector<SearchRound> rounds();
+
+ private:
+  std::size_t count_rounds() const;
+  SearchRound play_round(std::size_t round, std::size_t rounds, const std::vector<std::size_t>& alive);
+  std::int64_t point(std::size_t candidate, std::size_t round, std::optional<double> value);
+  std::vector<std::int64_t> bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive);
+  RankedCandidate judge(std::size_t candidate, std::int64_t point) const;
+  bool feasible(std::int64_t point) const;
+  std::optional<double> mean(std::int64_t point, const std::string& metric) const;
+
+  SweepRun& run_;
+  const SweepSpec& spec_;
+  std::vector<SweepPoint> candidates_;
+};
+
+std::size_t Search::count_rounds() const {
+  if (spec_.halving) return spec_.halving->values.size();
+  std::size_t halvings = 0;
+  for (std::size_t n = candidates_.size(); n > 1; n = (n + 1) / 2) ++halvings;
+  return std::clamp(halvings, std::size_t{1}, spec_.seeds.size());
+}
+
+std::vector<SearchRound> Search::rounds() {
+  std::vector<std::size_t> alive;
+  for (std::size_t i = 0; i < candidates_.size(); ++i) alive.push_back(i);
+  std::vector<SearchRound> played;
+  const std::size_t count = count_rounds();
+  for (std::size_t round = 0; round < count; ++round) {
+    played.push_back(play_round(round, count, alive));
+    const std::size_t keep = round + 1 == count ? 1 : (alive.size() + 1) / 2;
+    alive.clear();
+    for (std::size_t i = 0; i < keep; ++i) {
+      played.back().ranking[i].kept = true;
+      alive.push_back(played.back().ranking[i].candidate);
+    }
+    std::sort(alive.begin(), alive.end());
+  }
+  return played;
+}
+
+SearchRound Search::play_round(std::size_t round, std::size_t rounds, const std::vector<std::size_t>& alive) {
+  SearchRound played{(spec_.seeds.size() * (round + 1) + rounds - 1) / rounds, {}};
+  std::vector<std::int64_t> points;
+  if (spec_.search) {
+    points = bisect(round, played.seeds, alive);
+  } else {
+    for (const std::size_t candidate : alive) points.push_back(point(candidate, round, std::nullopt));
+    run_.evaluate(points, played.seeds);
+  }
+  for (std::size_t i = 0; i < alive.size(); ++i) played.ranking.push_back(judge(alive[i], points[i]));
+  std::stable_sort(played.ranking.begin(), played.ranking.end(), [](const auto& a, const auto& b) {
+    return a.feasible != b.feasible ? a.feasible : a.score > b.score;  // none is less than any
+  });
+  return played;
+}
+
+std::int64_t Search::point(std::size_t candidate, std::size_t round, std::optional<double> value) {
+  SweepPoint point = candidates_[candidate];
+  if (value) point.values.push_back(search_value(spec_, *value));
+  if (spec_.halving) point.values.push_back(spec_.halving->values[round]);
+  return run_.add_point(point);
+}
+
+// All candidates together, so that there is always enough to do: a step of each at a time.
+std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive) {
+  std::vector<Bisection> bisections(alive.size(),
+                                    Bisection(spec_.search->low, spec_.search->high, spec_.search->tolerance));
+  while (true) {
+    std::vector<std::int64_t> points;
+    std::vector<std::size_t> open;
+    for (std::size_t i = 0; i < alive.size(); ++i) {
+      if (bisections[i].done()) continue;
+      open.push_back(i);
+      points.push_back(point(alive[i], round, bisections[i].next()));
+    }
+    if (open.empty()) break;
+    run_.evaluate(points, seeds);
+    for (std::size_t i = 0; i < open.size(); ++i) bisections[open[i]].tell(feasible(points[i]));
+  }
+  std::vector<std::int64_t> best;
+  for (std::size_t i = 0; i < alive.size(); ++i)
+    best.push_back(point(alive[i], round, bisections[i].best().value_or(spec_.search->low)));
+  return best;
+}
+
+RankedCandidate Search::judge(std::size_t candidate, std::int64_t point) const {
+  RankedCandidate ranked{.candidate = candidate, .point = point, .feasible = feasible(point)};
+  const bool own_axis = spec_.search && spec_.search->key == spec_.goal->maximise;
+  if (!own_axis) {
+    ranked.score = mean(point, spec_.goal->maximise);
+  } else if (ranked.feasible) {
+    const std::size_t place = candidates_[candidate].values.size();  // the search axis follows the candidate's own
+    ranked.score = std::stod(run_.points()[static_cast<std::size_t>(point)].values[place].label);
+  }
+  ranked.feasible = ranked.feasible && ranked.score;
+  return ranked;
+}
+
+bool Search::feasible(std::int64_t point) const {
+  const std::vector<ResultRow> rows = run_.rows_of(point);
+  if (!std::all_of(rows.begin(), rows.end(), [](const ResultRow& row) { return row.ok; })) return false;
+  return std::all_of(spec_.goal->subject_to.begin(), spec_.goal->subject_to.end(), [&](const MetricBound& bound) {
+    const std::optional<double> value = mean(point, bound.metric);
+    return value && bound.holds(*value);
+  });
+}
+
+std::optional<double> Search::mean(std::int64_t point, const std::string& metric) const {
+  const std::vector<std::string> keys = result_keys();
+  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), metric) - keys.begin());
+  const auto interval = mean_over_seeds(run_.rows_of(point), place);
+  return interval ? std::optional(interval->mean) : std::nullopt;
+}
+
+}  // namespace
+
+std::vector<SearchRound> run_search(SweepRun& run) { return Search(run).rounds(); }
+
+void write_search(const std::filesystem::path& directory, const SweepRun& run, const std::vector<SearchRound>& rounds) {
+  ResultDirectory files(directory);
+  OutputFile& file = files.create("search.csv");
+  file.write(fmt::format("round,rank,{},seeds,feasible,score,kept\n", point_header(run.spec())));
+  for (std::size_t round = 0; round < rounds.size(); ++round) {
+    std::size_t rank = 0;
+    for (const RankedCandidate& r : rounds[round].ranking) {
+      file.write(fmt::format("{},{},{},{},{},{},{}\n", round + 1, ++rank, point_fields(run, r.point),
+                             rounds[round].seeds, r.feasible, r.score ? json_number(*r.score) : "", r.kept));
+    }
+  }
+  files.commit();
+}
+
+}  // namespace alchemist

@@ -1,0 +1,190 @@
+#include "sim/app/sweep_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sim/app/config_paths.h"
+#include "sim/app/sweep_points.h"
+#include "tests/app/support.h"
+
+namespace alchemist {
+namespace {
+
+constexpr const char* kExperiment =
+    "model: tiny\nhardware: cpu-2core\nworkload: {arrivals: {poisson: {rate: 4}}, lengths: {fixed: {prompt: 100, "
+    "output: 10}}, requests: 50}\nseed: 7\n";
+
+class SweepConfig : public testing::Test {
+ protected:
+  SweepConfig() { folder_.write("experiment.yaml", kExperiment); }
+  std::string write(const std::string& rest) { return folder_.write("s.yaml", "base: ./experiment.yaml\n" + rest); }
+  SweepSpec load(const std::string& rest) { return load_sweep(write(rest)); }
+
+  TemporaryFolder folder_;
+};
+
+std::vector<std::string> labels(const SweepPoint& point) {
+  std::vector<std::string> result;
+  for (const SweepValue& value : point.values) result.push_back(value.label);
+  return result;
+}
+
+// The last key changes fastest; zipped keys advance together.
+TEST_F(SweepConfig, GridAndZip) {
+  const SweepSpec spec = load(
+      "grid: {workload.rate: [1, 2], policy: [serve_only, temporal]}\n"
+      "zip: {serving.max_num_seqs: [8, 16], training.batch_tokens: [100, 200]}\nseeds: [5, 3]\n");
+  EXPECT_THAT(axis_keys(spec),
+              testing::ElementsAre("workload.rate", "policy", "serving.max_num_seqs", "training.batch_tokens"));
+  const std::vector<SweepPoint> points = grid_points(spec);
+  ASSERT_EQ(points.size(), 8U);
+  EXPECT_THAT(labels(points[0]), testing::ElementsAre("1", "serve_only", "8", "100"));
+  EXPECT_THAT(labels(points[1]), testing::ElementsAre("1", "serve_only", "16", "200"));
+  EXPECT_THAT(labels(points[2]), testing::ElementsAre("1", "temporal", "8", "100"));
+  EXPECT_THAT(labels(points[7]), testing::ElementsAre("2", "temporal", "16", "200"));
+  EXPECT_THAT(spec.seeds, testing::ElementsAre(5, 3));
+  EXPECT_EQ(spec.baseline, "serve_only");
+}
+
+TEST_F(SweepConfig, WithoutAxesThereIsOnePointWithTheBaseSeed) {
+  const SweepSpec spec = load("");
+  EXPECT_EQ(grid_points(spec).size(), 1U);
+  EXPECT_THAT(spec.seeds, testing::ElementsAre(7));
+  EXPECT_EQ(spec.baseline, "");
+}
+
+// A rate that stands before the workload it belongs to still applies to it.
+TEST_F(SweepConfig, PartsComeAfterTheWhole) {
+  const SweepSpec spec =
+      load("grid: {workload.rate: [9], workload: [{base: chat, requests: 5}]}\nset: {slo.ttft: 2 s}\n");
+  const std::vector<YamlOverride> overrides = point_overrides(spec, grid_points(spec)[0], 11);
+  std::vector<std::string> keys;
+  for (const YamlOverride& o : overrides) keys.push_back(o.key_path);
+  EXPECT_THAT(keys, testing::ElementsAre("workload", "seed", "slo.ttft", "workload.rate"));
+  const Experiment e = read_experiment(spec.base->text, spec.base->origin, overrides);
+  EXPECT_EQ(e.workload.requests, 5);
+  EXPECT_EQ(e.seed, 11);
+  EXPECT_EQ(e.slo.ttft, Duration::seconds(2));
+}
+
+TEST_F(SweepConfig, PathsAreRelativeToTheSweep) {
+  folder_.write("mine.yaml", "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: none\n");
+  const SweepSpec spec = load("grid: {policy: [./mine.yaml, serve_only]}\n");
+  EXPECT_EQ(spec.groups[0][0].values[0].label, "./mine.yaml");
+  EXPECT_EQ(first_experiment(spec).policy, (folder_.path() / "mine.yaml").string());
+}
+
+// What every point resolves to.
+std::vector<std::string> experiments(const SweepSpec& spec) {
+  std::vector<std::string> texts;
+  for (const SweepPoint& point : grid_points(spec))
+    texts.push_back(
+        emit_experiment(read_experiment(spec.base->text, spec.base->origin, point_overrides(spec, point, 1))));
+  return texts;
+}
+
+TEST_F(SweepConfig, WrittenSweepReadsBackTheSame) {
+  folder_.write("trace.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,10,5\n0.5,20,3\n");
+  for (const std::string rest :
+       {"", "grid: {workload.lengths.fixed.prompt: [10, 20]}\n", "set: {workload: {base: chat, requests: 5}}\n",
+        "set: {workload: ./trace.csv}\ngrid: {workload.rate: [1, 2]}\n",
+        "grid: {policy: [serve_only, temporal], slo.ttft: [1 s, 500 ms]}\nseeds: [1, 2]\nkeep_files: true\n",
+        "zip: {policy: [serve_only, temporal], workload.rate: [1, 2]}\nbaseline: temporal\n",
+        "set: {training.batch_tokens: 512}\ngrid: {policy: [serve_only, temporal]}\nmaximise: workload.rate\n"
+        "subject_to: {p99_ttft_ms: \"<= 1000\", request_goodput: \"> 0.5\"}\n"
+        "search: {workload.rate: {low: 0.5, high: 8, tolerance: 0.25}}\nhalving: {workload.requests: [20, 40]}\n"}) {
+    const SweepSpec spec = load(rest), again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(load(rest))));
+    EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
+    EXPECT_EQ(experiments(again), experiments(spec)) << rest;
+  }
+}
+
+TEST_F(SweepConfig, Bounds) {
+  const SweepSpec spec = load("maximise: completed\nsubject_to: {p99_ttft_ms: \"<= 10\", completed: \">3\"}\n");
+  ASSERT_EQ(spec.goal->subject_to.size(), 2U);
+  EXPECT_TRUE(spec.goal->subject_to[0].holds(10));
+  EXPECT_FALSE(spec.goal->subject_to[0].holds(10.5));
+  EXPECT_FALSE(spec.goal->subject_to[1].holds(3));
+  EXPECT_TRUE(spec.goal->subject_to[1].holds(4));
+  EXPECT_EQ(spec.goal->subject_to[1].text(), "> 3");
+}
+
+TEST(ShippedSweeps, AreSoundAndReadBack) {
+  const std::vector<std::string> names = list_configs("sweeps");
+  EXPECT_GE(names.size(), 8U);
+  for (const std::string& name : names) {
+    TemporaryFolder folder;
+    const SweepSpec spec = load_sweep(name), again = load_sweep(folder.write("sweep.yaml", emit_sweep(spec)));
+    EXPECT_EQ(emit_sweep(again), emit_sweep(spec)) << name;
+    EXPECT_EQ(experiments(again), experiments(spec)) << name;
+  }
+}
+
+struct Mistake {
+  const char* name;
+  const char* text;                   // after the line of the base
+  std::vector<std::string> expected;  // in the message
+};
+
+class BadSweeps : public testing::TestWithParam<Mistake> {};
+
+TEST_P(BadSweeps, AreRefusedWithPlaceAndReason) {
+  TemporaryFolder folder;
+  folder.write("experiment.yaml", kExperiment);
+  const std::string file = folder.write("s.yaml", std::string("base: ./experiment.yaml\n") + GetParam().text);
+  const std::string message = message_of([&] { load_sweep(file); });
+  EXPECT_THAT(message, testing::StartsWith(file + ":"));
+  for (const std::string& part : GetParam().expected) EXPECT_THAT(message, testing::HasSubstr(part));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, BadSweeps,
+    testing::Values(
+        Mistake{"unknown_key", "gird: {policy: [separate]}\n", {":2: ", "gird", "did you mean \"grid\""}},
+        Mistake{"key_of_no_experiment", "grid: {workload.rat: [1, 2]}\n", {":2: ", "workload.rat", "unknown key"}},
+        Mistake{"no_list", "grid: {workload.rate: 4}\n", {":2: ", "workload.rate", "expected a list"}},
+        Mistake{"no_value", "grid: {workload.rate: []}\n", {":2: ", "at least one value"}},
+        Mistake{"empty_value", "grid: {workload.rate: [~]}\n", {":2: ", "expected a value"}},
+        Mistake{"value_twice", "grid: {workload.rate: [4, 4]}\n", {":2: ", "value 4 twice"}},
+        Mistake{"axis_twice",
+                "grid: {workload.rate: [4]}\nzip: {workload.rate: [1], slo.ttft: [1 s]}\n",
+                {":3: ", "varied or set twice"}},
+        Mistake{"set_and_varied", "set: {workload.rate: 4}\ngrid: {workload.rate: [4]}\n", {":3: ", "twice"}},
+        Mistake{"zip_of_one", "zip: {workload.rate: [4]}\n", {":2: ", "at least two keys"}},
+        Mistake{"zip_lengths",
+                "zip: {workload.rate: [4, 5], slo.ttft: [1 s]}\n",
+                {":2: ", "slo.ttft", "as many values as workload.rate has: 2, got 1"}},
+        Mistake{"seed_axis", "grid: {seed: [1, 2]}\n", {":2: ", "under the key seeds"}},
+        Mistake{"seed_twice", "seeds: [1, 2, 1]\n", {":2: ", "given twice"}},
+        Mistake{"no_seed", "seeds: []\n", {":2: ", "at least one seed"}},
+        Mistake{"bad_seed", "seeds: [-1]\n", {":2: ", "whole number"}},
+        Mistake{"baseline", "grid: {policy: [separate, temporal]}\nbaseline: reuse\n", {":3: ", "not among"}},
+        Mistake{"baseline_alone", "baseline: reuse\n", {":2: ", "needs an axis policy"}},
+        Mistake{"metric", "maximise: train_token_per_s\n", {":2: ", "did you mean \"train_tokens_per_s\""}},
+        Mistake{"bound", "maximise: completed\nsubject_to: {p99_ttft_ms: 1000}\n", {":3: ", "expected a bound"}},
+        Mistake{"bound_number", "maximise: completed\nsubject_to: {p99_ttft_ms: \"<= 1 s\"}\n", {":3: ", "<= 1 s"}},
+        Mistake{"bound_metric",
+                "maximise: completed\nsubject_to: {p98_ttft_ms: \"<= 1\"}\n",
+                {":3: ", "\"p98_ttft_ms\" is no result of a run"}},
+        Mistake{"search_alone",
+                "search: {workload.rate: {low: 1, high: 2, tolerance: 0.1}}\n",
+                {":2: ", "needs the key maximise"}},
+        Mistake{"search_without_bounds",
+                "maximise: completed\nsearch: {workload.rate: {low: 1, high: 2, tolerance: 0.1}}\n",
+                {":3: ", "needs the key subject_to"}},
+        Mistake{"search_range",
+                "maximise: completed\nsubject_to: {completed: \"> 1\"}\n"
+                "search: {workload.rate: {low: 2, high: 1, tolerance: 0.1}}\n",
+                {":4: ", "search.workload.rate.high", "at least 2"}},
+        Mistake{"search_tolerance",
+                "maximise: completed\nsubject_to: {completed: \"> 1\"}\n"
+                "search: {workload.rate: {low: 1, high: 2, tolerance: 0}}\n",
+                {":4: ", "tolerance", "a millionth"}},
+        Mistake{"halving", "maximise: completed\nhalving: {a: [1], b: [2]}\n", {":3: ", "expected one key"}},
+        Mistake{"too_many", "grid: {a: [1, 2]}\nseeds: [1]\nset: {}\nzip: 3\n", {":5: ", "expected a mapping"}},
+        // Every point fails, which one message says.
+        Mistake{"no_point_runs", "grid: {policy: [reus, temporl]}\n", {":2: ", "did you mean \"reuse\""}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,174 @@
+#include "tests/benchmarks/kernels/kernel_list.h"
+
+namespace alchemist::benchmarks {
+namespace {
+
+template <class T>
+void add_norms(std::vector<Entry>& list, Arrays<T>& a, std::int64_t tokens, std::int64_t width) {
+  using A = Accumulator<T>;
+  const std::int64_t count = tokens * width;
+  const double bytes = static_cast<double>(count) * sizeof(T);
+  const auto forward = [&](bool branch) {
+    return RmsNormForward<T>{a.random(count),
+                             branch ? a.random(count) : nullptr,
+                             branch ? a.empty(count) : nullptr,
+                             a.random(width),
+                             a.empty(count),
+                             a.template empty<A>(tokens),
+                             tokens,
+                             width,
+                             A(1e-5)};
+  };
+  add(list, a, "norm_forward", Roof::kCopy, 2 * bytes, [&] { return forward(false); });
+  add(list, a, "norm_forward_residual", Roof::kCopy, 4 * bytes, [&] { return forward(true); });
+  const auto backward = [&](bool train) {
+    return RmsNormBackward<T>{a.random(count), a.random_accumulators(tokens),
+                              a.random(width), a.random(count),
+                              a.random(count), train ? a.random_accumulators(width) : nullptr,
+                              tokens,          width};
+  };
+  add(list, a, "norm_backward", Roof::kCopy, 3 * bytes, [&] { return backward(false); });
+  add(list, a, "norm_backward_weight", Roof::kCopy, 3 * bytes, [&] { return backward(true); });
+}
+
+template <class T>
+void add_activations(std::vector<Entry>& list, Arrays<T>& a, std::int64_t tokens, std::int64_t width) {
+  const std::int64_t count = tokens * width;
+  const double bytes = static_cast<double>(count) * sizeof(T);
+  add(list, a, "gated_forward", Roof::kCopy, 3 * bytes, [&] {
+    return GatedActivationForward<T>{a.random(2 * count), a.empty(count), tokens, width};
+  });
+  add(list, a, "gated_backward", Roof::kCopy, 5 * bytes, [&] {
+    return GatedActivationBackward<T>{a.random(2 * count), a.random(count), a.empty(2 * count), nullptr, tokens, width};
+  });
+}
+
+template <class T>
+void add_rotary(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
+  const std::int64_t heads = shape.heads + shape.kv_heads, stride = shape.q_width() + 2 * shape.kv_width();
+  std::vector<std::int32_t> positions;
+  for (std::int64_t i = 0; i < tokens; ++i) positions.push_back(static_cast<std::int32_t>(i));
+  add(list, a, "rotary", Roof::kCopy, static_cast<double>(tokens * stride) * sizeof(T), [&] {
+    return Rotary<T>{a.random(tokens * stride),
+                     a.plain(positions),
+                     a.random_accumulators(tokens * shape.head_dim / 2),
+                     a.random_accumulators(tokens * shape.head_dim / 2),
+                     tokens,
+                     heads,
+                     shape.head_dim,
+                     stride,
+                     false};
+  });
+}
+
+// Recording: gate and up, the widest tensor, into pages that hold KV blocks of all layers.
+template <class T>
+void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
+  constexpr std::int64_t kBlock = 16;
+  const std::int64_t row_bytes = 2 * shape.intermediate * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t page_bytes = kBlock * 2 * shape.kv_width() * shape.layers * static_cast<std::int64_t>(sizeof(T));
+  const std::int64_t pages = (tokens * row_bytes + page_bytes - 1) / page_bytes;
+  std::vector<std::int32_t> table;
+  for (std::int64_t i = pages; i-- > 0;) table.push_back(static_cast<std::int32_t>(i));
+  add(list, a, "record_gate_up", Roof::kCopy, 2.0 * static_cast<double>(tokens * row_bytes), [&] {
+    return RecordCopy{{a.template empty<std::byte>(pages * page_bytes), page_bytes, a.plain(table), 0},
+                      reinterpret_cast<std::byte*>(a.random(tokens * 2 * shape.intermediate)),
+                      tokens,
+                      row_bytes,
+                      row_bytes,
+                      RecordDirection::kToRecord};
+  });
+}
+
+template <class T>
+void add_simple(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
+  const std::int64_t count = tokens * shape.hidden;
+  const double bytes = static_cast<double>(count) * sizeof(T);
+  add(list, a, "residual_add", Roof::kCopy, 3 * bytes, [&] {
+    return ResidualAdd<T>{a.random(count), a.random(count), a.empty(count), count};
+  });
+  std::vector<std::int32_t> ids;
+  for (std::int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<std::int32_t>(i * 7919 % shape.vocabulary));
+  add(list, a, "embedding_forward", Roof::kCopy, 2 * bytes, [&] {
+    return EmbeddingForward<T>{a.plain(ids), a.random(shape.vocabulary * shape.hidden), a.empty(count), tokens,
+                               shape.hidden};
+  });
+}
+
+}  // namespace
+
+template <class T>
+std::vector<Entry> row_kernels(Arrays<T>& arrays, const ModelShape& shape, std::int64_t tokens) {
+  std::vector<Entry> list;
+  add_norms(list, arrays, tokens, shape.hidden);
+  add_activations(list, arrays, tokens, shape.intermediate);
+  add_rotary(list, arrays, shape, tokens);
+  add_recording(list, arrays, shape, tokens);
+  add_simple(list, arrays, shape, tokens);
+  return list;
+}
+
+template <class T>
+std::vector<Entry> step_kernels(Arrays<T>& a, const ModelShape& shape) {
+  constexpr std::int64_t kRows = 256, kParameters = 50'000'000;
+  std::vector<Entry> list;
+  std::vector<std::int32_t> targets;
+  for (std::int64_t i = 0; i < kRows; ++i) targets.push_back(static_cast<std::int32_t>(i * 31 % shape.vocabulary));
+  const std::int64_t logits = kRows * shape.vocabulary;
+  for (const bool gradient : {false, true}) {
+    add(list, a, gradient ? "cross_entropy_gradient" : "cross_entropy", Roof::kCopy,
+        static_cast<double>(logits) * sizeof(T), [&] {
+          return CrossEntropy<T>{a.random(logits),
+                                 a.plain(targets),
+                                 a.random_accumulators(kRows),
+                                 a.template empty<Accumulator<T>>(kRows),
+                                 kRows,
+                                 shape.vocabulary,
+                                 gradient};
+        });
+  }
+  const std::int64_t count = std::min(shape.parameters(), kParameters);
+  add(list, a, "adamw", Roof::kCopy, 18.0 * static_cast<double>(count), [&] {
+    const bool master = sizeof(T) < sizeof(Accumulator<T>);
+    AdamW<T> call{a.random(count),
+                  master ? a.random_accumulators(count) : nullptr,
+                  a.random_accumulators(count),
+                  a.random_accumulators(count),
+                  a.template empty<Accumulator<T>>(count),
+                  count,
+                  {},
+                  0.1,
+                  0.001};
+    a.device().fill_zero(call.second_moment, count * static_cast<std::int64_t>(sizeof(Accumulator<T>)));
+    return call;
+  });
+  return list;
+}
+
+template <class T>
+std::vector<Entry> roofs(Arrays<T>& a, std::int64_t copy_bytes, std::int64_t size) {
+  std::vector<Entry> list;
+  add(list, a, "copy", Roof::kCopy, 2.0 * static_cast<double>(copy_bytes), [&] {
+    const std::int64_t words = copy_bytes / 4;
+    return RowCopy{reinterpret_cast<const std::byte*>(a.template random<float>(words)),
+                   a.template empty<std::byte>(copy_bytes),
+                   1,
+                   copy_bytes,
+                   copy_bytes,
+                   copy_bytes};
+  });
+  add(list, a, "matrix", Roof::kMatrix, 3.0 * static_cast<double>(size * size) * sizeof(T), [&] {
+    return LinearForward<T>{
+        a.random(size * size), a.random(size * size), nullptr, a.empty(size * size), size, size, size, size, size};
+  });
+  return list;
+}
+
+template std::vector<Entry> row_kernels(Arrays<float>&, const ModelShape&, std::int64_t);
+template std::vector<Entry> row_kernels(Arrays<BFloat16>&, const ModelShape&, std::int64_t);
+template std::vector<Entry> step_kernels(Arrays<float>&, const ModelShape&);
+template std::vector<Entry> step_kernels(Arrays<BFloat16>&, const ModelShape&);
+template std::vector<Entry> roofs(Arrays<float>&, std::int64_t, std::int64_t);
+template std::vector<Entry> roofs(Arrays<BFloat16>&, std::int64_t, std::int64_t);
+
+}  // namespace alchemist::benchmarks

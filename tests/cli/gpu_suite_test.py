@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""tools/gpu_suite: without a GPU it says so and keeps the machine's description; with one (scripts stand in for the
+driver's tool and for the programs), failures do not stop it and a second call goes on where the first ended."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+SUITE = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "tools/gpu_suite"
+
+
+class GpuSuiteTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = Path(self.folder.name)
+        self.calls = self.root / "calls"
+        for path in ("bin", "build/tests", "out"):
+            (self.root / path).mkdir(parents=True)
+        # Every program notes that it was called.
+        for program in ("build/alchemist", "build/tests/test_gpu", "build/tests/kernels_benchmark"):
+            self.script(program, f'[ "$*" = --version ] || echo "$(basename "$0") $*" >> {self.calls}\necho result')
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def script(self, name, text):
+        path = self.root / name
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    def add_gpu(self):
+        self.script("bin/nvidia-smi", 'echo "NVIDIA H100 Test, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
+        self.script("bin/python3", 'case "$*" in *pytorch_layer*) exit 3;; *) exit 1;; esac')
+
+    def run_suite(self, *arguments):
+        environment = {**os.environ, "PATH": f"{self.root}/bin:/usr/bin:/bin", "ALCHEMIST_BUILD": f"{self.root}/build"}
+        return subprocess.run(["/usr/bin/python3", SUITE, "--out", self.root / "out", *arguments], env=environment,
+                              capture_output=True, text=True, timeout=120)
+
+    def states(self):
+        stages = json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
+        return {name: stage["state"] for name, stage in stages.items()}
+
+    def test_no_gpu(self):
+        self.script("bin/nvidia-smi", "echo no devices were found; exit 9")
+        done = self.run_suite()
+        self.assertEqual(1, done.returncode)
+        self.assertIn("no CUDA device", done.stderr)
+        machine = json.loads((self.root / "out/machine.json").read_text(encoding="utf-8"))
+        self.assertEqual([], machine["gpus"])
+        self.assertTrue(machine["cpu"])
+        self.assertFalse(self.calls.exists(), "no stage may have been started")
+
+    def test_missing_program(self):
+        self.add_gpu()
+        (self.root / "build/tests/test_gpu").unlink()
+        done = self.run_suite()
+        self.assertEqual(1, done.returncode)
+        self.assertIn("tests/test_gpu is missing", done.stderr)
+
+    def test_all_stages(self):
+        self.add_gpu()
+        done = self.run_suite()
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        states = self.states()
+        self.assertEqual("skipped", states["pytorch"])
+        self.assertEqual("done", states["correctness"])
+        self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
+        calls = self.calls.read_text(encoding="utf-8")
+        for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda", "alchemist calibrate --device cuda",
+                         "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100"):
+            self.assertIn(expected, calls)
+
+    def test_unknown_gpu_has_no_simulation_to_compare_with(self):
+        self.add_gpu()
+        self.script("bin/nvidia-smi", 'echo "NVIDIA Unheard, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
+        self.assertEqual(0, self.run_suite("--only", "validate_2k_planned").returncode)
+        self.assertEqual({"validate_2k_planned": "skipped"}, self.states())
+
+    def test_failure_stops_nobody_and_is_tried_again(self):
+        self.add_gpu()
+        self.script("build/tests/kernels_benchmark", "echo broken >&2; exit 7")
+        done = self.run_suite()
+        self.assertEqual(1, done.returncode)
+        self.assertEqual("failed", self.states()["benchmark"])
+        self.assertEqual("done", self.states()["calibrate"])
+        self.assertIn("exit status 7", done.stdout)
+        self.assertIn("broken", (self.root / "out/benchmark/log.txt").read_text(encoding="utf-8"))
+
+        self.calls.unlink()
+        self.script("build/tests/kernels_benchmark", f"echo again >> {self.calls}")
+        self.assertEqual(0, self.run_suite().returncode)
+        self.assertEqual("again\n", self.calls.read_text(encoding="utf-8"), "what is done is not repeated")
+
+    def test_out_of_time(self):
+        self.add_gpu()
+        done = self.run_suite("--minutes", "0")
+        self.assertEqual(1, done.returncode)
+        self.assertEqual({"waiting"}, set(self.states().values()))
+        self.assertFalse(self.calls.exists())
+        self.assertEqual(0, self.run_suite().returncode)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,224 @@
+"""alchemist sweep: its tables, their agreement with single runs, and that they do not depend on how they were made."""
+
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import unittest
+
+from alchemist_cli import run
+from samples import EXPERIMENT
+from sweep_samples import SWEEP, SweepTestCase, read_table
+
+T_975_2 = 4.302652729911275  # Student's t, 97.5 %, two degrees of freedom
+
+
+class Sweep(SweepTestCase):
+    def test_results_are_those_of_single_runs(self):
+        rows = read_table(self.sweep("out") / "results.csv")
+        self.assertEqual(18, len(rows))
+        self.assertEqual(["point", "workload.rate", "policy", "seed", "status", "message", "completed"],
+                         list(rows[0])[:7])
+        points = [(rate, policy) for rate in ("10", "20") for policy in ("serve_only", "temporal", "reuse")]
+        self.assertEqual([(str(i), *point, seed) for i, point in enumerate(points) for seed in ("4", "2", "9")],
+                         [(r["point"], r["workload.rate"], r["policy"], r["seed"]) for r in rows])
+        row = rows[3 * 4 + 1]
+        single = run("run", self.folder / "experiment.yaml", "--set", "workload.rate=20", "--policy", "temporal",
+                     "--seed", "2", "--json")
+        self.assert_done(single)
+        summary = json.loads(single.stdout)
+        keys = list(summary)[list(summary).index("completed"):]
+        self.assertEqual(keys, list(row)[6:])
+        for key in keys:
+            expected = "" if summary[key] is None else json.dumps(summary[key])
+            self.assertEqual(json.loads(expected or "null"), json.loads(row[key] or "null"), key)
+
+    def test_intervals_and_paired_differences(self):
+        out = self.sweep("out")
+        rows = read_table(out / "results.csv")
+
+        def values(point, metric):
+            return [float(r[metric]) for r in rows if r["point"] == str(point)]
+
+        def expect(row, sample, mean_column):
+            mean = sum(sample) / 3
+            half = T_975_2 * math.sqrt(sum((x - mean) ** 2 for x in sample) / 2 / 3)
+            self.assertEqual("3", row["n"])
+            self.assertAlmostEqual(mean, float(row[mean_column]), places=6)
+            self.assertAlmostEqual(mean - half, float(row["ci95_low"]), places=6)
+            self.assertAlmostEqual(mean + half, float(row["ci95_high"]), places=6)
+
+        interval = {(r["point"], r["metric"]): r for r in read_table(out / "intervals.csv")}
+        expect(interval["4", "p99_ttft_ms"], values(4, "p99_ttft_ms"), "mean")
+        self.assertNotIn(("4", "saturated"), interval)  # no number
+        paired = {(r["point"], r["metric"]): r for r in read_table(out / "paired.csv")}
+        self.assertEqual({"1", "2", "4", "5"}, {point for point, _ in paired})  # 0 and 3 are the baseline
+        row = paired["4", "p99_ttft_ms"]
+        self.assertEqual("serve_only", row["baseline"])
+        expect(row, [a - b for a, b in zip(values(4, "p99_ttft_ms"), values(3, "p99_ttft_ms"))], "mean_difference")
+
+    def test_one_seed_has_no_bounds(self):
+        self.sweep_file.write_text(SWEEP.replace("[4, 2, 9]", "[4]"))
+        row = read_table(self.sweep("out") / "intervals.csv")[0]
+        self.assertEqual(("1", "", ""), (row["n"], row["ci95_low"], row["ci95_high"]))
+
+    def test_threads_and_a_second_time_give_the_same_tables(self):
+        first = self.tables(self.sweep("one", "--jobs", "1"))
+        self.assertEqual(first, self.tables(self.sweep("two", "--jobs", "2")))
+        self.assertEqual(first, self.tables(self.sweep("many", "--jobs", "16")))
+
+    def test_written_sweep_runs_again(self):
+        first = self.sweep("a")
+        self.assert_done(run("sweep", first / "sweep.yaml", "--out", self.folder / "b"))
+        self.assertEqual(self.tables(first), self.tables(self.folder / "b"))
+        self.assertEqual((first / "sweep.yaml").read_bytes(), (self.folder / "b/sweep.yaml").read_bytes())
+        self.assertNotIn(str(self.folder), (first / "sweep.yaml").read_text())
+
+    def test_database(self):
+        out = self.sweep("out")
+        database = sqlite3.connect(out / "results.sqlite")
+        self.addCleanup(database.close)
+        runs = database.execute("SELECT axes, status, config, summary FROM runs WHERE point = 4 AND seed = 2").fetchall()
+        self.assertEqual(1, len(runs))
+        axes, status, config, summary = runs[0]
+        self.assertEqual({"workload.rate": "20", "policy": "temporal"}, json.loads(axes))
+        self.assertEqual("ok", status)
+        (self.folder / "config.yaml").write_text(config)
+        again = run("run", self.folder / "config.yaml", "--json")
+        self.assertEqual(again.stdout, summary)
+        self.assertEqual((18,), database.execute("SELECT count(*) FROM runs").fetchone())
+        self.assertEqual([("engine",), ("schema",), ("sweep",)],
+                         database.execute("SELECT key FROM sweep ORDER BY key").fetchall())
+
+    def test_files_of_each_run(self):
+        self.sweep_file.write_text(SWEEP + "keep_files: true\n")
+        out = self.sweep("out")
+        self.assertEqual(18, len(list((out / "points").iterdir())))
+        kept = json.loads((out / "points/4-2/summary.json").read_text())
+        row = read_table(out / "results.csv")[13]
+        self.assertEqual(float(row["p99_ttft_ms"]), kept["p99_ttft_ms"])
+        self.assertEqual(51, len((out / "points/4-2/requests.csv").read_text().splitlines()))
+
+    def test_failed_points_do_not_stop_the_others(self):
+        self.sweep_file.write_text(SWEEP.replace("temporal", "separate"))  # which needs a GPU to train on
+        result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assertEqual(1, result.returncode)
+        self.assertIn("6 of 18 runs failed", result.stderr)
+        self.assertIn("point 1, seed 4 failed: policy separate: needs at least one GPU for each side",
+                      result.stderr.replace("seed 2", "seed 4").replace("seed 9", "seed 4"))
+        rows = read_table(self.folder / "out/results.csv")
+        self.assertEqual({"serve_only": {"ok"}, "separate": {"failed"}, "reuse": {"ok"}},
+                         {p: {r["status"] for r in rows if r["policy"] == p} for p in ("serve_only", "separate", "reuse")})
+        failed = next(r for r in rows if r["status"] == "failed")
+        self.assertIn("at least one GPU", failed["message"])
+        self.assertEqual("", failed["completed"])
+        self.assertNotIn("1", {r["point"] for r in read_table(self.folder / "out/intervals.csv")})
+
+    def test_built_in_sweeps_are_listed_and_shown(self):
+        listed = run("list", "sweep")
+        self.assert_done(listed)
+        self.assertIn("The default comparison", listed.stdout)
+        shown = run("show", "sweep", "default")
+        self.assert_done(shown)
+        self.assertIn("# 36 points, 3 seeds each.", shown.stdout)
+        self.assert_one_line_error(run("sweep", "defalt"), "did you mean \"default\"?")
+
+    def test_rank_without_mpi(self):
+        """A program that is started as a rank, but whose module for MPI is not beside it."""
+        program = self.folder / "alchemist"
+        shutil.copy(os.environ["ALCHEMIST"], program)
+        result = subprocess.run([program, "sweep", self.sweep_file, "--out", self.folder / "out"], capture_output=True,
+                                text=True, env=dict(os.environ, PMI_RANK="0"), timeout=120, check=False)
+        self.assert_one_line_error(result, "one of several MPI ranks", "libalchemist_mpi.so")
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_bad_sweep_writes_nothing(self):
+        self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
+        result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assert_one_line_error(result, f"{self.sweep_file}:6: ", "sedes", "did you mean \"seeds\"?")
+        self.assertFalse((self.folder / "out").exists())
+
+
+class Search(SweepTestCase):
+    SEARCH = """\
+base: ./experiment.yaml
+grid: {policy: [serve_only, temporal, reuse]}
+seeds: [1, 2]
+maximise: workload.rate
+subject_to: {p99_ttft_ms: "<= 9.6"}
+search: {workload.rate: {low: 5, high: 405, tolerance: 30}}
+halving: {workload.requests: [30, 40]}
+"""
+
+    def test_bisection_and_halving(self):
+        self.sweep_file.write_text(self.SEARCH)
+        out = self.sweep("out", "--jobs", "1")
+        search = read_table(out / "search.csv")
+        self.assertEqual([("1", "3"), ("2", "2")], [(r, str(sum(row["round"] == r for row in search))) for r in "12"])
+        self.assertEqual(["true", "true", "false", "true", "false"], [row["kept"] for row in search])
+        self.assertEqual(["1", "1", "1", "2", "2"], [row["seeds"] for row in search])
+        results = read_table(out / "results.csv")
+        for row in search:
+            # The bound holds at the answer, and does not at the next rate that was tried above it.
+            self.assertEqual("true", row["feasible"])
+            self.assertEqual(float(row["score"]), float(row["workload.rate"]))
+            tried = {}
+            for r in results:
+                if (r["policy"], r["workload.requests"]) == (row["policy"], row["workload.requests"]):
+                    tried.setdefault(float(r["workload.rate"]), []).append(float(r["p99_ttft_ms"]))
+            good = {rate for rate, p99 in tried.items() if sum(p99) / len(p99) <= 9.6}
+            self.assertIn(float(row["score"]), good)
+            above = min(rate for rate in tried if rate > float(row["score"]))
+            self.assertNotIn(above, good)
+            self.assertLessEqual(above - float(row["score"]), 30)
+        self.assertEqual(search[3]["score"], str(max(float(r["score"]) for r in search if r["round"] == "2")).rstrip("0")
+                         .rstrip("."))
+        other = self.sweep("other", "--jobs", "2")
+        self.assertEqual((out / "search.csv").read_bytes(), (other / "search.csv").read_bytes())
+        self.assertEqual(self.tables(out), self.tables(other))
+
+    def test_best_of_a_grid(self):
+        self.sweep_file.write_text(SWEEP + "maximise: train_tokens_per_s\nsubject_to: {p99_ttft_ms: \"<= 1e9\"}\n")
+        result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assert_done(result)
+        search = read_table(self.folder / "out/search.csv")
+        # Six candidates, halved as often as there are seeds: 6, 3, 2; with the first 1, 2, 3 seeds.
+        self.assertEqual(["1"] * 6 + ["2"] * 3 + ["3"] * 2, [r["round"] for r in search])
+        self.assertEqual(["1"] * 6 + ["2"] * 3 + ["3"] * 2, [r["seeds"] for r in search])
+        self.assertEqual(6 + 3 + 2, len(read_table(self.folder / "out/results.csv")))
+        self.assertIn("Best: workload.rate=%s policy=%s" % (search[9]["workload.rate"], search[9]["policy"]),
+                      result.stdout)
+
+    def test_nothing_within_the_bounds(self):
+        self.sweep_file.write_text(self.SEARCH.replace("<= 9.6", "< 0"))
+        result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assert_done(result)
+        self.assertIn("No candidate: highest workload.rate with p99_ttft_ms < 0", result.stdout)
+        self.assertEqual({"false"}, {r["feasible"] for r in read_table(self.folder / "out/search.csv")})
+
+
+@unittest.skipUnless(shutil.which("mpirun"), "mpirun (openmpi-bin) is missing")
+class Ranks(SweepTestCase):
+    def mpirun(self, *arguments):
+        environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        return subprocess.run(["mpirun", "--oversubscribe", "-n", "3", os.environ["ALCHEMIST"], *map(str, arguments)],
+                              env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    def test_three_ranks_give_the_same_tables(self):
+        result = self.mpirun("sweep", self.sweep_file, "--out", self.folder / "ranks")
+        self.assert_done(result)
+        self.assertEqual(1, result.stdout.count("18 runs."))
+        self.assertEqual(self.tables(self.sweep("threads")), self.tables(self.folder / "ranks"))
+
+    def test_mistakes_end_all_ranks(self):
+        self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
+        result = self.mpirun("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assertEqual(1, result.returncode)
+        self.assertEqual(1, result.stderr.count("did you mean \"seeds\"?"))
+        self.assertFalse((self.folder / "out").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
