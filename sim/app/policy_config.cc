@@ -28,7 +28,8 @@ FreshActivations read_fresh(const YamlValue& value) {
   if (text == "keep") return FreshActivations::kKeep;
   if (text == "checkpoint") return FreshActivations::kCheckpoint;
   if (text == "offload") return FreshActivations::kOffload;
-  value.fail("expected keep, checkpoint or offload, got \"" + text + "\"");
+  if (text == "spill") return FreshActivations::kSpill;
+  value.fail("expected keep, checkpoint, offload or spill, got \"" + text + "\"");
 }
 
 SampleOrder read_samples(const YamlValue& value) {
@@ -66,6 +67,7 @@ PolicySpec load_policy(const std::string& name_or_path) {
   if (const auto value = map.optional("window_layers")) {
     spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
   }
+  if (const auto value = map.optional("stretch")) spec.stretch = value->as_number(0, 100);
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
@@ -80,6 +82,7 @@ Policy make_policy(const PolicySpec& spec) {
   policy.keep_for = spec.keep_for;
   policy.fresh = spec.fresh;
   policy.samples = spec.samples;
+  policy.stretch = spec.stretch;
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);

@@ -16,7 +16,8 @@ constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at
 std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
 
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
-  if (!policy.records() && policy.fresh != FreshActivations::kOffload) return Bytes();
+  const bool offloads = policy.fresh == FreshActivations::kOffload || policy.fresh == FreshActivations::kSpill;
+  if (!policy.records() && !offloads) return Bytes();
   return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share) *
                experiment.serving.tensor_parallel);
 }

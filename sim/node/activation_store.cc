@@ -140,10 +140,22 @@ void ActivationStore::complete(Time now, RecordId id) {
   record.complete = true;
   ++totals_.records;
   totals_.recorded += record.bytes;
-  if (policy_.place && policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow &&
-      make_host_room(now, record.bytes)) {
-    start_copy_out(now, id);
+  if (!policy_.place) return;
+  if (policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow) {
+    if (make_host_room(now, record.bytes)) start_copy_out(now, id);
+  } else if (pages_ > config_.max_pages / 2) {
+    // The next prompt must find room at once, so records leave before their share of the memory is full.
+    relieve(now);
   }
+}
+
+// Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
+void ActivationStore::relieve(Time now) {
+  const auto id = victim(now, true, std::nullopt);
+  if (!id || at(*id).on_host || !policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
+  if (!make_host_room(now, at(*id).bytes)) return;
+  at(*id).free_after_copy = true;
+  start_copy_out(now, *id);
 }
 
 PlaceView ActivationStore::place_view(const Record& record) const {

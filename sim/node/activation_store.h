@@ -130,6 +130,7 @@ class ActivationStore {
   std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
   bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
   bool make_host_room(Time now, Bytes bytes);
+  void relieve(Time now);
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
   void drop(Time now, RecordId id);

@@ -110,8 +110,8 @@ void Node::catch_up(OpId op, std::int64_t steps) {
 bool Node::next_step_is_planned() const { return async_ && !newest_in_last_step_; }
 
 void Node::submit_next() {
-  const bool piece_waits = trainer_ && submit_piece();
-  submit_serving(piece_waits);
+  const PieceOutcome training = trainer_ ? submit_piece() : PieceOutcome::kNothingToDo;
+  if (training != PieceOutcome::kMoreMayFollow) submit_serving(training != PieceOutcome::kNothingToDo);
   if (!trainer_) return;
   const bool idle_for_copies = outstanding_ == 0 && !piece_ && trainer_->waits_for_copy();
   if (idle_for_copies && !stalled_since_) stalled_since_ = now_;
@@ -121,28 +121,39 @@ void Node::submit_next() {
   }
 }
 
-// Lets the next piece of training run before the next serving step, if the policy agrees. True if training has work
-// that it could do now.
-bool Node::submit_piece() {
+// Lets the next piece of training run before the next serving step, if the policy agrees.
+Node::PieceOutcome Node::submit_piece() {
+  const bool prompt_waits = scheduler_.waiting() > 0 || scheduler_.computes_prompt();
+  if (piece_) return another_fits_ && !prompt_waits ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
   const std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
-  if (!piece) return piece_.has_value();
+  if (!piece) return PieceOutcome::kNothingToDo;
   TrainPieceView view;
   view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
-  view.prompt_waits = scheduler_.waiting() > 0 || scheduler_.computes_prompt();
+  view.prompt_waits = prompt_waits;
   view.last_step = last_step_;
   view.tail_step = tail_.value();
+  view.stretch = training_->policy.stretch;
+  view.gap_used = gap_used_;
   view.running = scheduler_.running();
   view.token_budget = token_budget_;
-  if (const auto part = trainer_->part_within(*piece, training_->policy.train->allow(view))) {
-    piece_.emplace(host_.submit(*part), *part);
-    trainer_->on_piece_submitted();
-  }
-  return true;
+  const TrainAllowance allowance = training_->policy.train->allow(view);
+  const auto part = trainer_->part_within(*piece, allowance);
+  if (!part) return PieceOutcome::kServingMayFollow;
+  piece_.emplace(host_.submit(*part), *part);
+  trainer_->on_piece_submitted();
+  const Duration expected = training_->estimator->piece(*part);
+  gap_used_ += expected;
+  // If another piece fits into the gap, serving is planned when this one is done; if not, now, so that its step is
+  // queued behind the piece and starts without delay.
+  const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
+  another_fits_ = !view.serving_idle && allowance.time - expected > worth_it;
+  return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
 }
 
 void Node::submit_serving(bool training_waits) {
   std::optional<ServingOp> op = scheduler_.plan();
   if (!op) return;
+  gap_used_ = Duration();
   if (training_waits) op->max_steps = std::min(op->max_steps, piece_ ? 1 : kStepsBetweenDecisions);
   if (trainer_) record(*op);
   newest_op_ = host_.submit(*op);

@@ -55,7 +55,8 @@ class Node final : private BlockLender {
   bool next_step_is_planned() const;
   void wake_soon();
   void submit_next();
-  bool submit_piece();
+  enum class PieceOutcome : std::uint8_t { kNothingToDo, kServingMayFollow, kMoreMayFollow };
+  PieceOutcome submit_piece();
   void submit_serving(bool training_waits);
   void record(ServingOp& op);
   void forget(std::span<const RequestHandle> ended);
@@ -80,6 +81,8 @@ class Node final : private BlockLender {
   std::optional<std::pair<OpId, TrainingPiece>> piece_;  // outstanding
   std::optional<Time> stalled_since_;                    // idle because activations have not come back
   Duration last_step_;
+  bool another_fits_ = false;  // piece of training, into the gap that the outstanding one is in
+  Duration gap_used_;          // by training since the last serving operation was submitted
   TailEstimate tail_{kTailQuantile};
 
   // Training hides below the steps that are this rare anyway, so that the 99th percentile does not feel it.

@@ -40,7 +40,7 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
   store_.on_feedback(now, feedback);
 }
 
-// GPU memory for the activations of tokens without a record.
+// GPU memory for the activations of tokens without a record, at least.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
   switch (policy_.fresh) {
@@ -49,6 +49,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
     case FreshActivations::kCheckpoint:
       return config_.bytes.input * tokens + layer * tokens;
     case FreshActivations::kOffload:
+    case FreshActivations::kSpill:
       return layer * tokens * std::min(config_.layers, config_.window_layers);
   }
   return Bytes();
@@ -56,7 +57,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
 
 // Host memory for them: of the layers that leave.
 Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
-  if (policy_.fresh != FreshActivations::kOffload) return Bytes();
+  if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
   return layer * tokens * std::max(0, config_.layers - config_.window_layers);
 }
@@ -119,7 +120,8 @@ std::vector<Feedback> Trainer::take_samples() {
 std::int32_t Trainer::pages_needed() const {
   const MicroBatch& batch = micro_batches_.front();
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
-  Bytes bytes = fresh_bytes(batch.fresh);
+  Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
+  if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
   bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
@@ -143,7 +145,7 @@ bool Trainer::begin_micro_batch(Time now) {
   for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
-  const Bytes fresh = offloads() ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
+  const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
   traffic_.begin(std::move(reloads), fresh);
   return true;
 }
@@ -162,23 +164,25 @@ void Trainer::tell_host() {
   work.pages = pages_;
   if (batch.host > 0) work.restore = batch.restore.layers;
   work.recompute_below = batch.recompute_below;
-  work.fresh = policy_.fresh;
+  work.fresh = offloads_                                        ? FreshActivations::kOffload
+               : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
+                                                                : FreshActivations::kKeep;
   host_.begin(work);
 }
 
 bool Trainer::take_memory(Time now) {
+  const std::int64_t fresh = micro_batches_.front().fresh;
+  offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
+  if (policy_.fresh == FreshActivations::kSpill && fresh > 0)
+    offloads_ = pages_needed() > pool_.free() - pool_.cached();
   const std::int32_t pages = pages_needed();
   check(pages <= pool_.total(), "a micro-batch fits the memory");
   if (pool_.free() < pages && !store_.make_room(now, pages)) return false;
-  const Bytes host_bytes = fresh_host_bytes(micro_batches_.front().fresh);
+  const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
   if (!store_.take_host(now, host_bytes)) return false;
   host_bytes_ = host_bytes;
   for (std::int32_t i = 0; i < pages; ++i) pages_.push_back(pool_.allocate());
   return true;
-}
-
-bool Trainer::offloads() const {
-  return policy_.fresh == FreshActivations::kOffload && micro_batches_.front().fresh > 0;
 }
 
 bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }

@@ -70,7 +70,6 @@ class Trainer {
   bool begin_micro_batch(Time now);
   bool take_memory(Time now);
   void tell_host();
-  bool offloads() const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
@@ -104,6 +103,7 @@ class Trainer {
   std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
+  bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back
   Bytes host_bytes_;            // taken for fresh activations of the micro-batch
   LayerTraffic traffic_;
   TrainingStep step_;

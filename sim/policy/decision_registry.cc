@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "sim/base/check.h"
+#include "sim/base/longest_run.h"
 
 namespace alchemist {
 namespace {
@@ -92,7 +93,8 @@ class RecordAdaptive final : public RecordDecision {
   double due_ = 0;  // prompts
 };
 
-// Only what will be trained, and of that what is needed soonest, as much as training can take.
+// Only what will be trained, and of that what is needed soonest, as much as training can take. Whole conversations
+// first, as above.
 class RecordForeseen final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
@@ -100,8 +102,11 @@ class RecordForeseen final : public RecordDecision {
     if (!view.needed_in) return RecordChoice::kNothing;
     if (!view.feedback->knows() || view.trained_per_s <= 0) return RecordChoice::kMinimal;
     constexpr double kReserve = 1.25;
-    const double soonest = view.feedback->wanted_within(view.needed_in->in_seconds()) * view.offered_per_s;
-    return soonest <= kReserve * view.trained_per_s ? RecordChoice::kMinimal : RecordChoice::kNothing;
+    const double wanted = kReserve * view.trained_per_s;
+    const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
+    const double ever = needed_within(kLongestRun.in_seconds());
+    const bool use = view.whole ? needed_within(view.needed_in->in_seconds()) <= wanted : ever < wanted;
+    return use ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
 };
 
@@ -200,15 +205,17 @@ class TrainIdle final : public TrainDecision {
   }
 };
 
-// Between two decode steps training takes what makes their gap as long as the longest few percent of steps are anyway:
-// the tail of the latencies does not see it. It stands back while a prompt waits or is computed.
+// Between two decode steps training takes a share of a step's time, but never makes their gap longer than the longest
+// few percent of steps are anyway: the tail of the latencies does not see it. It stands back while a prompt waits or is
+// computed.
 class TrainHeadroom final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
     if (view.serving_idle) return {kIdlePiece, kAnyTokens};
     if (view.prompt_waits) return {};
-    return {view.tail_step - view.last_step, kAnyTokens};
+    const Duration share = Duration::seconds(view.stretch * view.last_step.in_seconds());
+    return {std::min(share, view.tail_step - view.last_step) - view.gap_used, kAnyTokens};
   }
 };
 
@@ -267,7 +274,7 @@ const std::vector<DecisionName>& train_decisions() {
       {"none", "no training"},
       {"whenever", "pieces run one after the other (for GPUs that only train)"},
       {"idle", "pieces run while no request is running"},
-      {"headroom", "also between decode steps, below the tail of the step times"},
+      {"headroom", "also between decode steps, a share of their time (stretch) below the tail of the step times"},
       {"token_fill", "between all steps, up to the token budget"}};
   return names;
 }

@@ -98,6 +98,8 @@ struct TrainPieceView {
   bool prompt_waits = false;  // a request waits or computes its prompt
   Duration last_step;         // the latest serving step
   Duration tail_step;         // the length that only a small share of recent serving steps exceeds; zero: not known yet
+  double stretch = 0;         // share of a step by which training may lengthen the gap to the next one
+  Duration gap_used;          // by training since the latest step
   std::int32_t running = 0;   // requests
   std::int32_t token_budget = 0;  // of a serving step
 };
@@ -133,6 +135,7 @@ struct Policy {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
+  double stretch = 0.25;
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;
