@@ -22,14 +22,14 @@ ALLOWED = {
     "sim/engine": ["sim/node", "sim/model"],
     "sim/report": ["sim/base"],
     "workloads": ["sim/base"],
-    "sim/app": ["sim/engine", "sim/report", "workloads"],
+    "sim/app": ["sim/engine", "sim/report", "workloads", "validate"],
     "sim/sweep": ["sim/app", "sim/sweep/mpi"],
     "sim/sweep/mpi": [],  # loaded at run time, so that the program starts where there is no MPI
     "sim": ["sim/app", "sim/sweep"],
     "kernels": ["sim/base"],
     "kernels/cpu": ["kernels"],
     "kernels/cuda": ["kernels"],
-    "validate": ["sim/node", "kernels", "kernels/cpu", "kernels/cuda", "sim/model", "workloads", "sim/report"],
+    "validate": ["sim/engine", "kernels", "kernels/cpu", "kernels/cuda", "workloads", "sim/report"],
 }
 SOURCES = {".h", ".cc", ".cu", ".cuh"}
 ROOTS = ["sim", "workloads", "kernels", "validate", "tests"]

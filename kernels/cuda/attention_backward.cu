@@ -2,7 +2,6 @@
 #include "kernels/cuda/attention_backward.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/prefill_attention.h"
 #include "kernels/cuda/storage.cuh"
 
 namespace alchemist::cuda {

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "kernels/attention.h"
 #include "kernels/cuda/attention_forward.cuh"
 #include "kernels/cuda/dispatch.cuh"

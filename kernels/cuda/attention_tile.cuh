@@ -6,6 +6,8 @@
 // [2], [3] are row g + 8.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/cuda/intrinsics.cuh"
 
 namespace alchemist::cuda {
@@ -15,6 +17,8 @@ inline constexpr int kTileRows = 64;      // keys, or queries, of a tile
 
 inline constexpr float kLog2E = 1.4426950408889634F;
 inline constexpr float kLn2 = 0.6931471805599453F;
+
+inline float attention_scale(int head_dim) { return 1.0F / std::sqrt(static_cast<float>(head_dim)); }
 
 // Rows of kDim elements. Pieces of 16 bytes are permuted within a row, by the row, so that the eight rows that one
 // ldmatrix reads lie in different banks.
@@ -38,16 +42,29 @@ struct HeadRows {
   __device__ const std::uint16_t* row(int token) const { return first + token * stride; }
 };
 
-// Rows of one key-value head in a cache of pages of `page_tokens` tokens.
+// Rows of one key-value head in a cache of pages of `page_tokens` tokens. The page of a token is found by multiplying
+// with ceil(2^32 / page_tokens), which is exact for token * page_tokens < 2^32: a division for every row would take as
+// long as its share of the products.
 struct PagedHeadRows {
   const std::uint16_t* first;  // of page 0
   const std::int32_t* table;   // page of each run of page_tokens tokens
   std::int64_t stride;         // elements between the tokens of a page
   std::int64_t page_stride;    // elements between pages
   int page_tokens;
+  std::uint64_t reciprocal;
+
+  __device__ PagedHeadRows(const std::uint16_t* first_, const std::int32_t* table_, std::int64_t stride_,
+                           std::int64_t page_stride_, int page_tokens_)
+      : first(first_),
+        table(table_),
+        stride(stride_),
+        page_stride(page_stride_),
+        page_tokens(page_tokens_),
+        reciprocal(std::uint64_t{0xffffffffU / static_cast<unsigned>(page_tokens_)} + 1) {}
 
   __device__ const std::uint16_t* row(int token) const {
-    return first + table[token / page_tokens] * page_stride + token % page_tokens * stride;
+    const auto page = static_cast<int>(static_cast<std::uint64_t>(token) * reciprocal >> 32);
+    return first + table[page] * page_stride + (token - page * page_tokens) * stride;
   }
 };
 

@@ -40,13 +40,10 @@ struct Part {
   }
 };
 
-// Parts on their way through memory: [total, top, sum of values...] of each head.
+// A part on its way through memory: total, top, weighted sum of values.
 template <int kDim>
-struct StoredPart {
-  static constexpr int kFloats = kDim + 2;
-};
+inline constexpr int kPartFloats = kDim + 2;
 
-template <int kDim>
 struct KeyRange {
   PagedHeadRows key, value;
   int begin, end;
@@ -55,7 +52,7 @@ struct KeyRange {
 // This lane's share of the range for heads 0..heads - 1 of the block: lanes side by side hold one key, groups of lanes
 // and warps take turns.
 template <int kDim>
-__device__ void attend_range(const KeyRange<kDim>& range, const float (&query)[kHeadsTogether][kRun], int heads,
+__device__ void attend_range(const KeyRange& range, const float (&query)[kHeadsTogether][kRun], int heads,
                              Part (&parts)[kHeadsTogether]) {
   constexpr int kLanes = kDim / kRun;
   constexpr int kGroups = kThreads / kLanes;
@@ -105,7 +102,6 @@ __device__ void attend_range(const KeyRange<kDim>& range, const float (&query)[k
   }
 }
 
-template <int kDim>
 __device__ void store_part(float* to, const Part& part, int element) {
   if (element == 0) {  // all lanes of a group know the same
     to[0] = part.total;
@@ -117,7 +113,6 @@ __device__ void store_part(float* to, const Part& part, int element) {
 
 // Puts `count` stored parts, `stride` floats apart, together for one element. Writes the output, or the part of them
 // all if `output` is null.
-template <int kDim>
 __device__ void combine(const float* parts, int count, std::int64_t stride, int element, std::uint16_t* output,
                         float* log_sum_exp, float* part) {
   float top = -INFINITY, total = 0.0F, sum = 0.0F;
@@ -142,15 +137,15 @@ __device__ void combine(const float* parts, int count, std::int64_t stride, int 
 }
 
 template <int kDim>
-constexpr std::size_t kDecodeSharedBytes = std::size_t{kThreads / (kDim / kRun)} *
-                                           kHeadsTogether* StoredPart<kDim>::kFloats * sizeof(float);
+constexpr std::size_t kDecodeSharedBytes = std::size_t{kThreads / (kDim / kRun)} * kHeadsTogether* kPartFloats<kDim> *
+                                           sizeof(float);
 
 // Block: split x, a group of heads of one key-value head y, sequence z.
 template <int kDim>
 __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call, float scale, float* workspace) {
   constexpr int kLanes = kDim / kRun;
   constexpr int kGroups = kThreads / kLanes;
-  constexpr int kFloats = StoredPart<kDim>::kFloats;
+  constexpr int kFloats = kPartFloats<kDim>;
   const PagedRows rows = call.rows[blockIdx.z];
   const int group = call.heads / call.kv_heads;
   const int blocks_of_group = (group + kHeadsTogether - 1) / kHeadsTogether;
@@ -167,7 +162,7 @@ __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call
                          call.block_tables + rows.table_begin, static_cast<std::int64_t>(call.kv_heads) * kDim,
                          call.block_stride, call.block_size};
   };
-  const KeyRange<kDim> range{cache(call.k_cache), cache(call.v_cache), begin, min(begin + split_keys, rows.keys)};
+  const KeyRange range{cache(call.k_cache), cache(call.v_cache), begin, min(begin + split_keys, rows.keys)};
 
   float query[kHeadsTogether][kRun] = {};
   for (int h = 0; h < heads; ++h) {
@@ -182,15 +177,15 @@ __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call
   auto* stored = reinterpret_cast<float*>(shared_memory());
   float* mine = stored + static_cast<int>(threadIdx.x) / kLanes * kHeadsTogether * kFloats;
 #pragma unroll
-  for (int h = 0; h < kHeadsTogether; ++h) store_part<kDim>(mine + h * kFloats, parts[h], lane_element);
+  for (int h = 0; h < kHeadsTogether; ++h) store_part(mine + h * kFloats, parts[h], lane_element);
   __syncthreads();
   const std::int64_t row = static_cast<std::int64_t>(rows.query_begin) * call.heads;
   for (int i = static_cast<int>(threadIdx.x); i < heads * kDim; i += kThreads) {
     const int h = i / kDim, head = first_head + h;
     const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x) * call.heads + head;
-    combine<kDim>(stored + h * kFloats, kGroups, kHeadsTogether * kFloats, i % kDim,
-                  gridDim.x > 1 ? nullptr : reinterpret_cast<std::uint16_t*>(call.out) + (row + head) * kDim,
-                  call.lse == nullptr ? nullptr : call.lse + row + head, workspace + at * kFloats);
+    combine(stored + h * kFloats, kGroups, kHeadsTogether * kFloats, i % kDim,
+            gridDim.x > 1 ? nullptr : reinterpret_cast<std::uint16_t*>(call.out) + (row + head) * kDim,
+            call.lse == nullptr ? nullptr : call.lse + row + head, workspace + at * kFloats);
   }
 }
 
@@ -198,13 +193,13 @@ __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call
 template <int kDim>
 __global__ void __launch_bounds__(kDim)
     combine_splits(PagedAttention<BFloat16> call, const float* workspace, int splits) {
-  constexpr int kFloats = StoredPart<kDim>::kFloats;
+  constexpr int kFloats = kPartFloats<kDim>;
   const std::int64_t head = blockIdx.x;
   const std::int64_t row = static_cast<std::int64_t>(call.rows[blockIdx.y].query_begin) * call.heads + head;
   const float* parts = workspace + (static_cast<std::int64_t>(blockIdx.y) * splits * call.heads + head) * kFloats;
-  combine<kDim>(parts, splits, static_cast<std::int64_t>(call.heads) * kFloats, static_cast<int>(threadIdx.x),
-                reinterpret_cast<std::uint16_t*>(call.out) + row * kDim, call.lse == nullptr ? nullptr : call.lse + row,
-                nullptr);
+  combine(parts, splits, static_cast<std::int64_t>(call.heads) * kFloats, static_cast<int>(threadIdx.x),
+          reinterpret_cast<std::uint16_t*>(call.out) + row * kDim, call.lse == nullptr ? nullptr : call.lse + row,
+          nullptr);
 }
 
 void decode_attention(const PagedAttention<BFloat16>& call, float* workspace, Stream stream) {

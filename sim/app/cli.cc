@@ -15,10 +15,12 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_run_command(app);
   for (const AddCommand add : more) add(app);
   add_plot_command(app);
+  add_calibrate_command(app);
   add_replay_command(app);
   add_validate_command(app);
   add_list_command(app);
   add_show_command(app);
+  add_staleness_command(app);
   add_workload_command(app);
   try {
     app.parse(argc, argv);

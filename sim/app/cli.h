@@ -16,7 +16,9 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
 void add_run_command(CLI::App& app);
 void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
+void add_staleness_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
 void add_replay_command(CLI::App& app);
 void add_validate_command(CLI::App& app);
 void add_workload_command(CLI::App& app);

@@ -4,7 +4,6 @@
 
 #include <sstream>
 
-#include "sim/app/experiment_world.h"
 #include "sim/app/yaml_reader.h"
 #include "sim/base/line_reader.h"
 
@@ -13,6 +12,10 @@ namespace {
 
 constexpr std::string_view kMagic = "alchemist-node-log";
 
+std::string first_line(World world) {
+  return fmt::format("{} {} {}", kMagic, kNodeLogVersion, world == World::kReal ? "real" : "simulated");
+}
+
 std::filesystem::path folder_of(const std::filesystem::path& file) {
   const std::filesystem::path parent = file.parent_path();
   return parent.empty() ? "." : parent;
@@ -20,9 +23,15 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 
 }  // namespace
 
-EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experiment& experiment)
+SimulationConfig world_config(const ExperimentWorld& experiment, World world) {
+  SimulationConfig config = experiment.config();
+  config.serving.blocks_known_ahead = world == World::kReal;
+  return config;
+}
+
+EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world)
     : directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
-  file_.write(fmt::format("{} {}\n", kMagic, kNodeLogVersion));
+  file_.write(first_line(world) + "\n");
   std::istringstream yaml(emit_experiment(experiment));
   for (std::string line; std::getline(yaml, line);) file_.write("# " + line + "\n");
 }
@@ -38,14 +47,17 @@ void EventLogWriter::commit() { directory_.commit(); }
 
 ReplayTotals replay_event_log(const std::string& file) {
   LineReader log(file);
-  const std::string expected = fmt::format("{} {}", kMagic, kNodeLogVersion);
-  if (!log.next() || log.text() != expected) log.fail("expected \"" + expected + "\" as the first line");
+  const std::string simulated = first_line(World::kSimulated), real = first_line(World::kReal);
+  if (!log.next() || (log.text() != simulated && log.text() != real)) {
+    log.fail(fmt::format("expected \"{}\" or \"{}\" as the first line", simulated, real));
+  }
+  const World recorded_in = log.text() == real ? World::kReal : World::kSimulated;
   std::string yaml;
   bool more = log.next();
   for (; more && log.text().starts_with("# "); more = log.next()) yaml += log.text().substr(2) + "\n";
   if (!more) log.fail("has no events");
   const ExperimentWorld world(read_experiment(YamlValue::parse(yaml, file)));
-  return replay_nodes(log, node_specs(world.config()));
+  return replay_nodes(log, node_specs(world_config(world, recorded_in)));
 }
 
 }  // namespace alchemist

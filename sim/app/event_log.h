@@ -1,6 +1,6 @@
 // The file of a recorded run: what it takes to make the nodes again, and then their events and commands.
 //
-//   alchemist-node-log VERSION
+//   alchemist-node-log VERSION WORLD    simulated, or real: there nodes know the blocks of a run ahead
 //   # the resolved experiment, a line of YAML behind each "# "
 //   lines of sim/node/node_log.h
 #pragma once
@@ -9,17 +9,23 @@
 #include <string>
 
 #include "sim/app/experiment.h"
+#include "sim/app/experiment_world.h"
 #include "sim/node/node_log.h"
 #include "sim/node/node_replay.h"
 #include "sim/report/output_file.h"
 
 namespace alchemist {
 
+enum class World { kSimulated, kReal };
+
+// The nodes' configuration in that world.
+SimulationConfig world_config(const ExperimentWorld& experiment, World world);
+
 // Writes FILE.partial, which gets its name at the commit; without one nothing is left. ConfigError where it cannot be
 // written.
 class EventLogWriter {
  public:
-  EventLogWriter(const std::filesystem::path& file, const Experiment& experiment);
+  EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world = World::kSimulated);
   // Valid as long as the writer.
   NodeRecorder::Sink sink();
   void commit();

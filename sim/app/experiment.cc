@@ -151,12 +151,25 @@ YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>
 
 }  // namespace
 
+namespace {
+
+// Hardware that is written out in full, as resolved experiments have it, stands for itself; a name, or a base with
+// changes, takes from a profile what was measured.
+bool leaves_something_open(const YamlValue& hardware) { return hardware.is_scalar() || hardware.node()["base"]; }
+
+}  // namespace
+
 Experiment read_experiment(const YamlValue& value) {
   Experiment e;
   YamlMap map(value);
   e.model = read_model(map.required("model"));
-  e.hardware = read_hardware(map.required("hardware"));
-  if (auto found = map.optional("profile")) e.profile = read_profile(*found);
+  const YamlValue hardware = map.required("hardware");
+  e.hardware = read_hardware(hardware);
+  if (auto found = map.optional("profile")) {
+    e.profile = read_profile(*found);
+    const fs::path host = *e.profile / "host.yaml";
+    if (leaves_something_open(hardware) && fs::exists(host)) e.hardware = with_measured_host(e.hardware, host.string());
+  }
   e.workload = read_workload(map.required("workload"));
   if (auto found = map.optional("serving")) e.serving = read_serving(*found);
   if (auto found = map.optional("training")) e.training = read_training(*found);

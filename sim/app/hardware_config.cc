@@ -114,6 +114,16 @@ HardwareSpec read_hardware(const YamlValue& value) {
   return load_file(resolve_named("hardware", value));
 }
 
+HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file) {
+  const YamlValue document = YamlValue::load(file);
+  YamlMap map(document);
+  for (const Field& field : kFields) {
+    if (const auto found = map.optional(field.key)) read_field(*found, field, hardware);
+  }
+  map.finish();
+  return hardware;
+}
+
 HardwareSpec load_hardware(const std::string& name) { return load_file(resolve_config("hardware", name, {})); }
 
 void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware) {

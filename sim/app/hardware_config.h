@@ -16,4 +16,8 @@ HardwareSpec load_hardware(const std::string& name);
 // Writes a mapping that read_hardware() reads back to exactly the same figures.
 void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware);
 
+// `hardware` with what the file says in place of its own: host.yaml of a profile, with any of the keys of a hardware
+// file.
+HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file);
+
 }  // namespace alchemist

@@ -62,6 +62,36 @@ RunInfo run_info(const Experiment& experiment) {
   return info;
 }
 
+RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world,
+                     const std::vector<std::string>& cost_warnings) {
+  RunResult result;
+  result.totals = totals;
+  if (totals.arrived == 0) throw ConfigError("the workload yields no request");
+  if (const std::optional<TrainingWorld>& training = world.training()) {
+    result.training.max_tokens = training->largest_batch(world.config().kv_blocks, totals);
+    result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(totals);
+    result.training.hedge_wasted_bytes = totals.store.wasted_copies;
+    result.training.hedge_wasted_time = totals.store.wasted_copy_time;
+    if (totals.trainer.too_long > 0) {
+      result.warnings.push_back(fmt::format(
+          "{} samples were too long to train: their activations do not fit the memory", totals.trainer.too_long));
+    }
+    if (totals.trainer.queued_samples > 0) {
+      result.warnings.push_back(fmt::format(
+          "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",
+          totals.trainer.queued_samples, totals.feedback_samples));
+    }
+  }
+  for (const std::string& warning : cost_warnings) result.warnings.push_back(warning);
+  if (totals.rejected > 0) {
+    result.warnings.push_back(
+        fmt::format("{} of {} requests were refused: prompt and answer together exceed {} tokens, the most that one "
+                    "request may have",
+                    totals.rejected, totals.arrived, *world.config().serving.max_model_len));
+  }
+  return result;
+}
+
 RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events) {
   const std::unique_ptr<StepCost> cost = make_step_cost(experiment);
   const std::unique_ptr<WorkloadSource> workload =
@@ -69,50 +99,31 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, No
   const ExperimentWorld world(experiment);
   SimulationConfig config = world.config();
   config.record_events = std::move(record_events);
-  const std::optional<TrainingWorld>& training = world.training();
-  RunResult result;
-  result.totals = Simulation(config, *cost, *workload, observer).run();
-  if (training) {
-    result.training.max_tokens = training->largest_batch(config.kv_blocks, result.totals);
-    result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(result.totals);
-    result.training.hedge_wasted_bytes = result.totals.store.wasted_copies;
-    result.training.hedge_wasted_time = result.totals.store.wasted_copy_time;
-    if (result.totals.trainer.too_long > 0) {
-      result.warnings.push_back(
-          fmt::format("{} samples were too long to train: their activations do not fit the memory",
-                      result.totals.trainer.too_long));
-    }
-    if (result.totals.trainer.queued_samples > 0) {
-      result.warnings.push_back(fmt::format(
-          "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",
-          result.totals.trainer.queued_samples, result.totals.feedback_samples));
-    }
-  }
-  if (result.totals.arrived == 0) throw ConfigError("the workload yields no request");
-  for (const std::string& warning : cost->warnings()) result.warnings.push_back(warning);
-  if (result.totals.rejected > 0) {
-    result.warnings.push_back(
-        fmt::format("{} of {} requests were refused: prompt and answer together exceed {} tokens, the most that one "
-                    "request may have",
-                    result.totals.rejected, result.totals.arrived, *config.serving.max_model_len));
-  }
-  return result;
+  const SimulationTotals totals = Simulation(config, *cost, *workload, observer).run();
+  return run_result(totals, world, cost->warnings());
 }
 
-RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events) {
-  RunMetrics metrics(run_info(experiment));
+RunReport report_run(const RunInfo& info, const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                     bool trace_events, RunObserver* watcher, const std::function<RunResult(RunObserver&)>& run) {
+  RunMetrics metrics(info);
   ObserverList observers{&metrics};
   if (watcher != nullptr) observers.add(watcher);
   std::optional<ResultWriter> writer;
   if (out) {
-    writer.emplace(*out, run_info(experiment).slo, trace_events);
+    writer.emplace(*out, info.slo, trace_events);
     observers.add(&*writer);
   }
-  RunResult result = run_experiment(experiment, observers, std::move(record_events));
+  RunResult result = run(observers);
   const Summary summary = metrics.summary(result.training);
   if (writer) writer->commit(summary, emit_experiment(experiment));
   return {summary, std::move(result.warnings)};
+}
+
+RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events) {
+  return report_run(run_info(experiment), experiment, out, trace_events, watcher, [&](RunObserver& observers) {
+    return run_experiment(experiment, observers, std::move(record_events));
+  });
 }
 
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,

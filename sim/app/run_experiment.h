@@ -1,11 +1,13 @@
 // From an experiment to its run: builds the cost model, the memory plan and the workload, and lets the simulation go.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "sim/app/experiment.h"
+#include "sim/app/experiment_world.h"
 #include "sim/base/observer.h"
 #include "sim/engine/simulation.h"
 #include "sim/model/step_cost.h"
@@ -26,6 +28,10 @@ struct RunResult {
   std::vector<std::string> warnings;  // for the user, one sentence each
 };
 
+// What the totals of a run, simulated or real, mean for its results. ConfigError if no request came.
+RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world,
+                     const std::vector<std::string>& cost_warnings);
+
 // Runs it. ConfigError if the workload cannot be made or yields no request.
 // `record_events`, if not empty, gets the lines of the nodes' log (sim/node/node_log.h).
 RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events = {});
@@ -34,6 +40,11 @@ struct RunReport {
   Summary summary;
   std::vector<std::string> warnings;
 };
+
+// Has `run` run under observers that make a summary and, if there is a directory, all result files of it. `watcher`, if
+// any, sees the run too.
+RunReport report_run(const RunInfo& info, const Experiment& experiment, const std::optional<std::filesystem::path>& out,
+                     bool trace_events, RunObserver* watcher, const std::function<RunResult(RunObserver&)>& run);
 
 // Runs it, and writes all results to a directory (none: no files). Prints nothing; `watcher`, if any, sees the run.
 RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,

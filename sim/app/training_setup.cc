@@ -22,6 +22,14 @@ Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
                experiment.serving.tensor_parallel);
 }
 
+// Of a profile folder that has one; others price training by the roofline.
+std::optional<TrainingProfile> training_profile(const Experiment& experiment) {
+  if (!experiment.profile) return std::nullopt;
+  const std::filesystem::path file = *experiment.profile / "training.csv";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  return read_training_profile(file.string());
+}
+
 }  // namespace
 
 TrainingShape training_shape_of(const TrainingConfig& training) {
@@ -49,7 +57,7 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   }
   replicas_ = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
-                                         replicas_);
+                                         replicas_, training_profile(experiment));
   estimator_ = std::make_unique<CostEstimator>(*cost_, experiment.hardware);
   static_bytes_ =
       cost_->state_bytes() +

@@ -1,45 +1,82 @@
-// alchemist validate EXPERIMENT: how far the simulation is from a real run.
+// alchemist validate EXPERIMENT: how far the simulation is from a real run, somebody else's or our own.
 #include <fmt/format.h>
 
 #include <memory>
 
 #include "sim/app/cli.h"
 #include "sim/app/experiment_options.h"
+#include "sim/app/real_validation.h"
 #include "sim/app/run_experiment.h"
+#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 #include "sim/base/observer_list.h"
 #include "sim/report/compare.h"
 #include "sim/report/progress.h"
+#include "sim/report/summary_comparison.h"
 
 namespace alchemist {
+namespace {
+
+struct Arguments {
+  ExperimentOptions experiment;
+  std::string measured;
+  std::string device;
+  std::string link;
+  std::string out;
+};
+
+void print_warnings(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
+}
+
+void validate_measured(const Experiment& experiment, const Arguments& arguments) {
+  const std::vector<RequestTimes> measured = read_measured_requests(arguments.measured);
+  RequestTimesRecorder recorder;
+  ProgressLine progress(static_cast<std::int64_t>(measured.size()));
+  ObserverList observers{&recorder, &progress};
+  const RunResult result = run_experiment(experiment, observers);
+  print_warnings(result.warnings);
+  const Comparison comparison = write_comparison(arguments.out, measured, recorder.take());
+  fmt::print("{}\nResults: {}\n", comparison_table(comparison), arguments.out);
+}
+
+void validate_device(const Experiment& experiment, const Arguments& arguments) {
+  std::optional<double> link;
+  if (!arguments.link.empty()) {
+    link = YamlValue::parse(arguments.link, "--link").as_rate();
+    if (*link <= 0) throw ConfigError("--link: expected more than 0");
+  }
+  const DeviceKind device = arguments.device == "cpu" ? DeviceKind::cpu : DeviceKind::cuda;
+  const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
+  print_warnings(result.warnings);
+  fmt::print("{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
+             difference_table(compare_summaries(result.real, result.simulated)), result.real.info.device,
+             result.replayed.events, result.replayed.commands, arguments.out);
+}
+
+}  // namespace
 
 void add_validate_command(CLI::App& app) {
-  struct Arguments {
-    ExperimentOptions experiment;
-    std::string measured;
-    std::string out;
-  };
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      app.add_subcommand("validate", "Simulate an experiment and report the error of every latency against a real run");
+  CLI::App* command = app.add_subcommand(
+      "validate", "Report the error of a simulation against a real run: ours on --device, or one that was --measured");
   add_experiment_options(*command, arguments->experiment);
-  command
-      ->add_option("--measured", arguments->measured,
-                   "CSV of the real run: request,input_length,output_length,queued_s,scheduled_s,first_token_s,"
-                   "last_token_s")
-      ->required();
-  command->add_option("--out", arguments->out, "directory for comparison.json, comparison.csv and distribution.csv")
-      ->required();
+  CLI::Option* measured =
+      command->add_option("--measured", arguments->measured,
+                          "CSV of the real run: request,input_length,output_length,queued_s,scheduled_s,first_token_s,"
+                          "last_token_s");
+  CLI::Option* device = command->add_option("--device", arguments->device, "run the experiment for real on this device")
+                            ->check(CLI::IsMember({"cpu", "cuda"}))
+                            ->excludes(measured);
+  command->add_option("--link", arguments->link, "emulate a link of this rate in each direction, such as \"5 GB/s\"")
+      ->needs(device);
+  command->add_option("--out", arguments->out, "directory for the comparison and the results of the runs")->required();
   command->callback([arguments] {
+    if (arguments->measured.empty() && arguments->device.empty()) {
+      throw ConfigError("validate: expected --device cpu|cuda or --measured FILE");
+    }
     const Experiment experiment = load_experiment(arguments->experiment.name, arguments->experiment.overrides);
-    const std::vector<RequestTimes> measured = read_measured_requests(arguments->measured);
-    RequestTimesRecorder recorder;
-    ProgressLine progress(static_cast<std::int64_t>(measured.size()));
-    ObserverList observers{&recorder, &progress};
-    const RunResult result = run_experiment(experiment, observers);
-    for (const std::string& warning : result.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
-    const Comparison comparison = write_comparison(arguments->out, measured, recorder.take());
-    fmt::print("{}\nResults: {}\n", comparison_table(comparison), arguments->out);
+    arguments->device.empty() ? validate_measured(experiment, *arguments) : validate_device(experiment, *arguments);
   });
 }
 

@@ -23,8 +23,7 @@ enum class PieceKind : std::uint8_t {
 struct TrainingPiece {
   PieceKind kind = PieceKind::kForward;
   std::int32_t layer = 0;
-  std::int64_t first_token = 0;  // of all that this kind of piece has to do in this layer, where it was divided; the
-                                 // optimizer's first parameter
+  std::int64_t first_token = 0;  // or parameter: of all that this kind of piece has to do in this layer, if divided
   std::int64_t tokens = 0;
   std::int64_t parameters = 0;         // optimizer: updated by this piece
   double attended_keys = 0;            // sum over the tokens of the keys that each attends to

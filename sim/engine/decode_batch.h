@@ -16,6 +16,12 @@ class DecodeBatch {
   std::int64_t context_sum() const { return offset_sum_ + size() * (clock_ + 1); }
   std::int64_t context_max() const { return members_.empty() ? 0 : offset_max_ + clock_ + 1; }
 
+  // Calls use(request, computed tokens) for every member, in the order in which they joined.
+  template <class Use>
+  void for_each(Use&& use) const {
+    for (const Member& member : members_) use(member.request, member.offset + clock_);
+  }
+
   // `context` tokens are computed; `remaining` >= 0 tokens are still to come.
   void join(RequestHandle request, std::int64_t context, std::int64_t remaining);
   bool contains(RequestHandle request) const;

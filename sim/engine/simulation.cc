@@ -273,17 +273,22 @@ ReplicaId Simulation::trainer_of(RequestId request, ReplicaId served_by) const {
                    request.value() % static_cast<std::uint32_t>(separate));
 }
 
-void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
+MemoryUse memory_use(const SimulationConfig& config, const Node& node) {
   MemoryUse use;
-  use.weights = config_.weight_bytes;
-  use.kv = config_.kv_block_bytes * replica.node->scheduler().pool().used();
-  if (replica.node->store()) {
-    use.activations = replica.node->store()->gpu_bytes();
-    const Bytes working = replica.node->trainer()->gpu_bytes();
+  use.weights = config.weight_bytes;
+  use.kv = config.kv_block_bytes * node.scheduler().pool().used();
+  if (node.store()) {
+    use.activations = node.store()->gpu_bytes();
+    const Bytes working = node.trainer()->gpu_bytes();
     use.kv -= use.activations + working;
-    use.training = config_.training->static_bytes + working;
-    use.host = replica.node->store()->host_bytes();
+    use.training = config.training->static_bytes + working;
+    use.host = node.store()->host_bytes();
   }
+  return use;
+}
+
+void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
+  const MemoryUse use = memory_use(config_, *replica.node);
   totals_.peak_kv = std::max(totals_.peak_kv, use.kv);
   observer_.on_memory(id, now, use);
 }

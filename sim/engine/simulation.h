@@ -49,6 +49,9 @@ struct SimulationConfig {
   NodeRecorder::Sink record_events;  // if not empty: gets the line of every event and command (sim/node/node_log.h)
 };
 
+// Memory of a replica that serves, by category.
+MemoryUse memory_use(const SimulationConfig& config, const Node& node);
+
 // The nodes of all replicas, those that only train last.
 std::vector<NodeSpec> node_specs(const SimulationConfig& config);
 

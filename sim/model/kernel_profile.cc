@@ -224,16 +224,12 @@ void read_skew(const std::string& path, KernelProfile& profile) {
   for (UnevenBatch& batch : profile.uneven) batch.extra_us /= unit;
 }
 
-}  // namespace
+PointSeries series(const Series& from, const char* name) { return PointSeries(from.at(name)); }
 
-KernelProfile read_llmservingsim_profile(const std::string& folder) {
-  const std::filesystem::path path(folder);
-  KernelProfile profile;
-  profile.origin = folder;
+void read_operators(const std::filesystem::path& path, KernelProfile& profile) {
   const Series dense = read_by_operator(path / "dense.csv", "tokens",
                                         {"act_fn", "down_proj", "embedding", "final_layernorm", "gate_up_proj",
                                          "layernorm", "o_proj", "qkv_proj", "rotary_emb"});
-  const auto series = [](const Series& from, const char* name) { return PointSeries(from.at(name)); };
   profile.layer_dense = sum_of({{series(dense, "qkv_proj"), 1},
                                 {series(dense, "o_proj"), 1},
                                 {series(dense, "gate_up_proj"), 1},
@@ -245,6 +241,28 @@ KernelProfile read_llmservingsim_profile(const std::string& folder) {
   profile.final_norm = series(dense, "final_layernorm");
   const Series heads = read_by_operator(path / "per_sequence.csv", "sequences", {"lm_head", "sampler"});
   profile.head = sum_of({{series(heads, "lm_head"), 1}, {series(heads, "sampler"), 1}});
+}
+
+bool has_whole_layers(const std::string& path) {
+  CsvReader csv(path);
+  const std::size_t layer = csv.column({"layer"});
+  return csv.next() && csv.field(layer) == "layer";
+}
+
+void read_whole_layers(const std::filesystem::path& path, KernelProfile& profile) {
+  profile.layer_dense = series(read_by_operator(path / "dense.csv", "tokens", {"layer"}), "layer");
+  profile.embedding = profile.final_norm = PointSeries({{0, 0}});
+  profile.head = series(read_by_operator(path / "per_sequence.csv", "sequences", {"head"}), "head");
+}
+
+}  // namespace
+
+KernelProfile read_llmservingsim_profile(const std::string& folder) {
+  const std::filesystem::path path(folder);
+  KernelProfile profile;
+  profile.origin = folder;
+  const bool whole_layers = has_whole_layers(path / "dense.csv");
+  whole_layers ? read_whole_layers(path, profile) : read_operators(path, profile);
   read_attention(path / "attention.csv", profile);
   if (std::filesystem::exists(path / "skew.csv")) read_skew(path / "skew.csv", profile);
   return profile;

@@ -65,10 +65,12 @@ struct KernelProfile {
   bool has_attention() const { return !decode.empty(); }
 };
 
-// Reads LLMServingSim's profile folder: dense.csv (layer,tokens,time_us), per_sequence.csv (layer,sequences,time_us),
-// attention.csv (prefill_chunk,kv_prefill,n_decode,kv_decode,time_us) and, if there, skew.csv. ConfigError with file
-// and line for a missing file or column, a time that is not positive, an unknown or missing operator, and a point
-// missing from the attention grid.
+// Reads a profile folder as LLMServingSim and `alchemist calibrate` write them. The latter measures whole steps, so
+// that dense.csv has the rows "layer" in place of single operators (a step without attention and head, divided by the
+// layers), and per_sequence.csv has "head" alone. LLMServingSim's folder: dense.csv (layer,tokens,time_us),
+// per_sequence.csv (layer,sequences,time_us), attention.csv (prefill_chunk,kv_prefill,n_decode,kv_decode,time_us) and,
+// if there, skew.csv. ConfigError with file and line for a missing file or column, a time that is not positive, an
+// unknown or missing operator, and a point missing from the attention grid.
 KernelProfile read_llmservingsim_profile(const std::string& folder);
 
 // Reads Vidur's table of dense operators (medians in ms by num_tokens and tensor_parallel), rows of the given degree.

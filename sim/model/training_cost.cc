@@ -1,6 +1,7 @@
 #include "sim/model/training_cost.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/model/backward_schedule.h"
@@ -20,8 +21,8 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) {
 }  // namespace
 
 TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
-                           std::int32_t replicas)
-    : hardware_(hardware), replicas_(replicas) {
+                           std::int32_t replicas, std::optional<TrainingProfile> profile)
+    : hardware_(hardware), profile_(std::move(profile)), layers_(model.layers), replicas_(replicas) {
   const LayerGraph graph = build_layer_graph(model, training);
   layer_ = layer_costs(graph);
   head_ = head_costs(model, training);
@@ -56,21 +57,56 @@ double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double 
   return seconds;
 }
 
-// Reads gradients, moments and master weights, writes all but the gradients, and the weights; ring all-reduce before.
+// Reads gradients, moments and master weights, writes all but the gradients, and the weights.
 double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
   const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
   const auto updated = static_cast<double>(parameters);
   const double gradients = updated * static_cast<double>(gradient_bytes_per_parameter_);
   const double moments = updated * kOptimizerBytesPerParameter;
-  double seconds = 2 * (gradients + moments) / bandwidth + hardware_.kernel_overhead.in_seconds();
-  if (replicas_ > 1) {
-    seconds += 2.0 * (replicas_ - 1) / replicas_ * gradients / hardware_.interconnect_bandwidth +
-               hardware_.interconnect_latency.in_seconds();
+  return 2 * (gradients + moments) / bandwidth + hardware_.kernel_overhead.in_seconds();
+}
+
+// A ring.
+double TrainingCost::all_reduce_seconds(std::int64_t parameters) const {
+  if (replicas_ <= 1) return 0;
+  const auto gradients = static_cast<double>(parameters * gradient_bytes_per_parameter_);
+  return 2.0 * (replicas_ - 1) / replicas_ * gradients / hardware_.interconnect_bandwidth +
+         hardware_.interconnect_latency.in_seconds();
+}
+
+double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
+  const auto tokens = static_cast<double>(piece.tokens);
+  double us = 0;
+  switch (piece.kind) {
+    case PieceKind::kForward:
+    case PieceKind::kRecompute:
+      us = profile_->forward.at(tokens, piece.attended_keys);
+      break;
+    case PieceKind::kHead:
+      us = profile_->head.at(tokens);
+      break;
+    case PieceKind::kBackward:
+      us = profile_->backward.at(tokens, piece.attended_keys);
+      if (piece.rebuild_tokens > 0) us += profile_->rebuild.at(static_cast<double>(piece.rebuild_tokens));
+      if (piece.checkpoint_tokens > 0) {
+        const auto again = static_cast<double>(piece.checkpoint_tokens);
+        us += profile_->forward.at(again, again / tokens * piece.attended_keys);
+      }
+      break;
+    case PieceKind::kOptimizer:
+      us = profile_->optimizer * static_cast<double>(piece.parameters) / static_cast<double>(trained_parameters_);
+      break;
   }
-  return seconds;
+  return us * 1e-6;
 }
 
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
+  double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
+  if (piece.kind == PieceKind::kOptimizer) seconds += all_reduce_seconds(piece.parameters);
+  return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
+}
+
+double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   const auto tokens = static_cast<double>(piece.tokens);
   double seconds = 0;
   switch (piece.kind) {
@@ -102,7 +138,7 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
       seconds = optimizer_seconds(piece.parameters);
       break;
   }
-  return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
+  return seconds;
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {
@@ -111,6 +147,10 @@ double TrainingCost::lean_saving(std::int64_t tokens) const {
 }
 
 Duration TrainingCost::recording(Bytes bytes) const {
+  if (profile_) {
+    const double tokens = bytes.as_double() / (record_bytes_.minimal * layers_).as_double();
+    return Duration::seconds(profile_->recording.at(tokens) * 1e-6);
+  }
   return Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
 }
 

@@ -1,12 +1,15 @@
 // How long the pieces of training take and how many bytes they work on, all derived from the layer graph.
 #pragma once
 
+#include <optional>
+
 #include "sim/base/bytes.h"
 #include "sim/base/time.h"
 #include "sim/base/training_piece.h"
 #include "sim/model/hardware.h"
 #include "sim/model/layer_costs.h"
 #include "sim/model/model_shape.h"
+#include "sim/model/training_profile.h"
 #include "sim/model/training_shape.h"
 
 namespace alchemist {
@@ -21,8 +24,9 @@ struct RecordBytes {
 
 class TrainingCost {
  public:
+  // With a profile, times are those measured, in place of the analytic ones; the all-reduce stays analytic.
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
-               std::int32_t replicas);
+               std::int32_t replicas, std::optional<TrainingProfile> profile = {});
 
   // Each kernel takes the longest of its matrix arithmetic, its vector arithmetic and its memory traffic at the rates
   // that large kernels reach, plus a launch.
@@ -44,9 +48,14 @@ class TrainingCost {
 
  private:
   double kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const;
+  double analytic_seconds(const TrainingPiece& piece) const;
+  double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
+  double all_reduce_seconds(std::int64_t parameters) const;
 
   HardwareSpec hardware_;
+  std::optional<TrainingProfile> profile_;
+  std::int64_t layers_;
   std::int32_t replicas_;
   LayerCosts layer_;
   HeadCosts head_;

@@ -111,6 +111,7 @@ std::vector<SummaryEntry> summary_entries(const Summary& s) {
   e.add("hardware", s.info.hardware);
   e.add("model", s.info.model);
   e.add("policy", s.info.policy);
+  if (!s.info.device.empty()) e.add("device", s.info.device);
   add_serving(e, s);
   add_training(e, s);
   add_resources(e, s);

@@ -30,6 +30,7 @@ struct RunInfo {
   std::string hardware;
   std::string model;
   std::string policy;
+  std::string device;  // of a real run, with its libraries and whether its link is emulated; empty: simulated
   Slo slo;
   std::int32_t replicas = 1;
   Bytes gpu_memory;               // of one replica

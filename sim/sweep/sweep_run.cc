@@ -38,7 +38,8 @@ std::string SweepRun::axes_json(const SweepPoint& point) const {
   return "{" + text + "}";
 }
 
-// The sweep is the same, but the files of models, hardware or workloads that it names may have changed.
+// The sweep is the same, but the files of models, hardware or workloads that it names may have changed. What stands in
+// policies, traces and profiles is not looked at.
 void SweepRun::check_same(const StoredRun& stored) const {
   check(stored.axes == axes_json(stored.point), "a sweep that goes on numbers its points as before");
   const RunTask again = task(stored.point, stored.seed);

@@ -55,9 +55,9 @@ class Replay(CliTestCase):
         folder = self.make_directory()
         log = folder / "run.log"
         self.assert_one_line_error(run("replay", log), "run.log")
-        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 1"'),
-                               ("alchemist-node-log 1\n", "has no events"),
-                               ("alchemist-node-log 1\n# model: 3\n0 5 wake\n", "model")]:
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 1 simulated"'),
+                               ("alchemist-node-log 1 real\n", "has no events"),
+                               ("alchemist-node-log 1 simulated\n# model: 3\n0 5 wake\n", "model")]:
             with self.subTest(text=text):
                 log.write_text(text)
                 self.assert_one_line_error(run("replay", log), expected)

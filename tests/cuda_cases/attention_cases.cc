@@ -84,9 +84,9 @@ std::vector<Case> attention_cases(bool large) {
       attention("seven_heads", Heads{7, 1, 32}, packed({{80, 80}})),
   };
   if (large) {
-    const Heads llama{32, 8, 128};
-    cases.push_back(attention("llama_2048", llama, packed({{2048, 2048}})));
-    cases.push_back(attention("llama_ragged", llama, packed({{700, 700}, {129, 1500}, {1, 300}, {513, 513}})));
+    const Heads some{4, 1, 128};  // of Llama's: the reference runs in plain loops
+    cases.push_back(attention("llama_1024", some, packed({{1024, 1024}})));
+    cases.push_back(attention("llama_ragged", some, packed({{700, 700}, {129, 1500}, {1, 300}, {513, 513}})));
   }
   return cases;
 }

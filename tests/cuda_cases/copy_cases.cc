@@ -90,7 +90,7 @@ std::vector<Case> copy_cases(bool large) {
                              rows("contiguous", 3, 4000, 4000, 4000),
                              kv_write(16),
                              kv_write(1040)};
-  if (large) cases.push_back(record("large", {3000, 14336, 14336, 4096, 524288}));
+  if (large) cases.push_back(record("large", {500, 14336, 14336, 4096, 524288}));
   return cases;
 }
 

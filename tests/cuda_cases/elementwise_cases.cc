@@ -119,8 +119,8 @@ std::vector<Case> elementwise_cases(bool large) {
       residual(4),       residual(2053),          round_rows(5, 128),     embedding(40, 64),        embedding(3, 2048),
       adamw(1027, true), adamw(1027, false)};
   if (large) {
-    cases.insert(cases.end(), {gated(1000, 14336), rotary(2048, 32, 128, false), residual(10000001),
-                               round_rows(70000, 1024), embedding(2000, 4096), adamw(5000003, true)});
+    cases.insert(cases.end(), {gated(300, 14336), rotary(2048, 32, 128, false), residual(10000001),
+                               round_rows(70000, 128), embedding(2000, 4096), adamw(5000003, true)});
   }
   return cases;
 }

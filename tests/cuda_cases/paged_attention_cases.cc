@@ -74,7 +74,7 @@ std::vector<Case> paged_attention_cases(bool large) {
   };
   if (large) {
     const Heads llama{32, 8, 128};
-    cases.push_back(paged("llama_prefill", llama, {{512, 2000}, {300, 300}}, 16, true));
+    cases.push_back(paged("llama_prefill", {8, 2, 128}, {{512, 2000}, {300, 300}}, 16, true));
     cases.push_back(paged("llama_decode", llama, {{1, 4000}, {1, 17}, {1, 900}, {1, 2048}}, 16, false));
   }
   return cases;

@@ -6,6 +6,7 @@ registers to memory or has a stack frame, and none needs more registers than its
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,8 @@ def parse(report):
 
 
 def compile_kernels(nvcc, root, source, folder):
-    command = [nvcc, "-std=c++20", "-O3", f"-I{root}", *TARGETS, "-Xptxas", "-v", "-c", str(source), "-o",
+    cache = [program] if (program := shutil.which("ccache")) else []  # it repeats the compiler's report as well
+    command = [*cache, nvcc, "-std=c++20", "-O3", f"-I{root}", *TARGETS, "-Xptxas", "-v", "-c", str(source), "-o",
                str(Path(folder) / (source.stem + ".o"))]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:

@@ -37,7 +37,7 @@ DecoderOptions small_options(TrainingMethod method) {
 template <class T>
 class TestDecoder {
  public:
-  static constexpr std::int32_t kPages = 64;
+  static constexpr std::int32_t kPages = 160;
 
   explicit TestDecoder(const DecoderOptions& options,
                        std::unique_ptr<Device<T>> device = cpu::make_device<T>(std::int64_t{1} << 30))

@@ -89,9 +89,9 @@ void add_simple(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape,
   });
   std::vector<std::int32_t> ids;
   for (std::int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<std::int32_t>(i * 7919 % shape.vocabulary));
+  const T* table = a.random(shape.vocabulary * shape.hidden);
   add(list, a, "embedding_forward", Roof::kCopy, 2 * bytes, [&] {
-    return EmbeddingForward<T>{a.plain(ids), a.random(shape.vocabulary * shape.hidden), a.empty(count), tokens,
-                               shape.hidden};
+    return EmbeddingForward<T>{a.plain(ids), table, a.empty(count), tokens, shape.hidden};
   });
 }
 

@@ -1,0 +1,84 @@
+// alchemist calibrate: measures a device and writes a profile.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "sim/app/calibration_writer.h"
+#include "sim/app/cli.h"
+#include "sim/app/experiment_names.h"
+#include "sim/app/model_config.h"
+#include "sim/base/error.h"
+#include "validate/calibration.h"
+#include "validate/real_model.h"
+
+namespace alchemist {
+namespace {
+
+struct Arguments {
+  std::string device;
+  std::string model = "tiny";
+  std::string method = "lora";
+  std::string out;
+  CalibrationConfig config;
+};
+
+constexpr std::int64_t kCpuMemory = std::int64_t{8} << 30;  // that the measurements may take at most
+
+void calibrate_device(const Arguments& arguments) {
+  const CalibrationConfig& config = arguments.config;
+  if (config.step_tokens >= config.longest_context) {
+    throw ConfigError(fmt::format("--context: expected more than --step-tokens ({}), got {}", config.step_tokens,
+                                  config.longest_context));
+  }
+  DecoderOptions options;
+  options.shape = load_model(arguments.model);
+  if (config.longest_context + config.step_tokens > options.shape.max_position) {
+    throw ConfigError(fmt::format("--context: with --step-tokens expected at most the {} positions of {}, got {} + {}",
+                                  options.shape.max_position, options.shape.name, config.longest_context,
+                                  config.step_tokens));
+  }
+  options.training.method = arguments.method == "lora" ? TrainingMethod::lora : TrainingMethod::full;
+  options.limits.step_tokens = options.limits.step_sequences = config.step_tokens + config.step_sequences;
+  options.limits.micro_batch_tokens = config.micro_batch_tokens;
+  RealModel model(arguments.device == "cpu" ? DeviceKind::cpu : DeviceKind::cuda, options, kCpuMemory);
+  CalibrationConfig with_progress = config;
+  with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
+  const Calibration result = calibrate(model.decoder(), with_progress);
+  write_calibration(arguments.out, result, options.shape,
+                    {model.description(), options.shape.name, arguments.method, config.rounds});
+  fmt::print("{:<24}{:>14}{:>14}{:>10}\n", "steps held out", "measured us", "priced us", "error");
+  for (const HeldOut& step : check_calibration(arguments.out, result, options.shape)) {
+    fmt::print("{:<24}{:>14.1f}{:>14.1f}{:>+8.1f} %\n", step.shape, step.measured_us, step.priced_us,
+               100 * step.error());
+  }
+  fmt::print("\ndevice: {}\nProfile: {}\n", model.description(), arguments.out);
+}
+
+}  // namespace
+
+void add_calibrate_command(CLI::App& app) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand(
+      "calibrate", "Measure steps, training pieces, link and host overhead of a device; writes what `profile:` takes");
+  command->add_option("--device", arguments->device, "what to measure")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->required();
+  command->add_option("--model", arguments->model, "name, YAML file or config.json")->capture_default_str();
+  command->add_option("--method", arguments->method, "of training")
+      ->check(CLI::IsMember({"lora", "full"}))
+      ->capture_default_str();
+  command->add_option("--out", arguments->out, "folder of the profile")->required();
+  CalibrationConfig& config = arguments->config;
+  const auto number = [&](const char* name, std::int32_t& value, const char* meaning, int least, int most) {
+    command->add_option(name, value, meaning)->check(CLI::Range(least, most))->capture_default_str();
+  };
+  number("--step-tokens", config.step_tokens, "largest serving step: serving.max_num_batched_tokens", 256, 65536);
+  number("--sequences", config.step_sequences, "most requests of a step: serving.max_num_seqs", 16, 1024);
+  number("--context", config.longest_context, "longest context", 512, 1 << 20);
+  number("--micro-batch-tokens", config.micro_batch_tokens, "largest micro-batch of training", 128, 1 << 20);
+  number("--rounds", config.rounds, "of which the median counts", 1, 1000);
+  command->callback([arguments] { calibrate_device(*arguments); });
+}
+
+}  // namespace alchemist

@@ -1,0 +1,197 @@
+#include "sim/app/calibration_writer.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "sim/app/hardware_config.h"
+#include "sim/base/version.h"
+#include "sim/model/kernel_profile.h"
+#include "sim/model/profile_cost.h"
+#include "sim/report/output_file.h"
+
+namespace alchemist {
+namespace {
+
+constexpr double kLeast_us = 1e-3;  // a difference of two measurements that noise has made zero or less
+
+std::int64_t tokens_of(const StepCase& shape) {
+  std::int64_t tokens = shape.decodes;
+  for (const PrefillChunk& chunk : shape.chunks) tokens += chunk.tokens;
+  return tokens;
+}
+
+PointSeries base_of(const Calibration& c) {
+  std::vector<std::pair<double, double>> points;
+  for (const StepCase& shape : c.base) points.emplace_back(tokens_of(shape), shape.time.median);
+  return PointSeries(points);
+}
+
+void write_serving(ResultDirectory& files, const Calibration& c, double layers) {
+  OutputFile& dense = files.create("dense.csv");
+  dense.write("layer,tokens,time_us\n");
+  for (const StepCase& shape : c.base) {
+    dense.write(fmt::format("layer,{},{:.4f}\n", tokens_of(shape), shape.time.median / layers));
+  }
+  OutputFile& head = files.create("per_sequence.csv");
+  head.write("layer,sequences,time_us\n");
+  for (std::size_t i = 0; i + 1 < c.head.size(); i += 2) {
+    const double us = std::max(kLeast_us, c.head[i + 1].time.median - c.head[i].time.median);
+    head.write(fmt::format("head,{},{:.4f}\n", tokens_of(c.head[i]), us));
+  }
+  OutputFile& attention = files.create("attention.csv");
+  attention.write("prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n");
+  const PointSeries base = base_of(c);
+  const auto write = [&](const StepCase& shape) {
+    const PrefillChunk chunk = shape.chunks.empty() ? PrefillChunk() : shape.chunks.front();
+    const double us = shape.time.median - base.at(static_cast<double>(tokens_of(shape)));
+    attention.write(fmt::format("{},{},{},{},{:.4f}\n", chunk.tokens, chunk.context, shape.decodes,
+                                shape.decode_context, std::max(kLeast_us, us / layers)));
+  };
+  for (const StepCase& shape : c.decode) write(shape);
+  for (const StepCase& shape : c.mixed) write(shape);
+}
+
+void write_training(ResultDirectory& files, const Calibration& c) {
+  OutputFile& file = files.create("training.csv");
+  file.write("kind,tokens,attended_keys,time_us,p10_us,p90_us\n");
+  const auto write = [&](const std::string& kind, std::int64_t tokens, double keys, const Timing& time) {
+    file.write(fmt::format("{},{},{},{:.4f},{:.4f},{:.4f}\n", kind, tokens, keys, std::max(kLeast_us, time.median),
+                           time.p10, time.p90));
+  };
+  for (const PieceCase& piece : c.pieces) write(piece.kind, piece.tokens, piece.attended_keys, piece.time);
+  for (std::size_t i = 0; i + 1 < c.recorded.size(); i += 2) {
+    const Timing& without = c.recorded[i].time;
+    const Timing& with = c.recorded[i + 1].time;
+    write("recording", tokens_of(c.recorded[i]), 0,
+          {with.p10 - without.p10, with.median - without.median, with.p90 - without.p90});
+  }
+}
+
+struct Rate {
+  double bandwidth;  // bytes/s
+  double latency_us;
+};
+
+// Through the smallest and the largest copy.
+Rate rate_of(const Calibration& c, const std::string& kind, double copies) {
+  std::vector<LinkCase> cases;
+  std::copy_if(c.links.begin(), c.links.end(), std::back_inserter(cases),
+               [&](const LinkCase& l) { return l.kind == kind; });
+  const LinkCase& small = cases.front();
+  const LinkCase& large = cases.back();
+  const double us = large.time.median - small.time.median;
+  const double bandwidth = copies * static_cast<double>(large.bytes - small.bytes) / (us * 1e-6);
+  return {bandwidth, std::max(0.0, small.time.median - copies * static_cast<double>(small.bytes) / bandwidth * 1e6)};
+}
+
+void write_link(ResultDirectory& files, const Calibration& c) {
+  OutputFile& file = files.create("link.csv");
+  file.write("kind,bytes,time_us,p10_us,p90_us\n");
+  for (const LinkCase& link : c.links) {
+    file.write(fmt::format("{},{},{:.4f},{:.4f},{:.4f}\n", link.kind, link.bytes, link.time.median, link.time.p10,
+                           link.time.p90));
+  }
+  const Rate h2d = rate_of(c, "h2d", 1), d2h = rate_of(c, "d2h", 1), both = rate_of(c, "duplex", 2);
+  files.create("host.yaml")
+      .write(fmt::format(
+          "# Measured by `alchemist calibrate`; the experiment's hardware takes these in place of its own.\n"
+          "step_overhead: {:.3f} us\nlink_h2d_bandwidth: {:.4f} GB/s\nlink_d2h_bandwidth: {:.4f} GB/s\n"
+          "link_duplex_bandwidth: {:.4f} GB/s\nlink_latency: {:.3f} us\ncopy_slowdown: {:.4f}\n",
+          c.host.median, h2d.bandwidth * 1e-9, d2h.bandwidth * 1e-9,
+          std::max({both.bandwidth, h2d.bandwidth, d2h.bandwidth}) * 1e-9, std::max(h2d.latency_us, d2h.latency_us),
+          c.kernel_slowdown));
+}
+
+std::string shape_text(const StepCase& shape) {
+  std::string text;
+  for (const PrefillChunk& chunk : shape.chunks) text += fmt::format("{}+{} ", chunk.tokens, chunk.context);
+  return text + fmt::format("{}x{}", shape.decodes, shape.decode_context);
+}
+
+void write_steps(ResultDirectory& files, const Calibration& c) {
+  OutputFile& file = files.create("steps.csv");
+  file.write("table,tokens,shape,head,recorded,time_us,p10_us,p90_us\n");
+  const auto write = [&](const char* table, const std::vector<StepCase>& cases) {
+    for (const StepCase& s : cases) {
+      const std::string shape = s.chunks.size() > 2 ? fmt::format("{} chunks", s.chunks.size()) : shape_text(s);
+      file.write(fmt::format("{},{},{},{:d},{:d},{:.4f},{:.4f},{:.4f}\n", table, tokens_of(s), shape, s.head, s.records,
+                             s.time.median, s.time.p10, s.time.p90));
+    }
+  };
+  write("base", c.base);
+  write("head", c.head);
+  write("decode", c.decode);
+  write("mixed", c.mixed);
+  write("recorded", c.recorded);
+  write("held_out", c.held_out);
+}
+
+std::string first_match(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key)) return line.substr(line.find_first_not_of(" \t:", key.size()));
+  }
+  return "unknown";
+}
+
+std::string load_average() {
+  std::ifstream file("/proc/loadavg");
+  std::string load;
+  file >> load;
+  return load.empty() ? "unknown" : load;
+}
+
+void write_meta(ResultDirectory& files, const Provenance& p) {
+  const std::time_t now = std::time(nullptr);
+  files.create("meta.yaml")
+      .write(fmt::format("device: \"{}\"\nmodel: {}\ntraining: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
+                         "load_average_at_the_end: {}\nrounds: {}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
+                         p.device, p.model, p.training, first_match("/proc/cpuinfo", "model name"),
+                         first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(),
+                         p.rounds, fmt::gmtime(now), engine_git_hash()));
+}
+
+}  // namespace
+
+void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
+                       const Provenance& provenance) {
+  ResultDirectory files(folder);
+  write_serving(files, calibration, static_cast<double>(model.layers));
+  write_training(files, calibration);
+  write_link(files, calibration);
+  write_steps(files, calibration);
+  write_meta(files, provenance);
+  files.commit();
+}
+
+std::vector<HeldOut> check_calibration(const std::filesystem::path& folder, const Calibration& calibration,
+                                       const ModelShape& model) {
+  HardwareSpec hardware = load_hardware("cpu-2core");  // for the parts that a profile lacks, and this one lacks none
+  hardware.step_overhead = Duration();
+  ProfileCostOptions options;
+  for (const StepCase& shape : calibration.mixed) {
+    options.max_num_batched_tokens =
+        std::max(options.max_num_batched_tokens, static_cast<std::int32_t>(tokens_of(shape)));
+  }
+  options.cuda_graphs = options.async_scheduling = false;
+  const ProfileCost cost(read_llmservingsim_profile(folder.string()), hardware, model, options);
+  std::vector<HeldOut> result;
+  for (const StepCase& shape : calibration.held_out) {
+    BatchShape batch;
+    batch.prefills = shape.chunks;
+    batch.decodes = shape.decodes;
+    batch.decode_context_sum = static_cast<std::int64_t>(shape.decodes) * shape.decode_context;
+    batch.decode_context_max = shape.decode_context;
+    batch.sampled = shape.decodes + static_cast<std::int32_t>(shape.chunks.size());
+    result.push_back({shape_text(shape), shape.time.median, cost.step(batch).in_seconds() * 1e6});
+  }
+  return result;
+}
+
+}  // namespace alchemist

@@ -1,0 +1,42 @@
+// A calibration as the folder that `profile:` takes.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sim/model/model_shape.h"
+#include "validate/calibration.h"
+
+namespace alchemist {
+
+// Where and how it was measured, for meta.yaml.
+struct Provenance {
+  std::string device;
+  std::string model;
+  std::string training;  // method
+  int rounds = 0;
+};
+
+// Writes, all or nothing:
+//   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
+//   training.csv                                 training (training_profile.h)
+//   link.csv                                     every copy that was measured
+//   host.yaml                                    link, slowdown beside copies and host overhead, by the keys of
+//   hardware steps.csv                                    every step as measured, with 10th and 90th percentile
+//   meta.yaml                                    provenance
+void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
+                       const Provenance& provenance);
+
+// A step that is in no table, as measured and as the profile prices it.
+struct HeldOut {
+  std::string shape;
+  double measured_us = 0;
+  double priced_us = 0;
+  double error() const { return (priced_us - measured_us) / measured_us; }
+};
+// Reads the written folder again.
+std::vector<HeldOut> check_calibration(const std::filesystem::path& folder, const Calibration& calibration,
+                                       const ModelShape& model);
+
+}  // namespace alchemist

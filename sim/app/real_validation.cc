@@ -1,0 +1,99 @@
+#include "sim/app/real_validation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/app/event_log.h"
+#include "sim/app/experiment_world.h"
+#include "sim/app/run_experiment.h"
+#include "sim/base/error.h"
+#include "sim/report/output_file.h"
+#include "sim/report/progress.h"
+#include "sim/report/summary_comparison.h"
+#include "validate/real_run.h"
+#include "workloads/workload_source.h"
+
+namespace alchemist {
+namespace {
+
+void check_one_device(const Experiment& experiment, const ExperimentWorld& world) {
+  if (experiment.cluster.gpus != 1) {
+    throw ConfigError(
+        fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
+  }
+  if (world.policy().fresh == FreshActivations::kOffload) {
+    throw ConfigError("policy: offload of fresh activations needs a device that only trains; expected another policy");
+  }
+}
+
+DecoderOptions decoder_options(const Experiment& experiment, const ExperimentWorld& world) {
+  DecoderOptions options;
+  options.shape = experiment.model;
+  options.training = training_shape_of(experiment.training);
+  options.seed = static_cast<std::uint64_t>(experiment.seed);
+  options.limits.step_tokens = experiment.serving.max_num_batched_tokens;
+  options.limits.step_sequences = experiment.serving.max_num_seqs;
+  options.limits.micro_batch_tokens = std::max(world.policy().micro_batch_tokens, max_model_len(experiment));
+  options.limits.block_size = experiment.serving.block_size;
+  options.train = world.policy().trains();
+  return options;
+}
+
+// A link of this bandwidth in each direction, whatever the other does.
+Experiment with_link(Experiment experiment, std::optional<double> bandwidth) {
+  if (!bandwidth) return experiment;
+  experiment.hardware.link_h2d_bandwidth = experiment.hardware.link_d2h_bandwidth = *bandwidth;
+  experiment.hardware.link_pageable_bandwidth = *bandwidth;
+  experiment.hardware.link_duplex_bandwidth = 2 * *bandwidth;
+  return experiment;
+}
+
+RunReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
+                   const std::filesystem::path& out) {
+  const ExperimentWorld world(experiment);
+  check_one_device(experiment, world);
+  RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
+  const std::unique_ptr<WorkloadSource> workload =
+      make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
+  EventLogWriter log(out / "events.log", experiment, World::kReal);
+  SimulationConfig config = world_config(world, World::kReal);
+  config.record_events = log.sink();
+  RunInfo info = run_info(experiment);
+  info.device = model.description();
+  if (pace) info.device += fmt::format("; link emulated at {:.3g} GB/s", pace->bandwidth * 1e-9);
+  ProgressLine progress(std::nullopt);
+  std::exception_ptr error;
+  const RunReport report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
+    RealRun run(config, model.decoder(), pace, *workload, observer);
+    const SimulationTotals totals = run.run();
+    error = run.error();
+    return run_result(totals, world, {});
+  });
+  log.commit();
+  if (error) std::rethrow_exception(error);
+  return report;
+}
+
+}  // namespace
+
+RealValidation validate_on_device(const Experiment& original, DeviceKind device, std::optional<double> link_bandwidth,
+                                  const std::filesystem::path& out) {
+  const Experiment experiment = with_link(original, link_bandwidth);
+  std::optional<LinkPace> pace;
+  if (link_bandwidth) pace = LinkPace{*link_bandwidth, experiment.hardware.link_latency};
+  RealValidation result;
+  const RunReport real = run_real(experiment, device, pace, out);
+  const RunReport simulated = run_with_results(experiment, out / "simulated", true);
+  result.replayed = replay_event_log((out / "events.log").string());
+  result.real = real.summary;
+  result.simulated = simulated.summary;
+  for (const std::string& warning : real.warnings) result.warnings.push_back("real run: " + warning);
+  for (const std::string& warning : simulated.warnings) result.warnings.push_back("simulated run: " + warning);
+  ResultDirectory files(out);
+  files.create("comparison.csv").write(difference_csv(compare_summaries(result.real, result.simulated)));
+  files.commit();
+  return result;
+}
+
+}  // namespace alchemist

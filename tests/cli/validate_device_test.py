@@ -1,0 +1,109 @@
+"""alchemist validate --device and calibrate: a few requests for real, and what goes wrong."""
+
+import csv
+import json
+import os
+import unittest
+
+from alchemist_cli import CliTestCase, run
+
+FEW = ["--set", "workload.requests=12", "--set", "workload.rate=20", "--set", "training.batch_tokens=512",
+       "--set", "training.feedback={share: 1, delay: {fixed: 50 ms}}"]
+
+
+class ValidateDevice(CliTestCase):
+    def validate(self, policy, *arguments):
+        out = self.make_directory() / "out"
+        result = run("validate", "tiny", "--device", "cpu", "--policy", policy, *FEW, "--out", out, *arguments)
+        self.assert_done(result)
+        real = json.loads((out / "real" / "summary.json").read_text())
+        simulated = json.loads((out / "simulated" / "summary.json").read_text())
+        return result, out, real, simulated
+
+    def test_both_worlds(self):
+        result, out, real, simulated = self.validate("planned")
+        self.assertIn("all equal", result.stdout)
+        self.assertTrue(real["device"].startswith("CPU, f32"))
+        self.assertNotIn("device", simulated)
+        self.assertEqual(12, real["completed"])
+        self.assertGreater(real["duration_s"], 0.3)
+        for key in ["completed", "prefix_hit_tokens"]:
+            self.assertEqual(simulated[key], real[key])
+        with open(out / "comparison.csv", newline="", encoding="utf-8") as file:
+            rows = {row["metric"]: row for row in csv.DictReader(file)}
+        self.assertEqual(real["mean_ttft_ms"], float(rows["mean_ttft_ms"]["real"]))
+        self.assertEqual(simulated["mean_ttft_ms"], float(rows["mean_ttft_ms"]["simulated"]))
+        for world in ["real", "simulated"]:
+            for name in ["config.yaml", "requests.csv", "memory.csv", "trace.json"]:
+                self.assertTrue((out / world / name).exists(), f"{world}/{name}")
+        self.assert_done(run("replay", out / "events.log"))
+
+    def test_recorded_tokens_are_the_same(self):
+        """With room for every record, so that none depends on when another one went."""
+        policy = self.make_directory() / "roomy.yaml"
+        policy.write_text("description: roomy\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: none\ntrain: headroom\n"
+                          "gpu_record_share: 0.5\n")
+        _, out, _, _ = self.validate(policy)
+        recorded = []
+        for world in ["real", "simulated"]:
+            with open(out / world / "requests.csv", newline="", encoding="utf-8") as file:
+                recorded.append({row["request_id"]: (row["recorded_tokens"], row["recorded_bytes"])
+                                 for row in csv.DictReader(file)})
+        self.assertEqual(recorded[0], recorded[1])
+        self.assertNotIn(("0", "0"), recorded[0].values())
+
+    def test_emulated_link_is_marked(self):
+        result, _, real, _ = self.validate("alchemist", "--link", "0.5 GB/s")
+        self.assertIn("link emulated at 0.5 GB/s", real["device"])
+        self.assertIn("link emulated at 0.5 GB/s", result.stdout)
+
+    def test_mistakes(self):
+        out = self.make_directory() / "out"
+        for arguments, expected in [
+                (["tiny", "--out", out], "expected --device cpu|cuda or --measured FILE"),
+                (["tiny", "--device", "cpu", "--link", "5 km", "--out", out], "--link"),
+                (["tiny", "--device", "cpu", "--set", "cluster.gpus=2", "--out", out], "a real run has one device"),
+                (["tiny", "--device", "cpu", "--set", "hardware.memory=64 MiB", "--out", out], "does not fit"),
+                (["default", "--device", "cpu", "--set", "workload.requests=1", "--out", out], "dtype_bytes: 4")]:
+            with self.subTest(arguments=arguments):
+                self.assert_user_error(run("validate", *arguments), expected)
+                self.assertFalse((out / "real").exists())
+
+    @unittest.skipIf(os.path.exists("/dev/nvidiactl"), "this machine has a GPU")
+    def test_no_gpu(self):
+        out = self.make_directory() / "out"
+        self.assert_user_error(run("validate", "tiny", "--device", "cuda", "--out", out), "no CUDA device")
+        self.assert_user_error(run("calibrate", "--device", "cuda", "--out", out), "no CUDA device")
+
+
+class Calibrate(CliTestCase):
+    def test_a_profile_prices_both_worlds(self):
+        profile = self.make_directory() / "profile"
+        result = run("calibrate", "--device", "cpu", "--rounds", 1, "--step-tokens", 256, "--sequences", 16,
+                     "--context", 512, "--micro-batch-tokens", 256, "--out", profile)
+        self.assert_done(result)
+        self.assertIn("steps held out", result.stdout)
+        out = self.make_directory() / "out"
+        result = run("run", "tiny", "--policy", "planned", "--set", f"profile={profile}", "--set",
+                     "workload.requests=20", "--out", out)
+        self.assert_done(result)
+        config = (out / "config.yaml").read_text()
+        measured = (profile / "host.yaml").read_text().splitlines()[1]
+        self.assertRegex(measured, r"^step_overhead: [0-9.]+ us$")
+        self.assertNotIn("step_overhead: 0.05 ms", config)
+        again = self.make_directory() / "again"
+        self.assert_done(run("run", out / "config.yaml", "--out", again))
+        self.assertEqual((out / "requests.csv").read_text(), (again / "requests.csv").read_text())
+
+    def test_mistakes(self):
+        out = self.make_directory() / "profile"
+        for arguments, expected in [(["--context", 512, "--step-tokens", 512], "--context"),
+                                    (["--context", 2000], "--context"), (["--model", "nothing"], "nothing"),
+                                    (["--model", "llama-3.1-8b"], "dtype_bytes: 4")]:
+            with self.subTest(arguments=arguments):
+                self.assert_user_error(run("calibrate", "--device", "cpu", *arguments, "--out", out), expected)
+                self.assertFalse(out.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

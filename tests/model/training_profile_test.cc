@@ -1,0 +1,59 @@
+#include "sim/model/training_profile.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "sim/base/error.h"
+
+namespace alchemist {
+namespace {
+
+class TrainingProfileTest : public ::testing::Test {
+ protected:
+  ~TrainingProfileTest() override { std::filesystem::remove(file_); }
+  TrainingProfile read(const std::string& rows) {
+    std::ofstream(file_) << "kind,tokens,attended_keys,time_us\n" << rows;
+    return read_training_profile(file_);
+  }
+  void expect_error(const std::string& rows, const std::string& message) {
+    try {
+      read(rows);
+      ADD_FAILURE() << "expected: " << message;
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find(message), std::string::npos) << error.what();
+    }
+  }
+  std::string file_ = (std::filesystem::temp_directory_path() /
+                       ("training_profile_test." +
+                        std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".csv"))
+                          .string();
+};
+
+constexpr const char* kRest =
+    "rebuild,100,0,30\nhead,100,0,200\nhead,200,0,380\nrecording,100,0,5\noptimizer,1,0,70\nbackward,100,50,250\n";
+
+// (160 - 100) + (420 - 200) us for (700 - 100) + (2300 - 300) more keys: 280 / 2600 us a key. Dense at 100 tokens:
+// 100 - 100 * 280 / 2600 = 89.23; at 200: 200 - 300 * 280 / 2600 = 167.69.
+TEST_F(TrainingProfileTest, SeparatesTokensAndAttendedKeys) {
+  const TrainingProfile profile = read(
+      "forward,100,100,100\nforward,100,700,160\nforward,200,300,200\nforward,200,2300,420\n" + std::string(kRest));
+  EXPECT_NEAR(profile.forward.per_key, 280.0 / 2600, 1e-12);
+  EXPECT_NEAR(profile.forward.dense.at(100), 100 - 100 * 280.0 / 2600, 1e-9);
+  EXPECT_NEAR(profile.forward.at(150, 1000), (89.230769 + 167.692308) / 2 + 1000 * 280.0 / 2600, 1e-5);
+  EXPECT_EQ(profile.backward.per_key, 0);
+  EXPECT_EQ(profile.backward.at(100, 12345), 250);
+  EXPECT_EQ(profile.head.at(150), 290);
+  EXPECT_EQ(profile.optimizer, 70);
+}
+
+TEST_F(TrainingProfileTest, BadFilesAreRefused) {
+  expect_error(kRest, "has no row of kind \"forward\"");
+  expect_error("forwards,1,1,1\n", ":2: unknown kind \"forwards\"");
+  expect_error("forward,1,1,0\n", ":2: expected a time greater than 0");
+  expect_error("forward,x,1,1\n", ":2: ");
+}
+
+}  // namespace
+}  // namespace alchemist

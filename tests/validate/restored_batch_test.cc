@@ -1,0 +1,217 @@
+// A micro-batch over real memory: whatever way its activations come (resident, over the link in part or whole,
+// recomputed, or fresh), the gradient is that of a fresh forward. In double over plain loops.
+#include "validate/restored_batch.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/validate/support.h"
+
+namespace alchemist {
+namespace {
+
+constexpr double kSummation = 1e-12;  // relative to the norm: double, sums in another order
+
+std::vector<std::int32_t> text(std::int32_t tokens, std::int32_t start) {
+  std::vector<std::int32_t> result;
+  for (std::int32_t i = 0; i < tokens; ++i) result.push_back((start + 5 * i) % 37);
+  return result;
+}
+
+// Two samples: 13 + 4 tokens of which 1 .. 11 are recorded in two chunks (the first token as if by a prefix hit, the
+// last of the prompt beyond the record), and 9 + 3 tokens of which 0 .. 8 are the beginning of a record of 9 tokens.
+class RestoredBatchTest : public ::testing::Test {
+ protected:
+  RestoredBatchTest()
+      : model_(small_options<double>(TrainingMethod::lora)),
+        layout_(small_shape<double>()),
+        pool_(model_.device(), model_->page_bytes(), 128),
+        records_(layout_, 3, {model_.arena(), model_->page_bytes()}, pool_) {
+    samples_ = {{RequestId(0), SessionId(0), 13, 4}, {RequestId(1), SessionId(1), 9, 3}};
+    texts_ = {text(17, 3), text(12, 20)};
+    // A step that serves the prompts records them.
+    record(0, texts_[0], 1, {4, 7});
+    record(1, texts_[1], 0, {9});
+  }
+
+  // Computes tokens 0 .. first without a record, then the chunks with one.
+  void record(std::uint32_t id, const std::vector<std::int32_t>& tokens, std::int32_t first,
+              const std::vector<std::int32_t>& chunks) {
+    std::vector<std::int32_t> table;
+    for (int i = 0; i < 5; ++i) table.push_back(next_page_++);
+    std::int32_t sum = 0;
+    for (const std::int32_t chunk : chunks) sum += chunk;
+    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * sum * 3;
+    std::vector<BlockId> pages;
+    for (std::int64_t i = 0; i <= bytes / model_->page_bytes(); ++i) pages.emplace_back(next_page_++);
+    std::vector<std::int32_t> next(1);
+    if (first > 0) serve(tokens, 0, first, table, {});
+    std::int32_t done = 0;
+    for (const std::int32_t size : chunks) {
+      const RecordChunk chunk = records_.extend({RecordId(id), false, done, pages}, size);
+      std::vector<RecordMemory> memory;
+      for (std::int64_t layer = 0; layer < 3; ++layer) {
+        memory.push_back({model_.arena(), model_->page_bytes(), records_.entry(RecordId(id)).pages,
+                          chunk.offset + layer * layout_.bytes_per_token(RecordKind::kMinimal) * size});
+      }
+      serve(tokens, first + done, size, table, memory);
+      done += size;
+    }
+  }
+  void serve(const std::vector<std::int32_t>& tokens, std::int32_t context, std::int32_t count,
+             const std::vector<std::int32_t>& table, const std::vector<RecordMemory>& memory) {
+    SequenceStep step;
+    step.tokens = std::span(tokens).subspan(static_cast<std::size_t>(context), static_cast<std::size_t>(count));
+    step.context = context;
+    step.block_table = table;
+    step.record = memory;
+    std::vector<std::int32_t> next(1);
+    model_->step(std::span(&step, 1), next);
+  }
+
+  // The parts of the samples that are recorded, and where.
+  std::vector<RecordedTokens> recorded(bool first_on_host, bool second_on_host) const {
+    return {{0, 1, 11, RecordId(0), 0, false, first_on_host}, {1, 0, 8, RecordId(1), 0, false, second_on_host}};
+  }
+
+  // The gradient, with every piece divided into parts of at most `part` tokens.
+  std::vector<double> gradient(const std::vector<RecordedTokens>& parts, const std::vector<LayerPlan>& restore,
+                               std::int32_t recompute_below, std::int64_t part = 100) {
+    std::int64_t host = 0, known = 0;
+    for (const RecordedTokens& p : parts) (p.on_host ? host : known) += p.tokens;
+    const std::int64_t fresh = 29 - host - known;
+    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * 3 * (fresh + host);
+    std::vector<BlockId> pages;
+    std::int32_t page = next_page_;
+    for (std::int64_t i = 0; i <= bytes / model_->page_bytes(); ++i) pages.emplace_back(page++);
+    EXPECT_LE(page, TestDecoder<double>::kPages);
+    MicroBatchWork work;
+    work.samples = samples_;
+    work.recorded = parts;
+    work.pages = pages;
+    work.restore = restore;
+    work.recompute_below = recompute_below;
+    const RestoredBatch batch(work, texts_, records_, 3);
+    model_->zero_gradients();
+    batch.begin(*model_);
+    const auto run = [&](PieceKind kind, std::int32_t layer, std::int64_t tokens) {
+      for (std::int64_t done = 0; done < tokens; done += part) {
+        TrainingPiece piece;
+        piece.kind = kind;
+        piece.layer = layer;
+        piece.first_token = done;
+        piece.tokens = std::min(part, tokens - done);
+        batch.run(piece, *model_);
+      }
+    };
+    for (std::int32_t layer = 0; layer < 3; ++layer) run(PieceKind::kForward, layer, fresh);
+    for (std::int32_t layer = 0; layer < recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
+    run(PieceKind::kHead, 0, 29);
+    for (std::int32_t layer = 2; layer >= 0; --layer) {
+      if (host > 0 && layer >= recompute_below) copy(batch.copy_in(layer));
+      run(PieceKind::kBackward, layer, 29);
+    }
+    return model_->gradients();
+  }
+  void copy(const std::vector<CopySegment>& segments) {
+    for (const CopySegment& s : segments) std::memcpy(s.to, s.from, static_cast<std::size_t>(s.bytes));
+  }
+  // Records to the host; what lay on the device is overwritten, so that nobody reads it by mistake.
+  void move_to_host(std::uint32_t id) {
+    copy(records_.copy_out(RecordId(id)));
+    for (const std::int32_t page : records_.entry(RecordId(id)).pages) {
+      std::memset(model_.arena() + page * model_->page_bytes(), 0xff, static_cast<std::size_t>(model_->page_bytes()));
+    }
+  }
+  static double difference(const std::vector<double>& a, const std::vector<double>& b) {
+    double sum = 0, norm = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      sum += (a[i] - b[i]) * (a[i] - b[i]);
+      norm += b[i] * b[i];
+    }
+    EXPECT_GT(norm, 0);
+    return std::sqrt(sum / norm);
+  }
+
+  TestDecoder<double> model_;
+  RecordLayout layout_;
+  HostPool pool_;
+  RecordTable records_;
+  std::vector<Feedback> samples_;
+  std::vector<std::vector<std::int32_t>> texts_;
+  std::int32_t next_page_ = 0;
+};
+
+std::vector<LayerPlan> plan(std::vector<double> shares) {
+  std::vector<LayerPlan> layers;
+  for (const double share : shares) layers.push_back({LayerSource::reload, share});
+  return layers;
+}
+
+TEST_F(RestoredBatchTest, ResidentRecordsGiveTheGradientOfAFreshForward) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  EXPECT_LT(difference(gradient(recorded(false, false), {}, 0), fresh), kSummation);
+}
+
+TEST_F(RestoredBatchTest, DividedPiecesGiveTheSame) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  EXPECT_LT(difference(gradient({}, {}, 0, 5), fresh), kSummation);
+  EXPECT_LT(difference(gradient(recorded(false, false), {}, 0, 3), fresh), kSummation);
+}
+
+TEST_F(RestoredBatchTest, ReloadedRecordsGiveTheSameWhateverShareOfGateAndUpComes) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  move_to_host(0);
+  for (const double share : {1.0, 0.4, 0.0}) {
+    EXPECT_LT(difference(gradient(recorded(true, false), plan({share, share, share}), 0), fresh), kSummation) << share;
+  }
+  move_to_host(1);
+  EXPECT_LT(difference(gradient(recorded(true, true), plan({0, 0.5, 1}), 0, 4), fresh), kSummation);
+}
+
+TEST_F(RestoredBatchTest, LayersThatAreRecomputedGiveTheSame) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  move_to_host(0);
+  move_to_host(1);
+  for (const std::int32_t meeting : {1, 2, 3}) {
+    EXPECT_LT(difference(gradient(recorded(true, true), plan({1, 1, 0.5}), meeting, 6), fresh), kSummation) << meeting;
+  }
+}
+
+// A single wrong bit pattern in what comes back must show.
+TEST_F(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  move_to_host(0);
+  const RecordTable::Entry& entry = records_.entry(RecordId(0));
+  const ByteRange x = layout_.range(RecordKind::kMinimal, RecordTensor::kXMid, 4);
+  const std::int64_t at = layout_.bytes_per_token(RecordKind::kMinimal) * 4 + x.begin;  // layer 1 of the first chunk
+  const std::int64_t page = pool_.memory().page_bytes;
+  std::byte* byte = pool_.memory().base + entry.host_pages[static_cast<std::size_t>(at / page)] * page + at % page;
+  double value;
+  std::memcpy(&value, byte, sizeof value);
+  value += 0.1;
+  std::memcpy(byte, &value, sizeof value);
+  EXPECT_GT(difference(gradient(recorded(true, false), plan({1, 1, 1}), 0), fresh), 1e-4);
+}
+
+// Bytes that come over the link for a layer: of 11 tokens all but gate and up, and gate and up of floor(11 * 0.5) = 5.
+TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
+  move_to_host(0);
+  const std::vector<RecordedTokens> parts = {recorded(true, false)[0]};
+  const std::vector<LayerPlan> restore = plan({1, 1, 0.5});
+  std::vector<BlockId> pages;
+  for (std::int32_t i = next_page_; i < TestDecoder<double>::kPages; ++i) pages.emplace_back(i);
+  MicroBatchWork work;
+  work.samples = samples_;
+  work.recorded = parts;
+  work.pages = pages;
+  work.restore = restore;
+  const RestoredBatch batch(work, texts_, records_, 3);
+  std::int64_t bytes = 0;
+  for (const CopySegment& segment : batch.copy_in(2)) bytes += segment.bytes;
+  const std::int64_t lean = layout_.bytes_per_token(RecordKind::kLean);
+  EXPECT_EQ(bytes, 11 * lean + 5 * (layout_.bytes_per_token(RecordKind::kMinimal) - lean));
+}
+
+}  // namespace
+}  // namespace alchemist

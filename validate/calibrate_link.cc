@@ -1,0 +1,111 @@
+#include "validate/calibrate_link.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "validate/link_worker.h"
+#include "validate/worker.h"
+
+namespace alchemist {
+namespace {
+
+// The threads of the real host, without its node.
+class LinkBench {
+ public:
+  LinkBench(Decoder& model, PagedMemory arena, std::int64_t bytes)
+      : device_(model.device()),
+        arena_(arena),
+        bytes_(bytes),
+        host_(static_cast<std::byte*>(device_.allocate_host(2 * bytes))),
+        inbox_(clock_),
+        compute_(inbox_),
+        to_host_(inbox_, device_, CopyDirection::kDeviceToHost, {}),
+        to_device_(inbox_, device_, CopyDirection::kHostToDevice, {}) {
+    std::fill(host_, host_ + 2 * bytes, std::byte{1});
+  }
+  ~LinkBench() { device_.free_host(host_); }
+
+  void h2d(std::int64_t bytes) { to_device_.submit(kToDevice, {{arena_.base, host_, bytes}}); }
+  void d2h(std::int64_t bytes) { to_host_.submit(kToHost, {{host_ + bytes_, arena_.base + bytes_, bytes}}); }
+  void compute(std::function<void()> job) { compute_.submit(kStep, std::move(job)); }
+  // Waits for this many answers; returns the last one.
+  JobDone wait(int answers) {
+    JobDone last;
+    for (; answers > 0; --answers) last = *inbox_.wait_until(Time::max());
+    return last;
+  }
+  // Copies in both directions until the step has ended; returns its microseconds.
+  double step_beside_copies(const std::function<void()>& step) {
+    h2d(bytes_);
+    d2h(bytes_);
+    compute(step);
+    double us = 0;
+    for (int outstanding = 3; outstanding > 0; --outstanding) {
+      const JobDone done = *inbox_.wait_until(Time::max());
+      if (done.tag == kStep) {
+        us = (done.end - done.start).in_seconds() * 1e6;
+      } else if (us == 0) {  // the step still runs: so does the link
+        done.tag == kToDevice ? h2d(bytes_) : d2h(bytes_);
+        ++outstanding;
+      }
+    }
+    return us;
+  }
+
+ private:
+  static constexpr std::uint64_t kToDevice = 1;
+  static constexpr std::uint64_t kToHost = 2;
+  static constexpr std::uint64_t kStep = 3;
+  DeviceMemory& device_;
+  PagedMemory arena_;
+  std::int64_t bytes_;
+  std::byte* host_;
+  WallClock clock_;
+  Inbox inbox_;
+  Worker compute_;
+  LinkWorker to_host_;
+  LinkWorker to_device_;
+};
+
+}  // namespace
+
+void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
+  const std::int64_t arena_bytes = steps.arena().page_bytes * steps.pages();
+  const std::int64_t most = std::min<std::int64_t>(arena_bytes / 2, std::int64_t{64} << 20);
+  LinkBench bench(model, steps.arena(), most);
+  std::vector<std::function<void()>> runs;
+  for (const std::int64_t bytes : {std::int64_t{64} << 10, std::int64_t{1} << 20, std::int64_t{8} << 20, most}) {
+    result.links.push_back({"h2d", bytes, {}});
+    runs.emplace_back([&bench, bytes] { bench.h2d(bytes), bench.wait(1); });
+    result.links.push_back({"d2h", bytes, {}});
+    runs.emplace_back([&bench, bytes] { bench.d2h(bytes), bench.wait(1); });
+    result.links.push_back({"duplex", bytes, {}});
+    runs.emplace_back([&bench, bytes] { bench.h2d(bytes), bench.d2h(bytes), bench.wait(2); });
+  }
+  const std::vector<Timing> times = measure_in_turns(runs, config.rounds);
+  for (std::size_t i = 0; i < times.size(); ++i) result.links[i].time = times[i];
+
+  StepCase shape;
+  shape.chunks = {{config.step_tokens / 2, 0}};
+  shape.decodes = config.step_sequences / 2;
+  shape.decode_context = config.longest_context / 4;
+  const std::function<void()> step = steps.runner(shape);
+  std::vector<double> alone, beside, host;
+  for (int round = 0; round < config.rounds; ++round) {
+    bench.compute(step);
+    const JobDone done = bench.wait(1);
+    alone.push_back((done.end - done.start).in_seconds() * 1e6);
+    beside.push_back(bench.step_beside_copies(step));
+  }
+  result.kernel_slowdown = std::max(1.0, timing_of(beside).median / timing_of(alone).median);
+  bench.compute([] {});
+  for (JobDone last = bench.wait(1); host.size() < 200;) {
+    bench.compute([] {});
+    const JobDone next = bench.wait(1);
+    host.push_back((next.start - last.end).in_seconds() * 1e6);
+    last = next;
+  }
+  result.host = timing_of(host);
+}
+
+}  // namespace alchemist

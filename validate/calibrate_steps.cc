@@ -1,0 +1,200 @@
+#include "validate/calibrate_steps.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/base/error.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::int32_t kBaseChunk = 16;  // attention to so few keys is next to nothing
+
+std::int32_t pages_for(const Decoder& model, const CalibrationConfig& config) {
+  const std::int32_t block = model.options().limits.block_size;
+  const std::int32_t blocks = (config.longest_context + config.step_tokens) / block + 2;
+  const std::int64_t wanted = static_cast<std::int64_t>(config.step_sequences + 1) * blocks;
+  const RecordLayout layout(model.options().shape);
+  const std::int64_t record = layout.bytes_per_token(RecordKind::kMinimal) * config.micro_batch_tokens;
+  const std::int64_t least = 2 * (record / model.page_bytes() + 1);  // for a layer of a micro-batch, twice
+  return static_cast<std::int32_t>(std::max(wanted, least));
+}
+
+// From `first` on, doubling, and `last` itself.
+std::vector<std::int32_t> doubling(std::int32_t first, std::int32_t last) {
+  std::vector<std::int32_t> values;
+  for (std::int32_t value = first; value < last; value *= 2) values.push_back(value);
+  values.push_back(last);
+  return values;
+}
+
+StepCase short_chunks(std::int32_t tokens) {
+  StepCase shape;
+  for (std::int32_t left = tokens; left > 0; left -= kBaseChunk)
+    shape.chunks.push_back({std::min(left, kBaseChunk), 0});
+  return shape;
+}
+
+}  // namespace
+
+StepBench::StepBench(Decoder& model, const CalibrationConfig& config)
+    : model_(model),
+      config_(config),
+      pages_(pages_for(model, config)),
+      arena_(model.device(), model.page_bytes() * pages_) {
+  arena_.fill_zero();
+  model.use_arena(arena_.data());
+}
+
+void StepBench::add(Batch& batch, std::int32_t tokens, std::int32_t context, std::int32_t& next_page) const {
+  Sequence& sequence = batch.sequences.emplace_back();
+  sequence.context = context;
+  for (std::int32_t i = 0; i < tokens; ++i) {
+    sequence.tokens.push_back(static_cast<std::int32_t>((i * 7919 + next_page) % model_.options().shape.vocabulary));
+  }
+  const std::int32_t block = model_.options().limits.block_size;
+  for (std::int32_t i = 0; i < (context + tokens + block - 1) / block; ++i) {
+    sequence.table.push_back(next_page++ % pages_);
+  }
+}
+
+std::shared_ptr<const StepBench::Batch> StepBench::batch_of(const StepCase& shape) const {
+  auto batch = std::make_shared<Batch>();
+  batch->head = shape.head;
+  std::int32_t next_page = 0;
+  for (std::int32_t i = 0; i < shape.decodes; ++i) add(*batch, 1, shape.decode_context - 1, next_page);
+  for (const PrefillChunk& chunk : shape.chunks) add(*batch, chunk.tokens, chunk.context, next_page);
+  if (!shape.records) return batch;
+  for (std::int32_t page = pages_; page-- > 0;) batch->record_pages.push_back(page);
+  const RecordLayout layout(model_.options().shape);
+  std::int64_t offset = 0;
+  for (Sequence& sequence : batch->sequences) {
+    for (std::int64_t layer = 0; layer < model_.options().shape.layers; ++layer) {
+      sequence.record.push_back({arena_.data(), model_.page_bytes(), batch->record_pages, offset});
+      offset += layout.bytes_per_token(RecordKind::kMinimal) * static_cast<std::int64_t>(sequence.tokens.size());
+    }
+  }
+  return batch;
+}
+
+std::function<void()> StepBench::runner(const StepCase& shape) const {
+  return [this, batch = batch_of(shape)] {
+    std::vector<SequenceStep> steps;
+    for (const Sequence& sequence : batch->sequences) {
+      SequenceStep step;
+      step.tokens = sequence.tokens;
+      step.context = sequence.context;
+      step.block_table = sequence.table;
+      step.record = sequence.record;
+      step.yields_token = batch->head;
+      steps.push_back(step);
+    }
+    std::vector<std::int32_t> next(steps.size());
+    model_.step(steps, next);
+    model_.device().synchronise();
+  };
+}
+
+std::vector<StepCase> StepBench::base_cases() const {
+  std::vector<StepCase> cases;
+  const std::int32_t most = std::min(config_.step_tokens + config_.step_sequences,
+                                     static_cast<std::int32_t>(model_.options().limits.step_tokens));
+  for (const std::int32_t tokens : doubling(1, most)) cases.push_back(short_chunks(tokens));
+  return cases;
+}
+
+std::vector<StepCase> StepBench::head_cases() const {
+  std::vector<StepCase> cases;
+  for (const std::int32_t sequences : doubling(1, config_.step_sequences)) {
+    StepCase shape;
+    shape.chunks.assign(static_cast<std::size_t>(sequences), {1, 0});
+    cases.push_back(shape);
+    shape.head = true;
+    cases.push_back(shape);
+  }
+  return cases;
+}
+
+std::vector<StepCase> StepBench::decode_cases() const {
+  std::vector<StepCase> cases;
+  for (const std::int32_t decodes : {1, 4, 12, config_.step_sequences}) {
+    for (const std::int32_t context : {32, 128, 512, config_.longest_context}) {
+      StepCase shape;
+      shape.decodes = decodes;
+      shape.decode_context = context;
+      cases.push_back(shape);
+    }
+  }
+  return cases;
+}
+
+std::vector<StepCase> StepBench::mixed_cases() const {
+  std::vector<StepCase> cases;
+  for (const std::int32_t chunk : {16, 64, 192, config_.step_tokens}) {
+    for (const std::int32_t context : {0, 192, config_.longest_context - config_.step_tokens}) {
+      for (const std::int32_t decodes : {0, 6, config_.step_sequences - 1}) {
+        for (const std::int32_t keys : {64, config_.longest_context}) {
+          if (decodes == 0 && keys != 64) continue;
+          StepCase shape;
+          shape.chunks = {{chunk, context}};
+          shape.decodes = decodes;
+          shape.decode_context = decodes > 0 ? keys : 0;
+          cases.push_back(shape);
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+std::vector<StepCase> StepBench::recorded_cases() const {
+  std::vector<StepCase> cases;
+  for (const std::int32_t tokens : {32, 128, config_.step_tokens}) {
+    StepCase shape;
+    shape.chunks = {{tokens, 0}};
+    cases.push_back(shape);
+    shape.records = true;
+    cases.push_back(shape);
+  }
+  return cases;
+}
+
+std::vector<StepCase> StepBench::held_out_cases() const {
+  std::vector<StepCase> cases(6);
+  cases[0].chunks = {{100, 0}};
+  cases[1].chunks = {{100, 150}};
+  cases[1].decodes = 3;
+  cases[1].decode_context = 200;
+  cases[2].decodes = 7;
+  cases[2].decode_context = 300;
+  cases[3].decodes = 20;
+  cases[3].decode_context = 150;
+  cases[4].chunks = {{250, 0}};
+  cases[4].decodes = 10;
+  cases[4].decode_context = 400;
+  cases[5].chunks = {{60, 0}, {80, 50}};
+  cases[5].decodes = 8;
+  cases[5].decode_context = 180;
+  for (StepCase& shape : cases) shape.head = true;
+  return cases;
+}
+
+void StepBench::measure(Calibration& result) {
+  result.base = base_cases();
+  result.head = head_cases();
+  result.decode = decode_cases();
+  result.mixed = mixed_cases();
+  result.recorded = recorded_cases();
+  result.held_out = held_out_cases();
+  std::vector<StepCase*> all;
+  for (std::vector<StepCase>* cases :
+       {&result.base, &result.head, &result.decode, &result.mixed, &result.recorded, &result.held_out}) {
+    for (StepCase& shape : *cases) all.push_back(&shape);
+  }
+  std::vector<std::function<void()>> runs;
+  for (const StepCase* shape : all) runs.push_back(runner(*shape));
+  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = times[i];
+}
+
+}  // namespace alchemist

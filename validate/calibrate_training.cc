@@ -1,0 +1,123 @@
+#include "validate/calibrate_training.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+namespace alchemist {
+namespace {
+
+// One micro-batch of samples of equal length, run through all layers again and again; each piece is timed on its own.
+class TrainingBench {
+ public:
+  TrainingBench(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length)
+      : model_(model),
+        arena_(arena),
+        layers_(static_cast<std::int32_t>(model.options().shape.layers)),
+        tokens_(tokens) {
+    const RecordLayout layout(model.options().shape);
+    const std::int64_t bytes = layout.bytes_per_token(RecordKind::kMinimal) * tokens;
+    for (std::int32_t page = 0; page <= bytes / arena.page_bytes; ++page) pages_.push_back(page);
+    for (std::int32_t begin = 0; begin < tokens; begin += length) {
+      const RowRange rows{begin, std::min(begin + length, tokens)};
+      if (rows.end - rows.begin < 2) continue;  // a sample has a prompt and an answer
+      rows_.push_back(rows);
+      const double n = rows.end - rows.begin;
+      keys_ += n * (n + 1) / 2;
+      std::vector<std::int32_t>& text = texts_.emplace_back();
+      for (std::int32_t i = rows.begin; i < rows.end; ++i) {
+        text.push_back(static_cast<std::int32_t>((i * 7919 + 13) % model.options().shape.vocabulary));
+      }
+    }
+    tokens_ = rows_.back().end;
+  }
+
+  double keys() const { return keys_; }
+  std::int32_t tokens() const { return tokens_; }
+
+  using Times = std::map<std::string, std::vector<double>>;  // by kind; "lean": backward that rebuilds gate and up
+  void run(Times& times) {
+    for (const bool lean : {false, true}) {
+      std::vector<TrainingSample> samples;
+      for (const std::vector<std::int32_t>& text : texts_) samples.push_back({text, 1, 1.0 / tokens_, 0});
+      model_.begin_micro_batch(samples);
+      const std::vector<ActivationPiece> keep = pieces(RecordKind::kMinimal);
+      for (std::int32_t layer = 0; layer < layers_; ++layer) {
+        time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, keep}); });
+      }
+      time(times["head"], [&] { model_.head({{0, tokens_}, {}}); });
+      const std::vector<ActivationPiece> kept = pieces(lean ? RecordKind::kLean : RecordKind::kMinimal);
+      for (std::int32_t layer = layers_ - 1; layer >= 0; --layer) {
+        time(times[lean ? "lean" : "backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
+      }
+    }
+    time(times["optimizer"], [&] { model_.optimizer_step(); });
+  }
+
+ private:
+  // All layers' activations in the same place: their values do not matter to the clock.
+  std::vector<ActivationPiece> pieces(RecordKind kind) const {
+    std::vector<ActivationPiece> all;
+    for (const RowRange& rows : rows_) {
+      all.push_back(
+          {rows, kind, RecordKind::kMinimal, tokens_, rows.begin, {arena_.base, arena_.page_bytes, pages_, 0}});
+    }
+    return all;
+  }
+  template <class Work>
+  void time(std::vector<double>& us, Work&& work) {
+    us.push_back(microseconds_of([&] {
+      work();
+      model_.device().synchronise();
+    }));
+  }
+
+  Decoder& model_;
+  PagedMemory arena_;
+  std::int32_t layers_;
+  std::int32_t tokens_;
+  std::vector<std::int32_t> pages_;
+  std::vector<RowRange> rows_;
+  std::vector<std::vector<std::int32_t>> texts_;
+  double keys_ = 0;
+};
+
+}  // namespace
+
+void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemory arena,
+                      std::vector<PieceCase>& pieces) {
+  constexpr std::int32_t kShort = 32;
+  struct Case {
+    TrainingBench bench;
+    TrainingBench::Times times;
+    bool is_short;
+  };
+  std::vector<Case> cases;
+  for (std::int32_t tokens = 64; tokens <= config.micro_batch_tokens; tokens *= 2) {
+    cases.push_back({TrainingBench(model, arena, tokens, kShort), {}, true});
+    const std::int32_t longest = std::min(tokens, config.longest_context);
+    if (longest > 2 * kShort) cases.push_back({TrainingBench(model, arena, tokens, longest), {}, false});
+  }
+  for (int round = -1; round < config.rounds; ++round) {
+    for (Case& c : cases) {
+      if (round == 0) c.times.clear();
+      c.bench.run(c.times);
+    }
+  }
+  for (Case& c : cases) {
+    const auto add = [&](const char* kind, const Timing& time, double tokens, double keys) {
+      pieces.push_back({kind, static_cast<std::int64_t>(tokens), keys, time});
+    };
+    const Timing backward = timing_of(c.times["backward"]);
+    add("forward", timing_of(c.times["forward"]), c.bench.tokens(), c.bench.keys());
+    add("backward", backward, c.bench.tokens(), c.bench.keys());
+    if (!c.is_short) continue;
+    const Timing lean = timing_of(c.times["lean"]);
+    add("rebuild", {lean.p10 - backward.p10, lean.median - backward.median, lean.p90 - backward.p90}, c.bench.tokens(),
+        0);
+    add("head", timing_of(c.times["head"]), c.bench.tokens(), 0);
+  }
+  pieces.push_back({"optimizer", 1, 0, timing_of(cases.back().times["optimizer"])});
+}
+
+}  // namespace alchemist

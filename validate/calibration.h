@@ -1,0 +1,66 @@
+// What a device takes for the steps and pieces that the simulator prices, measured through the model that serves and
+// trains for real.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sim/base/batch.h"
+#include "validate/decoder.h"
+#include "validate/measurement.h"
+
+namespace alchemist {
+
+struct CalibrationConfig {
+  std::int32_t step_tokens = 512;
+  std::int32_t step_sequences = 32;
+  std::int32_t longest_context = 1024;  // tokens
+  std::int32_t micro_batch_tokens = 2048;
+  int rounds = 7;
+  std::function<void(const std::string&)> progress = [](const std::string&) {};  // what is measured now
+};
+
+// One serving step. Chunks and decodes, each of which has sequences of its own; `head`: all sequences yield a token.
+struct StepCase {
+  std::vector<PrefillChunk> chunks;
+  std::int32_t decodes = 0;
+  std::int32_t decode_context = 0;  // keys that each attends to, its own included
+  bool head = false;
+  bool records = false;  // the minimal set of all chunks
+  Timing time;
+};
+
+// One kind of training piece.
+struct PieceCase {
+  std::string kind;  // of training.csv
+  std::int64_t tokens = 0;
+  double attended_keys = 0;
+  Timing time;
+};
+
+struct LinkCase {
+  std::string kind;  // h2d, d2h, duplex (both directions, bytes in each), busy_h2d, busy_d2h (beside a step)
+  std::int64_t bytes = 0;
+  Timing time;
+};
+
+struct Calibration {
+  std::vector<StepCase> base;      // chunks of at most 16 tokens: all but attention and head
+  std::vector<StepCase> head;      // the same, with head, for one token a sequence
+  std::vector<StepCase> decode;    // by number and context
+  std::vector<StepCase> mixed;     // by chunk, its context, decodes, their context
+  std::vector<StepCase> recorded;  // chunks that are recorded, and the same ones that are not
+  std::vector<StepCase> held_out;  // in none of the tables: what the fit is checked with
+  std::vector<PieceCase> pieces;
+  std::vector<LinkCase> links;
+  Timing host;                 // from a job's end to the next one's start, by way of the deciding thread
+  double kernel_slowdown = 1;  // of a step while a copy runs in each direction
+};
+
+// Measures all of it. The model's limits must allow the sizes; its arena must not be in use. About 20 s for the tiny
+// model on two cores.
+Calibration calibrate(Decoder& model, const CalibrationConfig& config);
+
+}  // namespace alchemist

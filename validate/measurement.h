@@ -1,0 +1,48 @@
+// Times of cases on a machine that does other things too: the cases take turns, round after round, so that a
+// disturbance hits all of them alike, and the median of the rounds counts.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <vector>
+
+namespace alchemist {
+
+// Microseconds.
+struct Timing {
+  double p10 = 0;
+  double median = 0;
+  double p90 = 0;
+};
+
+inline Timing timing_of(std::vector<double> us) {
+  std::sort(us.begin(), us.end());
+  const auto at = [&](double share) {
+    return us[static_cast<std::size_t>(std::llround(share * static_cast<double>(us.size() - 1)))];
+  };
+  return {at(0.1), at(0.5), at(0.9)};
+}
+
+inline double microseconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
+// One round more is run first and not counted.
+inline std::vector<Timing> measure_in_turns(const std::vector<std::function<void()>>& cases, int rounds) {
+  std::vector<std::vector<double>> us(cases.size());
+  for (int round = -1; round < rounds; ++round) {
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      const double time = microseconds_of(cases[i]);
+      if (round >= 0) us[i].push_back(time);
+    }
+  }
+  std::vector<Timing> timings;
+  for (std::vector<double>& samples : us) timings.push_back(timing_of(std::move(samples)));
+  return timings;
+}
+
+}  // namespace alchemist

@@ -1,0 +1,299 @@
+#include "validate/real_host.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "validate/prompt_text.h"
+
+namespace alchemist {
+namespace {
+
+// Jobs of the compute thread; copies are tagged with their operation.
+constexpr std::uint64_t kStepTag = ~std::uint64_t{0};
+constexpr std::uint64_t kPieceTag = kStepTag - 1;
+
+// The pool rounds each copy up to whole pages, which the node's count of bytes does not: a few pages more.
+std::int32_t host_pages(const RealHostConfig& config) {
+  if (config.host_capacity == Bytes()) return 0;
+  const std::int64_t pages = config.host_capacity / config.page_bytes + 1;
+  return static_cast<std::int32_t>(pages + pages / 16 + 64);
+}
+
+}  // namespace
+
+// Everything that a step needs, so that nothing is shared with the thread that goes on planning.
+struct RealHost::StepJob {
+  struct Sequence {
+    std::vector<std::int32_t> tokens;
+    std::int32_t context = 0;
+    std::vector<std::int32_t> table;
+    bool yields = true;
+    std::optional<Recorded> record;
+  };
+  std::vector<Sequence> sequences;
+
+  void run(Decoder& model, PagedMemory arena, const RecordLayout& layout) const {
+    const auto layers = static_cast<std::size_t>(model.options().shape.layers);
+    std::vector<std::vector<RecordMemory>> memories(sequences.size());
+    std::vector<SequenceStep> batch;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      const Sequence& sequence = sequences[i];
+      SequenceStep step;
+      step.tokens = sequence.tokens;
+      step.context = sequence.context;
+      step.block_table = sequence.table;
+      step.yields_token = sequence.yields;
+      if (sequence.record) {
+        step.record_kind = sequence.record->kind;
+        const std::int64_t layer_bytes = layout.bytes_per_token(step.record_kind) * sequence.record->chunk.tokens;
+        for (std::size_t layer = 0; layer < layers; ++layer) {
+          memories[i].push_back({arena.base, arena.page_bytes, sequence.record->pages,
+                                 sequence.record->chunk.offset + static_cast<std::int64_t>(layer) * layer_bytes});
+        }
+        step.record = memories[i];
+      }
+      batch.push_back(step);
+    }
+    std::vector<std::int32_t> next(batch.size());
+    model.step(batch, next);
+    model.device().synchronise();
+  }
+};
+
+RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock& clock, RunObserver& observer)
+    : config_(config),
+      model_(model),
+      observer_(observer),
+      clock_(clock),
+      layout_(model.options().shape),
+      arena_(model.device(), config.page_bytes.count() * config.pages),
+      pool_(model.device(), config.page_bytes.count(), host_pages(config)),
+      book_(ReplicaId(0), observer),
+      inbox_(clock),
+      compute_(inbox_),
+      to_host_(inbox_, model.device(), CopyDirection::kDeviceToHost, config.pace),
+      to_device_(inbox_, model.device(), CopyDirection::kHostToDevice, config.pace) {
+  check(config.page_bytes.count() == model.page_bytes(), "a page is as large as the model's KV block");
+  model.device().fill_zero(arena_.data(), arena_.bytes());
+  model.use_arena(arena_.data());
+  records_ = std::make_unique<RecordTable>(layout_, static_cast<std::int32_t>(model.options().shape.layers),
+                                           PagedMemory{arena_.data(), config.page_bytes.count()}, pool_);
+}
+
+RequestOutcome RealHost::take_outcome(RequestHandle handle, Time now) {
+  tables_[handle.value()].clear();
+  return book_.take_outcome(handle, now);
+}
+
+OpId RealHost::submit(const ServingOp& op) {
+  check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
+  has_queued_ = true;
+  queued_ = Operation();
+  queued_.id = new_op();
+  queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
+  queued_.max_steps = op.max_steps;
+  queued_.running = op.running;
+  queued_.waiting = op.waiting;
+  book_.submitted(op.prefills, clock_.now());
+  const auto table = [this](RequestHandle handle) -> std::vector<std::int32_t>& {
+    if (handle.value() >= tables_.size()) tables_.resize(handle.value() + 1);
+    return tables_[handle.value()];
+  };
+  for (const GrownTable& grown : op.grown) {
+    table(grown.request).push_back(static_cast<std::int32_t>(grown.block.value()));
+  }
+  for (PrefillWork work : op.prefills) {
+    std::vector<std::int32_t>& blocks = table(work.request);
+    blocks.clear();
+    for (const BlockId block : work.blocks) blocks.push_back(static_cast<std::int32_t>(block.value()));
+    std::optional<Recorded> recorded;
+    if (work.record) {
+      const RecordChunk chunk = records_->extend(*work.record, work.chunk.tokens);
+      const RecordTable::Entry& entry = records_->entry(work.record->id);
+      recorded = Recorded{entry.kind, chunk, entry.pages};
+    }
+    queued_.records.push_back(std::move(recorded));
+    work.blocks = {};
+    work.record.reset();
+    queued_.prefills.push_back(work);
+  }
+  return queued_.id;
+}
+
+OpId RealHost::submit(const TrainingPiece& piece) {
+  check(!queued_piece_ && !piece_ && !has_queued_, "one piece at a time, before what is planned behind it");
+  queued_piece_ = Piece{new_op(), piece};
+  return queued_piece_->id;
+}
+
+OpId RealHost::submit(const CopyOp& copy) {
+  const OpId id = new_op();
+  copies_.emplace(id.value(), Copy{id, copy});
+  if (copy.direction == LinkDirection::kDeviceToHost) {
+    check(copy.record.has_value(), "what goes to the host is a record");
+    to_host_.submit(id.value(), records_->copy_out(*copy.record));
+  } else {
+    check(batch_ != nullptr, "what comes back is of a micro-batch");
+    to_device_.submit(id.value(), batch_->copy_in(copy.layer));
+  }
+  return id;
+}
+
+void RealHost::begin(const MicroBatchWork& work) {
+  std::vector<std::vector<std::int32_t>> conversations;
+  for (const Feedback& sample : work.samples) {
+    const WorkloadRequest& spec = texts_.at(sample.request);
+    conversations.push_back(conversation_tokens(spec.content, spec.prompt_tokens, 0,
+                                                sample.prompt_tokens + sample.output_tokens,
+                                                model_.options().shape.vocabulary));
+  }
+  batch_ = std::make_shared<const RestoredBatch>(work, std::move(conversations), *records_,
+                                                 static_cast<std::int32_t>(model_.options().shape.layers));
+  batch_begun_ = false;
+}
+
+void RealHost::forget(RecordId record) { records_->forget(record); }
+
+void RealHost::report(const TrainingStep& step, std::span<const TrainedSample> samples) {
+  observer_.on_training_step(step);
+  for (const TrainedSample& sample : samples) {
+    trained_.emplace_back(sample, step.end);
+    texts_.erase(sample.request);
+  }
+}
+
+std::optional<Completion> RealHost::after_node() {
+  if (!in_progress_ && !piece_ && queued_piece_) launch_piece();
+  if (!in_progress_ && !piece_ && has_queued_) {
+    start();
+    if (!in_progress_) return completion(clock_.now(), true);
+  }
+  if (!announce_at_start_) return std::nullopt;
+  announce_at_start_ = false;
+  news_ = false;
+  return completion(clock_.now(), false);
+}
+
+void RealHost::start() {
+  std::swap(current_, queued_);
+  has_queued_ = false;
+  steps_ = 0;
+  op_start_ = clock_.now();
+  book_.begin(current_.prefills, current_.preempted, op_start_);
+  if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
+  in_progress_ = true;
+  if (config_.announce_last_step) {
+    in_last_step_ = announce_at_start_ = news_ || current_.max_steps == 1;
+  } else {
+    in_last_step_ = current_.max_steps == 1;
+    news_ = false;  // the node planned at this very moment
+  }
+  launch_step();
+}
+
+std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
+  auto job = std::make_shared<StepJob>();
+  const std::int64_t vocabulary = model_.options().shape.vocabulary;
+  const auto add = [&](RequestHandle handle, std::int32_t context, std::int32_t tokens) -> StepJob::Sequence& {
+    const WorkloadRequest& spec = book_.spec(handle);
+    StepJob::Sequence& sequence = job->sequences.emplace_back();
+    sequence.tokens = conversation_tokens(spec.content, spec.prompt_tokens, context, context + tokens, vocabulary);
+    sequence.context = context;
+    sequence.table = tables_[handle.value()];
+    return sequence;
+  };
+  book_.batch().for_each(
+      [&](RequestHandle handle, std::int64_t context) { add(handle, static_cast<std::int32_t>(context), 1); });
+  if (steps_ > 0) return job;
+  for (std::size_t i = 0; i < current_.prefills.size(); ++i) {
+    const PrefillWork& work = current_.prefills[i];
+    StepJob::Sequence& sequence = add(work.request, work.chunk.context, work.chunk.tokens);
+    sequence.yields = work.last;
+    sequence.record = current_.records[i];
+  }
+  return job;
+}
+
+void RealHost::launch_step() {
+  decodes_ = book_.batch().size();
+  compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
+}
+
+void RealHost::launch_piece() {
+  piece_ = std::exchange(queued_piece_, std::nullopt);
+  const bool begins = !std::exchange(batch_begun_, true);
+  compute_.submit(kPieceTag, [this, piece = piece_->piece, batch = batch_, begins] {
+    if (piece.kind == PieceKind::kOptimizer) {
+      if (piece.first_token == 0) model_.optimizer_step();  // the model's is one: the first part does it all
+    } else {
+      if (begins) batch->begin(model_);
+      batch->run(piece, model_);
+    }
+    model_.device().synchronise();
+  });
+}
+
+std::optional<RealHost::Report> RealHost::on_done(const JobDone& done) {
+  if (done.tag == kStepTag) return on_step_end(done);
+  return done.tag == kPieceTag ? on_piece_end(done) : on_copy_end(done);
+}
+
+std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
+  const bool first = steps_++ == 0;
+  if (done.error) {
+    in_progress_ = false;
+    std::rethrow_exception(done.error);
+  }
+  book_.end_step(done.end, first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>());
+  const bool something_waits = news_ || !book_.ended().empty();
+  if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !config_.announce_last_step)) {
+    return finish(done.end);
+  }
+  in_last_step_ = steps_ + 1 == current_.max_steps || something_waits;
+  launch_step();
+  if (!in_last_step_ || !config_.announce_last_step) return std::nullopt;
+  news_ = false;
+  return Report{done.end, completion(done.end, false), true};
+}
+
+RealHost::Report RealHost::finish(Time now) {
+  report_span(now);
+  in_progress_ = false;
+  if (!book_.ended().empty()) news_ = true;  // what follows was planned without this knowledge
+  return {now, completion(now, true), true};
+}
+
+Completion RealHost::completion(Time now, bool done) const {
+  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
+}
+
+RealHost::Report RealHost::on_piece_end(const JobDone& done) {
+  const Piece piece = *std::exchange(piece_, std::nullopt);
+  if (done.error) std::rethrow_exception(done.error);
+  observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
+  return {done.end, {piece.id, true, 1, done.end - done.start, {}}};
+}
+
+RealHost::Report RealHost::on_copy_end(const JobDone& done) {
+  const auto found = copies_.find(done.tag);
+  const Copy copy = found->second;
+  copies_.erase(found);
+  if (done.error) std::rethrow_exception(done.error);
+  observer_.on_transfer({ReplicaId(0), copy.op.direction, done.start, done.end, copy.op.bytes});
+  return {done.end, {copy.id, true, 1, done.end - done.start, {}}};
+}
+
+void RealHost::report_span(Time end) {
+  busy_ += end - op_start_;
+  ServingSpan span;
+  span.start = op_start_;
+  span.end = end;
+  span.steps = steps_;
+  for (const PrefillWork& work : current_.prefills) span.prefill_tokens += work.chunk.tokens;
+  span.decodes = decodes_;
+  span.running = current_.running;
+  span.waiting = current_.waiting;
+  observer_.on_serving_span(span);
+}
+
+}  // namespace alchemist

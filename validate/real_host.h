@@ -1,0 +1,157 @@
+// The real device of one replica behind the node's port: kernels on a thread of their own, one for each direction of
+// the link, records and working memory in pages of one arena. Operations run one after the other in the order of their
+// submission; how long each took is what the clock says.
+//
+// The thread that owns the host is the one that runs the node. It hands prepared jobs to the workers and learns from
+// the inbox that they are over; nothing polls.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "sim/base/observer.h"
+#include "sim/base/workload.h"
+#include "sim/engine/request_book.h"
+#include "sim/node/host.h"
+#include "validate/decoder.h"
+#include "validate/device_array.h"
+#include "validate/inbox.h"
+#include "validate/link_worker.h"
+#include "validate/record_table.h"
+#include "validate/restored_batch.h"
+#include "validate/worker.h"
+
+namespace alchemist {
+
+struct RealHostConfig {
+  std::int32_t pages = 0;           // of the arena
+  Bytes page_bytes;                 // of one KV block, all layers: must be the model's
+  Bytes host_capacity;              // pinned memory for records
+  bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
+  std::optional<LinkPace> pace;     // an emulated link
+};
+
+class RealHost final : public Host {
+ public:
+  // All references outlive the host. ConfigError if arena or pinned pool do not fit the memory.
+  RealHost(const RealHostConfig& config, Decoder& model, const WallClock& clock, RunObserver& observer);
+
+  Arrival accept(RequestId id, const WorkloadRequest& request) { return book_.accept(id, request); }
+  void take_in(Time now) { book_.take_in(now); }
+  RequestOutcome take_outcome(RequestHandle handle, Time now);
+  // The text of a request that waits for its feedback is kept until it is trained.
+  void keep_text(RequestId request, const WorkloadRequest& spec) { texts_.emplace(request, spec); }
+
+  OpId submit(const ServingOp& op) override;
+  OpId submit(const TrainingPiece& piece) override;
+  OpId submit(const CopyOp& copy) override;
+  void begin(const MicroBatchWork& work) override;
+  void forget(RecordId record) override;
+  void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
+  void wake_at(Time when) override { wake_ = when; }
+
+  // An event waits for the node: a run in progress ends as soon as it can.
+  void interrupt() { news_ = true; }
+  std::optional<Time> take_wake() { return std::exchange(wake_, std::nullopt); }
+  std::optional<Time> wake() const { return wake_; }
+
+  // The oldest message of a worker, if one comes before `deadline`.
+  std::optional<JobDone> wait_until(Time deadline) { return inbox_.wait_until(deadline); }
+  // What a message means for the node; none if a run of steps goes on. Rethrows what went wrong in a job. `time` is
+  // when the step ended; the completion's span is valid until the next call.
+  struct Report {
+    Time time;
+    Completion completion;
+    bool serving = false;  // of a serving operation
+  };
+  std::optional<Report> on_done(const JobDone& done);
+  // After the node has been told something: starts what is queued, and returns what the node has to be told at once. To
+  // be called until there is nothing more.
+  std::optional<Completion> after_node();
+
+  std::vector<std::pair<TrainedSample, Time>> take_trained() { return std::exchange(trained_, {}); }
+  std::int64_t live_requests() const { return book_.live(); }
+  Duration busy() const { return busy_; }
+  bool idle() const { return !in_progress_ && !piece_ && copies_.empty(); }
+
+ private:
+  struct Recorded {  // of one prefill
+    RecordKind kind;
+    RecordChunk chunk;
+    std::vector<std::int32_t> pages;
+  };
+  struct Operation {
+    OpId id;
+    std::vector<PrefillWork> prefills;             // without spans
+    std::vector<std::optional<Recorded>> records;  // by prefill
+    std::vector<RequestHandle> preempted;
+    std::int64_t max_steps = 1;
+    std::int32_t running = 0;
+    std::int32_t waiting = 0;
+  };
+  struct Piece {
+    OpId id;
+    TrainingPiece piece;
+  };
+  struct Copy {
+    OpId id;
+    CopyOp op;
+  };
+  struct StepJob;
+
+  OpId new_op() { return std::exchange(next_op_, OpId(next_op_.value() + 1)); }
+  void start();
+  void launch_step();
+  std::shared_ptr<StepJob> prepare_step() const;
+  void launch_piece();
+  std::optional<Report> on_step_end(const JobDone& done);
+  Report finish(Time now);
+  Completion completion(Time now, bool done) const;
+  Report on_piece_end(const JobDone& done);
+  Report on_copy_end(const JobDone& done);
+  void report_span(Time end);
+
+  RealHostConfig config_;
+  Decoder& model_;
+  RunObserver& observer_;
+  const WallClock& clock_;
+  RecordLayout layout_;
+  DeviceArray<std::byte> arena_;
+  HostPool pool_;
+  std::unique_ptr<RecordTable> records_;
+  RequestBook book_;
+  std::vector<std::vector<std::int32_t>> tables_;  // KV blocks by handle, with what the node has planned
+  std::unordered_map<RequestId, WorkloadRequest> texts_;
+  std::shared_ptr<const RestoredBatch> batch_;
+  bool batch_begun_ = false;  // on the model
+
+  OpId next_op_;
+  Operation queued_;
+  Operation current_;
+  bool has_queued_ = false;
+  bool in_progress_ = false;
+  bool announce_at_start_ = false;
+  bool in_last_step_ = false;
+  bool news_ = false;
+  Time op_start_;
+  std::int64_t steps_ = 0;
+  std::int32_t decodes_ = 0;  // of the step in progress
+  std::optional<Piece> queued_piece_;
+  std::optional<Piece> piece_;
+  std::unordered_map<std::uint64_t, Copy> copies_;  // by tag
+  std::optional<Time> wake_;
+  std::vector<std::pair<TrainedSample, Time>> trained_;
+  Duration busy_;
+
+  Inbox inbox_;
+  Worker compute_;  // the workers end first: their jobs use the rest
+  LinkWorker to_host_;
+  LinkWorker to_device_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,70 @@
+// A run in the real world: requests arrive by the wall clock, a real device serves them and trains, observers watch.
+// The same node, the same events and the same observers as in the simulation (sim/engine/simulation.h).
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <vector>
+
+#include "sim/base/observer.h"
+#include "sim/base/workload.h"
+#include "sim/engine/feedback_book.h"
+#include "sim/engine/simulation.h"
+#include "sim/node/node.h"
+#include "sim/node/node_log.h"
+#include "sim/node/node_replay.h"
+#include "validate/real_host.h"
+
+namespace alchemist {
+
+class RealRun {
+ public:
+  // Of the configuration one replica is run, which serves and trains on one device. All references outlive the run.
+  RealRun(const SimulationConfig& config, Decoder& model, std::optional<LinkPace> pace, WorkloadSource& workload,
+          RunObserver& observer);
+
+  // Runs until no request is left and none will come. If the device fails, what it threw is in error() and the totals
+  // are those of the part that was done.
+  SimulationTotals run();
+  std::exception_ptr error() const { return error_; }
+
+ private:
+  void loop();
+  Time next_deadline() const;
+  bool is_over() const;
+  Time stamp();
+  void admit_arrivals(Time now);
+  void admit(const WorkloadRequest& request, Time now);
+  void deliver_feedback(Time now);
+  void deliver_wake(Time now);
+  void handle(const JobDone& done);
+  void end_requests(const RealHost::Report& report);
+  void answer(Time now);
+  void report_memory(Time now);
+  void finish();
+  template <class Event>
+  void record(Time now, const Event& event) {
+    if (recorder_) recorder_->event(now, event);
+  }
+
+  SimulationConfig config_;
+  WorkloadSource& workload_;
+  RunObserver& observer_;
+  WallClock clock_;
+  RealHost host_;
+  std::unique_ptr<NodeRecorder> recorder_;
+  std::unique_ptr<Node> node_;
+  std::optional<FeedbackBook> feedback_;
+  struct Later {
+    bool operator()(const FeedbackBook::Due& a, const FeedbackBook::Due& b) const { return a.at > b.at; }
+  };
+  std::priority_queue<FeedbackBook::Due, std::vector<FeedbackBook::Due>, Later> due_;
+  Time last_stamp_;
+  std::exception_ptr error_;
+  SimulationTotals totals_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,264 @@
+#include "validate/restored_batch.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+
+RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
+                             const RecordTable& records, std::int32_t layers)
+    : layout_(records.layout()),
+      layers_(layers),
+      arena_(records.arena()),
+      host_(records.host()),
+      fresh_(work.fresh),
+      recompute_below_(work.recompute_below) {
+  check(fresh_ != FreshActivations::kOffload, "fresh activations stay on the device");
+  for (const LayerPlan& layer : work.restore) gate_up_share_.push_back(layer.gate_up_share);
+  gate_up_share_.resize(static_cast<std::size_t>(layers), 1);
+  for (const BlockId page : work.pages) working_pages_.push_back(static_cast<std::int32_t>(page.value()));
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < work.samples.size(); ++i) {
+    const Feedback& sample = work.samples[i];
+    const auto first_row = static_cast<std::int32_t>(rows_);
+    const std::int32_t tokens = sample.prompt_tokens + sample.output_tokens;
+    samples_.push_back({first_row, sample.prompt_tokens, std::move(conversations[i])});
+    targets_ += sample.output_tokens;
+    std::int32_t covered = 0;
+    for (; next < work.recorded.size() && work.recorded[next].sample == static_cast<std::int32_t>(i); ++next) {
+      const RecordedTokens& part = work.recorded[next];
+      add_fresh({first_row + covered, first_row + part.first_token});
+      add_recorded(part, first_row, records);
+      covered = part.first_token + part.tokens;
+    }
+    add_fresh({first_row + covered, first_row + tokens});
+    rows_ += tokens;
+  }
+  const std::int64_t room = arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) -
+                            fresh_rows_ * token_bytes(kept()) * layers_;
+  slots_ =
+      host_rows_ > 0 ? std::min<std::int64_t>(layers_, room / (host_rows_ * token_bytes(RecordKind::kMinimal))) : 0;
+  check(room >= 0 && (host_rows_ == 0 || slots_ > recompute_below_ || slots_ == layers_),
+        "the working memory holds what the node puts into it");
+}
+
+RecordKind RestoredBatch::kept() const {
+  return fresh_ == FreshActivations::kCheckpoint ? RecordKind::kInput : RecordKind::kMinimal;
+}
+
+void RestoredBatch::add_fresh(RowRange rows) {
+  if (rows.begin >= rows.end) return;
+  Stretch stretch;
+  stretch.rows = rows;
+  stretch.rows_before = fresh_rows_;
+  fresh_rows_ += stretch.size();
+  stretches_.push_back(stretch);
+}
+
+void RestoredBatch::add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records) {
+  const RecordTable::Entry& entry = records.entry(part.record);
+  record_pages_.push_back(part.on_host ? entry.host_pages : entry.pages);
+  for (const RecordChunk& chunk : entry.chunks) {
+    const std::int32_t begin = std::max(chunk.first_token, part.record_token);
+    const std::int32_t end = std::min(chunk.first_token + chunk.tokens, part.record_token + part.tokens);
+    if (begin >= end) continue;
+    const std::int32_t to_row = first_row + part.first_token - part.record_token;
+    Stretch stretch;
+    stretch.rows = {to_row + begin, to_row + end};
+    stretch.source = part.on_host ? Source::kHost : Source::kResident;
+    stretch.layout = entry.kind;
+    stretch.record_tokens = chunk.tokens;
+    stretch.first_token = begin - chunk.first_token;
+    stretch.offset = chunk.offset;
+    stretch.pages = record_pages_.size() - 1;
+    if (part.on_host) {
+      stretch.rows_before = host_rows_;
+      host_rows_ += stretch.size();
+    }
+    stretches_.push_back(stretch);
+  }
+}
+
+RecordMemory RestoredBatch::working(std::int64_t offset) const {
+  return {arena_.base, arena_.page_bytes, working_pages_, offset};
+}
+
+RecordMemory RestoredBatch::recorded(const Stretch& stretch, std::int32_t layer) const {
+  const PagedMemory& memory = stretch.source == Source::kHost ? host_ : arena_;
+  const std::int64_t layer_bytes = token_bytes(stretch.layout) * stretch.record_tokens;
+  return {memory.base, memory.page_bytes, record_pages_[stretch.pages], stretch.offset + layer * layer_bytes};
+}
+
+RecordMemory RestoredBatch::fresh(const Stretch& stretch, std::int32_t layer) const {
+  return working((layer * fresh_rows_ + stretch.rows_before) * token_bytes(kept()));
+}
+
+// Layers below recompute_below have a slot each; the others come down from the last, each into the slot of the layer
+// that backward has left longest ago.
+RecordMemory RestoredBatch::slot(const Stretch& stretch, std::int32_t layer) const {
+  const std::int64_t turning = slots_ - recompute_below_;
+  const std::int64_t index =
+      layer < recompute_below_ ? layer : recompute_below_ + (layers_ - 1 - layer) % std::max<std::int64_t>(1, turning);
+  return working(layers_ * fresh_rows_ * token_bytes(kept()) +
+                 (index * host_rows_ + stretch.rows_before) * token_bytes(RecordKind::kMinimal));
+}
+
+// Of the stretch's tokens on the host, the last ones whose gate and up come over the link. Summed over the batch they
+// are the planned share, rounded down.
+std::int32_t RestoredBatch::with_gate_up(const Stretch& stretch, std::int32_t layer) const {
+  if (stretch.layout == RecordKind::kLean) return 0;
+  const double share = gate_up_share_[static_cast<std::size_t>(layer)];
+  const auto up_to = [share](std::int64_t rows) {
+    return static_cast<std::int64_t>(static_cast<double>(rows) * share);
+  };
+  return static_cast<std::int32_t>(up_to(stretch.rows_before + stretch.size()) - up_to(stretch.rows_before));
+}
+
+std::vector<CopySegment> RestoredBatch::copy_in(std::int32_t layer) const {
+  std::vector<CopySegment> segments;
+  for (const Stretch& stretch : stretches_) {
+    if (stretch.source != Source::kHost) continue;
+    const RecordMemory from = recorded(stretch, layer), to = slot(stretch, layer);
+    const std::int32_t gate_up = with_gate_up(stretch, layer);
+    for (const RecordTensor tensor : layout_.tensors(stretch.layout)) {
+      const std::int64_t row = layout_.row_bytes(tensor);
+      const std::int32_t skipped = tensor == RecordTensor::kGateUp ? stretch.size() - gate_up : 0;
+      RecordMemory source = from, target = to;
+      source.offset +=
+          layout_.range(stretch.layout, tensor, stretch.record_tokens).begin + (stretch.first_token + skipped) * row;
+      target.offset += layout_.range(stretch.layout, tensor, stretch.size()).begin + skipped * row;
+      append_segments(target, source, (stretch.size() - skipped) * row, segments);
+    }
+  }
+  return segments;
+}
+
+// The activations of a stretch in a layer, as they lie on the device.
+void RestoredBatch::append_pieces(const Stretch& stretch, std::int32_t layer,
+                                  std::vector<ActivationPiece>& pieces) const {
+  if (stretch.source == Source::kResident) {
+    pieces.push_back({stretch.rows, stretch.layout, stretch.layout, stretch.record_tokens, stretch.first_token,
+                      recorded(stretch, layer)});
+  } else if (stretch.source == Source::kFresh) {
+    pieces.push_back({stretch.rows, kept(), kept(), stretch.size(), 0, fresh(stretch, layer)});
+  } else if (layer < recompute_below_) {
+    pieces.push_back(
+        {stretch.rows, RecordKind::kMinimal, RecordKind::kMinimal, stretch.size(), 0, slot(stretch, layer)});
+  } else {
+    const std::int32_t lean = stretch.size() - with_gate_up(stretch, layer);
+    const RowRange first{stretch.rows.begin, stretch.rows.begin + lean}, rest{first.end, stretch.rows.end};
+    const RecordMemory memory = slot(stretch, layer);
+    if (lean > 0) pieces.push_back({first, RecordKind::kLean, stretch.layout, stretch.size(), 0, memory});
+    if (rest.begin < rest.end) pieces.push_back({rest, stretch.layout, stretch.layout, stretch.size(), lean, memory});
+  }
+}
+
+void RestoredBatch::begin(Decoder& model) const {
+  std::vector<TrainingSample> samples;
+  for (const Sample& sample : samples_) {
+    TrainingSample call;
+    call.tokens = sample.tokens;
+    call.prompt_tokens = sample.prompt_tokens;
+    call.loss_weight = 1.0 / static_cast<double>(targets_);
+    samples.push_back(call);
+  }
+  model.begin_micro_batch(samples);
+}
+
+void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {
+  switch (piece.kind) {
+    case PieceKind::kForward:
+      return forward(piece, Source::kFresh, model);
+    case PieceKind::kRecompute:
+      return forward(piece, Source::kHost, model);
+    case PieceKind::kHead:
+      return head(piece, model);
+    case PieceKind::kBackward:
+      return backward(piece, model);
+    case PieceKind::kOptimizer:
+      check(false, "an optimizer step is of no micro-batch");
+  }
+}
+
+// Of the rows of one source, counted through the batch, those from `first` on.
+std::vector<RowRange> RestoredBatch::part_of(Source source, std::int64_t first, std::int64_t tokens) const {
+  std::vector<RowRange> rows;
+  for (const Stretch& stretch : stretches_) {
+    if (stretch.source != source) continue;
+    const std::int64_t begin = std::max(first, stretch.rows_before);
+    const std::int64_t end = std::min(first + tokens, stretch.rows_before + stretch.size());
+    if (begin >= end) continue;
+    const auto to_row = stretch.rows.begin - stretch.rows_before;
+    rows.push_back({static_cast<std::int32_t>(begin + to_row), static_cast<std::int32_t>(end + to_row)});
+  }
+  return rows;
+}
+
+ActivationPiece RestoredBatch::trimmed(const ActivationPiece& piece, RowRange rows) const {
+  ActivationPiece part = piece;
+  part.rows = {std::max(piece.rows.begin, rows.begin), std::min(piece.rows.end, rows.end)};
+  part.first_token += part.rows.begin - piece.rows.begin;
+  return part;
+}
+
+// Keys and values of tokens on the host that are not here (yet) are read where they lie.
+void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& model) const {
+  const std::vector<RowRange> rows = part_of(source, piece.first_token, piece.tokens);
+  std::vector<ActivationPiece> known, keep;
+  for (const Stretch& stretch : stretches_) {
+    if (stretch.source == source) {
+      std::vector<ActivationPiece> pieces;
+      if (source == Source::kFresh) {
+        append_pieces(stretch, piece.layer, pieces);
+      } else {
+        pieces.push_back(
+            {stretch.rows, RecordKind::kMinimal, RecordKind::kMinimal, stretch.size(), 0, slot(stretch, piece.layer)});
+      }
+      for (const RowRange& part : rows) {
+        const ActivationPiece kept = trimmed(pieces.front(), part);
+        if (kept.rows.begin < kept.rows.end) keep.push_back(kept);
+      }
+    } else if (piece.first_token == 0 && stretch.source == Source::kHost) {
+      known.push_back({stretch.rows, stretch.layout, stretch.layout, stretch.record_tokens, stretch.first_token,
+                       recorded(stretch, piece.layer)});
+    } else if (piece.first_token == 0 && (stretch.source == Source::kResident || kept() != RecordKind::kInput)) {
+      append_pieces(stretch, piece.layer, known);
+    }
+  }
+  model.forward_layer({piece.layer, rows, known, keep});
+}
+
+// Rows with a target that were not run forward: the last of a prompt whose record is whole.
+void RestoredBatch::head(const TrainingPiece& piece, Decoder& model) const {
+  const RowRange part{static_cast<std::int32_t>(piece.first_token),
+                      static_cast<std::int32_t>(piece.first_token + piece.tokens)};
+  const std::int32_t last = layers_ - 1;
+  std::vector<ActivationPiece> pieces;
+  for (const Stretch& stretch : stretches_) {
+    const bool was_run =
+        stretch.source == Source::kFresh || (stretch.source == Source::kHost && recompute_below_ > last);
+    if (was_run) continue;
+    const ActivationPiece whole{stretch.rows,          stretch.layout,      stretch.layout,
+                                stretch.record_tokens, stretch.first_token, recorded(stretch, last)};
+    const auto sample = std::upper_bound(samples_.begin(), samples_.end(), stretch.rows.begin,
+                                         [](std::int32_t row, const Sample& s) { return row < s.first_row; }) -
+                        1;
+    const RowRange targets{std::max(part.begin, sample->first_row + sample->prompt_tokens - 1), part.end};
+    const ActivationPiece wanted = trimmed(whole, targets);
+    if (wanted.rows.begin < wanted.rows.end) pieces.push_back(wanted);
+  }
+  model.head({part, pieces});
+}
+
+// Backward goes from the last row down.
+void RestoredBatch::backward(const TrainingPiece& piece, Decoder& model) const {
+  const auto end = static_cast<std::int32_t>(rows_ - piece.first_token);
+  std::vector<ActivationPiece> pieces;
+  if (piece.first_token == 0) {
+    for (const Stretch& stretch : stretches_) append_pieces(stretch, piece.layer, pieces);
+  }
+  model.backward_layer({piece.layer, {end - static_cast<std::int32_t>(piece.tokens), end}, pieces});
+}
+
+}  // namespace alchemist

@@ -1,0 +1,89 @@
+// A micro-batch over real memory: which of its rows come from where, layer by layer, and the calls of the model that
+// its training pieces stand for.
+//
+// The working memory that the node gave it holds, layer after layer, the activations of fresh tokens, and behind them
+// as many slots for a layer of the tokens on the host as fit: of the layers that are recomputed each has its own, those
+// that come over the link take turns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/node/host.h"
+#include "validate/decoder.h"
+#include "validate/record_table.h"
+
+namespace alchemist {
+
+class RestoredBatch {
+ public:
+  // `conversations`: the tokens of each sample. The records must exist; what is needed of their tables is copied.
+  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
+                const RecordTable& records, std::int32_t layers);
+
+  // On the thread of the model. begin() first, and optimizer pieces are not for a batch.
+  void begin(Decoder& model) const;
+  void run(const TrainingPiece& piece, Decoder& model) const;
+
+  // What brings a layer of the tokens on the host to the device.
+  std::vector<CopySegment> copy_in(std::int32_t layer) const;
+
+  std::int64_t rows() const { return rows_; }
+
+ private:
+  enum class Source : std::uint8_t { kFresh, kResident, kHost };
+  // Rows of one sample that lie together.
+  struct Stretch {
+    RowRange rows;
+    Source source = Source::kFresh;
+    // Of their chunk, unless fresh.
+    RecordKind layout = RecordKind::kMinimal;
+    std::int32_t record_tokens = 0;
+    std::int32_t first_token = 0;
+    std::int64_t offset = 0;       // of the chunk's first layer
+    std::size_t pages = 0;         // index of the record's pages
+    std::int64_t rows_before = 0;  // fresh, host: rows of the same source in earlier stretches
+    std::int32_t size() const { return rows.end - rows.begin; }
+  };
+  struct Sample {
+    std::int32_t first_row = 0;
+    std::int32_t prompt_tokens = 0;
+    std::vector<std::int32_t> tokens;
+  };
+
+  void add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records);
+  void add_fresh(RowRange rows);
+  std::int64_t token_bytes(RecordKind kind) const { return layout_.bytes_per_token(kind); }
+  RecordKind kept() const;
+  RecordMemory working(std::int64_t offset) const;
+  RecordMemory recorded(const Stretch& stretch, std::int32_t layer) const;
+  RecordMemory fresh(const Stretch& stretch, std::int32_t layer) const;
+  RecordMemory slot(const Stretch& stretch, std::int32_t layer) const;
+  std::int32_t with_gate_up(const Stretch& stretch, std::int32_t layer) const;
+  void append_pieces(const Stretch& stretch, std::int32_t layer, std::vector<ActivationPiece>& pieces) const;
+  std::vector<RowRange> part_of(Source source, std::int64_t first, std::int64_t tokens) const;
+  void forward(const TrainingPiece& piece, Source source, Decoder& model) const;
+  void head(const TrainingPiece& piece, Decoder& model) const;
+  void backward(const TrainingPiece& piece, Decoder& model) const;
+  ActivationPiece trimmed(const ActivationPiece& piece, RowRange rows) const;
+
+  RecordLayout layout_;
+  std::int32_t layers_;
+  PagedMemory arena_;
+  PagedMemory host_;
+  FreshActivations fresh_;
+  std::int32_t recompute_below_;
+  std::vector<double> gate_up_share_;  // by layer
+  std::vector<std::int32_t> working_pages_;
+  std::vector<std::vector<std::int32_t>> record_pages_;
+  std::vector<Sample> samples_;
+  std::vector<Stretch> stretches_;  // by row
+  std::int64_t rows_ = 0;
+  std::int64_t fresh_rows_ = 0;
+  std::int64_t host_rows_ = 0;
+  std::int64_t slots_ = 0;
+  std::int64_t targets_ = 0;
+};
+
+}  // namespace alchemist
