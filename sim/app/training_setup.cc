@@ -119,13 +119,16 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
   room.per_token = bytes.minimal * layers;
   room.window_share = std::min(1.0, static_cast<double>(policy_.window_layers) / static_cast<double>(layers));
   if (policy_.fresh == FreshActivations::kCheckpoint) room.per_token = bytes.input * layers + bytes.minimal;
-  if (policy_.fresh == FreshActivations::kOffload) {
-    room.host = experiment_.hardware.host_memory;
+  const bool leaves = policy_.fresh == FreshActivations::kOffload || policy_.fresh == FreshActivations::kSpill;
+  if (leaves) {
+    room.host = host_pool(experiment_, policy_);
     room.fresh_share = 0;
     room.record_share = 1;
   }
   if (policy_.records() && totals.feedback_tokens > 0) {
-    room.fresh_share = static_cast<double>(totals.feedback_answer_tokens) / static_cast<double>(totals.feedback_tokens);
+    if (!leaves)
+      room.fresh_share =
+          static_cast<double>(totals.feedback_answer_tokens) / static_cast<double>(totals.feedback_tokens);
     room.resident = page_bytes_ * static_cast<std::int64_t>(kv_blocks * policy_.gpu_record_share);
     if (policy_.place == "pressure" || policy_.place == "eager") room.host = host_pool(experiment_, policy_);
   }

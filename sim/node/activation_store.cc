@@ -40,6 +40,7 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.minimal_bytes = config_.minimal_per_token * tokens;
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
+  view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
   view.offered_per_s = offered_.per_second(now);
   view.whole_per_s = whole_.per_second(now);
   view.trained_per_s = trained_.per_second(now);

@@ -4,14 +4,16 @@
 
 namespace alchemist {
 
-LayerTraffic::LayerTraffic(Host& host, std::int32_t layers, std::int32_t window)
-    : host_(host), layers_(layers), window_(window), arrived_to_(layers), next_backward_(layers - 1) {
-  check(layers > 0 && window > 0, "there are layers, and room for one");
+LayerTraffic::LayerTraffic(Host& host, std::int32_t layers)
+    : host_(host), layers_(layers), arrived_to_(layers), next_backward_(layers - 1) {
+  check(layers > 0, "there are layers");
 }
 
-void LayerTraffic::begin(std::vector<Bytes> records, Bytes fresh) {
+void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh) {
+  check(window > 0, "there is room for a layer");
   check(!arriving_ && leaving_.empty(), "the micro-batch before has no copy in flight");
   check(static_cast<std::int32_t>(records.size()) == layers_, "bytes for each layer");
+  window_ = window;
   records_ = std::move(records);
   fresh_ = fresh;
   forward_done_ = fresh == Bytes();

@@ -15,12 +15,13 @@ namespace alchemist {
 
 class LayerTraffic {
  public:
-  // `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `host` outlives the traffic.
-  LayerTraffic(Host& host, std::int32_t layers, std::int32_t window);
+  // `host` outlives the traffic.
+  LayerTraffic(Host& host, std::int32_t layers);
 
-  // A micro-batch begins. `records`: bytes of records that come back, by layer. `fresh`: bytes of fresh activations of
-  // each layer that leave and come back, all but the last `window` ones; zero if they stay.
-  void begin(std::vector<Bytes> records, Bytes fresh);
+  // A micro-batch begins. `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `records`:
+  // bytes of records that come back, by layer. `fresh`: bytes of fresh activations of each layer that leave and come
+  // back, all but the last `window` ones; zero if they stay.
+  void begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh);
   // Forward of a layer of fresh tokens is done, in order from layer 0.
   void on_fresh_layer(std::int32_t layer);
   // Backward of this layer is the next.
@@ -38,7 +39,7 @@ class LayerTraffic {
 
   Host& host_;
   std::int32_t layers_;
-  std::int32_t window_;
+  std::int32_t window_ = 1;
   std::vector<Bytes> records_;
   Bytes fresh_;
   std::int32_t arrived_to_;  // layers at or above this are here

@@ -14,8 +14,9 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
       policy_(policy),
       estimator_(estimator),
       host_(host),
-      traffic_(host, config.layers, config.window_layers) {
+      traffic_(host, config.layers) {
   check(config.micro_batch_tokens > 0, "the trainer is configured");
+  offloads_ = true;  // at most: what decides how many tokens can fit
   // Some memory is left for serving, which has to go on meanwhile.
   constexpr double kMostOfMemory = 0.9;
   constexpr std::int64_t kMany = 1'000'000;  // tokens; rounding is negligible over so many
@@ -27,6 +28,7 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
+  offloads_ = false;
 }
 
 void Trainer::on_feedback(Time now, const Feedback& feedback) {
@@ -40,6 +42,11 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
   store_.on_feedback(now, feedback);
 }
 
+std::int32_t Trainer::window() const {
+  const bool spills = policy_.fresh == FreshActivations::kSpill && offloads_;
+  return spills ? std::max(1, config_.window_layers / 4) : config_.window_layers;
+}
+
 // GPU memory for the activations of tokens without a record, at least.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
@@ -50,7 +57,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
       return config_.bytes.input * tokens + layer * tokens;
     case FreshActivations::kOffload:
     case FreshActivations::kSpill:
-      return layer * tokens * std::min(config_.layers, config_.window_layers);
+      return layer * tokens * std::min(config_.layers, window());
   }
   return Bytes();
 }
@@ -59,7 +66,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
 Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
   if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
+  return layer * tokens * std::max(0, config_.layers - window());
 }
 
 TrainerTotals Trainer::totals() const {
@@ -122,7 +129,7 @@ std::int32_t Trainer::pages_needed() const {
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
   Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(config_.layers, window() + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
@@ -146,7 +153,7 @@ bool Trainer::begin_micro_batch(Time now) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
-  traffic_.begin(std::move(reloads), fresh);
+  traffic_.begin(window(), std::move(reloads), fresh);
   return true;
 }
 

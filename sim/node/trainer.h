@@ -26,7 +26,8 @@ struct TrainerConfig {
   std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   TokenBytes bytes;
-  // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
+  // Layers whose activations may be on the GPU at once, of those that come from the host or go there; a quarter of them
+  // where fresh activations spill to the host because memory is short.
   std::int32_t window_layers = 16;
 };
 
@@ -72,6 +73,7 @@ class Trainer {
   void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
+  std::int32_t window() const;
   std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
   std::int64_t size_of_phase() const;

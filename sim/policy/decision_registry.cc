@@ -62,6 +62,7 @@ class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
     if (calls_++ % kCallsBetweenPlans == 0) plan(view);
+    if (!planned_) return view.free >= view.minimal_bytes ? RecordChoice::kMinimal : RecordChoice::kLean;
     if (!view.whole && !others_too_) return RecordChoice::kNothing;
     due_ += share_;
     if (due_ < 1) return RecordChoice::kNothing;
@@ -71,10 +72,8 @@ class RecordAdaptive final : public RecordDecision {
 
  private:
   void plan(const RecordView& view) {
-    share_ = 1;
-    choice_ = RecordChoice::kLean;
-    others_too_ = true;
-    if (!view.feedback->knows() || view.trained_per_s <= 0 || view.whole_per_s <= 0) return;
+    planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
+    if (!planned_) return;
     const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
     const double demand = view.trained_per_s;
     const bool minimal_saves_more =
@@ -87,6 +86,7 @@ class RecordAdaptive final : public RecordDecision {
 
   static constexpr int kCallsBetweenPlans = 16;
   int calls_ = 0;
+  bool planned_ = false;  // the rest is known
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
   bool others_too_ = true;

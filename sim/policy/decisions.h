@@ -24,6 +24,7 @@ struct RecordView {
   Bytes minimal_bytes;
   double lean_saving = 1;     // share of the forward's time that a lean record saves; a minimal one saves all
   Bytes capacity;             // of all records together
+  Bytes free;                 // of it
   double offered_per_s = 0;   // tokens of late that could have been recorded
   double whole_per_s = 0;     // of them, those of prompts with the property below
   bool whole = false;         // with this record, nearly all of the prompt will have one
