@@ -13,7 +13,8 @@ std::int64_t largest_batch_tokens(const BatchRoom& room) {
   const double bytes = room.per_token.as_double(), fresh = room.fresh_share, record = room.record_share;
   const double gpu = std::max(room.gpu, Bytes()).as_double() / bytes;  // all in tokens from here on
   const double host = room.host.as_double() / bytes, resident = room.resident.as_double() / bytes;
-  const auto whole = [](double tokens) { return static_cast<std::int64_t>(tokens); };
+  // A batch that fills the memory to the byte is not to be lost to rounding.
+  const auto whole = [](double tokens) { return static_cast<std::int64_t>(tokens * (1 + 1e-12)); };
   const double on_gpu = fresh + record * room.window_share;
   if (record * gpu / on_gpu <= host) return whole(gpu / on_gpu);
   const double by_host = host / record;
