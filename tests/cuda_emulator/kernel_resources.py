@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compiles every kernel of kernels/cuda for sm_80 and sm_90a and holds what the compiler says it takes: no kernel spills
-registers to memory or has a stack frame, and none needs more registers than its block size leaves.
+"""Compiles every kernel of kernels/cuda for sm_80 and sm_90a and holds what the compiler says it takes: no kernel
+spills registers to memory or has a stack frame, and none needs more registers than its block size leaves.
 
     kernel_resources.py NVCC ROOT
 """
