@@ -61,6 +61,8 @@ TrainingConfig read_training(const YamlValue& value) {
   if (auto found = map.optional("method")) training.method = read_word(*found, training_methods());
   read_int(map, "lora_rank", training.lora_rank, 1, 1 << 16);
   if (auto found = map.optional("objective")) training.objective = read_word(*found, training_objectives());
+  read_bool(map, "reference_model", training.reference_model);
+  read_int(map, "group_size", training.group_size, 2, 1 << 10);
   if (auto found = map.optional("batch_tokens")) training.batch_tokens = found->as_int(1, 1'000'000'000);
   if (auto found = map.optional("feedback")) {
     YamlMap feedback(*found);

@@ -41,6 +41,8 @@ void emit_training(YAML::Emitter& out, const TrainingConfig& training) {
   emit(out, "method", word_of(training.method, training_methods()));
   emit(out, "lora_rank", training.lora_rank);
   emit(out, "objective", word_of(training.objective, training_objectives()));
+  emit(out, "reference_model", training.reference_model);
+  emit(out, "group_size", training.group_size);
   emit(out, "batch_tokens", training.batch_tokens);
   out << YAML::Key << "feedback" << YAML::Value << YAML::BeginMap;
   emit(out, "share", format_number(training.feedback.share));

@@ -37,6 +37,8 @@ TrainingShape training_shape_of(const TrainingConfig& training) {
   shape.method = training.method;
   shape.lora_rank = training.lora_rank;
   shape.objective = training.objective;
+  shape.reference_model = training.reference_model;
+  shape.group_size = training.group_size;
   return shape;
 }
 
@@ -53,10 +55,6 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
         "training with serving.tensor_parallel above 1 is not supported: records and layers of a replica "
         "would be split; use serve_only or tensor_parallel 1");
   }
-  if (experiment.training.objective != TrainingObjective::sft) {
-    throw ConfigError(
-        "training.objective: only sft can be simulated; dpo and grpo are described by `show model` alone");
-  }
   replicas_ = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
                                          replicas_, training_profile(experiment));
@@ -66,6 +64,9 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
       cost_->working_bytes_per_token() * std::min(policy.micro_batch_tokens, experiment.training.batch_tokens) +
       Bytes(kLogitTokens * experiment.model.vocabulary * kLogitBytes);
   const MemoryPlan plan = memory_plan(experiment);
+  // LoRA's frozen model is the one that is served, without the adapters.
+  const TrainingConfig& training = experiment.training;
+  if (training.uses_reference() && training.method == TrainingMethod::full) static_bytes_ += plan.weights;
   const Bytes room = plan.usable - plan.weights - plan.reserve - static_bytes_;
   const std::int64_t pages = room.count() / page_bytes.count();
   if (pages < 1) {
@@ -122,6 +123,7 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
   if (leaves) {
     room.host = host_pool(experiment_, policy_);
     room.fresh_share = 0;
+    room.record_share = 1;
   }
   if (policy_.records() && totals.feedback_tokens > 0) {
     if (!leaves)
@@ -136,11 +138,13 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
 double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {
   const double duration = totals.end.in_seconds();
   if (duration <= 0) return 0;
-  const LayerGraph graph = build_layer_graph(experiment_.model, training_shape_of(experiment_.training));
-  const HeadCosts head = head_costs(experiment_.model, training_shape_of(experiment_.training));
-  const double flops =
-      static_cast<double>(experiment_.model.layers) * layer_costs(graph).backward.work().matrix_flops_per_token +
-      head.forward.work().matrix_flops_per_token + head.backward.work().matrix_flops_per_token;
+  const TrainingShape shape = training_shape_of(experiment_.training);
+  const LayerCosts layer = layer_costs(build_layer_graph(experiment_.model, shape));
+  double flops = static_cast<double>(experiment_.model.layers) * layer.backward.work().matrix_flops_per_token;
+  if (shape.objective == TrainingObjective::sft) {  // elsewhere it runs over the answers alone, which may be short
+    const HeadCosts head = head_costs(experiment_.model, shape);
+    flops += head.forward.work().matrix_flops_per_token + head.backward.work().matrix_flops_per_token;
+  }
   const double by_compute = experiment_.cluster.gpus * experiment_.hardware.matrix_flops / flops;
   return std::min(by_compute, static_cast<double>(totals.feedback_tokens) / duration);
 }

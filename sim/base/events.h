@@ -37,12 +37,22 @@ struct Completion {
 };
 
 // The user's feedback on a served answer has come: it is a training sample now. Tokens of the conversation up to and
-// including the answer.
+// including the answer. A preference pair brings one other answer to the same prompt, a group several; they were never
+// served. Every answer is trained behind a copy of the prompt.
 struct Feedback {
   RequestId request;
   SessionId session;
   std::int32_t prompt_tokens = 0;
   std::int32_t output_tokens = 0;
+  std::int32_t other_answers = 0;
+  std::int32_t other_answer_tokens = 0;  // of each
+
+  std::int64_t answer_tokens() const {
+    return output_tokens + static_cast<std::int64_t>(other_answers) * other_answer_tokens;
+  }
+  std::int64_t tokens() const { return static_cast<std::int64_t>(1 + other_answers) * prompt_tokens + answer_tokens(); }
+  // Tokens with a loss: all of a conversation, but of a pair or a group the answers alone.
+  std::int64_t target_tokens() const { return other_answers > 0 ? answer_tokens() : tokens(); }
 };
 
 }  // namespace alchemist

@@ -9,10 +9,12 @@
 namespace alchemist {
 
 enum class PieceKind : std::uint8_t {
-  kForward,    // of tokens that nobody recorded: produces all that backward needs
-  kRecompute,  // forward again of tokens whose record exists but is not brought back
-  kHead,       // output head and loss, forward and backward
-  kBackward,   // of one layer
+  kReference,      // forward of the frozen model, whose activations nobody keeps
+  kReferenceHead,  // its output head, for the log-probabilities of the answers
+  kForward,        // of tokens that nobody recorded: produces all that backward needs
+  kRecompute,      // forward again of tokens whose record exists but is not brought back
+  kHead,           // output head and loss, forward and backward
+  kBackward,       // of one layer
   // Update of the weights, once a training step, the all-reduce of their gradients included. It writes the new weights
   // over their gradients, and the two change places when all is done: serving never sees half an update.
   kOptimizer,
@@ -31,6 +33,8 @@ struct TrainingPiece {
 
 inline TrainingPhase phase_of(PieceKind kind) {
   switch (kind) {
+    case PieceKind::kReference:
+    case PieceKind::kReferenceHead:
     case PieceKind::kForward:
     case PieceKind::kRecompute:
       return TrainingPhase::kForward;

@@ -219,8 +219,9 @@ void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sampl
   const Feedback feedback = samples_[sample];
   free_samples_.push_back(sample);
   ++totals_.feedback_samples;
-  totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
-  totals_.feedback_answer_tokens += feedback.output_tokens;
+  totals_.feedback_tokens += feedback.tokens();
+  totals_.feedback_prompt_tokens += feedback.prompt_tokens;
+  totals_.feedback_answer_tokens += feedback.answer_tokens();
   replica.host->interrupt();
   if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);
@@ -256,6 +257,10 @@ void Simulation::await_feedback(const FeedbackBook::Due& due, ReplicaId served_b
     free_samples_.pop_back();
   }
   samples_[sample] = due.feedback;
+  // The other answers are as long as the served one, which is what the same model gives to the same prompt on average;
+  // making them is charged to nobody, whatever the policy.
+  samples_[sample].other_answers = config_.training->trainer.training.other_answers();
+  samples_[sample].other_answer_tokens = due.feedback.output_tokens;
   const ReplicaId target = trainer_of(due.feedback.request, served_by);
   queue_.push(due.at, EventPriority::kFeedback, {SimEventKind::kFeedback, target, sample});
 }

@@ -62,7 +62,8 @@ struct SimulationTotals {
   Time end;                           // of the last event
   std::int64_t feedback_samples = 0;  // whose feedback came before the end
   std::int64_t feedback_tokens = 0;
-  std::int64_t feedback_answer_tokens = 0;  // of them, in answers: decoded, and so without a record
+  std::int64_t feedback_prompt_tokens = 0;  // once a sample, however many answers: what records can hold
+  std::int64_t feedback_answer_tokens = 0;  // of them, in answers, which have no record
   StoreTotals store;                        // summed over the replicas
   TrainerTotals trainer;
   Duration busy;  // serving operations, summed over the replicas

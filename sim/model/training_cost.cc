@@ -26,6 +26,9 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   const LayerGraph graph = build_layer_graph(model, training);
   layer_ = layer_costs(graph);
   head_ = head_costs(model, training);
+  TrainingShape frozen = training;
+  frozen.lora_modules.clear();
+  reference_ = layer_costs(build_layer_graph(model, frozen)).forward;
   record_bytes_.lean = set_bytes(graph, "lean");
   record_bytes_.minimal = set_bytes(graph, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
@@ -107,6 +110,12 @@ double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   const auto tokens = static_cast<double>(piece.tokens);
   double seconds = 0;
   switch (piece.kind) {
+    case PieceKind::kReference:
+      seconds = kernels_seconds(reference_.kernels, tokens, piece.attended_keys);
+      break;
+    case PieceKind::kReferenceHead:
+      seconds = kernels_seconds(head_.forward.kernels, tokens, 0);
+      break;
     case PieceKind::kForward:
     case PieceKind::kRecompute:
       seconds = kernels_seconds(layer_.forward.kernels, tokens, piece.attended_keys);

@@ -59,6 +59,7 @@ class TrainingCost {
   std::int32_t replicas_;
   LayerCosts layer_;
   HeadCosts head_;
+  PhaseCosts reference_;  // a layer's forward without adapters
   std::vector<Kernel> rebuild_gate_up_;
   RecordBytes record_bytes_;
   std::int64_t trained_parameters_ = 0;

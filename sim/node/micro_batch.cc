@@ -1,22 +1,29 @@
 #include "sim/node/micro_batch.h"
 
+#include <algorithm>
+
 #include "sim/base/check.h"
 #include "sim/policy/layer_times.h"
 
 namespace alchemist {
 
 void MicroBatch::add(const Feedback& sample) {
-  const std::int64_t size = sample.prompt_tokens + sample.output_tokens;
+  const auto attended = [&](std::int32_t answer) {
+    const double length = static_cast<double>(sample.prompt_tokens) + answer;
+    return length * (length + 1) / 2;
+  };
   samples.push_back(sample);
-  tokens += size;
-  keys += static_cast<double>(size) * (static_cast<double>(size) + 1) / 2;
+  tokens += sample.tokens();
+  targets += sample.target_tokens();
+  keys += attended(sample.output_tokens) + sample.other_answers * attended(sample.other_answer_tokens);
 }
 
 void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag) {
   records.clear();
   recorded.clear();
   lags.clear();
-  resident = host = lean = host_lean = dropped = 0;
+  resident = host = lean = host_lean = dropped = resident_copies = host_copies = 0;
+  std::int64_t served = 0;
   for (const Feedback& sample : samples) {
     const Coverage coverage = store.acquire(sample, version, max_lag);
     resident += coverage.resident_tokens;
@@ -25,14 +32,18 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     host_lean += coverage.host_lean;
     dropped += coverage.dropped_tokens;
     records.insert(records.end(), coverage.records.begin(), coverage.records.end());
+    served += sample.tokens() - static_cast<std::int64_t>(sample.other_answers) * sample.other_answer_tokens;
     for (RecordedTokens part : coverage.parts) {
+      const std::int64_t of_prompt = std::clamp(sample.prompt_tokens - part.first_token, 0, part.tokens);
+      (part.on_host ? host_copies : resident_copies) += sample.other_answers * of_prompt;
       part.sample = static_cast<std::int32_t>(lags.size());
       recorded.push_back(part);
     }
     lags.push_back(coverage.version_lag);
   }
-  fresh = tokens - resident - host;
-  check(fresh >= 0, "records hold no more than the sample");
+  fresh = tokens - restored();
+  fresh_served = served - restored();
+  check(fresh_served >= 0, "records hold no more than the sample");
 }
 
 std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
@@ -42,7 +53,7 @@ std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
   return lean + static_cast<std::int64_t>(static_cast<double>(host - host_lean) * left);
 }
 
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, Policy& policy,
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, Policy& policy,
                   const Estimator& estimator) {
   batch.recompute_below = 0;
   if (batch.host == 0) return;
@@ -52,13 +63,15 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
   const double absent = static_cast<double>(batch.host) / static_cast<double>(recorded);
   for (LayerRecord& record : problem.records) record.absent_share = absent;
   problem.gate_up_recorded = batch.lean < recorded;
-  if (batch.fresh > 0) {
+  const auto forward_seconds = [&](PieceKind kind, std::int64_t tokens) {
     TrainingPiece forward;
-    forward.kind = PieceKind::kForward;
-    forward.tokens = batch.fresh;
-    forward.attended_keys = batch.keys_of(batch.fresh);
-    problem.fresh_forward = estimator.piece(forward).in_seconds();
-  }
+    forward.kind = kind;
+    forward.tokens = tokens;
+    forward.attended_keys = batch.keys_of(tokens);
+    return estimator.piece(forward).in_seconds();
+  };
+  if (batch.fresh > 0) problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);
+  if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.tokens);
   batch.restore = policy.restore ? policy.restore->choose(problem) : reload_all(problem);
   while (batch.recompute_below < layers &&
          batch.restore.layers[static_cast<std::size_t>(batch.recompute_below)].source == LayerSource::recompute) {

@@ -14,12 +14,17 @@ namespace alchemist {
 struct MicroBatch {
   std::vector<Feedback> samples;
   std::int64_t tokens = 0;
-  double keys = 0;  // attended, over all tokens
+  std::int64_t targets = 0;  // of them, those with a loss
+  double keys = 0;           // attended, over all tokens
   // By where the records are. Lean: of resident and host tokens, those without gate and up.
   std::int64_t resident = 0, lean = 0;
   std::int64_t host = 0, host_lean = 0;
-  std::int64_t fresh = 0;    // without usable record
-  std::int64_t dropped = 0;  // of them, those that had one once
+  // Prompts in the other sequences of a sample whose record is here: their activations are equal, so that they share it
+  // and are neither computed nor restored again.
+  std::int64_t resident_copies = 0, host_copies = 0;
+  std::int64_t fresh = 0;         // without usable record
+  std::int64_t fresh_served = 0;  // of them, those that serving had computed all the same
+  std::int64_t dropped = 0;       // of them, those that had one once
   std::vector<RecordId> records;
   std::vector<RecordedTokens> recorded;  // by sample and position
   std::vector<std::int32_t> lags;        // by sample
@@ -27,6 +32,8 @@ struct MicroBatch {
   std::int32_t recompute_below = 0;  // the plan's meeting layer
 
   void add(const Feedback& sample);
+  // Of the tokens, those whose activations came from a record, if no layer of the records on the host was recomputed.
+  std::int64_t restored() const { return resident + resident_copies + host + host_copies; }
   // Looks the samples' records up and holds them.
   void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
 
@@ -45,8 +52,9 @@ struct TokenBytes {
   Bytes input;  // what checkpointing keeps
 };
 
-// Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded.
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, Policy& policy,
+// Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded. With a
+// reference model its forward gives copies time as well.
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, Policy& policy,
                   const Estimator& estimator);
 
 // Bytes of records that come over the link for one layer.

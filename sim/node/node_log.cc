@@ -74,7 +74,8 @@ std::string event_text(const Arrival& arrival) {
 
 std::string event_text(const Feedback& feedback) {
   return Words("feedback")
-      .add(feedback.request, feedback.session, feedback.prompt_tokens, feedback.output_tokens)
+      .add(feedback.request, feedback.session, feedback.prompt_tokens, feedback.output_tokens, feedback.other_answers,
+           feedback.other_answer_tokens)
       .take();
 }
 

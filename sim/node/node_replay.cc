@@ -155,6 +155,8 @@ Feedback read_feedback(WordReader& words) {
   feedback.session = words.id<SessionId>();
   feedback.prompt_tokens = words.number<std::int32_t>();
   feedback.output_tokens = words.number<std::int32_t>();
+  feedback.other_answers = words.number<std::int32_t>();
+  feedback.other_answer_tokens = words.number<std::int32_t>();
   return feedback;
 }
 

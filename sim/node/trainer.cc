@@ -32,7 +32,7 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
 }
 
 void Trainer::on_feedback(Time now, const Feedback& feedback) {
-  const std::int64_t tokens = feedback.prompt_tokens + feedback.output_tokens;
+  const std::int64_t tokens = feedback.tokens();
   if (tokens > most_tokens_) {
     ++totals_.too_long;
     return;
@@ -85,8 +85,7 @@ bool Trainer::start_step(Time now) {
   step_.start = now;
   trained_.clear();
   for (const Feedback& sample : take_samples()) {
-    const std::int64_t size = sample.prompt_tokens + sample.output_tokens;
-    if (micro_batches_.empty() || micro_batches_.back().tokens + size > config_.micro_batch_tokens) {
+    if (micro_batches_.empty() || micro_batches_.back().tokens + sample.tokens() > config_.micro_batch_tokens) {
       micro_batches_.emplace_back();
     }
     micro_batches_.back().add(sample);
@@ -117,7 +116,7 @@ std::vector<Feedback> Trainer::take_samples() {
     if (tokens >= config_.training.batch_tokens) break;
     samples.push_back(ready_[i]);
     const Feedback& sample = ready_[i];
-    tokens += sample.prompt_tokens + sample.output_tokens;
+    tokens += sample.tokens();
     ready_[i].prompt_tokens = 0;  // taken
   }
   std::erase_if(ready_, [](const Feedback& sample) { return sample.prompt_tokens == 0; });
@@ -138,14 +137,14 @@ std::int32_t Trainer::pages_needed() const {
 bool Trainer::begin_micro_batch(Time now) {
   MicroBatch& batch = micro_batches_.front();
   batch.acquire(store_, version_, config_.training.max_version_lag);
-  plan_restore(batch, config_.layers, config_.bytes, policy_, estimator_);
+  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), policy_, estimator_);
   if (!take_memory(now)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
     return false;
   }
   micro_batch_begun_ = true;
-  phase_ = batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
+  phase_ = config_.training.uses_reference() ? Phase::kReference : first_phase();
   layer_ = 0;
   tell_host();
   if (batch.host > 0) store_.mark_reloaded(batch.records);
@@ -156,6 +155,12 @@ bool Trainer::begin_micro_batch(Time now) {
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
   traffic_.begin(window(), std::move(reloads), fresh);
   return true;
+}
+
+// Of the trained model's own work.
+Trainer::Phase Trainer::first_phase() const {
+  const MicroBatch& batch = micro_batches_.front();
+  return batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
 }
 
 void Trainer::tell_host() {
@@ -212,8 +217,19 @@ bool Trainer::waits_for_copy() const {
 std::int64_t Trainer::size_of_phase() const {
   if (micro_batches_.empty()) return config_.trained_parameters;
   const MicroBatch& batch = micro_batches_.front();
-  if (phase_ == Phase::kFresh) return batch.fresh;
-  return phase_ == Phase::kRecompute ? batch.host : batch.tokens;
+  switch (phase_) {
+    case Phase::kFresh:
+      return batch.fresh;
+    case Phase::kRecompute:
+      return batch.host;
+    case Phase::kReferenceHead:
+    case Phase::kHead:
+      return batch.targets;
+    case Phase::kReference:
+    case Phase::kBackward:
+      break;
+  }
+  return batch.tokens;
 }
 
 namespace {
@@ -254,6 +270,12 @@ TrainingPiece Trainer::make_piece() const {
   piece.tokens = size_of_phase();
   piece.attended_keys = batch.keys_of(piece.tokens);
   switch (phase_) {
+    case Phase::kReference:
+      piece.kind = PieceKind::kReference;
+      break;
+    case Phase::kReferenceHead:
+      piece.kind = PieceKind::kReferenceHead;
+      break;
     case Phase::kFresh:
       piece.kind = PieceKind::kForward;
       break;
@@ -290,6 +312,14 @@ std::optional<TrainingPiece> Trainer::part_within(const TrainingPiece& piece, co
   return scaled(piece, size);
 }
 
+// Of a forward piece: over tokens that serving had computed with these weights. It had not run the reference model, nor
+// seen answers that it did not give.
+double Trainer::redundant_share(PieceKind kind) const {
+  const MicroBatch& batch = micro_batches_.front();
+  if (kind == PieceKind::kRecompute) return 1;
+  return kind == PieceKind::kForward ? static_cast<double>(batch.fresh_served) / static_cast<double>(batch.fresh) : 0;
+}
+
 void Trainer::on_piece_submitted() {
   check(!piece_outstanding_, "one piece at a time");
   piece_outstanding_ = true;
@@ -302,7 +332,8 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
-      step_.redundant_forward += ran;  // serving has computed every token of a sample once
+      step_.redundant_forward += Duration::nanoseconds(
+          static_cast<std::int64_t>(static_cast<double>(ran.count_ns()) * redundant_share(piece.kind)));
       break;
     case TrainingPhase::kOptimizer:
       step_.optimizer += ran;
@@ -320,6 +351,14 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
 void Trainer::advance(Time now) {
   const MicroBatch& batch = micro_batches_.front();
   switch (phase_) {
+    case Phase::kReference:
+      if (++layer_ < config_.layers) return;
+      layer_ = 0;
+      phase_ = Phase::kReferenceHead;
+      return;
+    case Phase::kReferenceHead:
+      phase_ = first_phase();
+      return;
     case Phase::kFresh:
       traffic_.on_fresh_layer(layer_);
       if (++layer_ < config_.layers) return;
@@ -353,8 +392,8 @@ void Trainer::end_micro_batch(Time now) {
   step_.tokens += batch.tokens;
   step_.samples += static_cast<std::int64_t>(batch.samples.size());
   // A reloaded token counts as reused by the share of its layers that were not recomputed.
-  const std::int64_t recomputed_of_host = batch.host * batch.recompute_below / config_.layers;
-  step_.reused_tokens += batch.resident + batch.host - recomputed_of_host;
+  const std::int64_t recomputed_of_host = (batch.host + batch.host_copies) * batch.recompute_below / config_.layers;
+  step_.reused_tokens += batch.restored() - recomputed_of_host;
   step_.recomputed_tokens += batch.fresh + recomputed_of_host;
   step_.dropped_tokens += batch.dropped;
   store_.put_back(batch.records);

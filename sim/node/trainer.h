@@ -64,7 +64,7 @@ class Trainer {
   TrainerTotals totals() const;
 
  private:
-  enum class Phase : std::uint8_t { kFresh, kRecompute, kHead, kBackward };
+  enum class Phase : std::uint8_t { kReference, kReferenceHead, kFresh, kRecompute, kHead, kBackward };
 
   bool start_step(Time now);
   std::vector<Feedback> take_samples();
@@ -77,6 +77,8 @@ class Trainer {
   std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
   std::int64_t size_of_phase() const;
+  Phase first_phase() const;
+  double redundant_share(PieceKind kind) const;
   bool ready_to_run() const;
   void advance(Time now);
   void end_micro_batch(Time now);

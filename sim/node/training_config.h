@@ -20,9 +20,17 @@ struct TrainingConfig {
   TrainingMethod method = TrainingMethod::lora;
   std::int32_t lora_rank = 16;
   TrainingObjective objective = TrainingObjective::sft;
+  bool reference_model = true;       // dpo, grpo: a frozen model's log-probabilities of the answers enter the loss
+  std::int32_t group_size = 8;       // grpo: answers to one prompt, the served one among them
   std::int64_t batch_tokens = 8192;  // of one step, gathered over samples
   FeedbackConfig feedback;
   std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
+
+  std::int32_t other_answers() const {
+    if (objective == TrainingObjective::grpo) return group_size - 1;
+    return objective == TrainingObjective::dpo ? 1 : 0;
+  }
+  bool uses_reference() const { return objective != TrainingObjective::sft && reference_model; }
 
   bool operator==(const TrainingConfig&) const = default;
 };

@@ -133,6 +133,9 @@ struct World {
     setup.store.link_bandwidth = 1e10;
     setup.trainer.training.batch_tokens = batch_tokens;
     setup.trainer.training.max_version_lag = 1000;
+    setup.trainer.training.objective = objective;
+    setup.trainer.training.reference_model = reference_model;
+    setup.trainer.training.group_size = 4;
     setup.trainer.layers = static_cast<std::int32_t>(layers);
     setup.trainer.micro_batch_tokens = 200;
     setup.trainer.trained_parameters = cost.trained_parameters();
@@ -158,6 +161,8 @@ struct World {
   double link_rate = 1e10;  // bytes/s
   double link_slowdown = 1;
   bool async = false;
+  TrainingObjective objective = TrainingObjective::sft;
+  bool reference_model = true;
 };
 
 Time at_ms(std::int64_t ms) { return Time::from_ns(ms * 1'000'000); }
@@ -203,6 +208,67 @@ TEST(Training, OneSampleByHand) {
     EXPECT_EQ(outcome.recorded_bytes, world.cost.record_bytes().minimal * 4 * outcome.recorded_tokens);
     EXPECT_FALSE(observer.outcomes.at(RequestId(1)).trained_at.has_value());
   }
+}
+
+// As above, but the answer is one of several of 11 tokens each, every one trained behind a copy of the prompt: n copies
+// are n * 61 tokens, of which serving computed the prompts (one computation, n copies) and its own answer. The head
+// runs over the n * 11 tokens of the answers. With the prompt's record only the answers are computed, of which serving
+// had computed one in n. A frozen model runs over all tokens first, whatever records there are.
+TEST(Training, PairAndGroupByHand) {
+  const std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1),
+                                                 make_request(at_ms(5'000), 3, 1, 2)};
+  for (const std::int64_t n : {2, 4}) {
+    for (const bool reuse : {false, true}) {
+      World world;
+      world.objective = n == 2 ? TrainingObjective::dpo : TrainingObjective::grpo;
+      world.reference_model = n == 2;
+      const double keys = static_cast<double>(n) * 61 * 62 / 2.0;
+      const auto piece = [&](PieceKind kind, std::int64_t tokens) {
+        TrainingPiece p;
+        p.kind = kind;
+        p.tokens = tokens;
+        p.attended_keys = keys * static_cast<double>(tokens) / static_cast<double>(n * 61);
+        if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
+        return world.cost.piece(p);
+      };
+      TrainingObserver observer;
+      world.run(reuse ? kReuse : kTemporal, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+      ASSERT_EQ(observer.steps.size(), 1u);
+      const TrainingStep& step = observer.steps[0];
+      EXPECT_EQ(step.samples, 1);
+      EXPECT_EQ(step.tokens, n * 61);
+      EXPECT_EQ(step.reused_tokens, reuse ? n * 50 : 0);
+      const std::int64_t fresh = n * (reuse ? 11 : 61), served = (reuse ? 0 : n * 50) + 11;
+      Duration reference;
+      if (n == 2) reference = 4 * piece(PieceKind::kReference, n * 61) + piece(PieceKind::kReferenceHead, n * 11);
+      const Duration forward = 4 * piece(PieceKind::kForward, fresh);
+      EXPECT_EQ(step.forward, reference + forward);
+      EXPECT_NEAR(step.redundant_forward.in_seconds(),
+                  forward.in_seconds() * static_cast<double>(served) / static_cast<double>(fresh), 4e-9);
+      const Duration backward = piece(PieceKind::kHead, n * 11) + 4 * piece(PieceKind::kBackward, n * 61);
+      EXPECT_EQ(step.backward, backward);
+      EXPECT_EQ(step.end - step.start, reference + forward + backward + piece(PieceKind::kOptimizer, 0));
+    }
+  }
+}
+
+// A lost hedge. The first answer gets no feedback, but its record goes to the host all the same: 50 tokens' bytes, 10
+// us and their time at 1e9 bytes/s. The second record takes the first one's place on the GPU, where only one fits, and
+// then on the host. So the first copy was made and never read. The second one is there at the end: nobody knows yet.
+TEST(Training, LostHedgeIsCharged) {
+  World world;
+  const Bytes record = world.cost.record_bytes().minimal * 4 * 50;
+  world.link_rate = 1e9;
+  world.host_capacity = record + Bytes(1);
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  world.record_pages = static_cast<std::int32_t>((record + page - Bytes(1)) / page);
+  TrainingObserver observer;
+  const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+  const SimulationTotals totals = world.run(
+      names, {make_request(at_ms(0), 50, 3, 1), make_request(at_ms(500), 50, 3, 2)}, observer, 4'000, 0.0, Duration());
+  EXPECT_EQ(totals.store.wasted_copies, record);
+  EXPECT_EQ(totals.store.wasted_copy_time, Duration::microseconds(10) + Duration::seconds(record.as_double() / 1e9));
+  EXPECT_EQ(observer.moved[LinkDirection::kHostToDevice], Bytes());
 }
 
 // What keeping 50 tokens' activations adds to their prefill step.

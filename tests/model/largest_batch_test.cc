@@ -20,6 +20,7 @@ TEST(LargestBatch, TheHostHoldsTheRest) {
                  .resident = Bytes(0),
                  .per_token = Bytes(100),
                  .fresh_share = 0.2,
+                 .record_share = 0.8,
                  .window_share = 0.5};
   EXPECT_EQ(largest_batch_tokens(room), 166);
   // With 8,000 bytes of host memory, 100 tokens come from there and take 6,000 of the GPU. No more without a resident
@@ -39,8 +40,21 @@ TEST(LargestBatch, RecordsOnTheGpuAlone) {
                        .resident = Bytes(4'000),
                        .per_token = Bytes(100),
                        .fresh_share = 0.2,
+                       .record_share = 0.8,
                        .window_share = 0.5};
   EXPECT_EQ(largest_batch_tokens(room), 50);
+}
+
+// Of a pair of 30-token prompts and 20-token answers, the prompt's record serves both: of 100 tokens 40 are fresh and
+// 30 come from a record, so a token takes 40 + 30 / 2 = 55 bytes of the GPU and 30 of the host.
+TEST(LargestBatch, SequencesOfASampleShareTheRecord) {
+  const BatchRoom room{.gpu = Bytes(5'500),
+                       .host = Bytes(3'000),
+                       .per_token = Bytes(100),
+                       .fresh_share = 0.4,
+                       .record_share = 0.3,
+                       .window_share = 0.5};
+  EXPECT_EQ(largest_batch_tokens(room), 100);
 }
 
 }  // namespace
