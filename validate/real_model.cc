@@ -21,7 +21,7 @@ void RealModel::take(std::unique_ptr<Device<T>> device, std::int64_t element_byt
   if (options.shape.dtype_bytes != element_bytes) {
     throw ConfigError(
         fmt::format("model {}: its elements have {} bytes, but this device computes in elements of {}; "
-                    "expected a model with dtype_bytes: {}",
+                    "expected a model with dtype_bytes: {}, such as tiny",
                     options.shape.name, options.shape.dtype_bytes, element_bytes, element_bytes));
   }
   description_ = device->description();
