@@ -15,7 +15,7 @@ class StalenessTest(CliTestCase):
         out = self.make_directory() / "out"
         result = run("staleness", *SMALL, *options, "--out", out)
         self.assert_done(result)
-        return result.stdout, list(csv.DictReader((out / "staleness.csv").open())), json.loads((out / "staleness.json").read_text())
+        return result.stdout, list(csv.DictReader((out / "staleness.csv").read_text().splitlines())), json.loads((out / "staleness.json").read_text())
 
     def test_error_grows_from_nothing(self):
         for method in ["lora", "full"]:
