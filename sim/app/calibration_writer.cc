@@ -26,18 +26,35 @@ std::int64_t tokens_of(const StepCase& shape) {
   return tokens;
 }
 
-PointSeries base_of(const Calibration& c) {
+// (tokens, microseconds) of the base steps. More tokens do not take less time: where noise says so, neighbours share
+// their mean (isotonic regression by pooling adjacent violators, Ayer et al. 1955).
+std::vector<std::pair<double, double>> base_points(const Calibration& c) {
+  struct Pool {
+    double sum = 0;
+    std::size_t count = 0;
+    double mean() const { return sum / static_cast<double>(count); }
+  };
+  std::vector<Pool> pools;
+  for (const StepCase& shape : c.base) {
+    pools.push_back({shape.time.median, 1});
+    while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
+      const Pool last = pools.back();
+      pools.pop_back();
+      pools.back().sum += last.sum;
+      pools.back().count += last.count;
+    }
+  }
   std::vector<std::pair<double, double>> points;
-  for (const StepCase& shape : c.base) points.emplace_back(tokens_of(shape), shape.time.median);
-  return PointSeries(points);
+  for (const Pool& pool : pools) {
+    for (std::size_t i = 0; i < pool.count; ++i) points.emplace_back(tokens_of(c.base[points.size()]), pool.mean());
+  }
+  return points;
 }
 
 void write_serving(ResultDirectory& files, const Calibration& c, double layers) {
   OutputFile& dense = files.create("dense.csv");
   dense.write("layer,tokens,time_us\n");
-  for (const StepCase& shape : c.base) {
-    dense.write(fmt::format("layer,{},{:.4f}\n", tokens_of(shape), shape.time.median / layers));
-  }
+  for (const auto& [tokens, us] : base_points(c)) dense.write(fmt::format("layer,{},{:.4f}\n", tokens, us / layers));
   OutputFile& head = files.create("per_sequence.csv");
   head.write("layer,sequences,time_us\n");
   for (std::size_t i = 0; i + 1 < c.head.size(); i += 2) {
@@ -46,7 +63,7 @@ void write_serving(ResultDirectory& files, const Calibration& c, double layers) 
   }
   OutputFile& attention = files.create("attention.csv");
   attention.write("prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n");
-  const PointSeries base = base_of(c);
+  const PointSeries base(base_points(c));
   const auto write = [&](const StepCase& shape) {
     const PrefillChunk chunk = shape.chunks.empty() ? PrefillChunk() : shape.chunks.front();
     const double us = shape.time.median - base.at(static_cast<double>(tokens_of(shape)));
@@ -78,16 +95,26 @@ struct Rate {
   double latency_us;
 };
 
-// Through the smallest and the largest copy.
+// The line of time over bytes: its slope is the median of those through any two sizes (Theil 1950, Sen 1968), so that
+// one disturbed size does not matter. Where so many are disturbed that it does not even rise, the largest copy as a
+// whole bounds the rate from below.
 Rate rate_of(const Calibration& c, const std::string& kind, double copies) {
   std::vector<LinkCase> cases;
   std::copy_if(c.links.begin(), c.links.end(), std::back_inserter(cases),
                [&](const LinkCase& l) { return l.kind == kind; });
+  std::vector<double> us_per_byte;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    for (std::size_t j = i + 1; j < cases.size(); ++j) {
+      us_per_byte.push_back((cases[j].time.median - cases[i].time.median) /
+                            (copies * static_cast<double>(cases[j].bytes - cases[i].bytes)));
+    }
+  }
+  const auto middle = us_per_byte.begin() + static_cast<std::ptrdiff_t>(us_per_byte.size() / 2);
+  std::nth_element(us_per_byte.begin(), middle, us_per_byte.end());
   const LinkCase& small = cases.front();
   const LinkCase& large = cases.back();
-  const double us = large.time.median - small.time.median;
-  const double bandwidth = copies * static_cast<double>(large.bytes - small.bytes) / (us * 1e-6);
-  return {bandwidth, std::max(0.0, small.time.median - copies * static_cast<double>(small.bytes) / bandwidth * 1e6)};
+  if (*middle <= 0) return {copies * static_cast<double>(large.bytes) / (large.time.median * 1e-6), 0};
+  return {1e6 / *middle, std::max(0.0, small.time.median - copies * static_cast<double>(small.bytes) * *middle)};
 }
 
 void write_link(ResultDirectory& files, const Calibration& c) {

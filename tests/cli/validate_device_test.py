@@ -79,7 +79,7 @@ class ValidateDevice(CliTestCase):
 class Calibrate(CliTestCase):
     def test_a_profile_prices_both_worlds(self):
         profile = self.make_directory() / "profile"
-        result = run("calibrate", "--device", "cpu", "--rounds", 1, "--step-tokens", 256, "--sequences", 16,
+        result = run("calibrate", "--device", "cpu", "--rounds", 5, "--step-tokens", 256, "--sequences", 16,
                      "--context", 512, "--micro-batch-tokens", 256, "--out", profile)
         self.assert_done(result)
         self.assertIn("steps held out", result.stdout)
