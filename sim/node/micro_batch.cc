@@ -53,13 +53,15 @@ std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
   return lean + static_cast<std::int64_t>(static_cast<double>(host - host_lean) * left);
 }
 
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, Policy& policy,
-                  const Estimator& estimator) {
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, double pace,
+                  Policy& policy, const Estimator& estimator) {
   batch.recompute_below = 0;
   if (batch.host == 0) return;
   const std::int64_t recorded = batch.resident + batch.host;
   const RestoreDemand demand{layers, batch.tokens, batch.keys, recorded, batch.lean, bytes.lean, bytes.minimal};
-  RestoreProblem problem(layer_times(demand, estimator));
+  LayerTimes times = layer_times(demand, estimator);
+  for (double* compute : {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head}) *compute *= pace;
+  RestoreProblem problem(times);
   const double absent = static_cast<double>(batch.host) / static_cast<double>(recorded);
   for (LayerRecord& record : problem.records) record.absent_share = absent;
   problem.gate_up_recorded = batch.lean < recorded;
@@ -68,7 +70,7 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     forward.kind = kind;
     forward.tokens = tokens;
     forward.attended_keys = batch.keys_of(tokens);
-    return estimator.piece(forward).in_seconds();
+    return pace * estimator.piece(forward).in_seconds();
   };
   if (batch.fresh > 0) problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);
   if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.tokens);

@@ -53,9 +53,10 @@ struct TokenBytes {
 };
 
 // Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded. With a
-// reference model its forward gives copies time as well.
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, Policy& policy,
-                  const Estimator& estimator);
+// reference model its forward gives copies time as well; so does serving, by `pace`: seconds of the clock for each
+// second of the GPU that training gets, >= 1.
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, double pace,
+                  Policy& policy, const Estimator& estimator);
 
 // Bytes of records that come over the link for one layer.
 Bytes record_reload_bytes(const MicroBatch& batch, std::int32_t layer, std::int32_t layers, const TokenBytes& bytes);

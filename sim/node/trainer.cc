@@ -137,13 +137,15 @@ std::int32_t Trainer::pages_needed() const {
 bool Trainer::begin_micro_batch(Time now) {
   MicroBatch& batch = micro_batches_.front();
   batch.acquire(store_, version_, config_.training.max_version_lag);
-  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), policy_, estimator_);
+  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), pace_.factor(), policy_,
+               estimator_);
   if (!take_memory(now)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
     return false;
   }
   micro_batch_begun_ = true;
+  pace_.on_begin(now);
   phase_ = config_.training.uses_reference() ? Phase::kReference : first_phase();
   layer_ = 0;
   tell_host();
@@ -199,6 +201,7 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now) {
   if (!in_step_ && !start_step(now)) return std::nullopt;
   if (!micro_batches_.empty()) {
     if (!micro_batch_begun_ && !begin_micro_batch(now)) return std::nullopt;
+    pace_.on_ready(now, ready_to_run());
     if (!ready_to_run()) return std::nullopt;
   }
   return make_piece();
@@ -329,6 +332,7 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   check(piece_outstanding_, "a piece ends once");
   piece_outstanding_ = false;
   step_.gpu_time += ran;
+  pace_.on_ran(ran);
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
@@ -384,6 +388,7 @@ void Trainer::advance(Time now) {
 }
 
 void Trainer::end_micro_batch(Time now) {
+  pace_.on_end(now);
   MicroBatch& batch = micro_batches_.front();
   for (const BlockId page : pages_) pool_.release_first(page);
   pages_.clear();

@@ -14,6 +14,7 @@
 #include "sim/node/layer_traffic.h"
 #include "sim/node/micro_batch.h"
 #include "sim/node/training_config.h"
+#include "sim/node/training_pace.h"
 #include "sim/policy/decisions.h"
 #include "sim/policy/estimator.h"
 
@@ -108,6 +109,7 @@ class Trainer {
   bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back
   Bytes host_bytes_;            // taken for fresh activations of the micro-batch
   LayerTraffic traffic_;
+  TrainingPace pace_;
   TrainingStep step_;
   std::vector<TrainedSample> trained_;
 };

@@ -101,7 +101,7 @@ class RecordForeseen final : public RecordDecision {
     check(view.foresees, "this decision is for a clairvoyant policy");
     if (!view.needed_in) return RecordChoice::kNothing;
     if (!view.feedback->knows() || view.trained_per_s <= 0) return RecordChoice::kMinimal;
-    constexpr double kReserve = 1.25;
+    constexpr double kReserve = 2;  // of the queue of recorded samples, the best are taken
     const double wanted = kReserve * view.trained_per_s;
     const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
     const double ever = needed_within(kLongestRun.in_seconds());
