@@ -73,6 +73,8 @@ void ActivationStore::observe_open_records(Time now) {
 std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request, std::int32_t first_token,
                                                std::int32_t end_token, WeightVersion version) {
   if (!policy_.record || end_token <= first_token) return std::nullopt;
+  // Preempted after its prompt was complete: the record of that stands.
+  if (by_request_.contains(request.id)) return std::nullopt;
   expire(now);
   const std::int64_t tokens = end_token - first_token;
   offered_.add(now, tokens);

@@ -356,6 +356,22 @@ TEST(Training, RecordsGiveWayToServing) {
   for (const auto& [id, outcome] : observer.outcomes) EXPECT_EQ(outcome.preemptions, 0);
 }
 
+// Requests that are preempted after their prompt was recorded compute it again, and nothing is recorded twice.
+TEST(Training, PreemptedRequestsKeepTheirOnlyRecord) {
+  World world;
+  world.record_pages = 40;
+  TrainingObserver observer;
+  std::vector<WorkloadRequest> requests;
+  for (int i = 0; i < 5; ++i) requests.push_back(make_request(at_ms(i), 30, 60, 10 + i));
+  world.run({"minimal", "pressure", "oldest", "reload", "idle"}, requests, observer, 20, 0.0, Duration());
+  std::int64_t preemptions = 0;
+  for (const auto& [id, outcome] : observer.outcomes) {
+    preemptions += outcome.preemptions;
+    EXPECT_LE(outcome.recorded_tokens, 30 * (1 + outcome.preemptions));
+  }
+  EXPECT_GT(preemptions, 0) << "otherwise this tests nothing";
+}
+
 // A sample whose activations would not fit an empty memory is refused; the next one is trained all the same.
 TEST(Training, SampleThatCannotFitIsRefused) {
   World world;

@@ -1,0 +1,64 @@
+#include "sim/node/layer_traffic.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/node/copy_host.h"
+
+namespace alchemist {
+namespace {
+
+using testing::CopyHost;
+using Copies = std::vector<std::string>;
+
+// Records of layers 1 to 3 of 4 come back from the last one down, one at a time, and no more than two layers ahead of
+// backward; layer 0 is recomputed and brings nothing.
+TEST(LayerTraffic, RecordsComeBackLastFirstWithinTheWindow) {
+  CopyHost host;
+  LayerTraffic traffic(host, 4);
+  traffic.begin(2, {Bytes(), Bytes(10), Bytes(10), Bytes(10)}, Bytes());
+  EXPECT_EQ(host.copies, Copies({"in 3: 10"}));
+  EXPECT_FALSE(traffic.is_here(3));
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_TRUE(traffic.is_here(3));
+  EXPECT_EQ(host.copies, Copies({"in 3: 10", "in 2: 10"}));
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_EQ(host.copies.size(), 2u) << "two layers are ahead of backward";
+  traffic.on_backward(2);
+  EXPECT_EQ(host.copies.back(), "in 1: 10");
+  EXPECT_FALSE(traffic.is_here(1));
+  EXPECT_FALSE(traffic.on_copy_done(OpId(77))) << "somebody else's copy";
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_TRUE(traffic.is_here(0)) << "nothing is brought for a recomputed layer";
+  EXPECT_EQ(host.copies.size(), 3u);
+}
+
+// Fresh activations of the first two of 4 layers leave behind forward and come back when all of them have left; records
+// of the same layer come with them.
+TEST(LayerTraffic, FreshActivationsLeaveAndComeBack) {
+  CopyHost host;
+  LayerTraffic traffic(host, 4);
+  traffic.begin(2, {Bytes(), Bytes(7), Bytes(), Bytes()}, Bytes(5));
+  EXPECT_TRUE(traffic.is_here(2)) << "the last two layers stay";
+  EXPECT_TRUE(host.copies.empty());
+  traffic.on_fresh_layer(0);
+  traffic.on_fresh_layer(1);
+  EXPECT_EQ(host.copies, Copies({"out 0: 5", "out 1: 5"}));
+  EXPECT_FALSE(traffic.has_room()) << "two layers are still leaving";
+  EXPECT_TRUE(traffic.on_copy_done(OpId(0)));
+  EXPECT_TRUE(traffic.has_room());
+  traffic.on_fresh_layer(2);
+  traffic.on_fresh_layer(3);
+  traffic.on_backward(2);
+  EXPECT_EQ(host.copies.size(), 2u) << "layer 1 has not left, so it cannot come back";
+  EXPECT_TRUE(traffic.on_copy_done(OpId(1)));
+  EXPECT_EQ(host.copies.back(), "in 1: 12");
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  traffic.on_backward(1);
+  EXPECT_EQ(host.copies.back(), "in 0: 5");
+}
+
+}  // namespace
+}  // namespace alchemist

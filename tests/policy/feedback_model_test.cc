@@ -1,0 +1,64 @@
+#include "sim/policy/feedback_model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "sim/base/random.h"
+
+namespace alchemist {
+namespace {
+
+TEST(FeedbackModel, KnowsNothingAtFirst) {
+  FeedbackModel model;
+  EXPECT_FALSE(model.knows());
+  EXPECT_EQ(model.wanted_within(100), 0);
+}
+
+// Of a share of 0.3 feedback comes after an exponential delay of 20 s, and every record is given up at 60 s. Within t
+// seconds it comes with probability 0.3 (1 - exp(-t / 20)).
+TEST(FeedbackModel, LearnsShareAndDelayFromCensoredRecords) {
+  FeedbackModel model;
+  RandomStream random(3, "feedback");
+  for (int i = 0; i < 3'000; ++i) {
+    const bool comes = random.uniform() < 0.3;
+    const double delay = random.exponential(20);
+    if (comes && delay < 60) {
+      model.learn(Duration::seconds(delay), true);
+    } else {
+      model.learn(Duration::seconds(60), false);
+    }
+  }
+  ASSERT_TRUE(model.knows());
+  for (const double t : {2.0, 5.0, 10.0, 20.0, 40.0}) {
+    EXPECT_NEAR(model.wanted_within(t), 0.3 * (1 - std::exp(-t / 20)), 0.02) << t;
+  }
+}
+
+// Records that are still waiting count with the time that they have waited: without them, the 60 whose feedback came at
+// 1 s would make it look certain.
+TEST(FeedbackModel, OpenRecordsCount) {
+  FeedbackModel model;
+  for (int i = 0; i < 60; ++i) model.learn(Duration::seconds(1), true);
+  EXPECT_GT(model.wanted_within(1), 0.6);
+  model.observe_open(std::vector<Duration>(540, Duration::seconds(10)));
+  // 60 events in 600 records of which all lived for a second: a chance of 1 - exp(-0.1) or so.
+  EXPECT_NEAR(model.wanted_within(1), 0.1, 0.03);
+  model.observe_open({});
+  EXPECT_GT(model.wanted_within(1), 0.6) << "replaces the ones given before";
+}
+
+TEST(FeedbackModel, NeverFallsWithAge) {
+  FeedbackModel model;
+  for (int i = 1; i <= 100; ++i) model.learn(Duration::milliseconds(i * 317), i % 3 == 0);
+  double last = 0;
+  for (double t = 0.01; t < 1e5; t *= 1.7) {
+    EXPECT_GE(model.wanted_within(t), last);
+    last = model.wanted_within(t);
+  }
+  EXPECT_LE(last, 1);
+}
+
+}  // namespace
+}  // namespace alchemist
