@@ -87,7 +87,11 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   }
   RecordView view = record_view(now, request, tokens);
   view.whole = whole;
-  const RecordChoice choice = policy_.record->choose(view);
+  RecordChoice choice = policy_.record->choose(view);
+  // A record is on the GPU as a whole while it is made: what cannot be is kept lean, or not at all.
+  const Bytes most = config_.page_bytes * config_.max_pages;
+  if (choice == RecordChoice::kMinimal && view.minimal_bytes > most) choice = RecordChoice::kLean;
+  if (choice == RecordChoice::kLean && view.lean_bytes > most) choice = RecordChoice::kNothing;
   if (choice == RecordChoice::kNothing) return std::nullopt;
 
   RecordId id(static_cast<std::uint32_t>(records_.size()));

@@ -115,6 +115,26 @@ TEST(ActivationStore, HedgedRecordLeavesTheGpuWhenOnlyCachedPrefixesAreLeft) {
   EXPECT_EQ(s.pool.cached(), 6) << "no prefix was displaced";
 }
 
+// 10 pages of 100 bytes hold 100 tokens of 10 bytes or 250 lean ones of 4.
+TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
+  Store s("eager");
+  const auto recorded = [&](std::uint32_t request, std::int32_t tokens) {
+    Arrival arrival;
+    arrival.id = RequestId(request);
+    arrival.session = SessionId(request);
+    arrival.prompt_tokens = tokens;
+    const auto id = s.store->begin(Time(), arrival, 0, tokens, WeightVersion());
+    if (!id) return Bytes();
+    const Bytes bytes = s.store->extend(Time(), *id, tokens);
+    s.store->abandon(Time(), *id);
+    return bytes;
+  };
+  EXPECT_EQ(recorded(1, 100), Bytes(1'000));
+  EXPECT_EQ(recorded(2, 101), Bytes(404));
+  EXPECT_EQ(recorded(3, 250), Bytes(1'000));
+  EXPECT_EQ(recorded(4, 251), Bytes());
+}
+
 // Host memory that training takes counts against the pool, and records give way to it.
 TEST(ActivationStore, TrainingTakesHostMemory) {
   Store s("eager");
