@@ -291,15 +291,15 @@ void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
   }
 }
 
-double ActivationStore::usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
+double ActivationStore::saved_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
-  std::int64_t usable = 0;
+  double saved = 0;
   for_each_part(feedback.session, total, [&](RecordId, const Record& record, std::int32_t, std::int32_t tokens) {
     if (lag_of(record, current) > max_lag) return false;
-    usable += tokens;
+    saved += (record.lean ? config_.lean_saving : 1) * tokens;
     return true;
   });
-  return static_cast<double>(usable) / static_cast<double>(total);
+  return saved / static_cast<double>(total);
 }
 
 Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {

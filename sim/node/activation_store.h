@@ -78,8 +78,8 @@ class ActivationStore {
   bool on_copy_done(Time now, OpId op, Duration took);
 
   void on_feedback(Time now, const Feedback& feedback);
-  // Share of the sample's tokens that usable records hold, 0..1.
-  double usable_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
+  // Share of the sample's forward that usable records save, 0..1.
+  double saved_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
   // What records hold of the sample that can be used under weights `current`. Those records are held until put_back().
   Coverage acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag);
   // The host copies of these records are being read.

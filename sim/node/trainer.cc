@@ -105,7 +105,7 @@ std::vector<Feedback> Trainer::take_samples() {
   if (recorded_first) {
     std::vector<double> share(ready_.size());
     for (const std::size_t i : order) {
-      share[i] = store_.usable_share(ready_[i], version_, config_.training.max_version_lag);
+      share[i] = store_.saved_share(ready_[i], version_, config_.training.max_version_lag);
     }
     std::sort(order.begin(), order.end(),
               [&](std::size_t a, std::size_t b) { return share[a] != share[b] ? share[a] > share[b] : a > b; });

@@ -129,7 +129,7 @@ enum class FreshActivations : std::uint8_t {
 // Which samples a training step takes first when more are ready than it holds.
 enum class SampleOrder : std::uint8_t {
   kOldest,    // first come, first trained
-  kRecorded,  // those of whose tokens the largest share has a usable record; of equal ones the latest
+  kRecorded,  // those of whose forward usable records save the largest share; of equal ones the latest
 };
 
 struct Policy {

@@ -41,15 +41,15 @@ class PolicyOrder(CliTestCase):
         self.assertLess(per_gpu["temporal"], 1.02 * per_gpu["separate"])
 
     def test_serving_hardly_feels_a_gentle_alchemist(self):
-        """At 70 % load, with gaps stretched by at most 5 %: P99 within 2 % of serve_only's, and it does train."""
+        """At 70 % load, with gaps stretched by at most 10 %: P99 within 2 % of serve_only's, and it does train."""
         gentle = self.make_directory() / "gentle.yaml"
         gentle.write_text("description: gentle\nrecord: adaptive\nplace: eager\nevict: oldest\nrestore: hedged\n"
-                          "train: headroom\nsamples: recorded\nfresh: spill\nstretch: 0.05\n")
+                          "train: headroom\nsamples: recorded\nfresh: spill\nstretch: 0.1\n")
         more = ("--set", "workload.requests=20000")
         for key in ["p99_ttft_ms", "p99_itl_ms"]:
             ratio = self.mean(gentle, key, *more) / self.mean("serve_only", key, *more)
             self.assertLess(ratio, 1.02, key)
-        self.assertGreater(self.mean(gentle, "train_tokens_per_s", *more), 200)
+        self.assertGreater(self.mean(gentle, "train_tokens_per_s", *more), 500)
 
 
 if __name__ == "__main__":
