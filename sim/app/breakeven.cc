@@ -51,10 +51,10 @@ std::vector<double> links_of(const HardwareSpec& hardware) {
 }  // namespace
 
 BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hardware, const TrainingShape& training,
-                               std::int64_t context_tokens, double link) {
+                               std::int64_t context_tokens, double link, std::int32_t tensor_parallel) {
   HardwareSpec with_link = hardware;
   with_link.link_h2d_bandwidth = link;
-  const TrainingCost cost(with_link, model, training, 1);
+  const TrainingCost cost(with_link, model, training, 1, tensor_parallel);
   const std::int64_t sequences = std::max<std::int64_t>(1, kBatchTokens / context_tokens);
   RestoreDemand demand;
   demand.layers = static_cast<std::int32_t>(model.layers);
@@ -66,12 +66,13 @@ BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hard
   return {training.method, context_tokens, demand.tokens, link, restore_seconds(times)};
 }
 
-std::vector<BreakevenPoint> breakeven_points(const ModelShape& model, const HardwareSpec& hardware) {
+std::vector<BreakevenPoint> breakeven_points(const ModelShape& model, const HardwareSpec& hardware,
+                                             std::int32_t tensor_parallel) {
   std::vector<BreakevenPoint> points;
   for (const TrainingMethod method : kMethods) {
     for (const double link : links_of(hardware)) {
       for (std::int64_t context = kShortestContext; context <= model.max_position; context *= 2) {
-        points.push_back(breakeven_point(model, hardware, shape_of(method), context, link));
+        points.push_back(breakeven_point(model, hardware, shape_of(method), context, link, tensor_parallel));
       }
     }
   }
@@ -79,9 +80,10 @@ std::vector<BreakevenPoint> breakeven_points(const ModelShape& model, const Hard
 }
 
 std::optional<std::int64_t> breakeven_context(const ModelShape& model, const HardwareSpec& hardware,
-                                              const TrainingShape& training, double link) {
+                                              const TrainingShape& training, double link,
+                                              std::int32_t tensor_parallel) {
   const auto pays = [&](std::int64_t context) {
-    const RestoreSeconds s = breakeven_point(model, hardware, training, context, link).seconds;
+    const RestoreSeconds s = breakeven_point(model, hardware, training, context, link, tensor_parallel).seconds;
     return s.reload_all <= s.recompute_all;
   };
   std::int64_t low = 0, high = model.max_position;  // does not pay at low, pays at high
@@ -93,13 +95,14 @@ std::optional<std::int64_t> breakeven_context(const ModelShape& model, const Har
   return high;
 }
 
-std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardware) {
+std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardware, std::int32_t tensor_parallel) {
+  const std::string gpus = tensor_parallel > 1 ? fmt::format("{} x ", tensor_parallel) : "";
   std::string text = fmt::format(
-      "{} on {}: ms from the start of the restore to the end of backward of a micro-batch\n\n"
+      "{} on {}{}: ms from the start of the restore to the end of backward of a micro-batch\n\n"
       "{:<7} {:>9} {:>8} {:>8} {:>11} {:>13} {:>9} {:>9} {:>9}\n",
-      model.name, hardware.name, "method", "link GB/s", "context", "tokens", "reload_all", "recompute_all", "race",
-      "planned", "resident");
-  for (const BreakevenPoint& p : breakeven_points(model, hardware)) {
+      model.name, gpus, hardware.name, "method", "link GB/s", "context", "tokens", "reload_all", "recompute_all",
+      "race", "planned", "resident");
+  for (const BreakevenPoint& p : breakeven_points(model, hardware, tensor_parallel)) {
     const RestoreSeconds& s = p.seconds;
     text += fmt::format("{:<7} {:>9.4g} {:>8} {:>8} {:>11.1f} {:>13.1f} {:>9.1f} {:>9.1f} {:>9.1f}\n",
                         method_name(p.method), p.link * 1e-9, p.context_tokens, p.batch_tokens, s.reload_all * 1e3,
@@ -108,7 +111,8 @@ std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardwar
   text += "\nReloading everything beats recomputing everything from this context on:\n";
   for (const TrainingMethod method : kMethods) {
     for (const double link : links_of(hardware)) {
-      const std::optional<std::int64_t> context = breakeven_context(model, hardware, shape_of(method), link);
+      const std::optional<std::int64_t> context =
+          breakeven_context(model, hardware, shape_of(method), link, tensor_parallel);
       const std::string from = !context ? "never" : *context == 1 ? "always" : fmt::format("{} tokens", *context);
       text += fmt::format("{:<7} {:>9.4g} {:>15}\n", method_name(method), link * 1e-9, from);
     }

@@ -27,27 +27,30 @@ struct BreakevenPoint {
   TrainingMethod method = TrainingMethod::lora;
   std::int64_t context_tokens = 0;  // of each sequence
   std::int64_t batch_tokens = 0;    // of the micro-batch
-  double link = 0;                  // bytes/s, host to device
+  double link = 0;                  // bytes/s, host to device, of each GPU
   RestoreSeconds seconds;
 };
 
-// A micro-batch has as many sequences of `context_tokens` as fit 8192 tokens, the default batch, and at least one.
-// Times are those of the simulator's cost model on an otherwise idle GPU and link.
+// On one GPU, or on a replica of `tensor_parallel` of them with a link each. A micro-batch has as many sequences of
+// `context_tokens` as fit 8192 tokens, the default batch, and at least one. Times are those of the simulator's cost
+// model on an otherwise idle GPU and link.
 BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hardware, const TrainingShape& training,
-                               std::int64_t context_tokens, double link);
+                               std::int64_t context_tokens, double link, std::int32_t tensor_parallel = 1);
 
 // Both methods, contexts of 512 tokens and its doubles up to the model's longest, links from 10 to 450 GB/s and the
 // hardware's own.
-std::vector<BreakevenPoint> breakeven_points(const ModelShape& model, const HardwareSpec& hardware);
+std::vector<BreakevenPoint> breakeven_points(const ModelShape& model, const HardwareSpec& hardware,
+                                             std::int32_t tensor_parallel = 1);
 
 // The shortest context at which reloading everything takes no longer than recomputing everything, none if there is none
 // up to the model's longest. Longer contexts make recomputing dearer and leave reloading as it is; sequences that fill
 // the micro-batch less than half leave the pieces smaller, so the answer is exact to a few per cent only.
 std::optional<std::int64_t> breakeven_context(const ModelShape& model, const HardwareSpec& hardware,
-                                              const TrainingShape& training, double link);
+                                              const TrainingShape& training, double link,
+                                              std::int32_t tensor_parallel = 1);
 
 // For people, with the break-even contexts; and as CSV, one line a point.
-std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardware);
+std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardware, std::int32_t tensor_parallel = 1);
 std::string breakeven_csv(const std::vector<BreakevenPoint>& points);
 
 }  // namespace alchemist

@@ -45,14 +45,11 @@ void validate_cluster(const Experiment& e, const YamlValue& root) {
   const std::int32_t serving = e.cluster.gpus - e.cluster.training_gpus;
   if (e.cluster.gpus % tp != 0 || serving % tp != 0)
     fail_at(root, "serving.tensor_parallel",
-            fmt::format("{} does not divide the GPUs: {} in all, {} of them serve", tp, e.cluster.gpus, serving));
-  if (e.model.heads % tp != 0)
-    fail_at(root, "serving.tensor_parallel",
-            fmt::format("{} does not divide the {} query heads of {}", tp, e.model.heads, e.model.name));
-  if (e.model.kv_heads % tp != 0 && tp % e.model.kv_heads != 0)
-    fail_at(root, "serving.tensor_parallel",
-            fmt::format("{} neither divides the {} key/value heads of {} nor is a multiple of them", tp,
-                        e.model.kv_heads, e.model.name));
+            fmt::format("{} does not divide the GPUs: {} in all, {} of them serve{}", tp, e.cluster.gpus, serving,
+                        e.cluster.training_gpus > 0 ? fmt::format(", {} train", e.cluster.training_gpus) : ""));
+  if (const std::optional<std::string> error = split_error(e.model, tp)) {
+    fail_at(root, "serving.tensor_parallel", *error);
+  }
 }
 
 void validate_memory(const Experiment& e, const YamlValue& root) {

@@ -56,7 +56,8 @@ RunInfo run_info(const Experiment& experiment) {
   info.policy = experiment.policy;
   info.slo = {experiment.slo.ttft, experiment.slo.tpot, experiment.slo.itl, experiment.slo.e2e};
   info.replicas = experiment.cluster.gpus / experiment.serving.tensor_parallel;
-  info.gpu_memory = experiment.hardware.memory * experiment.serving.tensor_parallel;
+  info.gpus_per_replica = experiment.serving.tensor_parallel;
+  info.gpu_memory = experiment.hardware.memory;
   info.link_h2d_bandwidth = experiment.hardware.link_h2d_bandwidth;
   info.link_d2h_bandwidth = experiment.hardware.link_d2h_bandwidth;
   return info;
@@ -70,8 +71,9 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
   if (const std::optional<TrainingWorld>& training = world.training()) {
     result.training.max_tokens = training->largest_batch(world.config().kv_blocks, totals);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(totals);
-    result.training.hedge_wasted_bytes = totals.store.wasted_copies;
-    result.training.hedge_wasted_time = totals.store.wasted_copy_time;
+    const std::int32_t gpus_of_a_replica = world.config().serving.tensor_parallel;
+    result.training.hedge_wasted_bytes = totals.store.wasted_copies * gpus_of_a_replica;
+    result.training.hedge_wasted_time = totals.store.wasted_copy_time * gpus_of_a_replica;
     if (totals.trainer.too_long > 0) {
       result.warnings.push_back(fmt::format(
           "{} samples were too long to train: their activations do not fit the memory", totals.trainer.too_long));

@@ -20,6 +20,7 @@
 #include "sim/base/error.h"
 #include "sim/model/describe_layer.h"
 #include "sim/model/layer_costs.h"
+#include "sim/model/record_set.h"
 
 namespace alchemist {
 
@@ -34,6 +35,7 @@ void print_row(const std::string& name, const std::string& text) { fmt::print("{
 struct ModelOptions {
   std::string method, modules;
   std::optional<std::int64_t> rank;
+  std::int64_t tensor_parallel = 1;
   bool dot = false;
 
   bool any() const { return dot || rank || !method.empty() || !modules.empty(); }
@@ -65,11 +67,30 @@ TrainingShape training_shape(const ModelOptions& options) {
   return training;
 }
 
+ModelShape load_split_model(const std::string& name, std::int64_t tensor_parallel) {
+  const ModelShape model = load_model(name);
+  if (tensor_parallel < 1) throw ConfigError("--tensor-parallel: expected at least 1");
+  if (const auto error = split_error(model, tensor_parallel)) throw ConfigError("--tensor-parallel: " + *error);
+  return model;
+}
+
+// What one of several GPUs holds.
+void print_shard(const ModelShape& model, const TrainingShape& training, const LayerGraph& graph, std::int64_t gpus) {
+  const ModelShape shard = gpu_shard(model, gpus);
+  print_row(fmt::format("on each of {} GPUs", gpus), "");
+  print_row("  weights", fmt::format("{} B ({})", shard.weight_bytes().count(), gib(shard.weight_bytes())));
+  print_row("  KV cache of a token", format_bytes(shard.kv_bytes_per_token()));
+  print_row("  record of a token",
+            fmt::format("{} B", (find_record_set(graph, "minimal")->bytes_per_token * model.layers).count()));
+  print_row("  trained parameters", fmt::format("{}", trained_parameters(model, training, gpus)));
+}
+
 // The totals of a token through all layers and the output head, then the layer graph.
 void print_model(const std::string& name, const ModelOptions& options) {
-  const ModelShape m = load_model(name);
+  const std::int64_t gpus = options.tensor_parallel;
+  const ModelShape m = load_split_model(name, gpus);
   const TrainingShape training = training_shape(options);
-  const LayerGraph graph = build_layer_graph(m, training);
+  const LayerGraph graph = build_layer_graph(m, training, gpus);
   if (options.dot) {
     fmt::print("{}", layer_graph_dot(graph, m.name));
     return;
@@ -77,7 +98,7 @@ void print_model(const std::string& name, const ModelOptions& options) {
   YAML::Emitter out;
   emit_model(out, m);
   fmt::print("{}\n\n", out.c_str());
-  const Work layer = layer_costs(graph).forward.work();
+  const Work layer = layer_costs(build_layer_graph(m, training)).forward.work();
   const double layers = static_cast<double>(m.layers);
   const double products =
       layers * layer.matrix_flops_per_token + head_costs(m, training).forward.work().matrix_flops_per_token;
@@ -87,7 +108,8 @@ void print_model(const std::string& name, const ModelOptions& options) {
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));
   print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", products * 1e-9));
   print_row("  for each token of context", fmt::format("{:.4g} MFLOP", layers * layer.matrix_flops_per_key * 1e-6));
-  fmt::print("\n{}", describe_layer_graph(m, training));
+  if (gpus > 1) print_shard(m, training, graph, gpus);
+  fmt::print("\n{}", describe_layer_graph(m, training, gpus));
 }
 
 void print_hardware(const std::string& name) {
@@ -126,11 +148,13 @@ void print_sweep(const std::string& name) {
              seeds == 1 ? "seed" : "seeds");
 }
 
-void print_breakeven(const std::string& model, const std::string& hardware, bool csv) {
+void print_breakeven(const std::string& model, const std::string& hardware, std::int64_t gpus, bool csv) {
   if (hardware.empty()) throw ConfigError("show breakeven: expected MODEL and HARDWARE");
-  const ModelShape shape = load_model(model);
+  const ModelShape shape = load_split_model(model, gpus);
   const HardwareSpec spec = load_hardware(hardware);
-  fmt::print("{}", csv ? breakeven_csv(breakeven_points(shape, spec)) : breakeven_table(shape, spec));
+  const auto tensor_parallel = static_cast<std::int32_t>(gpus);
+  fmt::print("{}", csv ? breakeven_csv(breakeven_points(shape, spec, tensor_parallel))
+                       : breakeven_table(shape, spec, tensor_parallel));
 }
 
 void print_policy(const std::string& name) { fmt::print("{}", describe_policy(load_policy(name))); }
@@ -156,6 +180,8 @@ void add_show_command(CLI::App& app) {
   command->add_option("--method", model.method, "for a model: full or lora (default)");
   command->add_option("--rank", model.rank, "for a model: rank of the adapters (16)");
   command->add_option("--modules", model.modules, "for a model: modules with an adapter, such as q,v (all)");
+  command->add_option("--tensor-parallel", model.tensor_parallel,
+                      "for a model or breakeven: GPUs over which each layer is split (1)");
   command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
     const bool breakeven = arguments->kind == "breakeven";
@@ -163,9 +189,13 @@ void add_show_command(CLI::App& app) {
     if (!breakeven && (arguments->csv || !arguments->hardware.empty()))
       throw ConfigError("HARDWARE and --csv: only for breakeven");
     if (kind != "experiment" && !arguments->sets.empty()) throw ConfigError("--set: only for experiments");
+    if (kind != "model" && !breakeven && arguments->model.tensor_parallel != 1)
+      throw ConfigError("--tensor-parallel: only for models and breakeven");
     if (kind != "model" && arguments->model.any())
       throw ConfigError("--method, --rank, --modules, --dot: only for models");
-    if (breakeven) return print_breakeven(arguments->name, arguments->hardware, arguments->csv);
+    if (breakeven) {
+      return print_breakeven(arguments->name, arguments->hardware, arguments->model.tensor_parallel, arguments->csv);
+    }
     if (kind == "model") return print_model(arguments->name, arguments->model);
     if (kind == "hardware") return print_hardware(arguments->name);
     if (kind == "workload") return print_workload(arguments->name);

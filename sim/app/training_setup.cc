@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/model/largest_batch.h"
 
@@ -18,8 +19,7 @@ std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double(
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
   const bool offloads = policy.fresh == FreshActivations::kOffload || policy.fresh == FreshActivations::kSpill;
   if (!policy.records() && !offloads) return Bytes();
-  return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share) *
-               experiment.serving.tensor_parallel);
+  return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share));
 }
 
 // Of a profile folder that has one; others price training by the roofline.
@@ -27,6 +27,10 @@ std::optional<TrainingProfile> training_profile(const Experiment& experiment) {
   if (!experiment.profile) return std::nullopt;
   const std::filesystem::path file = *experiment.profile / "training.csv";
   if (!std::filesystem::exists(file)) return std::nullopt;
+  if (experiment.serving.tensor_parallel != 1) {
+    throw ConfigError(fmt::format("{}: was measured on one GPU, but serving.tensor_parallel is {}", file.string(),
+                                  experiment.serving.tensor_parallel));
+  }
   return read_training_profile(file.string());
 }
 
@@ -50,19 +54,17 @@ Duration CostEstimator::copy(LinkDirection direction, Bytes bytes) const {
 
 TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& policy, Bytes page_bytes)
     : experiment_(experiment), policy_(policy), page_bytes_(page_bytes) {
-  if (experiment.serving.tensor_parallel != 1) {
-    throw ConfigError(
-        "training with serving.tensor_parallel above 1 is not supported: records and layers of a replica "
-        "would be split; use serve_only or tensor_parallel 1");
-  }
-  replicas_ = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
+  const std::int32_t tensor_parallel = experiment.serving.tensor_parallel;
+  const std::int32_t gpus = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
+  check(gpus % tensor_parallel == 0, "the cluster was validated");
+  replicas_ = gpus / tensor_parallel;
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
-                                         replicas_, training_profile(experiment));
+                                         replicas_, tensor_parallel, training_profile(experiment));
   estimator_ = std::make_unique<CostEstimator>(*cost_, experiment.hardware);
   static_bytes_ =
       cost_->state_bytes() +
       cost_->working_bytes_per_token() * std::min(policy.micro_batch_tokens, experiment.training.batch_tokens) +
-      Bytes(kLogitTokens * experiment.model.vocabulary * kLogitBytes);
+      Bytes(kLogitTokens * gpu_shard(experiment.model, tensor_parallel).vocabulary * kLogitBytes);
   const MemoryPlan plan = memory_plan(experiment);
   // LoRA's frozen model is the one that is served, without the adapters.
   const TrainingConfig& training = experiment.training;
@@ -72,7 +74,8 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   if (pages < 1) {
     throw ConfigError(
         fmt::format("training does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
-                    "state and workspace {}; use training.method lora, a smaller model or a larger GPU",
+                    "state and workspace {}; use training.method lora, a higher serving.tensor_parallel, a smaller "
+                    "model or a larger GPU",
                     gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_)));
   }
   separate_pages_ = static_cast<std::int32_t>(pages);
@@ -139,13 +142,15 @@ double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {
   const double duration = totals.end.in_seconds();
   if (duration <= 0) return 0;
   const TrainingShape shape = training_shape_of(experiment_.training);
-  const LayerCosts layer = layer_costs(build_layer_graph(experiment_.model, shape));
+  const std::int32_t tensor_parallel = experiment_.serving.tensor_parallel;
+  const LayerCosts layer = layer_costs(build_layer_graph(experiment_.model, shape, tensor_parallel));
   double flops = static_cast<double>(experiment_.model.layers) * layer.backward.work().matrix_flops_per_token;
   if (shape.objective == TrainingObjective::sft) {  // elsewhere it runs over the answers alone, which may be short
-    const HeadCosts head = head_costs(experiment_.model, shape);
+    const HeadCosts head = head_costs(experiment_.model, shape, tensor_parallel);
     flops += head.forward.work().matrix_flops_per_token + head.backward.work().matrix_flops_per_token;
   }
-  const double by_compute = experiment_.cluster.gpus * experiment_.hardware.matrix_flops / flops;
+  const std::int32_t replicas = experiment_.cluster.gpus / tensor_parallel;
+  const double by_compute = replicas * experiment_.hardware.matrix_flops / flops;
   return std::min(by_compute, static_cast<double>(totals.feedback_tokens) / duration);
 }
 

@@ -52,7 +52,8 @@ struct ServingSpan {
   Duration recording;        // of its time: spent on keeping activations for training
 };
 
-// GPU and pinned host memory of one replica by category.
+// GPU and pinned host memory of one replica by category; where it is several GPUs, which hold equally much, of one of
+// them.
 struct MemoryUse {
   Bytes weights;
   Bytes kv;           // KV blocks that running requests hold; cached free blocks do not count
@@ -64,7 +65,8 @@ struct MemoryUse {
 
 enum class LinkDirection : std::uint8_t { kHostToDevice, kDeviceToHost };
 
-// One transfer over a replica's link, from its submission to the link until its last byte.
+// One transfer over a replica's link, from its submission to the link until its last byte. Where the replica is several
+// GPUs, each has a link of its own that carries as much at the same time; this is one of them.
 struct TransferSpan {
   ReplicaId replica;
   LinkDirection direction = LinkDirection::kHostToDevice;

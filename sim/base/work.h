@@ -24,6 +24,7 @@ struct Work {
   double weight_bytes = 0;             // weights read, and weight gradients written, once whatever the tokens
   double bytes_per_token = 0;          // activations and gradients read and written in device memory
   double bytes_per_context_token = 0;  // keys and values of earlier tokens, read once a chunk
+  double reduced_bytes_per_token = 0;  // that an all-reduce adds up over the GPUs that a layer is split over
 
   Work& operator+=(const Work& other) {
     matrix_flops_per_token += other.matrix_flops_per_token;
@@ -33,6 +34,7 @@ struct Work {
     weight_bytes += other.weight_bytes;
     bytes_per_token += other.bytes_per_token;
     bytes_per_context_token += other.bytes_per_context_token;
+    reduced_bytes_per_token += other.reduced_bytes_per_token;
     return *this;
   }
 

@@ -30,17 +30,18 @@ struct TrainingSetup {
   LinkSpec link;
   const TrainingCost* cost = nullptr;  // these two outlive the simulation
   const Estimator* estimator = nullptr;
-  Bytes static_bytes;                  // of each replica that trains: gradients, optimizer, workspace
+  Bytes static_bytes;                  // of each GPU that trains: gradients, optimizer, workspace
   std::int32_t separate_replicas = 0;  // that only train; 0: every serving replica trains too
   std::int32_t separate_pages = 0;     // memory of each of these, in pages of the store
   bool clairvoyant = false;            // nodes are told which feedback will come
 };
 
+// A replica may be several GPUs, which hold equally much and work in step: bytes are those of one of them.
 struct SimulationConfig {
   ServingConfig serving;
   std::int32_t kv_blocks = 0;  // of each replica
   Bytes kv_block_bytes;
-  Bytes weight_bytes;  // of each replica
+  Bytes weight_bytes;
   std::int32_t replicas = 1;
   Routing routing = Routing::kLeastLoaded;
   SimHost::Options host;

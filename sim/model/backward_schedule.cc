@@ -76,12 +76,12 @@ class Scheduler {
                      [&](TensorId a, TensorId b) { return *use[a.value()].last < *use[b.value()].last; });
   }
 
-  // The tensor whose storage each tensor lives in: views share that of the gradient they pass on.
+  // The tensor whose storage each tensor lives in: views share that of what they pass on, all-reduces work in place.
   std::vector<TensorId> storage() const {
     std::vector<TensorId> result;
     for (std::uint32_t i = 0; i < graph_.tensors.size(); ++i) result.push_back(TensorId(i));
     for (const OperatorId id : schedule_.operators) {
-      if (!graph_[id].view) continue;
+      if (!graph_[id].view && !graph_[id].all_reduce()) continue;
       for (const TensorId output : graph_[id].outputs) {
         result[output.value()] = result[graph_[id].inputs.front().value()];
       }
@@ -97,7 +97,7 @@ class Scheduler {
     for (std::uint32_t i = 0; i < use.size(); ++i) {
       const bool outlives = graph_[TensorId(i)].gradient_of == graph_.input;  // goes on to the layer below
       const bool arrives = graph_[TensorId(i)].gradient_of == graph_.output;
-      if (is_kept_[i] || (!use[i].made && !arrives)) continue;
+      if (is_kept_[i] || is_kept_[home[i].value()] || (!use[i].made && !arrives)) continue;
       const std::size_t where = home[i].value(), from = use[i].made.value_or(0);
       const std::size_t to = outlives && steps > 0 ? steps - 1 : use[i].last.value_or(from);
       born[where] = std::min(born[where].value_or(from), from);

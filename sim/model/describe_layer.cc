@@ -30,10 +30,11 @@ std::string joined(const std::vector<std::string>& parts, std::string_view separ
 
 class LayerDescription {
  public:
-  LayerDescription(const ModelShape& shape, const TrainingShape& training)
+  LayerDescription(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel)
       : shape_(shape),
         training_(training),
-        graph_(build_layer_graph(shape, training)),
+        gpus_(tensor_parallel),
+        graph_(build_layer_graph(shape, training, tensor_parallel)),
         costs_(layer_costs(graph_)),
         minimal_(minimal_tensors(graph_)) {}
 
@@ -74,6 +75,7 @@ class LayerDescription {
     const bool lora = training_.method == TrainingMethod::lora;
     line("Decoder layer of {} ({} layers), {}{}", shape_.name, shape_.layers, lora ? "LoRA" : "full fine-tuning",
          lora ? fmt::format(", rank {}, adapters on {}", training_.lora_rank, joined(modules, " ")) : "");
+    if (gpus_ > 1) line("What one of {} GPUs has and does of it.", gpus_);
     line("Figures are for one token of one layer unless they say otherwise. A key is one (token, attended key) pair.");
   }
 
@@ -161,7 +163,7 @@ class LayerDescription {
   void totals() {
     const PrefillChunk sequence{kExampleTokens, 0};
     const double layers = static_cast<double>(shape_.layers);
-    const HeadCosts head = head_costs(shape_, training_);
+    const HeadCosts head = head_costs(shape_, training_, gpus_);
     line("\n{:<9} {:>16} {:>16} {:>14} {:>10} {:>8} {:>24}", "phase", "matrix FLOPs", "vector FLOPs", "weight bytes",
          "bytes", "kernels", fmt::format("model TFLOP ({} tokens)", kExampleTokens));
     const auto row = [&](const char* name, const PhaseCosts& layer, const PhaseCosts& top) {
@@ -174,6 +176,11 @@ class LayerDescription {
     };
     row("forward", costs_.forward, head.forward);
     row("backward", costs_.backward, head.backward);
+    if (gpus_ > 1) {
+      line("bytes added up over the GPUs: forward {}, backward {}",
+           grouped(costs_.forward.work().reduced_bytes_per_token),
+           grouped(costs_.backward.work().reduced_bytes_per_token));
+    }
     line("parameters of a layer {}, trained {}; trained in the model {}",
          grouped(static_cast<double>(costs_.parameters)), grouped(static_cast<double>(costs_.trained_parameters)),
          grouped(layers * static_cast<double>(costs_.trained_parameters) +
@@ -254,6 +261,7 @@ class LayerDescription {
 
   const ModelShape& shape_;
   const TrainingShape& training_;
+  std::int64_t gpus_;
   LayerGraph graph_;
   LayerCosts costs_;
   std::vector<TensorId> minimal_;
@@ -262,8 +270,8 @@ class LayerDescription {
 
 }  // namespace
 
-std::string describe_layer_graph(const ModelShape& shape, const TrainingShape& training) {
-  return LayerDescription(shape, training).text();
+std::string describe_layer_graph(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel) {
+  return LayerDescription(shape, training, tensor_parallel).text();
 }
 
 }  // namespace alchemist

@@ -60,7 +60,9 @@ class GraphBuilder {
                 .work = spec.work,
                 .parameters = spec.parameters,
                 .trained = spec.trained,
-                .forward = {}};
+                .forward = {},
+                .view = spec.view,
+                .gradient_gpus = spec.gradient_gpus};
     bool requires_gradient = spec.trained;
     for (const std::string& name : spec.inputs) {
       op.inputs.push_back(find(name));
@@ -182,8 +184,8 @@ std::optional<OperatorId> LayerGraph::find_operator(std::string_view name) const
 
 LayerGraph derive_layer_graph(const LayerSpec& spec) { return GraphBuilder(spec).build(); }
 
-LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& training) {
-  return derive_layer_graph(declare_layer(shape, training));
+LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel) {
+  return derive_layer_graph(declare_layer(shape, training, tensor_parallel));
 }
 
 std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const OperatorId> operators) {

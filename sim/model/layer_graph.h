@@ -49,7 +49,10 @@ struct Operator {
   std::int64_t parameters = 0;        // forward: weights it holds; backward: weights whose gradient it makes
   bool trained = false;               // forward: its parameters get a gradient
   std::optional<OperatorId> forward;  // backward: the operator it differentiates
-  bool view = false;                  // its outputs share the storage of its only input
+  bool view = false;                  // passes its only input on, whose storage its outputs share, and does nothing
+  std::int64_t gradient_gpus = 1;     // forward: GPUs that hold its parameters and each make a part of their gradient
+
+  bool all_reduce() const { return work.reduced_bytes_per_token > 0; }  // in place
 };
 
 struct LayerGraph {
@@ -65,7 +68,8 @@ struct LayerGraph {
   std::optional<OperatorId> find_operator(std::string_view name) const;
 };
 
-LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& training);
+// Of one of `tensor_parallel` GPUs, see declare_layer().
+LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel = 1);
 
 // The same from declarations, which must name every tensor they read before they read it (checked), each once.
 LayerGraph derive_layer_graph(const LayerSpec& spec);

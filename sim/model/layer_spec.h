@@ -25,6 +25,9 @@ enum class OperatorKind {
   kAttention,        // o = softmax(q k^T / sqrt(d)) v, and the log-sum-exp of each row
   kResidual,         // sum of two
   kGatedActivation,  // silu(gate) * up
+  // Where a layer is split over several GPUs (tensor parallelism):
+  kSplit,      // what every GPU has whole goes to operators that are split; backward adds up the GPUs' gradients of it
+  kAllReduce,  // the sum of the GPUs' parts; backward passes the gradient on
 };
 
 // True for operators that work element by element: rebuilding their output costs about as little as reading it.
@@ -60,6 +63,8 @@ struct OperatorSpec {
   std::int64_t parameters = 0;
   bool trained = false;  // its parameters get a gradient
   std::vector<GradientSpec> gradients = {};
+  bool view = false;               // passes its only input on unchanged, as in GradientSpec
+  std::int64_t gradient_gpus = 1;  // GPUs that hold the same parameters and each make a part of their gradient
 };
 
 struct LayerSpec {
@@ -69,8 +74,13 @@ struct LayerSpec {
   std::string output = "y";             // has the shape of the input, and is the next layer's input
 };
 
-// Preconditions (checked): positive sizes, q_width and kv_width multiples of each other as grouped-query attention
-// needs, lora_rank >= 1.
-LayerSpec declare_layer(const ModelShape& shape, const TrainingShape& training);
+// What one GPU of `tensor_parallel` has and does of the layer. As Megatron-LM splits it (Shoeybi et al. 2019, section
+// 3): q, k, v, gate and up by their outputs, o and down by their inputs, so that a layer needs two all-reduces forward,
+// of what o and down give, and two backward, of the gradients of what the norms give; all of them of one `hidden` a
+// token. Norms and residual stream are whole on every GPU. Adapters are split as their matrices are: of the two, B
+// where the outputs are split and A where the inputs are; the other is on every GPU, which makes a part of its
+// gradient. Preconditions (checked): positive sizes, q_width and kv_width multiples of each other as grouped-query
+// attention needs, lora_rank >= 1, and no split_error().
+LayerSpec declare_layer(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel = 1);
 
 }  // namespace alchemist

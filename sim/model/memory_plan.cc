@@ -14,30 +14,18 @@ constexpr Bytes kReserve{128LL << 20};
 constexpr std::int64_t kF32Bytes = 4;
 constexpr std::int64_t kSortBytes = 2 * (4 + 8);  // f32 value and 64-bit index, double-buffered
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-std::int64_t kv_heads_per_gpu(const ModelShape& model, std::int64_t tensor_parallel) {
-  return std::max<std::int64_t>(1, model.kv_heads / tensor_parallel);
-}
-
 }  // namespace
 
 Bytes sharded_weight_bytes(const ModelShape& model, std::int64_t tensor_parallel) {
-  const std::int64_t norms = (2 * model.layers + 1) * model.hidden;
-  const std::int64_t kv_inputs = model.hidden + (model.qkv_bias ? 1 : 0);
-  const std::int64_t kv = 2 * model.layers * model.kv_width() * kv_inputs;
-  const std::int64_t split = model.parameters() - norms - kv;
-  const std::int64_t kv_shard =
-      2 * model.layers * kv_heads_per_gpu(model, tensor_parallel) * model.head_dim * kv_inputs;
-  return Bytes((divide_up(split, tensor_parallel) + kv_shard + norms) * model.dtype_bytes);
+  return gpu_shard(model, tensor_parallel).weight_bytes();
 }
 
 Bytes sharded_kv_bytes_per_token(const ModelShape& model, std::int64_t tensor_parallel) {
-  return Bytes(2 * kv_heads_per_gpu(model, tensor_parallel) * model.head_dim * model.layers * model.dtype_bytes);
+  return gpu_shard(model, tensor_parallel).kv_bytes_per_token();
 }
 
 Bytes workspace_bytes(const ModelShape& model, const MemoryPlanInput& input) {
-  const std::int64_t intermediate = divide_up(model.intermediate, input.tensor_parallel);
+  const std::int64_t intermediate = gpu_shard(model, input.tensor_parallel).intermediate;
   const std::int64_t mlp = input.max_num_batched_tokens * (2 * model.hidden + 3 * intermediate) * model.dtype_bytes;
   const std::int64_t sampler = input.max_num_seqs * model.vocabulary * (model.dtype_bytes + kF32Bytes + kSortBytes) +
                                input.max_num_batched_tokens * model.hidden * model.dtype_bytes;

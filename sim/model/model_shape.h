@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "sim/base/bytes.h"
@@ -35,5 +36,14 @@ struct ModelShape {
 
   bool operator==(const ModelShape&) const = default;
 };
+
+// What each of `tensor_parallel` GPUs holds of a model, as a shape of its own: heads, MLP and vocabulary are split, the
+// residual stream and the norms are whole on every GPU (Shoeybi et al., "Megatron-LM", 2019, section 3; no sequence
+// parallelism, which would split those too). Fewer key/value heads than GPUs are repeated. What does not divide is
+// padded. The model itself for 1.
+ModelShape gpu_shard(const ModelShape& model, std::int64_t tensor_parallel);
+
+// Why a model cannot be split over so many GPUs; none if it can.
+std::optional<std::string> split_error(const ModelShape& model, std::int64_t tensor_parallel);
 
 }  // namespace alchemist

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sim/base/check.h"
+#include "sim/model/all_reduce.h"
 
 namespace alchemist {
 
@@ -30,11 +31,11 @@ double matrix_product_seconds(const HardwareSpec& hardware, double rows, double 
 RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
                            std::int32_t max_tokens, bool async_scheduling)
     : hardware_(hardware),
-      model_(model),
+      model_(gpu_shard(model, tensor_parallel)),
       tensor_parallel_(tensor_parallel),
       async_scheduling_(async_scheduling),
-      q_width_(static_cast<double>(model.q_width()) / tensor_parallel),
-      kv_bytes_(static_cast<double>(2 * model.kv_width() * model.dtype_bytes) / tensor_parallel),
+      q_width_(static_cast<double>(model_.q_width())),
+      kv_bytes_(static_cast<double>(2 * model_.kv_width() * model_.dtype_bytes)),
       bandwidth_(hardware.memory_bandwidth * hardware.memory_efficiency),
       attention_flops_(hardware.matrix_flops * hardware.attention_efficiency) {
   check(tensor_parallel >= 1 && max_tokens >= 1, "sizes are positive");
@@ -51,9 +52,9 @@ double RooflineCost::dense_seconds(double tokens) const {
   if (tokens == 0) return 0;
   const auto hidden = static_cast<double>(model_.hidden);
   const auto element = static_cast<double>(model_.dtype_bytes);
-  const double qkv = static_cast<double>(model_.q_width() + 2 * model_.kv_width()) / tensor_parallel_;
-  const double attention_out = static_cast<double>(model_.q_width()) / tensor_parallel_;
-  const double intermediate = static_cast<double>(model_.intermediate) / tensor_parallel_;
+  const auto qkv = static_cast<double>(model_.q_width() + 2 * model_.kv_width());
+  const auto attention_out = static_cast<double>(model_.q_width());
+  const auto intermediate = static_cast<double>(model_.intermediate);
   const double products = matrix_product_seconds(hardware_, tokens, hidden, qkv, element) +
                           matrix_product_seconds(hardware_, tokens, attention_out, hidden, element) +
                           matrix_product_seconds(hardware_, tokens, hidden, 2 * intermediate, element) +
@@ -66,19 +67,16 @@ double RooflineCost::dense_seconds(double tokens) const {
   return static_cast<double>(model_.layers) * (products + elementwise + launches + all_reduce_seconds(tokens));
 }
 
-// Two ring all-reduces a layer (after attention and after the MLP): each moves 2 (n - 1) / n of the data.
+// Two a layer: after attention and after the MLP.
 double RooflineCost::all_reduce_seconds(double tokens) const {
-  if (tensor_parallel_ <= 1) return 0;
   const double bytes = tokens * static_cast<double>(model_.hidden * model_.dtype_bytes);
-  const double ring = 2 * (tensor_parallel_ - 1) / tensor_parallel_ * bytes / hardware_.interconnect_bandwidth;
-  return 2 * (ring + hardware_.interconnect_latency.in_seconds());
+  return 2 * alchemist::all_reduce_seconds(hardware_, tensor_parallel_, bytes);
 }
 
 double RooflineCost::head_seconds(double sequences) const {
   if (sequences == 0) return 0;
   return matrix_product_seconds(hardware_, sequences, static_cast<double>(model_.hidden),
-                                static_cast<double>(model_.vocabulary) / tensor_parallel_,
-                                static_cast<double>(model_.dtype_bytes)) +
+                                static_cast<double>(model_.vocabulary), static_cast<double>(model_.dtype_bytes)) +
          hardware_.kernel_overhead.in_seconds();
 }
 

@@ -34,8 +34,8 @@ class RooflineCost final : public StepCost {
   double all_reduce_seconds(double tokens) const;
 
   HardwareSpec hardware_;
-  ModelShape model_;
-  double tensor_parallel_;
+  ModelShape model_;  // one GPU's part of it
+  std::int64_t tensor_parallel_;
   bool async_scheduling_;
   double q_width_;                       // attention's, of one GPU
   double kv_bytes_;                      // of one token in one layer, of one GPU

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/model/all_reduce.h"
 #include "sim/model/backward_schedule.h"
 #include "sim/model/record_set.h"
 
@@ -21,20 +22,25 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) {
 }  // namespace
 
 TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
-                           std::int32_t replicas, std::optional<TrainingProfile> profile)
-    : hardware_(hardware), profile_(std::move(profile)), layers_(model.layers), replicas_(replicas) {
-  const LayerGraph graph = build_layer_graph(model, training);
+                           std::int32_t replicas, std::int32_t tensor_parallel, std::optional<TrainingProfile> profile)
+    : hardware_(hardware),
+      profile_(std::move(profile)),
+      layers_(model.layers),
+      replicas_(replicas),
+      tensor_parallel_(tensor_parallel) {
+  check(!profile_ || tensor_parallel == 1, "measured times are of one GPU");
+  const LayerGraph graph = build_layer_graph(model, training, tensor_parallel);
   layer_ = layer_costs(graph);
-  head_ = head_costs(model, training);
+  head_ = head_costs(model, training, tensor_parallel);
   TrainingShape frozen = training;
   frozen.lora_modules.clear();
-  reference_ = layer_costs(build_layer_graph(model, frozen)).forward;
+  reference_ = layer_costs(build_layer_graph(model, frozen, tensor_parallel)).forward;
   record_bytes_.lean = set_bytes(graph, "lean");
   record_bytes_.minimal = set_bytes(graph, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
   record_bytes_.input = set_bytes(graph, "input");
   rebuild_gate_up_ = find_record_set(graph, "lean")->rebuild.kernels;
-  trained_parameters_ = alchemist::trained_parameters(model, training);
+  trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
 }
@@ -52,7 +58,10 @@ double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double 
                           w.matrix_flops_per_key * keys / (hardware_.matrix_flops * hardware_.attention_efficiency);
     const double vector = (w.vector_flops_per_token * tokens + w.vector_flops_per_key * keys) / hardware_.vector_flops;
     const double memory = (w.weight_bytes + w.bytes_per_token * tokens) / bandwidth;
-    seconds += std::max({matrix, vector, memory}) + hardware_.kernel_overhead.in_seconds();
+    const double alone = std::max({matrix, vector, memory});
+    const double reduced = w.reduced_bytes_per_token * tokens;
+    seconds += reduced > 0 ? std::max(alone, all_reduce_seconds(hardware_, tensor_parallel_, reduced))
+                           : alone + hardware_.kernel_overhead.in_seconds();
   }
   return seconds;
 }
@@ -66,12 +75,16 @@ double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
   return 2 * (gradients + moments) / bandwidth + hardware_.kernel_overhead.in_seconds();
 }
 
-// A ring.
-double TrainingCost::all_reduce_seconds(std::int64_t parameters) const {
-  if (replicas_ <= 1) return 0;
+// Over the replicas, each GPU with those that hold the same of the others; and, for its share of `parameters`, over the
+// GPUs of a replica of what lies on several of them.
+double TrainingCost::gradient_sum_seconds(std::int64_t parameters) const {
   const auto gradients = static_cast<double>(parameters * gradient_bytes_per_parameter_);
-  return 2.0 * (replicas_ - 1) / replicas_ * gradients / hardware_.interconnect_bandwidth +
-         hardware_.interconnect_latency.in_seconds();
+  double seconds = all_reduce_seconds(hardware_, replicas_, gradients);
+  for (const GradientSum& sum : layer_.gradient_sums) {
+    const double share = static_cast<double>(sum.parameters * layers_) / static_cast<double>(trained_parameters_);
+    seconds += all_reduce_seconds(hardware_, sum.gpus, share * gradients);
+  }
+  return seconds;
 }
 
 double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
@@ -102,7 +115,7 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
 
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
   double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
-  if (piece.kind == PieceKind::kOptimizer) seconds += all_reduce_seconds(piece.parameters);
+  if (piece.kind == PieceKind::kOptimizer) seconds += gradient_sum_seconds(piece.parameters);
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
 }
 

@@ -1,4 +1,6 @@
-// How long the pieces of training take and how many bytes they work on, all derived from the layer graph.
+// How long the pieces of training take and how many bytes they work on, all derived from the layer graph. A replica may
+// be several GPUs over which the layers are split (declare_layer() says how). They work in step and hold equally much:
+// bytes and parameters are those of one of them, times are those of all.
 #pragma once
 
 #include <optional>
@@ -24,12 +26,14 @@ struct RecordBytes {
 
 class TrainingCost {
  public:
-  // With a profile, times are those measured, in place of the analytic ones; the all-reduce stays analytic.
+  // `replicas` of `tensor_parallel` GPUs each. With a profile, which is of one GPU, times are those measured, in place
+  // of the analytic ones; the all-reduce of the replicas' gradients stays analytic.
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
-               std::int32_t replicas, std::optional<TrainingProfile> profile = {});
+               std::int32_t replicas, std::int32_t tensor_parallel = 1, std::optional<TrainingProfile> profile = {});
 
   // Each kernel takes the longest of its matrix arithmetic, its vector arithmetic and its memory traffic at the rates
-  // that large kernels reach, plus a launch.
+  // that large kernels reach, plus a launch; an all-reduce of activations its time between the GPUs (all_reduce.h),
+  // beside which nothing else runs.
   Duration piece(const TrainingPiece& piece) const;
   // Extra time of a serving step that keeps `bytes` of its activations: they are written once more.
   Duration recording(Bytes bytes) const;
@@ -51,12 +55,13 @@ class TrainingCost {
   double analytic_seconds(const TrainingPiece& piece) const;
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
-  double all_reduce_seconds(std::int64_t parameters) const;
+  double gradient_sum_seconds(std::int64_t parameters) const;
 
   HardwareSpec hardware_;
   std::optional<TrainingProfile> profile_;
   std::int64_t layers_;
   std::int32_t replicas_;
+  std::int32_t tensor_parallel_;
   LayerCosts layer_;
   HeadCosts head_;
   PhaseCosts reference_;  // a layer's forward without adapters

@@ -146,7 +146,8 @@ void RunMetrics::summarise_training(Summary& s) const {
   const auto mean_ms = [&](Duration total) { return ratio(total.in_milliseconds(), static_cast<double>(steps_)); };
   s.train_tokens_per_s = ratio(static_cast<double>(sum.tokens), s.duration_s).value_or(0);
   const Duration held = sum.gpu_time + sum.restore_stall;
-  s.train_tokens_per_gpu_s = ratio(static_cast<double>(sum.tokens), (held + recording_).in_seconds());
+  s.train_tokens_per_gpu_s =
+      ratio(static_cast<double>(sum.tokens), (held + recording_).in_seconds() * info_.gpus_per_replica);
   s.train_samples = sum.samples;
   s.train_steps = steps_;
   s.train_step_ms = mean_ms(step_time_);
@@ -167,8 +168,8 @@ void RunMetrics::summarise_resources(Summary& s) const {
   s.peak = peak_;
   s.peak_total = peak_total_;
   s.peak_train_side = peak_train_side_;
-  s.link_h2d = link_h2d_;
-  s.link_d2h = link_d2h_;
+  s.link_h2d = link_h2d_ * info_.gpus_per_replica;
+  s.link_d2h = link_d2h_ * info_.gpus_per_replica;
   s.link_h2d_utilisation = ratio(link_h2d_.as_double(), info_.link_h2d_bandwidth * replica_seconds);
   s.link_d2h_utilisation = ratio(link_d2h_.as_double(), info_.link_d2h_bandwidth * replica_seconds);
   s.gpu_busy_fraction = ratio(busy_.in_seconds(), replica_seconds);

@@ -33,16 +33,17 @@ struct RunInfo {
   std::string device;  // of a real run, with its libraries and whether its link is emulated; empty: simulated
   Slo slo;
   std::int32_t replicas = 1;
-  Bytes gpu_memory;               // of one replica
-  double link_h2d_bandwidth = 0;  // bytes/s of one replica's link, host to device; 0 if there is none
-  double link_d2h_bandwidth = 0;  // bytes/s, device to host
+  std::int32_t gpus_per_replica = 1;  // over which its layers are split; they hold and move equally much
+  Bytes gpu_memory;                   // of one GPU
+  double link_h2d_bandwidth = 0;      // bytes/s of one GPU's link, host to device; 0 if there is none
+  double link_d2h_bandwidth = 0;      // bytes/s, device to host
 };
 
 // What the training side knows at the end beyond the steps that it has told its observers.
 struct TrainingTotals {
   std::optional<std::int64_t> max_tokens;          // largest training batch that fits
-  Bytes hedge_wasted_bytes;                        // moved for hedges that lost
-  Duration hedge_wasted_time;                      // of GPU and link, for the same
+  Bytes hedge_wasted_bytes;                        // moved for hedges that lost, over all links
+  Duration hedge_wasted_time;                      // of GPU and link, for the same, summed over all of them
   std::optional<double> bound_train_tokens_per_s;  // no policy can train more
 };
 
@@ -81,10 +82,10 @@ struct Summary {
   std::optional<double> train_mean_version_lag;  // over the samples
   TrainingTotals training;
 
-  MemoryUse peak;         // of each category, the largest over time and replicas
-  Bytes peak_total;       // of weights + KV + activations + training at one moment on one replica
-  Bytes peak_train_side;  // of activations + training at one moment on one replica: what training takes in all
-  Bytes link_h2d, link_d2h;
+  MemoryUse peak;            // of one GPU: of each category, the largest over time and replicas
+  Bytes peak_total;          // of weights + KV + activations + training at one moment on one GPU
+  Bytes peak_train_side;     // of activations + training at one moment on one GPU: what training takes in all
+  Bytes link_h2d, link_d2h;  // over all GPUs' links
   std::optional<double> link_h2d_utilisation;  // bytes moved / bytes that the links could have moved in the run
   std::optional<double> link_d2h_utilisation;
   std::optional<double> gpu_busy_fraction;  // share of the replicas' time in serving or training operations

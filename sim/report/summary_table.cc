@@ -53,10 +53,11 @@ std::string summary_table(const Summary& s) {
   text += latency_row("TTFT", s.ttft_ms) + latency_row("TPOT", s.tpot_ms) + latency_row("ITL", s.itl_ms) +
           latency_row("E2E", s.e2el_ms);
   if (s.train_steps > 0) text += training_rows(s);
+  const std::string_view of = s.info.gpus_per_replica > 1 ? "GPU" : "replica";
   text += fmt::format(
-      "\nmemory of one replica, peaks (GiB)\n  weights {}, KV {}, activations {}, training {}; together "
+      "\nmemory of one {}, peaks (GiB)\n  weights {}, KV {}, activations {}, training {}; together "
       "{} of {}; host {}\n",
-      gib(s.peak.weights), gib(s.peak.kv), gib(s.peak.activations), gib(s.peak.training), gib(s.peak_total),
+      of, gib(s.peak.weights), gib(s.peak.kv), gib(s.peak.activations), gib(s.peak.training), gib(s.peak_total),
       gib(s.info.gpu_memory), gib(s.peak.host));
   return text;
 }
