@@ -87,6 +87,18 @@ TEST(RooflineCost, TensorParallelismSplitsTheWork) {
   EXPECT_GT(two, one / 2);
 }
 
+// Two key/value heads on four GPUs: each has one whole head, and reads as many of its bytes as one of two GPUs does.
+TEST(RooflineCost, RepeatedKeyValueHeadsAreReadInFull) {
+  BatchShape shape;
+  shape.decodes = 3;
+  shape.decode_context_sum = 300;
+  shape.decode_context_max = 150;
+  EXPECT_NEAR(RooflineCost(small_hardware(), small_model(), 2, 64, false).attention_seconds(shape),
+              4 * 300 * 512 / 5e10, 1e-15);
+  EXPECT_NEAR(RooflineCost(small_hardware(), small_model(), 4, 64, false).attention_seconds(shape),
+              4 * 300 * 512 / 5e10, 1e-15);
+}
+
 TEST(RooflineCost, NeverFallsWithTokens) {
   const RooflineCost cost(small_hardware(), small_model(), 1, 1024, false);
   Duration before;

@@ -62,6 +62,26 @@ TEST(RunMetrics, HandMadeRun) {
   EXPECT_EQ(j["saturated"], false);
 }
 
+// Replicas of two GPUs, each with a link that moves as much: 16 bytes in all, the same part of what the links could
+// have moved; and twice the GPU-seconds of training.
+TEST(RunMetrics, ReplicasOfSeveralGpus) {
+  RunInfo pairs = info();
+  pairs.gpus_per_replica = 2;
+  RunMetrics m(pairs);
+  tell_two_requests(m);
+  m.on_transfer({ReplicaId(0), LinkDirection::kHostToDevice, at_ms(0), at_ms(100), Bytes(8)});
+  TrainingStep step;
+  step.end = at_ms(1000);
+  step.tokens = 60;
+  step.gpu_time = Duration::milliseconds(300);
+  m.on_training_step(step);
+  const json j = json::parse(summary_json(m.summary()));
+  EXPECT_EQ(j["link_h2d_bytes"], 16);
+  EXPECT_DOUBLE_EQ(j["link_h2d_utilisation"], 8.0 / 40.0);
+  EXPECT_DOUBLE_EQ(j["train_tokens_per_gpu_s"], 100);
+  EXPECT_DOUBLE_EQ(j["train_tokens_per_s"], 30);
+}
+
 // The keys of summary.json, in order.
 TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
   const RunMetrics m(info());

@@ -1,0 +1,182 @@
+// Training on replicas of several GPUs, from the experiment to its results.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "sim/app/breakeven.h"
+#include "sim/app/run_experiment.h"
+#include "sim/base/observer_list.h"
+#include "sim/report/metrics.h"
+#include "tests/app/support.h"
+
+namespace alchemist {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr const char* kWorkload =
+    "{arrivals: {poisson: {rate: 4}}, lengths: {lognormal: {prompt: {median: 600, sigma: 0.6}, output: {median: 80, "
+    "sigma: 0.6}}}, requests: 120}";
+
+// Llama-3.1-8B on replicas of two H200.
+Experiment experiment(const std::string& policy, const std::string& cluster, const std::string& training = "") {
+  return read_experiment(
+      YamlValue::parse("model: llama-3.1-8b\nhardware: h200\nworkload: " + std::string(kWorkload) +
+                           "\nserving: {tensor_parallel: 2}\ncluster: " + cluster +
+                           "\ntraining: {batch_tokens: 4096, max_version_lag: 1000, feedback: {share: 0.6, delay: "
+                           "{exponential: 4 s}}" +
+                           training + "}\npolicy: " + policy + "\n",
+                       "e.yaml"));
+}
+
+// Sums what observers are told.
+class Watcher final : public RunObserver {
+ public:
+  void on_request_outcome(const RequestOutcome& outcome) override {
+    ++requests;
+    trained += outcome.trained_at.has_value();
+    recorded_tokens += outcome.recorded_tokens;
+    recorded += outcome.recorded_bytes;
+  }
+  void on_training_step(const TrainingStep& step) override {
+    tokens += step.tokens;
+    samples += step.samples;
+    held += step.gpu_time + step.restore_stall;
+  }
+  void on_serving_span(const ServingSpan& span) override { held += span.recording; }
+  void on_transfer(const TransferSpan& span) override {
+    (span.direction == LinkDirection::kHostToDevice ? to_device : to_host) += span.bytes;
+  }
+  void on_memory(ReplicaId, Time, const MemoryUse& use) override { peak = std::max(peak, use.total()); }
+
+  std::int64_t requests = 0, trained = 0, tokens = 0, samples = 0, recorded_tokens = 0;
+  Duration held;
+  Bytes recorded, peak, to_device, to_host;
+};
+
+struct WatchedRun {
+  Watcher watcher;
+  Summary summary;
+};
+
+WatchedRun run(const Experiment& e) {
+  WatchedRun result;
+  RunMetrics metrics(run_info(e));
+  ObserverList observers{&metrics, &result.watcher};
+  result.summary = metrics.summary(run_experiment(e, observers).training);
+  return result;
+}
+
+// Everything that is told of a replica is told of one of its two GPUs; what is added up over the cluster counts both.
+TEST(TensorParallelRun, CountsEveryGpu) {
+  const Bytes gpu = experiment("temporal", "{gpus: 4}").hardware.memory;
+  for (const char* policy : {"temporal", "token_fill", "reuse", "alchemist", "planned", "oracle"}) {
+    const auto [watcher, summary] = run(experiment(policy, "{gpus: 4}"));
+    EXPECT_EQ(watcher.requests, 120) << policy;
+    EXPECT_GT(watcher.samples, 10) << policy;
+    EXPECT_EQ(watcher.trained, watcher.samples) << policy;
+    EXPECT_EQ(summary.train_tokens_reused + summary.train_tokens_recomputed, watcher.tokens) << policy;
+    EXPECT_EQ(summary.link_h2d, watcher.to_device * 2) << policy;
+    EXPECT_EQ(summary.link_d2h, watcher.to_host * 2) << policy;
+    EXPECT_EQ(summary.info.gpu_memory, gpu);
+    EXPECT_EQ(summary.peak_total, watcher.peak) << policy;
+    EXPECT_LE(summary.peak_total, gpu) << policy;
+    EXPECT_NEAR(*summary.train_tokens_per_gpu_s * 2 * watcher.held.in_seconds(), static_cast<double>(watcher.tokens),
+                1e-3)
+        << policy;
+    EXPECT_LE(summary.train_tokens_per_s, *summary.training.bound_train_tokens_per_s) << policy;
+  }
+}
+
+// A token of Llama-3.1-8B in one of 32 layers, on one of two GPUs: x, x_mid 2 x 8,192; rstd 8; q, attention 2 x 4,096;
+// k, v 2 x 1,024; lse 64; gate, up 2 x 14,336: 55,368 bytes. `reuse` records whole prompts as long as its memory lasts.
+TEST(TensorParallelRun, RecordsAreOneGpusPart) {
+  const WatchedRun reuse = run(experiment("reuse", "{gpus: 2}"));
+  EXPECT_GT(reuse.watcher.recorded_tokens, 1000);
+  EXPECT_EQ(reuse.watcher.recorded, Bytes(32 * 55'368) * reuse.watcher.recorded_tokens);
+}
+
+// LoRA of rank 16 on one of two GPUs: A of q, k, v, gate, up 5 x 4096 x 16, B of them 16 x (2048 + 2 x 512 + 2 x 7168),
+// A of o and down 16 x (2048 + 7168), B of them 2 x 16 x 4096: 884,736 a layer. 14 bytes of gradient and optimizer
+// state each. Logits of 1,024 tokens over half the vocabulary: 1,024 x 64,128 x 6. The rest is the working set of 2,048
+// tokens.
+TEST(TensorParallelRun, MemoryOfOneGpu) {
+  const Experiment e = experiment("alchemist", "{gpus: 4}");
+  const ExperimentWorld world(e);
+  const SimulationConfig& config = world.config();
+  EXPECT_EQ(config.replicas, 2);
+  EXPECT_EQ(config.weight_bytes, gpu_shard(e.model, 2).weight_bytes());
+  EXPECT_EQ(config.kv_block_bytes, Bytes(16 * (64 << 10)));
+  EXPECT_EQ(config.training->trainer.trained_parameters, 32 * 884'736);
+  EXPECT_EQ(config.training->trainer.bytes.minimal, Bytes(32 * 55'368));
+  const TrainingCost cost(e.hardware, e.model, training_shape_of(e.training), 2, 2);
+  EXPECT_EQ(config.training->static_bytes, Bytes(32 * 884'736 * 14 + 1024 * 64'128 * 6) +
+                                               cost.working_bytes_per_token() * world.policy().micro_batch_tokens);
+  EXPECT_EQ(config.training->store.host_capacity,
+            Bytes(static_cast<std::int64_t>(e.hardware.host_memory.as_double() * world.policy().host_record_share)));
+}
+
+// Full fine-tuning, by products alone: a layer has 218,103,808 weights in its products, of which one of two GPUs does
+// half, twice 2 FLOPs backward; the head 4096 x 64,128, three times. 32 x 436,207,616 + 3 x 525,336,576 =
+// 15,534,653,440 FLOPs a token and GPU. Four GPUs are two replicas, each as fast as one GPU at its half: 2 x 989 x
+// 10^12 / 15,534,653,440 tokens a second.
+TEST(TensorParallelRun, BoundByCompute) {
+  const ExperimentWorld world(experiment("temporal", "{gpus: 4}", ", method: full"));
+  SimulationTotals totals;
+  totals.end = Time() + Duration::seconds(1);
+  totals.feedback_tokens = 1'000'000'000;
+  EXPECT_NEAR(world.training()->bound_tokens_per_s(totals), 2 * 989e12 / 15'534'653'440.0, 0.1);
+  totals.feedback_tokens = 1000;
+  EXPECT_EQ(world.training()->bound_tokens_per_s(totals), 1000);
+}
+
+TEST(TensorParallelRun, SeparateReplicasAreGroupsOfGpus) {
+  for (const char* policy : {"separate", "separate_checkpoint", "separate_offload"}) {
+    const Experiment e = experiment(policy, "{gpus: 6, training_gpus: 4}");
+    const ExperimentWorld world(e);
+    EXPECT_EQ(world.config().replicas, 1);
+    EXPECT_EQ(world.config().training->separate_replicas, 2);
+    const auto [watcher, summary] = run(e);
+    EXPECT_GT(watcher.samples, 10);
+    EXPECT_EQ(watcher.trained, watcher.samples);
+    EXPECT_EQ(summary.info.replicas, 3);
+    EXPECT_LE(summary.peak_total, summary.info.gpu_memory);
+  }
+  EXPECT_EQ(message_of([] { experiment("separate", "{gpus: 4, training_gpus: 1}"); }),
+            "e.yaml:4: key serving.tensor_parallel: 2 does not divide the GPUs: 4 in all, 3 of them serve, 1 train");
+}
+
+// Two replicas hold twice the batch of one. A GPU of two holds half the weights and more than half of each record.
+TEST(TensorParallelRun, LargestBatchIsOfAllReplicas) {
+  SimulationTotals totals;
+  const ExperimentWorld one(experiment("temporal", "{gpus: 2}")), two(experiment("temporal", "{gpus: 4}"));
+  const std::int64_t blocks = one.config().kv_blocks;
+  EXPECT_EQ(one.config().kv_blocks, two.config().kv_blocks);
+  const std::int64_t tokens = one.training()->largest_batch(one.config().kv_blocks, totals);
+  EXPECT_EQ(tokens, blocks * 16 * (64 << 10) / (32 * 55'368));
+  EXPECT_EQ(two.training()->largest_batch(one.config().kv_blocks, totals), 2 * tokens);
+}
+
+// A profile's training times are of one GPU.
+TEST(TensorParallelRun, MeasuredTrainingIsOfOneGpu) {
+  const TemporaryFolder folder;
+  folder.write("profile/training.csv", "kind,tokens,attended_keys,time_us\n");
+  Experiment e = experiment("temporal", "{gpus: 2}");
+  e.profile = folder.path() / "profile";
+  EXPECT_THAT(message_of([&] { ExperimentWorld world(e); }),
+              HasSubstr("training.csv: was measured on one GPU, but serving.tensor_parallel is 2"));
+}
+
+// Each of two GPUs has a link of its own for its 55,368 of the 94,344 bytes: over a slow link reloading takes as much
+// less.
+TEST(TensorParallelRun, BreakevenMovesOneGpusPart) {
+  const Experiment e = experiment("temporal", "{gpus: 2}");
+  const auto reload = [&](std::int32_t gpus) {
+    return breakeven_point(e.model, e.hardware, TrainingShape(), 2048, 1e9, gpus).seconds.reload_all;
+  };
+  EXPECT_NEAR(reload(2) / reload(1), 55'368.0 / 94'344, 1e-3);
+}
+
+}  // namespace
+}  // namespace alchemist
