@@ -71,6 +71,8 @@ TrainingConfig read_training(const YamlValue& value) {
     feedback.finish();
   }
   read_int(map, "max_version_lag", training.max_version_lag, 0, kMaxInt32);
+  if (auto found = map.optional("max_itl"); found && found->node().Scalar() != "hidden")
+    training.max_itl = found->as_duration();
   map.finish();
   return training;
 }

@@ -133,6 +133,7 @@ Node::PieceOutcome Node::submit_piece() {
   view.last_step = last_step_;
   view.tail_step = tail_.value();
   view.stretch = training_->policy.stretch;
+  view.max_itl = training_->trainer.training.max_itl;
   view.gap_used = gap_used_;
   view.running = scheduler_.running();
   view.token_budget = token_budget_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "sim/base/distribution.h"
 #include "sim/base/training_kind.h"
@@ -25,6 +26,9 @@ struct TrainingConfig {
   std::int64_t batch_tokens = 8192;  // of one step, gathered over samples
   FeedbackConfig feedback;
   std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
+  // Longest gap between two tokens of an answer that training beside decode steps may cause. None: it hides, below what
+  // serving's own longer steps do to the gaps.
+  std::optional<Duration> max_itl;
 
   std::int32_t other_answers() const {
     if (objective == TrainingObjective::grpo) return group_size - 1;

@@ -205,17 +205,23 @@ class TrainIdle final : public TrainDecision {
   }
 };
 
-// Between two decode steps training takes a share of a step's time, but never makes their gap longer than the longest
-// few percent of steps are anyway: the tail of the latencies does not see it. It stands back while a prompt waits or is
-// computed.
+// Between two decode steps training takes what is left of the longest gap between tokens that it may cause. Where none
+// is given it takes a share of a step's time, but never makes the gap longer than the longest few percent of steps are
+// anyway: the tail of the latencies does not see it. It stands back while a prompt waits or is computed.
 class TrainHeadroom final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
     if (view.serving_idle) return {kIdlePiece, kAnyTokens};
     if (view.prompt_waits) return {};
-    const Duration share = Duration::seconds(view.stretch * view.last_step.in_seconds());
-    return {std::min(share, view.tail_step - view.last_step) - view.gap_used, kAnyTokens};
+    return {longest_gap(view) - view.last_step - view.gap_used, kAnyTokens};
+  }
+
+ private:
+  static Duration longest_gap(const TrainPieceView& view) {
+    if (view.max_itl) return *view.max_itl;
+    const Duration stretched = Duration::seconds((1 + view.stretch) * view.last_step.in_seconds());
+    return std::min(stretched, view.tail_step);
   }
 };
 

@@ -100,9 +100,10 @@ struct TrainPieceView {
   Duration last_step;         // the latest serving step
   Duration tail_step;         // the length that only a small share of recent serving steps exceeds; zero: not known yet
   double stretch = 0;         // share of a step by which training may lengthen the gap to the next one
-  Duration gap_used;          // by training since the latest step
-  std::int32_t running = 0;   // requests
-  std::int32_t token_budget = 0;  // of a serving step
+  std::optional<Duration> max_itl;  // longest gap between two tokens that it may cause, in place of both of these
+  Duration gap_used;                // by training since the latest step
+  std::int32_t running = 0;         // requests
+  std::int32_t token_budget = 0;    // of a serving step
 };
 
 // How much training may run before the next serving step: whatever is less of both.

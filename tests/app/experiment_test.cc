@@ -62,6 +62,7 @@ training:
   batch_tokens: 1024
   feedback: {share: 0.25, delay: {lognormal: {median: 1.5 s, sigma: 0.7}}}
   max_version_lag: 3
+  max_itl: 12.5 ms
 cluster: {gpus: 6, training_gpus: 2, routing: prefix_aware}
 policy: serve_only
 slo: {tpot: 33.333 ms, e2e: 30 s}
