@@ -1,6 +1,7 @@
 #include "validate/calibrate_steps.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -20,10 +21,16 @@ std::int32_t pages_for(const Decoder& model, const CalibrationConfig& config) {
   return static_cast<std::int32_t>(std::max(wanted, least));
 }
 
-// From `first` on, doubling, and `last` itself.
-std::vector<std::int32_t> doubling(std::int32_t first, std::int32_t last) {
+// Every number up to 16, where products take rows in groups whose size differs by library and a step in between would
+// be missed, then steps of a quarter to a half up to `last` itself.
+std::vector<std::int32_t> counts_up_to(std::int32_t last) {
+  constexpr std::int32_t kEvery = 16;
   std::vector<std::int32_t> values;
-  for (std::int32_t value = first; value < last; value *= 2) values.push_back(value);
+  for (std::int32_t value = 1; value < last;
+       value += value < kEvery
+                    ? 1
+                    : std::max(1, static_cast<std::int32_t>(std::bit_floor(static_cast<std::uint32_t>(value))) / 4))
+    values.push_back(value);
   values.push_back(last);
   return values;
 }
@@ -99,13 +106,13 @@ std::vector<StepCase> StepBench::base_cases() const {
   std::vector<StepCase> cases;
   const std::int32_t most = std::min(config_.step_tokens + config_.step_sequences,
                                      static_cast<std::int32_t>(model_.options().limits.step_tokens));
-  for (const std::int32_t tokens : doubling(1, most)) cases.push_back(short_chunks(tokens));
+  for (const std::int32_t tokens : counts_up_to(most)) cases.push_back(short_chunks(tokens));
   return cases;
 }
 
 std::vector<StepCase> StepBench::head_cases() const {
   std::vector<StepCase> cases;
-  for (const std::int32_t sequences : doubling(1, config_.step_sequences)) {
+  for (const std::int32_t sequences : counts_up_to(config_.step_sequences)) {
     StepCase shape;
     shape.chunks.assign(static_cast<std::size_t>(sequences), {1, 0});
     cases.push_back(shape);

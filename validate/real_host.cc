@@ -130,8 +130,8 @@ OpId RealHost::submit(const CopyOp& copy) {
   const OpId id = new_op();
   copies_.emplace(id.value(), Copy{id, copy});
   if (copy.direction == LinkDirection::kDeviceToHost) {
-    check(copy.record.has_value(), "what goes to the host is a record");
-    to_host_.submit(id.value(), records_->copy_out(*copy.record));
+    check(copy.record.has_value() || batch_ != nullptr, "what goes to the host is a record or of a micro-batch");
+    to_host_.submit(id.value(), copy.record ? records_->copy_out(*copy.record) : batch_->copy_out(copy.layer));
   } else {
     check(batch_ != nullptr, "what comes back is of a micro-batch");
     to_device_.submit(id.value(), batch_->copy_in(copy.layer));
@@ -147,8 +147,8 @@ void RealHost::begin(const MicroBatchWork& work) {
                                                 sample.prompt_tokens + sample.output_tokens,
                                                 model_.options().shape.vocabulary));
   }
-  batch_ = std::make_shared<const RestoredBatch>(work, std::move(conversations), *records_,
-                                                 static_cast<std::int32_t>(model_.options().shape.layers));
+  batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_,
+                                           static_cast<std::int32_t>(model_.options().shape.layers));
   batch_begun_ = false;
 }
 
@@ -222,15 +222,17 @@ void RealHost::launch_step() {
 void RealHost::launch_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   const bool begins = !std::exchange(batch_begun_, true);
-  compute_.submit(kPieceTag, [this, piece = piece_->piece, batch = batch_, begins] {
-    if (piece.kind == PieceKind::kOptimizer) {
-      if (piece.first_token == 0) model_.optimizer_step();  // the model's is one: the first part does it all
-    } else {
-      if (begins) batch->begin(model_);
-      batch->run(piece, model_);
-    }
-    model_.device().synchronise();
-  });
+  compute_.submit(kPieceTag,
+                  [this, piece = piece_->piece, batch = std::shared_ptr<const RestoredBatch>(batch_), begins] {
+                    if (piece.kind == PieceKind::kOptimizer) {
+                      if (piece.first_token == 0)
+                        model_.optimizer_step();  // the model's is one: the first part does it all
+                    } else {
+                      if (begins) batch->begin(model_);
+                      batch->run(piece, model_);
+                    }
+                    model_.device().synchronise();
+                  });
 }
 
 std::optional<RealHost::Report> RealHost::on_done(const JobDone& done) {
@@ -270,6 +272,7 @@ Completion RealHost::completion(Time now, bool done) const {
 RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
+  if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};
 }

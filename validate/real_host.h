@@ -127,7 +127,7 @@ class RealHost final : public Host {
   RequestBook book_;
   std::vector<std::vector<std::int32_t>> tables_;  // KV blocks by handle, with what the node has planned
   std::unordered_map<RequestId, WorkloadRequest> texts_;
-  std::shared_ptr<const RestoredBatch> batch_;
+  std::shared_ptr<RestoredBatch> batch_;
   bool batch_begun_ = false;  // on the model
 
   OpId next_op_;

@@ -37,6 +37,7 @@ class HostPool {
   PagedMemory memory() const { return {base_, page_bytes_}; }
   std::vector<std::int32_t> take(std::int64_t bytes);
   void give_back(const std::vector<std::int32_t>& pages);
+  std::int64_t free() const { return static_cast<std::int64_t>(free_.size()); }  // pages
 
  private:
   DeviceMemory& device_;
@@ -74,6 +75,7 @@ class RecordTable {
 
   PagedMemory arena() const { return arena_; }
   PagedMemory host() const { return pool_.memory(); }
+  HostPool& pool() { return pool_; }
   const RecordLayout& layout() const { return layout_; }
   // Bytes from one layer of a chunk to the next.
   std::int64_t layer_bytes(RecordKind kind, std::int32_t tokens) const {

@@ -7,14 +7,15 @@
 namespace alchemist {
 
 RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
-                             const RecordTable& records, std::int32_t layers)
+                             RecordTable& records, std::int32_t layers)
     : layout_(records.layout()),
       layers_(layers),
       arena_(records.arena()),
       host_(records.host()),
       fresh_(work.fresh),
+      fresh_layers_(work.fresh == FreshActivations::kOffload ? work.fresh_layers : layers),
       recompute_below_(work.recompute_below) {
-  check(fresh_ != FreshActivations::kOffload, "fresh activations stay on the device");
+  check(fresh_layers_ > 0 && fresh_layers_ <= layers, "a layer of fresh activations has a place");
   for (const LayerPlan& layer : work.restore) gate_up_share_.push_back(layer.gate_up_share);
   gate_up_share_.resize(static_cast<std::size_t>(layers), 1);
   for (const BlockId page : work.pages) working_pages_.push_back(static_cast<std::int32_t>(page.value()));
@@ -35,12 +36,22 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
     add_fresh({first_row + covered, first_row + tokens});
     rows_ += tokens;
   }
-  const std::int64_t room = arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) -
-                            fresh_rows_ * token_bytes(kept()) * layers_;
+  const std::int64_t room =
+      arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) - fresh_bytes() * fresh_layers_;
   slots_ =
       host_rows_ > 0 ? std::min<std::int64_t>(layers_, room / (host_rows_ * token_bytes(RecordKind::kMinimal))) : 0;
   check(room >= 0 && (host_rows_ == 0 || slots_ > recompute_below_ || slots_ == layers_),
         "the working memory holds what the node puts into it");
+  sent_pages_ = records.pool().take(fresh_bytes() * (layers_ - fresh_layers_));
+}
+
+bool RestoredBatch::ends_with(const TrainingPiece& piece) const {
+  return piece.kind == PieceKind::kBackward && piece.layer == 0 && piece.first_token + piece.tokens == rows_;
+}
+
+void RestoredBatch::end(HostPool& pool) {
+  pool.give_back(sent_pages_);
+  sent_pages_.clear();
 }
 
 RecordKind RestoredBatch::kept() const {
@@ -91,7 +102,12 @@ RecordMemory RestoredBatch::recorded(const Stretch& stretch, std::int32_t layer)
 }
 
 RecordMemory RestoredBatch::fresh(const Stretch& stretch, std::int32_t layer) const {
-  return working((layer * fresh_rows_ + stretch.rows_before) * token_bytes(kept()));
+  return working(layer % fresh_layers_ * fresh_bytes() + stretch.rows_before * token_bytes(kept()));
+}
+
+// Where the same lie on the host, of a layer that leaves.
+RecordMemory RestoredBatch::sent(const Stretch& stretch, std::int32_t layer) const {
+  return {host_.base, host_.page_bytes, sent_pages_, layer * fresh_bytes() + stretch.rows_before * token_bytes(kept())};
 }
 
 // Layers below recompute_below have a slot each; the others come down from the last, each into the slot of the layer
@@ -100,7 +116,7 @@ RecordMemory RestoredBatch::slot(const Stretch& stretch, std::int32_t layer) con
   const std::int64_t turning = slots_ - recompute_below_;
   const std::int64_t index =
       layer < recompute_below_ ? layer : recompute_below_ + (layers_ - 1 - layer) % std::max<std::int64_t>(1, turning);
-  return working(layers_ * fresh_rows_ * token_bytes(kept()) +
+  return working(fresh_layers_ * fresh_bytes() +
                  (index * host_rows_ + stretch.rows_before) * token_bytes(RecordKind::kMinimal));
 }
 
@@ -115,10 +131,23 @@ std::int32_t RestoredBatch::with_gate_up(const Stretch& stretch, std::int32_t la
   return static_cast<std::int32_t>(up_to(stretch.rows_before + stretch.size()) - up_to(stretch.rows_before));
 }
 
+std::vector<CopySegment> RestoredBatch::copy_out(std::int32_t layer) const {
+  check(leaves(layer), "the last layers stay");
+  std::vector<CopySegment> segments;
+  for (const Stretch& stretch : stretches_) {
+    if (stretch.source != Source::kFresh) continue;
+    append_segments(sent(stretch, layer), fresh(stretch, layer), stretch.size() * token_bytes(kept()), segments);
+  }
+  return segments;
+}
+
 std::vector<CopySegment> RestoredBatch::copy_in(std::int32_t layer) const {
   std::vector<CopySegment> segments;
   for (const Stretch& stretch : stretches_) {
-    if (stretch.source != Source::kHost) continue;
+    if (stretch.source == Source::kFresh && leaves(layer)) {
+      append_segments(fresh(stretch, layer), sent(stretch, layer), stretch.size() * token_bytes(kept()), segments);
+    }
+    if (stretch.source != Source::kHost || layer < recompute_below_) continue;
     const RecordMemory from = recorded(stretch, layer), to = slot(stretch, layer);
     const std::int32_t gate_up = with_gate_up(stretch, layer);
     for (const RecordTensor tensor : layout_.tensors(stretch.layout)) {
@@ -202,7 +231,7 @@ ActivationPiece RestoredBatch::trimmed(const ActivationPiece& piece, RowRange ro
   return part;
 }
 
-// Keys and values of tokens on the host that are not here (yet) are read where they lie.
+// Keys and values of tokens on the host that are not here (yet), or not any more, are read where they lie.
 void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& model) const {
   const std::vector<RowRange> rows = part_of(source, piece.first_token, piece.tokens);
   std::vector<ActivationPiece> known, keep;
@@ -222,6 +251,8 @@ void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& 
     } else if (piece.first_token == 0 && stretch.source == Source::kHost) {
       known.push_back({stretch.rows, stretch.layout, stretch.layout, stretch.record_tokens, stretch.first_token,
                        recorded(stretch, piece.layer)});
+    } else if (piece.first_token == 0 && stretch.source == Source::kFresh && leaves(piece.layer)) {
+      known.push_back({stretch.rows, kept(), kept(), stretch.size(), 0, sent(stretch, piece.layer)});
     } else if (piece.first_token == 0 && (stretch.source == Source::kResident || kept() != RecordKind::kInput)) {
       append_pieces(stretch, piece.layer, known);
     }

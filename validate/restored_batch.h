@@ -3,7 +3,8 @@
 //
 // The working memory that the node gave it holds, layer after layer, the activations of fresh tokens, and behind them
 // as many slots for a layer of the tokens on the host as fit: of the layers that are recomputed each has its own, those
-// that come over the link take turns.
+// that come over the link take turns. If fresh activations leave, a few layers of them take turns as well, and the host
+// has memory for all that leave, layer after layer.
 #pragma once
 
 #include <cstdint>
@@ -18,16 +19,24 @@ namespace alchemist {
 
 class RestoredBatch {
  public:
-  // `conversations`: the tokens of each sample. The records must exist; what is needed of their tables is copied.
-  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
-                const RecordTable& records, std::int32_t layers);
+  // `conversations`: the tokens of each sample. The records must exist; what is needed of their tables is copied. Takes
+  // pages of the pool for what leaves, until end().
+  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations, RecordTable& records,
+                std::int32_t layers);
 
   // On the thread of the model. begin() first, and optimizer pieces are not for a batch.
   void begin(Decoder& model) const;
   void run(const TrainingPiece& piece, Decoder& model) const;
 
-  // What brings a layer of the tokens on the host to the device.
+  // What brings a layer of the tokens on the host to the device, fresh ones that have left included.
   std::vector<CopySegment> copy_in(std::int32_t layer) const;
+  // What sends a layer of the fresh tokens to the host.
+  std::vector<CopySegment> copy_out(std::int32_t layer) const;
+
+  // True for the piece behind which nothing of the batch is needed any more.
+  bool ends_with(const TrainingPiece& piece) const;
+  // The pages for what leaves go back to the pool.
+  void end(HostPool& pool);
 
   std::int64_t rows() const { return rows_; }
 
@@ -59,6 +68,9 @@ class RestoredBatch {
   RecordMemory working(std::int64_t offset) const;
   RecordMemory recorded(const Stretch& stretch, std::int32_t layer) const;
   RecordMemory fresh(const Stretch& stretch, std::int32_t layer) const;
+  RecordMemory sent(const Stretch& stretch, std::int32_t layer) const;
+  bool leaves(std::int32_t layer) const { return layer < layers_ - fresh_layers_; }
+  std::int64_t fresh_bytes() const { return fresh_rows_ * token_bytes(kept()); }  // of a layer
   RecordMemory slot(const Stretch& stretch, std::int32_t layer) const;
   std::int32_t with_gate_up(const Stretch& stretch, std::int32_t layer) const;
   void append_pieces(const Stretch& stretch, std::int32_t layer, std::vector<ActivationPiece>& pieces) const;
@@ -73,9 +85,11 @@ class RestoredBatch {
   PagedMemory arena_;
   PagedMemory host_;
   FreshActivations fresh_;
+  std::int32_t fresh_layers_;  // on the device at once
   std::int32_t recompute_below_;
   std::vector<double> gate_up_share_;  // by layer
   std::vector<std::int32_t> working_pages_;
+  std::vector<std::int32_t> sent_pages_;  // on the host
   std::vector<std::vector<std::int32_t>> record_pages_;
   std::vector<Sample> samples_;
   std::vector<Stretch> stretches_;  // by row

@@ -83,6 +83,9 @@ struct MicroBatchWork {
   std::span<const LayerPlan> restore;        // by layer; empty: nothing lies on the host
   std::int32_t recompute_below = 0;          // tokens on the host: layers below this are recomputed, others reloaded
   FreshActivations fresh = FreshActivations::kKeep;
+  // Layers whose fresh activations are on the device at once, those of layer l where those of l + fresh_layers were or
+  // will be. With kOffload all layers but the last fresh_layers ones leave.
+  std::int32_t fresh_layers = 0;
 };
 
 // What became of a sample, for observers.

@@ -1,5 +1,7 @@
 #include "sim/node/layer_traffic.h"
 
+#include <algorithm>
+
 #include "sim/base/check.h"
 
 namespace alchemist {
@@ -24,7 +26,9 @@ void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes 
 
 void LayerTraffic::on_fresh_layer(std::int32_t layer) {
   if (fresh_ == Bytes()) return;
-  if (layer < layers_ - window_) leaving_.insert(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}));
+  if (layer < layers_ - window_) {
+    leaving_.emplace(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}), layer);
+  }
   if (layer == layers_ - 1) {
     forward_done_ = true;
     proceed();
@@ -46,6 +50,12 @@ bool LayerTraffic::on_copy_done(OpId op) {
   --arrived_to_;
   proceed();
   return true;
+}
+
+// Fresh activations of `window_` layers are here at once, each layer's where those of `window_` layers before it were.
+bool LayerTraffic::has_room(std::int32_t layer) const {
+  return std::none_of(leaving_.begin(), leaving_.end(),
+                      [&](const auto& copy) { return copy.second <= layer - window_; });
 }
 
 // Asks for the next layer from the last one down that has something to bring, as far ahead of backward as the window

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "sim/base/bytes.h"
@@ -29,8 +29,10 @@ class LayerTraffic {
   // True if the completion answers a copy of this traffic.
   bool on_copy_done(OpId op);
 
-  // Another layer of fresh activations may be computed: enough of the earlier ones have left.
-  bool has_room() const { return static_cast<std::int32_t>(leaving_.size()) < window_; }
+  // The fresh activations of this layer may be computed: those whose place they take have left.
+  bool has_room(std::int32_t layer) const;
+  // Fresh activations of no layer are on their way to the host.
+  bool has_left() const { return leaving_.empty(); }
   // Everything that comes over the link for this layer is there.
   bool is_here(std::int32_t layer) const { return layer >= arrived_to_; }
 
@@ -46,7 +48,7 @@ class LayerTraffic {
   std::int32_t next_backward_;
   bool forward_done_ = false;     // of fresh tokens
   std::optional<OpId> arriving_;  // one layer at a time: sharing the link would only delay the one needed first
-  std::unordered_set<OpId> leaving_;
+  std::unordered_map<OpId, std::int32_t> leaving_;  // with their layer
 };
 
 }  // namespace alchemist

@@ -176,6 +176,7 @@ void Trainer::tell_host() {
   work.fresh = offloads_                                        ? FreshActivations::kOffload
                : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
                                                                 : FreshActivations::kKeep;
+  work.fresh_layers = offloads_ ? std::min(config_.layers, window()) : config_.layers;
   host_.begin(work);
 }
 
@@ -208,7 +209,8 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now) {
 }
 
 bool Trainer::ready_to_run() const {
-  if (phase_ == Phase::kFresh) return traffic_.has_room();
+  if (phase_ == Phase::kFresh) return traffic_.has_room(layer_);
+  if (phase_ == Phase::kRecompute) return traffic_.has_left();  // attention reads keys and values of fresh tokens
   return phase_ != Phase::kBackward || traffic_.is_here(layer_);
 }
 

@@ -76,11 +76,11 @@ class RestoredBatchTest : public ::testing::Test {
 
   // The gradient, with every piece divided into parts of at most `part` tokens.
   std::vector<double> gradient(const std::vector<RecordedTokens>& parts, const std::vector<LayerPlan>& restore,
-                               std::int32_t recompute_below, std::int64_t part = 100) {
+                               std::int32_t recompute_below, std::int64_t part = 100, std::int32_t fresh_layers = 3) {
     std::int64_t host = 0, known = 0;
     for (const RecordedTokens& p : parts) (p.on_host ? host : known) += p.tokens;
     const std::int64_t fresh = 29 - host - known;
-    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * 3 * (fresh + host);
+    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * (fresh_layers * fresh + 3 * host);
     std::vector<BlockId> pages;
     std::int32_t page = next_page_;
     for (std::int64_t i = 0; i <= bytes / model_->page_bytes(); ++i) pages.emplace_back(page++);
@@ -91,7 +91,10 @@ class RestoredBatchTest : public ::testing::Test {
     work.pages = pages;
     work.restore = restore;
     work.recompute_below = recompute_below;
-    const RestoredBatch batch(work, texts_, records_, 3);
+    work.fresh = fresh_layers < 3 ? FreshActivations::kOffload : FreshActivations::kKeep;
+    work.fresh_layers = fresh_layers;
+    const std::int64_t free = pool_.free();
+    RestoredBatch batch(work, texts_, records_, 3);
     model_->zero_gradients();
     batch.begin(*model_);
     const auto run = [&](PieceKind kind, std::int32_t layer, std::int64_t tokens) {
@@ -104,13 +107,18 @@ class RestoredBatchTest : public ::testing::Test {
         batch.run(piece, *model_);
       }
     };
-    for (std::int32_t layer = 0; layer < 3; ++layer) run(PieceKind::kForward, layer, fresh);
+    for (std::int32_t layer = 0; layer < 3; ++layer) {
+      run(PieceKind::kForward, layer, fresh);
+      if (layer < 3 - fresh_layers) copy(batch.copy_out(layer));
+    }
     for (std::int32_t layer = 0; layer < recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
     run(PieceKind::kHead, 0, 29);
     for (std::int32_t layer = 2; layer >= 0; --layer) {
-      if (host > 0 && layer >= recompute_below) copy(batch.copy_in(layer));
+      copy(batch.copy_in(layer));
       run(PieceKind::kBackward, layer, 29);
     }
+    batch.end(pool_);
+    EXPECT_EQ(pool_.free(), free);
     return model_->gradients();
   }
   void copy(const std::vector<CopySegment>& segments) {
@@ -178,6 +186,22 @@ TEST_F(RestoredBatchTest, LayersThatAreRecomputedGiveTheSame) {
   }
 }
 
+// With two or one of the three layers' fresh activations on the device at once, the others on the host: the places are
+// written over as forward goes up, so that what does not come back would show.
+TEST_F(RestoredBatchTest, FreshActivationsThatLeaveGiveTheSame) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  for (const std::int32_t layers : {2, 1}) {
+    EXPECT_EQ(difference(gradient({}, {}, 0, 100, layers), fresh), 0) << layers;
+    EXPECT_LT(difference(gradient(recorded(false, false), {}, 0, 5, layers), fresh), kSummation) << layers;
+  }
+  move_to_host(0);
+  move_to_host(1);
+  for (const std::int32_t meeting : {0, 2}) {
+    EXPECT_LT(difference(gradient(recorded(true, true), plan({1, 1, 0.5}), meeting, 6, 1), fresh), kSummation)
+        << meeting;
+  }
+}
+
 // One value that is off by 0.1, of all that come back: a million times what summation in another order does.
 TEST_F(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
   const std::vector<double> fresh = gradient({}, {}, 0);
@@ -206,6 +230,7 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   work.recorded = parts;
   work.pages = pages;
   work.restore = restore;
+  work.fresh_layers = 3;
   const RestoredBatch batch(work, texts_, records_, 3);
   std::int64_t bytes = 0;
   for (const CopySegment& segment : batch.copy_in(2)) bytes += segment.bytes;
