@@ -14,7 +14,9 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
       host_(records.host()),
       fresh_(work.fresh),
       fresh_layers_(work.fresh == FreshActivations::kOffload ? work.fresh_layers : layers),
-      recompute_below_(work.recompute_below) {
+      recompute_below_(work.recompute_below),
+      step_targets_(work.step_targets) {
+  check(step_targets_ > 0, "a training step has targets");
   check(fresh_layers_ > 0 && fresh_layers_ <= layers, "a layer of fresh activations has a place");
   for (const LayerPlan& layer : work.restore) gate_up_share_.push_back(layer.gate_up_share);
   gate_up_share_.resize(static_cast<std::size_t>(layers), 1);
@@ -189,7 +191,7 @@ void RestoredBatch::begin(Decoder& model) const {
     TrainingSample call;
     call.tokens = sample.tokens;
     call.prompt_tokens = sample.prompt_tokens;
-    call.loss_weight = 1.0 / static_cast<double>(targets_);
+    call.loss_weight = 1.0 / static_cast<double>(step_targets_);
     samples.push_back(call);
   }
   model.begin_micro_batch(samples);
@@ -206,7 +208,9 @@ void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {
     case PieceKind::kBackward:
       return backward(piece, model);
     case PieceKind::kOptimizer:
-      check(false, "an optimizer step is of no micro-batch");
+    case PieceKind::kReference:
+    case PieceKind::kReferenceHead:
+      check(false, "a piece that a real micro-batch has");
   }
 }
 
@@ -260,10 +264,24 @@ void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& 
   model.forward_layer({piece.layer, rows, known, keep});
 }
 
-// Rows with a target that were not run forward: the last of a prompt whose record is whole.
+// Behind the row of the last of the first `targets` targets; behind all rows for all targets.
+std::int32_t RestoredBatch::rows_with(std::int64_t targets) const {
+  if (targets == targets_) return static_cast<std::int32_t>(rows_);
+  for (const Sample& sample : samples_) {
+    const std::int64_t own = static_cast<std::int64_t>(sample.tokens.size()) - sample.prompt_tokens;
+    if (targets == 0) return sample.first_row;
+    if (targets <= own) return sample.first_row + sample.prompt_tokens - 1 + static_cast<std::int32_t>(targets);
+    targets -= own;
+  }
+  check(false, "a piece has no more targets than the batch");
+  return 0;
+}
+
+// The tokens of its pieces are targets; of what the call covers, rows without one have no gradient from the head. Rows
+// with a target that were not run forward: the last of a prompt whose record is whole.
 void RestoredBatch::head(const TrainingPiece& piece, Decoder& model) const {
-  const RowRange part{static_cast<std::int32_t>(piece.first_token),
-                      static_cast<std::int32_t>(piece.first_token + piece.tokens)};
+  const RowRange part{piece.first_token == 0 ? 0 : rows_with(piece.first_token),
+                      rows_with(piece.first_token + piece.tokens)};
   const std::int32_t last = layers_ - 1;
   std::vector<ActivationPiece> pieces;
   for (const Stretch& stretch : stretches_) {

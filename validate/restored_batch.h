@@ -76,6 +76,7 @@ class RestoredBatch {
   void append_pieces(const Stretch& stretch, std::int32_t layer, std::vector<ActivationPiece>& pieces) const;
   std::vector<RowRange> part_of(Source source, std::int64_t first, std::int64_t tokens) const;
   void forward(const TrainingPiece& piece, Source source, Decoder& model) const;
+  std::int32_t rows_with(std::int64_t targets) const;
   void head(const TrainingPiece& piece, Decoder& model) const;
   void backward(const TrainingPiece& piece, Decoder& model) const;
   ActivationPiece trimmed(const ActivationPiece& piece, RowRange rows) const;
@@ -98,6 +99,7 @@ class RestoredBatch {
   std::int64_t host_rows_ = 0;
   std::int64_t slots_ = 0;
   std::int64_t targets_ = 0;
+  std::int64_t step_targets_;
 };
 
 }  // namespace alchemist

@@ -31,9 +31,10 @@ struct BreakevenPoint {
   RestoreSeconds seconds;
 };
 
-// On one GPU, or on a replica of `tensor_parallel` of them with a link each. A micro-batch has as many sequences of
-// `context_tokens` as fit 8192 tokens, the default batch, and at least one. Times are those of the simulator's cost
-// model on an otherwise idle GPU and link.
+// The loss is on all tokens, which makes the output head as dear as it can be. On one GPU, or on a replica of
+// `tensor_parallel` of them with a link each. A micro-batch has as many sequences of `context_tokens` as fit 8192
+// tokens, the default batch, and at least one. Times are those of the simulator's cost model on an otherwise idle GPU
+// and link.
 BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hardware, const TrainingShape& training,
                                std::int64_t context_tokens, double link, std::int32_t tensor_parallel = 1);
 

@@ -17,10 +17,14 @@
 namespace alchemist {
 namespace {
 
-void check_one_device(const Experiment& experiment) {
+void check_real_run(const Experiment& experiment) {
   if (experiment.cluster.gpus != 1) {
     throw ConfigError(
         fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
+  }
+  if (experiment.training.objective != TrainingObjective::sft || experiment.training.uses_reference()) {
+    throw ConfigError(
+        "training.objective: a real run trains on the answers that were served, expected sft without reference_model");
   }
 }
 
@@ -49,7 +53,7 @@ Experiment with_link(Experiment experiment, std::optional<double> bandwidth) {
 RunReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
                    const std::filesystem::path& out) {
   const ExperimentWorld world(experiment);
-  check_one_device(experiment);
+  check_real_run(experiment);
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));

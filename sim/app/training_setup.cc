@@ -144,11 +144,8 @@ double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {
   const TrainingShape shape = training_shape_of(experiment_.training);
   const std::int32_t tensor_parallel = experiment_.serving.tensor_parallel;
   const LayerCosts layer = layer_costs(build_layer_graph(experiment_.model, shape, tensor_parallel));
-  double flops = static_cast<double>(experiment_.model.layers) * layer.backward.work().matrix_flops_per_token;
-  if (shape.objective == TrainingObjective::sft) {  // elsewhere it runs over the answers alone, which may be short
-    const HeadCosts head = head_costs(experiment_.model, shape, tensor_parallel);
-    flops += head.forward.work().matrix_flops_per_token + head.backward.work().matrix_flops_per_token;
-  }
+  // Without the output head: it runs over the answers alone, which may be short.
+  const double flops = static_cast<double>(experiment_.model.layers) * layer.backward.work().matrix_flops_per_token;
   const std::int32_t replicas = experiment_.cluster.gpus / tensor_parallel;
   const double by_compute = replicas * experiment_.hardware.matrix_flops / flops;
   return std::min(by_compute, static_cast<double>(totals.feedback_tokens) / duration);

@@ -47,12 +47,11 @@ struct Feedback {
   std::int32_t other_answers = 0;
   std::int32_t other_answer_tokens = 0;  // of each
 
+  // Tokens with a loss: those of the answers.
   std::int64_t answer_tokens() const {
     return output_tokens + static_cast<std::int64_t>(other_answers) * other_answer_tokens;
   }
   std::int64_t tokens() const { return static_cast<std::int64_t>(1 + other_answers) * prompt_tokens + answer_tokens(); }
-  // Tokens with a loss: all of a conversation, but of a pair or a group the answers alone.
-  std::int64_t target_tokens() const { return other_answers > 0 ? answer_tokens() : tokens(); }
 };
 
 }  // namespace alchemist

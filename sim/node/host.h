@@ -78,6 +78,7 @@ struct RecordedTokens {
 // What the training pieces and copies that follow, up to the next micro-batch or the optimizer, work on.
 struct MicroBatchWork {
   std::span<const Feedback> samples;
+  std::int64_t step_targets = 0;  // answer tokens of the whole training step, over which its loss is the mean
   std::span<const RecordedTokens> recorded;  // by sample and position
   std::span<const BlockId> pages;            // working memory for activations that are computed or come back
   std::span<const LayerPlan> restore;        // by layer; empty: nothing lies on the host

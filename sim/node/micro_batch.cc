@@ -14,7 +14,7 @@ void MicroBatch::add(const Feedback& sample) {
   };
   samples.push_back(sample);
   tokens += sample.tokens();
-  targets += sample.target_tokens();
+  targets += sample.answer_tokens();
   keys += attended(sample.output_tokens) + sample.other_answers * attended(sample.other_answer_tokens);
 }
 
@@ -58,7 +58,8 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
   batch.recompute_below = 0;
   if (batch.host == 0) return;
   const std::int64_t recorded = batch.resident + batch.host;
-  const RestoreDemand demand{layers, batch.tokens, batch.keys, recorded, batch.lean, bytes.lean, bytes.minimal};
+  const RestoreDemand demand{layers,   batch.tokens, batch.targets, batch.keys,
+                             recorded, batch.lean,   bytes.lean,    bytes.minimal};
   LayerTimes times = layer_times(demand, estimator);
   for (double* compute : {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head}) *compute *= pace;
   RestoreProblem problem(times);

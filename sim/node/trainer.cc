@@ -90,6 +90,8 @@ bool Trainer::start_step(Time now) {
     }
     micro_batches_.back().add(sample);
   }
+  step_targets_ = 0;
+  for (const MicroBatch& batch : micro_batches_) step_targets_ += batch.targets;
   micro_batch_begun_ = false;
   return true;
 }
@@ -169,6 +171,7 @@ void Trainer::tell_host() {
   const MicroBatch& batch = micro_batches_.front();
   MicroBatchWork work;
   work.samples = batch.samples;
+  work.step_targets = step_targets_;
   work.recorded = batch.recorded;
   work.pages = pages_;
   if (batch.host > 0) work.restore = batch.restore.layers;

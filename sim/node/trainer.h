@@ -111,6 +111,7 @@ class Trainer {
   LayerTraffic traffic_;
   TrainingPace pace_;
   TrainingStep step_;
+  std::int64_t step_targets_ = 0;
   std::vector<TrainedSample> trained_;
 };
 

@@ -29,7 +29,7 @@ LayerTimes layer_times(const RestoreDemand& demand, const Estimator& estimator) 
       piece_seconds(demand, estimator, PieceKind::kBackward, demand.tokens, demand.recorded) - times.backward;
   times.reload_lean = copy_seconds(lean);
   times.reload_full = copy_seconds(lean + gate_up * (demand.recorded - demand.lean));
-  times.head = piece_seconds(demand, estimator, PieceKind::kHead, demand.tokens);
+  times.head = piece_seconds(demand, estimator, PieceKind::kHead, demand.targets);
   return times;
 }
 

@@ -13,6 +13,7 @@ namespace alchemist {
 struct RestoreDemand {
   std::int32_t layers = 0;
   std::int64_t tokens = 0;    // >= recorded
+  std::int64_t targets = 0;   // of them, those with a loss
   double attended_keys = 0;   // summed over the tokens
   std::int64_t recorded = 0;  // tokens with a record somewhere
   std::int64_t lean = 0;      // of them, those without gate and up

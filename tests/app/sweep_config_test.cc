@@ -184,7 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"too_many", "grid: {a: [1, 2]}\nseeds: [1]\nset: {}\nzip: 3\n", {":5: ", "expected a mapping"}},
         // Every point fails, which one message says.
         Mistake{"no_point_runs", "grid: {policy: [reus, temporl]}\n", {":2: ", "did you mean \"reuse\""}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& mistake) { return std::string(mistake.param.name); });
 
 }  // namespace
 }  // namespace alchemist

@@ -126,7 +126,7 @@ TEST(TensorParallelRun, BoundByCompute) {
   SimulationTotals totals;
   totals.end = Time() + Duration::seconds(1);
   totals.feedback_tokens = 1'000'000'000;
-  EXPECT_NEAR(world.training()->bound_tokens_per_s(totals), 2 * 989e12 / 15'534'653'440.0, 0.1);
+  EXPECT_NEAR(world.training()->bound_tokens_per_s(totals), 2 * 989e12 / 13'958'643'712.0, 0.1);
   totals.feedback_tokens = 1000;
   EXPECT_EQ(world.training()->bound_tokens_per_s(totals), 1000);
 }

@@ -187,7 +187,7 @@ TEST(Training, OneSampleByHand) {
     return world.cost.piece(p);
   };
   const double keys = 61 * 62 / 2.0;
-  const Duration rest = piece(PieceKind::kHead, 61, keys) + 4 * piece(PieceKind::kBackward, 61, keys) +
+  const Duration rest = piece(PieceKind::kHead, 11, keys) + 4 * piece(PieceKind::kBackward, 61, keys) +
                         piece(PieceKind::kOptimizer, 0, 0);
   for (const bool reuse : {false, true}) {
     TrainingObserver observer;

@@ -20,11 +20,13 @@ class SimpleEstimator final : public Estimator {
   }
 };
 
-// 10 tokens with 1,000 keys on 2 layers; 5 have a record, 2 of them a lean one; 4 bytes a lean token, 12 a whole one.
+// 10 tokens with 1,000 keys on 2 layers; 5 have a record, 2 of them a lean one; 4 have a
+// loss; 4 bytes a lean token, 12 a whole one.
 TEST(LayerTimes, AreThoseOfTheTokensConcerned) {
   RestoreDemand demand;
   demand.layers = 2;
   demand.tokens = 10;
+  demand.targets = 4;
   demand.attended_keys = 1000;
   demand.recorded = 5;
   demand.lean = 2;
@@ -35,7 +37,7 @@ TEST(LayerTimes, AreThoseOfTheTokensConcerned) {
   EXPECT_NEAR(times.forward, 5.5e-3, 1e-12);         // 5 tokens, half of the keys
   EXPECT_NEAR(times.backward, 11e-3, 1e-12);         // all tokens, all keys
   EXPECT_NEAR(times.rebuild_gate_up, 10e-3, 1e-12);  // of all 5 records
-  EXPECT_NEAR(times.head, 110e-3, 1e-12);
+  EXPECT_NEAR(times.head, 44e-3, 1e-12);             // of the 4 with a loss
   EXPECT_NEAR(times.reload_lean, 1 + 10e-3, 1e-12);  // 5 * 4 / 2 bytes of a layer
   EXPECT_NEAR(times.reload_full, 1 + 22e-3, 1e-12);  // and 3 * 8 / 2
 }

@@ -2,6 +2,7 @@
 // recomputed, or fresh), the gradient is that of a fresh forward. In double over plain loops.
 #include "validate/restored_batch.h"
 
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -87,6 +88,7 @@ class RestoredBatchTest : public ::testing::Test {
     EXPECT_LE(page, TestDecoder<double>::kPages);
     MicroBatchWork work;
     work.samples = samples_;
+    work.step_targets = 4 + 3;
     work.recorded = parts;
     work.pages = pages;
     work.restore = restore;
@@ -112,7 +114,7 @@ class RestoredBatchTest : public ::testing::Test {
       if (layer < 3 - fresh_layers) copy(batch.copy_out(layer));
     }
     for (std::int32_t layer = 0; layer < recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
-    run(PieceKind::kHead, 0, 29);
+    run(PieceKind::kHead, 0, 4 + 3);  // targets
     for (std::int32_t layer = 2; layer >= 0; --layer) {
       copy(batch.copy_in(layer));
       run(PieceKind::kBackward, layer, 29);
@@ -148,12 +150,40 @@ class RestoredBatchTest : public ::testing::Test {
   std::vector<Feedback> samples_;
   std::vector<std::vector<std::int32_t>> texts_;
   std::int32_t next_page_ = 0;
+  std::array<std::vector<std::int32_t>, 3> layer_pages_;
 };
 
 std::vector<LayerPlan> plan(std::vector<double> shares) {
   std::vector<LayerPlan> layers;
   for (const double share : shares) layers.push_back({LayerSource::reload, share});
   return layers;
+}
+
+// The pieces of a micro-batch without records are the model's own calls over all its rows.
+TEST_F(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
+  std::vector<TrainingSample> samples;
+  for (std::size_t i = 0; i < 2; ++i) samples.push_back({texts_[i], samples_[i].prompt_tokens, 1.0 / 7, 0});
+  const std::vector<RowRange> rows = {{0, 17}, {17, 29}};
+  const auto pieces = [&](std::int32_t layer) {
+    std::vector<std::int32_t> pages;
+    for (std::int32_t page = next_page_ + 40 * layer; page < next_page_ + 40 * (layer + 1); ++page) {
+      pages.push_back(page);
+    }
+    layer_pages_[static_cast<std::size_t>(layer)] = pages;
+    const RecordMemory memory{model_.arena(), model_->page_bytes(), layer_pages_[static_cast<std::size_t>(layer)], 0};
+    return std::vector<ActivationPiece>{
+        {{0, 17}, RecordKind::kMinimal, RecordKind::kMinimal, 29, 0, memory},
+        {{17, 29}, RecordKind::kMinimal, RecordKind::kMinimal, 29, 17, memory},
+    };
+  };
+  model_->zero_gradients();
+  model_->begin_micro_batch(samples);
+  for (std::int32_t layer = 0; layer < 3; ++layer) model_->forward_layer({layer, rows, {}, pieces(layer)});
+  model_->head({{0, 29}, {}});
+  for (std::int32_t layer = 2; layer >= 0; --layer) model_->backward_layer({layer, {0, 29}, pieces(layer)});
+  const std::vector<double> expected = model_->gradients();
+  EXPECT_EQ(difference(gradient({}, {}, 0), expected), 0);
+  for (const std::int64_t part : {5, 3, 1}) EXPECT_LT(difference(gradient({}, {}, 0, part), expected), kSummation);
 }
 
 TEST_F(RestoredBatchTest, ResidentRecordsGiveTheGradientOfAFreshForward) {
@@ -227,6 +257,7 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   for (std::int32_t i = next_page_; i < TestDecoder<double>::kPages; ++i) pages.emplace_back(i);
   MicroBatchWork work;
   work.samples = samples_;
+  work.step_targets = 4 + 3;
   work.recorded = parts;
   work.pages = pages;
   work.restore = restore;
