@@ -1,8 +1,9 @@
 #include "validate/calibrate_training.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
-#include <tuple>
+#include <utility>
 
 namespace alchemist {
 namespace {
@@ -35,12 +36,30 @@ class TrainingBench {
   double keys() const { return keys_; }
   std::int32_t tokens() const { return tokens_; }
 
+  // The pieces of a micro-batch, to be run in this order.
+  std::vector<std::function<void()>> pieces_in_order() {
+    const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
+    std::vector<std::function<void()>> all;
+    for (std::int32_t layer = 0; layer < layers_; ++layer) {
+      all.push_back(to_the_end([this, kept, layer] { model_.forward_layer({layer, rows_, {}, kept}); }));
+    }
+    all.push_back(to_the_end([this] { model_.head({{0, tokens_}, {}}); }));
+    for (std::int32_t layer = layers_ - 1; layer >= 0; --layer) {
+      all.push_back(to_the_end([this, kept, layer] { model_.backward_layer({layer, {0, tokens_}, kept}); }));
+    }
+    return all;
+  }
+
+  void begin() {
+    std::vector<TrainingSample> samples;
+    for (const std::vector<std::int32_t>& text : texts_) samples.push_back({text, 1, 1.0 / tokens_, 0});
+    model_.begin_micro_batch(samples);
+  }
+
   using Times = std::map<std::string, std::vector<double>>;  // by kind; "lean": backward that rebuilds gate and up
   void run(Times& times) {
     for (const bool lean : {false, true}) {
-      std::vector<TrainingSample> samples;
-      for (const std::vector<std::int32_t>& text : texts_) samples.push_back({text, 1, 1.0 / tokens_, 0});
-      model_.begin_micro_batch(samples);
+      begin();
       const std::vector<ActivationPiece> keep = pieces(RecordKind::kMinimal);
       for (std::int32_t layer = 0; layer < layers_; ++layer) {
         time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, keep}); });
@@ -64,12 +83,14 @@ class TrainingBench {
     }
     return all;
   }
-  template <class Work>
-  void time(std::vector<double>& us, Work&& work) {
-    us.push_back(microseconds_of([&] {
+  std::function<void()> to_the_end(std::function<void()> work) {
+    return [this, work = std::move(work)] {
       work();
       model_.device().synchronise();
-    }));
+    };
+  }
+  void time(std::vector<double>& us, std::function<void()> work) {
+    us.push_back(microseconds_of(to_the_end(std::move(work))));
   }
 
   Decoder& model_;
@@ -118,6 +139,35 @@ void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemo
     add("head", timing_of(c.times["head"]), c.bench.tokens(), 0);
   }
   pieces.push_back({"optimizer", 1, 0, timing_of(cases.back().times["optimizer"])});
+}
+
+// Pieces and steps by twos: of each two the first finds what the other kind has left in the caches. Pieces that have no
+// other of their kind and layer's cost beside them are run, but not counted.
+void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
+  constexpr std::int32_t kPieceTokens = 256;  // what fits a gap of a few steps
+  StepCase shape;
+  shape.decodes = std::min(4, config.step_sequences);
+  shape.decode_context = config.longest_context / 4;
+  shape.head = true;
+  const std::function<void()> step = steps.runner(shape);
+  const std::int32_t tokens = std::min(kPieceTokens, config.micro_batch_tokens);
+  TrainingBench bench(model, steps.arena(), tokens, std::min(tokens, config.longest_context));
+  const std::vector<std::function<void()>> pieces = bench.pieces_in_order();
+  const std::size_t layers = (pieces.size() - 1) / 2;
+  std::vector<double> serving, training;
+  for (int round = -1; round < config.rounds; ++round) {
+    if (round == 0) serving.clear(), training.clear();
+    bench.begin();
+    for (std::size_t i = 0; i < pieces.size();) {
+      const bool two = i != layers && i + 1 < pieces.size() && i + 1 != layers;  // the head has no other beside it
+      const double first = microseconds_of(pieces[i++]);
+      if (two) training.push_back(first - microseconds_of(pieces[i++]));
+      const double cold = microseconds_of(step);
+      serving.push_back(cold - microseconds_of(step));
+    }
+  }
+  result.serving_cold_start = timing_of(serving);
+  result.training_cold_start = timing_of(training);
 }
 
 }  // namespace alchemist

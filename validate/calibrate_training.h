@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "validate/calibrate_steps.h"
 #include "validate/calibration.h"
 #include "validate/record_table.h"
 
@@ -12,5 +13,8 @@ namespace alchemist {
 // optimizer step. `arena`: of the model; its first pages are overwritten.
 void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemory arena,
                       std::vector<PieceCase>& pieces);
+
+// What a decode step and a piece take longer when the other kind ran last.
+void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result);
 
 }  // namespace alchemist

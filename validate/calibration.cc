@@ -13,6 +13,8 @@ Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   steps.measure(result);
   config.progress("training pieces");
   measure_training(model, config, steps.arena(), result.pieces);
+  config.progress("changes between serving and training");
+  measure_cold_starts(model, steps, config, result);
   config.progress("link and host");
   measure_link(model, steps, config, result);
   return result;

@@ -129,10 +129,11 @@ void write_link(ResultDirectory& files, const Calibration& c) {
       .write(fmt::format(
           "# Measured by `alchemist calibrate`; the experiment's hardware takes these in place of its own.\n"
           "step_overhead: {:.3f} us\nlink_h2d_bandwidth: {:.4f} GB/s\nlink_d2h_bandwidth: {:.4f} GB/s\n"
-          "link_duplex_bandwidth: {:.4f} GB/s\nlink_latency: {:.3f} us\ncopy_slowdown: {:.4f}\n",
+          "link_duplex_bandwidth: {:.4f} GB/s\nlink_latency: {:.3f} us\ncopy_slowdown: {:.4f}\n"
+          "serving_cold_start: {:.3f} us\ntraining_cold_start: {:.3f} us\n",
           c.host.median, h2d.bandwidth * 1e-9, d2h.bandwidth * 1e-9,
           std::max({both.bandwidth, h2d.bandwidth, d2h.bandwidth}) * 1e-9, std::max(h2d.latency_us, d2h.latency_us),
-          c.kernel_slowdown));
+          c.kernel_slowdown, std::max(0.0, c.serving_cold_start.median), std::max(0.0, c.training_cold_start.median)));
 }
 
 std::string shape_text(const StepCase& shape) {

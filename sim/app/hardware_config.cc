@@ -40,6 +40,8 @@ const Field kFields[] = {
     {"link_latency", Quantity::duration, &HardwareSpec::link_latency},
     {"copy_slowdown", Quantity::factor, &HardwareSpec::copy_slowdown},
     {"link_slowdown", Quantity::factor, &HardwareSpec::link_slowdown, false},
+    {"serving_cold_start", Quantity::duration, &HardwareSpec::serving_cold_start, false},
+    {"training_cold_start", Quantity::duration, &HardwareSpec::training_cold_start, false},
     {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
     {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
     {"interconnect_latency", Quantity::duration, &HardwareSpec::interconnect_latency},

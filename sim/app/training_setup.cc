@@ -90,6 +90,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.cost = cost_.get();
   setup.estimator = estimator_.get();
   setup.link = LinkSpec::from(experiment_.hardware);
+  setup.cold_start = {experiment_.hardware.serving_cold_start, experiment_.hardware.training_cold_start};
   setup.static_bytes = static_bytes_;
   setup.clairvoyant = policy_.clairvoyant();
   setup.store.page_bytes = page_bytes_;

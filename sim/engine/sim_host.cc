@@ -1,6 +1,7 @@
 #include "sim/engine/sim_host.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -85,8 +86,9 @@ Duration SimHost::beside_copies(Duration alone) const {
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_;
-  queue_.push(now_ + beside_copies(training_->cost->piece(piece_->piece)), EventPriority::kStepEnd,
-              {SimEventKind::kPieceEnd, replica_});
+  Duration takes = training_->cost->piece(piece_->piece);
+  if (!std::exchange(trained_last_, true)) takes += training_->cold_start.training;
+  queue_.push(now_ + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
 Completion SimHost::on_piece_end(Time now) {
@@ -162,6 +164,7 @@ void SimHost::begin_step(Time start) {
   if (first) {
     recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
     takes += recording_;
+    if (std::exchange(trained_last_, false)) takes += training_->cold_start.serving;
   }
   takes = beside_copies(takes);
   check(takes > Duration(), "a step takes time");

@@ -32,6 +32,12 @@ struct SimEvent {
 
 using SimEventQueue = EventQueue<SimEvent>;
 
+// What an operation takes longer if the one before it on the GPU was of the other kind, whose data fill the caches.
+struct ColdStart {
+  Duration serving;
+  Duration training;
+};
+
 class SimHost final : public Host {
  public:
   struct Options {
@@ -43,6 +49,7 @@ class SimHost final : public Host {
   struct TrainingHost {
     const TrainingCost* cost = nullptr;  // outlives the host
     LinkSpec link;
+    ColdStart cold_start;
   };
   // All references outlive the host.
   SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options,
@@ -167,6 +174,7 @@ class SimHost final : public Host {
   std::vector<FinishedTransfer> finished_transfers_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;  // in progress
+  bool trained_last_ = false;   // what ran last was a piece
   Bytes recorded_;              // by the operation in progress
   Duration recording_;          // what that adds to its time
   std::vector<TrainedRequest> trained_;

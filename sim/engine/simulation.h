@@ -28,6 +28,7 @@ struct TrainingSetup {
   StoreConfig store;
   TrainerConfig trainer;
   LinkSpec link;
+  ColdStart cold_start;
   const TrainingCost* cost = nullptr;  // these two outlive the simulation
   const Estimator* estimator = nullptr;
   Bytes static_bytes;                  // of each GPU that trains: gradients, optimizer, workspace

@@ -30,6 +30,8 @@ struct HardwareSpec {
   Duration link_latency;               // fixed cost of one transfer
   double copy_slowdown = 1;            // factor >= 1 on the time of kernels while a copy runs
   double link_slowdown = 1;            // factor >= 1 on the time of copies while kernels run
+  Duration serving_cold_start;         // added to a serving step that follows a training piece: cold caches
+  Duration training_cold_start;        // added to a training piece that follows a serving step
   Bytes host_memory;                   // of the machine, for each GPU
   double interconnect_bandwidth = 0;   // bytes/s between GPUs, each direction (NVLink or PCIe)
   Duration interconnect_latency;       // fixed cost of one all-reduce

@@ -91,6 +91,7 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
   const auto tokens = static_cast<double>(piece.tokens);
   double us = 0;
   switch (piece.kind) {
+    case PieceKind::kReference:  // as dear as with adapters, which the profile has measured
     case PieceKind::kForward:
     case PieceKind::kRecompute:
       us = profile_->forward.at(tokens, piece.attended_keys);
@@ -98,6 +99,12 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
     case PieceKind::kHead:
       us = profile_->head.at(tokens);
       break;
+    case PieceKind::kReferenceHead: {  // measured with its backward, of which this is the part that it should be
+      TrainingPiece both = piece;
+      both.kind = PieceKind::kHead;
+      us = profile_->head.at(tokens) * analytic_seconds(piece) / analytic_seconds(both);
+      break;
+    }
     case PieceKind::kBackward:
       us = profile_->backward.at(tokens, piece.attended_keys);
       if (piece.rebuild_tokens > 0) us += profile_->rebuild.at(static_cast<double>(piece.rebuild_tokens));

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "sim/base/error.h"
+#include "sim/model/training_cost.h"
 
 namespace alchemist {
 namespace {
@@ -46,6 +47,31 @@ TEST_F(TrainingProfileTest, SeparatesTokensAndAttendedKeys) {
   EXPECT_EQ(profile.backward.at(100, 12345), 250);
   EXPECT_EQ(profile.head.at(150), 290);
   EXPECT_EQ(profile.optimizer, 70);
+}
+
+// A frozen model's forward is priced as the trained one's; its head as the share of forward in the head's work: LoRA
+// does two products forward and backward together, of equal size, and reads the weights for each.
+TEST_F(TrainingProfileTest, ReferencePiecesHaveAPrice) {
+  ModelShape model;
+  model.layers = 2;
+  model.hidden = 64;
+  model.intermediate = 128;
+  model.heads = model.kv_heads = 2;
+  model.head_dim = 32;
+  model.vocabulary = 1'000'000;
+  HardwareSpec hardware;
+  hardware.memory_bandwidth = 1e11;
+  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
+  hardware.matrix_flops = 1e9;  // so little that products are all that counts
+  hardware.vector_flops = 1e15;
+  const TrainingCost cost(hardware, model, TrainingShape(), 1, 1,
+                          read("forward,100,100,100\nforward,200,100,160\n" + std::string(kRest)));
+  TrainingPiece piece;
+  piece.tokens = 150;
+  piece.kind = PieceKind::kReference;
+  EXPECT_EQ(cost.piece(piece), Duration::microseconds(130));
+  piece.kind = PieceKind::kReferenceHead;
+  EXPECT_NEAR(cost.piece(piece).in_seconds(), 145e-6, 2e-6);
 }
 
 TEST_F(TrainingProfileTest, BadFilesAreRefused) {

@@ -1,0 +1,92 @@
+// Records that go to the host and come back while training runs beside serving, in the simulated world.
+#include "tests/engine/training_world.h"
+
+namespace alchemist {
+namespace {
+
+using testing::at_ms;
+using testing::Decisions;
+using testing::make_request;
+using testing::small_model;
+using testing::TrainingObserver;
+using testing::World;
+
+// What keeping 50 tokens' activations adds to their prefill step.
+Duration record_time(const World& world) {
+  return Duration::seconds((world.cost.record_bytes().minimal * 4 * 50).as_double() / 1e11);
+}
+
+// A lost hedge. The first answer gets no feedback, but its record goes to the host all the same: 50 tokens' bytes, 10
+// us and their time at 1e9 bytes/s. The second record takes the first one's place on the GPU, where only one fits, and
+// then on the host. So the first copy was made and never read. The second one is there at the end: nobody knows yet.
+TEST(Training, LostHedgeIsCharged) {
+  World world;
+  const Bytes record = world.cost.record_bytes().minimal * 4 * 50;
+  world.link_rate = 1e9;
+  world.host_capacity = record + Bytes(1);
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  world.record_pages = static_cast<std::int32_t>((record + page - Bytes(1)) / page);
+  TrainingObserver observer;
+  const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+  const SimulationTotals totals = world.run(
+      names, {make_request(at_ms(0), 50, 3, 1), make_request(at_ms(500), 50, 3, 2)}, observer, 4'000, 0.0, Duration());
+  EXPECT_EQ(totals.store.wasted_copies, record);
+  EXPECT_EQ(totals.store.wasted_copy_time, Duration::microseconds(10) + Duration::seconds(record.as_double() / 1e9));
+  EXPECT_EQ(observer.moved[LinkDirection::kHostToDevice], Bytes());
+}
+
+// Eager copies: 50 tokens' record goes to the host once. With no room for records on the GPU but while they are made
+// (the second prompt's record pushes the first one's pages out), training gets it back over the link: the same bytes.
+TEST(Training, HostCopyComesBackOverTheLink) {
+  World world;
+  const Bytes record = world.cost.record_bytes().minimal * 4 * 50;
+  const auto pages = [&](Bytes bytes) {
+    const Bytes page = small_model().kv_bytes_per_token() * 16;
+    return static_cast<std::int32_t>((bytes + page - Bytes(1)) / page);
+  };
+  world.record_pages = pages(record);
+  world.link_rate = 1e9;  // a layer's reload then takes longer than its backward
+  TrainingObserver observer;
+  const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+  world.run(
+      names,
+      {make_request(at_ms(0), 50, 11, 1), make_request(at_ms(200), 50, 11, 2), make_request(at_ms(5'000), 3, 1, 3)},
+      observer, 4'000, 1.0, Duration::milliseconds(1'000));
+  ASSERT_EQ(observer.steps.size(), 2u);
+  EXPECT_EQ(observer.steps[0].reused_tokens, 50);
+  EXPECT_EQ(observer.steps[0].recomputed_tokens, 11);
+  EXPECT_GE(observer.moved[LinkDirection::kDeviceToHost], record + record);
+  EXPECT_EQ(observer.moved[LinkDirection::kHostToDevice], record);
+  EXPECT_EQ(observer.peak_activations, small_model().kv_bytes_per_token() * 16 * pages(record));
+  const TrainingStep& step = observer.steps[0];
+  EXPECT_GT(step.restore_stall, Duration()) << "backward waits for the link";
+  EXPECT_EQ(step.end - step.start, step.gpu_time + step.restore_stall) << "nothing else runs meanwhile";
+}
+
+// A record of 50 tokens goes to the host once the prompt is computed: 10 us of latency, then its bytes at 1e9 a second.
+// With slowdown 2 they move at half of that while kernels run. After the prompt come 2 decode steps of 101 us each, and
+// then the GPU is idle. So the copy, which takes B / 1e9 alone, has moved (202 - 10) us / 2 when the GPU stops, and
+// ends (202 - 10) / 2 us later than it would alone; if 30 steps follow it runs at half speed all the time.
+TEST(Training, KernelsSlowCopies) {
+  const auto copy_takes = [](double slowdown, std::int32_t output) {
+    World world;
+    world.link_rate = 1e9;
+    world.link_slowdown = slowdown;
+    TrainingObserver observer;
+    const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+    world.run(names, {make_request(at_ms(0), 50, output, 1), make_request(at_ms(900), 3, 1, 2)}, observer, 4'000, 0.0,
+              Duration());
+    EXPECT_EQ(observer.transfers.front().start, Time() + Duration::microseconds(150) + record_time(world));
+    return observer.transfers.front().end - observer.transfers.front().start;
+  };
+  const Bytes record = World().cost.record_bytes().minimal * 4 * 50;
+  const Duration alone = Duration::microseconds(10) + Duration::seconds(record.as_double() / 1e9);
+  ASSERT_GT(alone, Duration::microseconds(202));
+  ASSERT_LT(2 * alone, Duration::microseconds(30 * 101));
+  EXPECT_EQ(copy_takes(1, 3), alone);
+  EXPECT_EQ(copy_takes(2, 3), alone + Duration::microseconds(96));
+  EXPECT_EQ(copy_takes(2, 31), 2 * alone - Duration::microseconds(10));
+}
+
+}  // namespace
+}  // namespace alchemist
