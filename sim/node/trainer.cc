@@ -42,11 +42,6 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
   store_.on_feedback(now, feedback);
 }
 
-std::int32_t Trainer::window() const {
-  const bool spills = policy_.fresh == FreshActivations::kSpill && offloads_;
-  return spills ? std::max(1, config_.window_layers / 4) : config_.window_layers;
-}
-
 // GPU memory for the activations of tokens without a record, at least.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
@@ -57,7 +52,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
       return config_.bytes.input * tokens + layer * tokens;
     case FreshActivations::kOffload:
     case FreshActivations::kSpill:
-      return layer * tokens * std::min(config_.layers, window());
+      return layer * tokens * std::min(config_.layers, config_.window_layers);
   }
   return Bytes();
 }
@@ -66,7 +61,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
 Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
   if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  return layer * tokens * std::max(0, config_.layers - window());
+  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
 }
 
 TrainerTotals Trainer::totals() const {
@@ -131,7 +126,7 @@ std::int32_t Trainer::pages_needed() const {
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
   Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(config_.layers, window() + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
@@ -157,7 +152,7 @@ bool Trainer::begin_micro_batch(Time now) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
-  traffic_.begin(window(), std::move(reloads), fresh);
+  traffic_.begin(config_.window_layers, std::move(reloads), fresh);
   return true;
 }
 
@@ -179,7 +174,7 @@ void Trainer::tell_host() {
   work.fresh = offloads_                                        ? FreshActivations::kOffload
                : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
                                                                 : FreshActivations::kKeep;
-  work.fresh_layers = offloads_ ? std::min(config_.layers, window()) : config_.layers;
+  work.fresh_layers = offloads_ ? std::min(config_.layers, config_.window_layers) : config_.layers;
   host_.begin(work);
 }
 

@@ -74,7 +74,6 @@ class Trainer {
   void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
-  std::int32_t window() const;
   std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
   std::int64_t size_of_phase() const;
