@@ -178,11 +178,28 @@ void Trainer::tell_host() {
   host_.begin(work);
 }
 
+// Fresh activations of a layer leave and come back in the time that serving leaves for computing it: at the pace of
+// late, training does not wait for the link.
+bool Trainer::link_keeps_up() const {
+  const MicroBatch& batch = micro_batches_.front();
+  const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);
+  TrainingPiece piece;
+  piece.tokens = batch.fresh;
+  piece.attended_keys = batch.keys_of(batch.fresh);
+  const Duration forward = estimator_.piece(piece);
+  piece.kind = PieceKind::kBackward;
+  const Duration backward = estimator_.piece(piece);
+  return estimator_.copy(LinkDirection::kDeviceToHost, layer).in_seconds() <= pace_.factor() * forward.in_seconds() &&
+         estimator_.copy(LinkDirection::kHostToDevice, layer).in_seconds() <= pace_.factor() * backward.in_seconds();
+}
+
 bool Trainer::take_memory(Time now) {
   const std::int64_t fresh = micro_batches_.front().fresh;
   offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
-  if (policy_.fresh == FreshActivations::kSpill && fresh > 0)
-    offloads_ = pages_needed() > pool_.free() - pool_.cached();
+  if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
+    const std::int32_t kept = pages_needed();
+    offloads_ = kept > pool_.free() || (kept > pool_.free() - pool_.cached() && link_keeps_up());
+  }
   const std::int32_t pages = pages_needed();
   check(pages <= pool_.total(), "a micro-batch fits the memory");
   if (pool_.free() < pages && !store_.make_room(now, pages)) return false;

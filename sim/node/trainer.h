@@ -27,8 +27,7 @@ struct TrainerConfig {
   std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   TokenBytes bytes;
-  // Layers whose activations may be on the GPU at once, of those that come from the host or go there; a quarter of them
-  // where fresh activations spill to the host because memory is short.
+  // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
   std::int32_t window_layers = 16;
 };
 
@@ -70,6 +69,7 @@ class Trainer {
   bool start_step(Time now);
   std::vector<Feedback> take_samples();
   bool begin_micro_batch(Time now);
+  bool link_keeps_up() const;
   bool take_memory(Time now);
   void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;

@@ -124,7 +124,7 @@ enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
   kOffload,     // forward sends what backward needs to the host, backward gets it back
-  kSpill,       // the first of these while there is blank memory for it, otherwise the third
+  kSpill,       // the first of these while memory for it is blank or the link is too slow, otherwise the third
 };
 
 // Which samples a training step takes first when more are ready than it holds.

@@ -68,12 +68,13 @@ inline Policy policy_of(const Decisions& names) {
 
 class PieceEstimator final : public Estimator {
  public:
-  explicit PieceEstimator(const TrainingCost& cost) : cost_(cost) {}
+  PieceEstimator(const TrainingCost& cost, const double& link_rate) : cost_(cost), link_rate_(link_rate) {}
   Duration piece(const TrainingPiece& piece) const override { return cost_.piece(piece); }
-  Duration copy(LinkDirection, Bytes bytes) const override { return Duration::seconds(bytes.as_double() / 1e10); }
+  Duration copy(LinkDirection, Bytes bytes) const override { return Duration::seconds(bytes.as_double() / link_rate_); }
 
  private:
   const TrainingCost& cost_;
+  const double& link_rate_;
 };
 
 class TrainingObserver final : public RunObserver {
@@ -103,7 +104,7 @@ class TrainingObserver final : public RunObserver {
 };
 
 struct World {
-  World() : cost(small_hardware(), small_model(), TrainingShape(), 1), estimator(cost) {}
+  World() : cost(small_hardware(), small_model(), TrainingShape(), 1), estimator(cost, estimated_link_rate) {}
 
   SimulationTotals run(const Decisions& names, std::vector<WorkloadRequest> requests, RunObserver& observer,
                        std::int32_t kv_blocks, double share, Duration delay, std::uint64_t seed = 1) {
@@ -151,6 +152,7 @@ struct World {
     return Simulation(config, serving_cost, workload, observer).run();
   }
 
+  double estimated_link_rate = 1e10;  // bytes/s
   TrainingCost cost;
   PieceEstimator estimator;
   LinearCost serving_cost{100'000, 1'000, 0};
