@@ -98,9 +98,15 @@ void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfi
     beside.push_back(bench.step_beside_copies(step));
   }
   result.kernel_slowdown = std::max(1.0, timing_of(beside).median / timing_of(alone).median);
-  bench.compute([] {});
+  // Between decode steps: while one runs, the deciding thread sleeps as it does in a real run, and wakes as slowly.
+  StepCase decode;
+  decode.decodes = std::min(4, config.step_sequences);
+  decode.decode_context = config.longest_context / 4;
+  decode.head = true;
+  const std::function<void()> decode_step = steps.runner(decode);
+  bench.compute(decode_step);
   for (JobDone last = bench.wait(1); host.size() < 200;) {
-    bench.compute([] {});
+    bench.compute(decode_step);
     const JobDone next = bench.wait(1);
     host.push_back((next.start - last.end).in_seconds() * 1e6);
     last = next;

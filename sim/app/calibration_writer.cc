@@ -26,17 +26,19 @@ std::int64_t tokens_of(const StepCase& shape) {
   return tokens;
 }
 
-// (tokens, microseconds) of the base steps. More tokens do not take less time: where noise says so, neighbours share
-// their mean (isotonic regression by pooling adjacent violators, Ayer et al. 1955).
-std::vector<std::pair<double, double>> base_points(const Calibration& c) {
+using Points = std::vector<std::pair<double, double>>;  // (tokens or sequences, microseconds), ascending
+
+// More of either does not take less time: where noise says so, neighbours share their mean (isotonic regression by
+// pooling adjacent violators, Ayer et al. 1955).
+Points rising(Points points) {
   struct Pool {
     double sum = 0;
     std::size_t count = 0;
     double mean() const { return sum / static_cast<double>(count); }
   };
   std::vector<Pool> pools;
-  for (const StepCase& shape : c.base) {
-    pools.push_back({shape.time.median, 1});
+  for (const auto& [tokens, us] : points) {
+    pools.push_back({us, 1});
     while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
       const Pool last = pools.back();
       pools.pop_back();
@@ -44,11 +46,26 @@ std::vector<std::pair<double, double>> base_points(const Calibration& c) {
       pools.back().count += last.count;
     }
   }
-  std::vector<std::pair<double, double>> points;
+  auto point = points.begin();
   for (const Pool& pool : pools) {
-    for (std::size_t i = 0; i < pool.count; ++i) points.emplace_back(tokens_of(c.base[points.size()]), pool.mean());
+    for (std::size_t i = 0; i < pool.count; ++i) (point++)->second = pool.mean();
   }
   return points;
+}
+
+Points base_points(const Calibration& c) {
+  Points points;
+  for (const StepCase& shape : c.base) points.emplace_back(tokens_of(shape), shape.time.median);
+  return rising(std::move(points));
+}
+
+// What the head adds, by sequences: each case is measured without and with it.
+Points head_points(const Calibration& c) {
+  Points points;
+  for (std::size_t i = 0; i + 1 < c.head.size(); i += 2) {
+    points.emplace_back(tokens_of(c.head[i]), std::max(kLeast_us, c.head[i + 1].time.median - c.head[i].time.median));
+  }
+  return rising(std::move(points));
 }
 
 void write_serving(ResultDirectory& files, const Calibration& c, double layers) {
@@ -57,10 +74,7 @@ void write_serving(ResultDirectory& files, const Calibration& c, double layers) 
   for (const auto& [tokens, us] : base_points(c)) dense.write(fmt::format("layer,{},{:.4f}\n", tokens, us / layers));
   OutputFile& head = files.create("per_sequence.csv");
   head.write("layer,sequences,time_us\n");
-  for (std::size_t i = 0; i + 1 < c.head.size(); i += 2) {
-    const double us = std::max(kLeast_us, c.head[i + 1].time.median - c.head[i].time.median);
-    head.write(fmt::format("head,{},{:.4f}\n", tokens_of(c.head[i]), us));
-  }
+  for (const auto& [sequences, us] : head_points(c)) head.write(fmt::format("head,{},{:.4f}\n", sequences, us));
   OutputFile& attention = files.create("attention.csv");
   attention.write("prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n");
   const PointSeries base(base_points(c));

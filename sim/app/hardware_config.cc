@@ -25,6 +25,7 @@ const Field kFields[] = {
     {"memory", Quantity::bytes, &HardwareSpec::memory},
     {"memory_bandwidth", Quantity::rate, &HardwareSpec::memory_bandwidth},
     {"memory_efficiency", Quantity::share, &HardwareSpec::memory_efficiency},
+    {"bandwidth_saturation", Quantity::share, &HardwareSpec::bandwidth_saturation, false},
     {"matrix_flops", Quantity::flops, &HardwareSpec::matrix_flops},
     {"matrix_efficiency", Quantity::share, &HardwareSpec::matrix_efficiency},
     {"attention_efficiency", Quantity::share, &HardwareSpec::attention_efficiency},

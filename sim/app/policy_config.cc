@@ -45,6 +45,7 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
     value.fail("record, place and evict go together: all none, or none of them none");
   }
   if (spec.records() && !spec.trains()) value.fail("records that nobody trains on: train is none");
+  if (spec.beside() && spec.separate) value.fail("train: beside shares the SMs with serving, but separate is true");
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
 }
 
@@ -68,6 +69,12 @@ PolicySpec load_policy(const std::string& name_or_path) {
     spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
   }
   if (const auto value = map.optional("stretch")) spec.stretch = value->as_number(0, 100);
+  if (const auto value = map.optional("sm_share")) {
+    spec.sm_share = value->as_number(0.01, 0.99);
+    if (!spec.beside()) value->fail("is for train: beside, which shares the SMs");
+  } else if (spec.beside()) {
+    map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
+  }
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
@@ -83,6 +90,7 @@ Policy make_policy(const PolicySpec& spec) {
   policy.fresh = spec.fresh;
   policy.samples = spec.samples;
   policy.stretch = spec.stretch;
+  policy.beside = spec.beside();
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);
@@ -106,6 +114,7 @@ std::string describe_policy(const PolicySpec& spec) {
   text += row("train", spec.train, train_decisions());
   text += fmt::format("\n  {}\n", spec.separate ? "training has GPUs of its own (cluster.training_gpus)"
                                                 : "every GPU serves, and trains if the policy trains");
+  if (spec.beside()) text += fmt::format("  training has {:.0f} % of the SMs while it runs\n", 100 * spec.sm_share);
   if (spec.records()) {
     text += fmt::format("  records: at most {:.0f} % of the KV memory and {:.0f} % of host memory{}\n",
                         100 * spec.gpu_record_share, 100 * spec.host_record_share,

@@ -20,6 +20,7 @@ struct PolicySpec {
   bool separate = false;  // training has GPUs of its own
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
+  double sm_share = 1;   // beside: of the SMs, while serving has the rest
   double stretch = 0.1;  // headroom: share of a decode step by which training may lengthen the gap to the next
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
@@ -29,6 +30,7 @@ struct PolicySpec {
       16;  // whose activations are on the GPU at once, of those on their way from or to the host
 
   bool trains() const { return train != "none"; }
+  bool beside() const { return train == "beside"; }
   bool records() const { return record != "none"; }
   bool clairvoyant() const { return record == "foreseen" || evict == "farthest"; }
 };

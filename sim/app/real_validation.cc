@@ -17,7 +17,10 @@
 namespace alchemist {
 namespace {
 
-void check_real_run(const Experiment& experiment) {
+void check_real_run(const Experiment& experiment, const PolicySpec& policy) {
+  if (policy.beside()) {
+    throw ConfigError(fmt::format("policy {}: train: beside is simulated only, expected another policy", policy.name));
+  }
   if (experiment.cluster.gpus != 1) {
     throw ConfigError(
         fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
@@ -53,7 +56,7 @@ Experiment with_link(Experiment experiment, std::optional<double> bandwidth) {
 RunReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
                    const std::filesystem::path& out) {
   const ExperimentWorld world(experiment);
-  check_real_run(experiment);
+  check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));

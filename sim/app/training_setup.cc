@@ -7,6 +7,7 @@
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/model/largest_batch.h"
+#include "sim/model/roofline_cost.h"
 
 namespace alchemist {
 namespace {
@@ -60,7 +61,19 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   replicas_ = gpus / tensor_parallel;
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
                                          replicas_, tensor_parallel, training_profile(experiment));
-  estimator_ = std::make_unique<CostEstimator>(*cost_, experiment.hardware);
+  if (policy.beside()) {
+    if (experiment.profile) {
+      throw ConfigError(fmt::format(
+          "policy {}: nobody has measured train: beside; expected an experiment without profile", policy.name));
+    }
+    const ServingConfig& serving = experiment.serving;
+    beside_cost_ = std::make_unique<TrainingCost>(share_of(experiment.hardware, policy.sm_share), experiment.model,
+                                                  training_shape_of(experiment.training), replicas_, tensor_parallel);
+    beside_serving_ =
+        std::make_unique<RooflineCost>(share_of(experiment.hardware, 1 - policy.sm_share), experiment.model,
+                                       tensor_parallel, serving.max_num_batched_tokens, serving.async_scheduling);
+  }
+  estimator_ = std::make_unique<CostEstimator>(beside_cost_ ? *beside_cost_ : *cost_, experiment.hardware);
   static_bytes_ =
       cost_->state_bytes() +
       cost_->working_bytes_per_token() * std::min(policy.micro_batch_tokens, experiment.training.batch_tokens) +
@@ -91,6 +104,11 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.estimator = estimator_.get();
   setup.link = LinkSpec::from(experiment_.hardware);
   setup.cold_start = {experiment_.hardware.serving_cold_start, experiment_.hardware.training_cold_start};
+  if (beside_cost_) {
+    const HardwareSpec& hardware = experiment_.hardware;
+    setup.beside = {beside_serving_.get(), beside_cost_.get(), hardware.memory_bandwidth * hardware.memory_efficiency};
+    setup.trainer.gpu_share = policy_.sm_share;
+  }
   setup.static_bytes = static_bytes_;
   setup.clairvoyant = policy_.clairvoyant();
   setup.store.page_bytes = page_bytes_;

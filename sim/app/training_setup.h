@@ -11,6 +11,7 @@
 #include "sim/app/experiment.h"
 #include "sim/app/policy_config.h"
 #include "sim/engine/simulation.h"
+#include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
 #include "sim/policy/estimator.h"
 #include "sim/report/summary.h"
@@ -53,6 +54,8 @@ class TrainingWorld {
   Bytes page_bytes_;
   std::int32_t replicas_;  // that train
   std::unique_ptr<TrainingCost> cost_;
+  std::unique_ptr<TrainingCost> beside_cost_;  // on its share of the SMs
+  std::unique_ptr<StepCost> beside_serving_;   // on the rest of them
   std::unique_ptr<CostEstimator> estimator_;
   Bytes static_bytes_;
   std::int32_t separate_pages_ = 0;

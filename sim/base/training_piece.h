@@ -29,6 +29,7 @@ struct TrainingPiece {
   double attended_keys = 0;            // sum over the tokens of the keys that each attends to
   std::int64_t rebuild_tokens = 0;     // backward: tokens whose gate and up are rebuilt from a lean record first
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
+  bool beside = false;                 // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };
 
 inline TrainingPhase phase_of(PieceKind kind) {

@@ -37,6 +37,7 @@ OpId SimHost::submit(const ServingOp& op) {
 void SimHost::wake_at(Time when) { queue_.push(when, EventPriority::kWake, {SimEventKind::kWake, replica_}); }
 
 OpId SimHost::submit(const TrainingPiece& piece) {
+  if (piece.beside) return start_beside(piece);
   check(training_ && !queued_piece_ && !piece_ && !has_queued_,
         "one piece at a time, before what is planned behind it");
   queued_piece_ = Piece{new_op(), piece, Time()};
@@ -91,12 +92,34 @@ void SimHost::start_piece() {
   queue_.push(now_ + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
+// Serving that runs meanwhile has the other SMs and what memory bandwidth the piece leaves. All of serving's time is
+// taken for memory traffic, which it is in decode; prefill is charged too much. What serving takes from the piece is
+// not charged: products of many tokens ask for little bandwidth.
+OpId SimHost::start_beside(const TrainingPiece& piece) {
+  check(training_ && training_->beside && !beside_ && !piece_, "one piece at a time, on SMs that it has");
+  constexpr double kMostTraffic = 0.9;  // serving goes on beside an optimizer step, which is nothing but traffic
+  const BesideCosts& costs = *training_->beside;
+  const Duration takes = costs.training->piece(piece);
+  const double share = costs.training->traffic(piece) / (takes.in_seconds() * costs.bandwidth);
+  slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
+  beside_ = Piece{new_op(), piece, now_};
+  queue_.push(now_ + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
+  return beside_->id;
+}
+
 Completion SimHost::on_piece_end(Time now) {
-  check(piece_.has_value(), "a piece ends once");
-  observer_.on_training_span({replica_, phase_of(piece_->piece.kind), piece_->start, now});
-  const Completion completion{piece_->id, true, 1, now - piece_->start, {}};
-  piece_.reset();
+  std::optional<Piece>& ended = beside_ ? beside_ : piece_;
+  check(ended.has_value(), "a piece ends once");
+  observer_.on_training_span({replica_, phase_of(ended->piece.kind), ended->start, now});
+  const Completion completion{ended->id, true, 1, now - ended->start, {}};
+  ended.reset();
   return completion;
+}
+
+// A step is priced by what runs beside it when it begins.
+Duration SimHost::step_time() const {
+  if (!beside_) return cost_.step(shape_);
+  return Duration::seconds(training_->beside->serving->step(shape_).in_seconds() * slowdown_);
 }
 
 void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> samples) {
@@ -107,7 +130,7 @@ void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> sa
 // Copies are slower while kernels run. Said once everything that starts at this moment has started.
 void SimHost::tell_link() {
   if (!link_ || training_->link.slowdown == 1) return;
-  const bool running = in_progress_ || piece_;
+  const bool running = in_progress_ || piece_ || beside_;
   if (running == kernels_running_) return;
   kernels_running_ = running;
   link_->set_kernels_running(now_, running);
@@ -160,7 +183,7 @@ void SimHost::begin_step(Time start) {
     for (const PrefillWork& work : current_.prefills) shape_.sampled += work.last ? 1 : 0;
   }
   step_start_ = start;
-  Duration takes = cost_.step(shape_);
+  Duration takes = step_time();
   if (first) {
     recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
     takes += recording_;

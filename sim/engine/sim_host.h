@@ -38,6 +38,13 @@ struct ColdStart {
   Duration training;
 };
 
+// Training on a share of the SMs while serving has the rest, in place of turns.
+struct BesideCosts {
+  const StepCost* serving = nullptr;       // on the rest; both outlive the host
+  const TrainingCost* training = nullptr;  // on its share
+  double bandwidth = 0;                    // bytes/s of the memory that both share
+};
+
 class SimHost final : public Host {
  public:
   struct Options {
@@ -50,6 +57,7 @@ class SimHost final : public Host {
     const TrainingCost* cost = nullptr;  // outlives the host
     LinkSpec link;
     ColdStart cold_start;
+    std::optional<BesideCosts> beside;
   };
   // All references outlive the host.
   SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, RunObserver& observer, Options options,
@@ -137,6 +145,8 @@ class SimHost final : public Host {
     return id;
   }
   void start_piece();
+  OpId start_beside(const TrainingPiece& piece);
+  Duration step_time() const;
   Duration beside_copies(Duration alone) const;
   void schedule_link();
   void tell_link();
@@ -173,10 +183,12 @@ class SimHost final : public Host {
   std::unordered_map<TransferId, OpId> copies_;
   std::vector<FinishedTransfer> finished_transfers_;
   std::optional<Piece> queued_piece_;
-  std::optional<Piece> piece_;  // in progress
-  bool trained_last_ = false;   // what ran last was a piece
-  Bytes recorded_;              // by the operation in progress
-  Duration recording_;          // what that adds to its time
+  std::optional<Piece> piece_;   // in progress
+  bool trained_last_ = false;    // what ran last was a piece
+  std::optional<Piece> beside_;  // in progress on SMs of its own
+  double slowdown_ = 1;          // of serving by its traffic, >= 1
+  Bytes recorded_;               // by the operation in progress
+  Duration recording_;           // what that adds to its time
   std::vector<TrainedRequest> trained_;
 };
 

@@ -29,6 +29,7 @@ struct TrainingSetup {
   TrainerConfig trainer;
   LinkSpec link;
   ColdStart cold_start;
+  std::optional<BesideCosts> beside;   // training has SMs of its own on every serving GPU
   const TrainingCost* cost = nullptr;  // these two outlive the simulation
   const Estimator* estimator = nullptr;
   Bytes static_bytes;                  // of each GPU that trains: gradients, optimizer, workspace

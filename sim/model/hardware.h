@@ -15,6 +15,7 @@ struct HardwareSpec {
   Bytes memory;                        // of one GPU
   double memory_bandwidth = 0;         // bytes/s, peak
   double memory_efficiency = 0;        // share of it that large copies reach, 0..1
+  double bandwidth_saturation = 1;     // share of the SMs that draws all of the memory bandwidth, 0..1
   double matrix_flops = 0;             // FLOP/s at the model's dtype, dense, peak
   double matrix_efficiency = 0;        // share of it that large matrix products reach, 0..1
   double attention_efficiency = 0;     // share of matrix_flops that attention over long prompts reaches, 0..1
@@ -38,5 +39,9 @@ struct HardwareSpec {
 
   bool operator==(const HardwareSpec&) const = default;
 };
+
+// What kernels get that have a share of the SMs, 0..1, while the others do something else: so much of the arithmetic,
+// and as much of the memory bandwidth as so many SMs draw. What the others take of it is not taken off.
+HardwareSpec share_of(const HardwareSpec& hardware, double share);
 
 }  // namespace alchemist

@@ -67,12 +67,16 @@ double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double 
 }
 
 // Reads gradients, moments and master weights, writes all but the gradients, and the weights.
-double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
-  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
+double TrainingCost::optimizer_bytes(std::int64_t parameters) const {
   const auto updated = static_cast<double>(parameters);
   const double gradients = updated * static_cast<double>(gradient_bytes_per_parameter_);
   const double moments = updated * kOptimizerBytesPerParameter;
-  return 2 * (gradients + moments) / bandwidth + hardware_.kernel_overhead.in_seconds();
+  return 2 * (gradients + moments);
+}
+
+double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
+  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
+  return optimizer_bytes(parameters) / bandwidth + hardware_.kernel_overhead.in_seconds();
 }
 
 // Over the replicas, each GPU with those that hold the same of the others; and, for its share of `parameters`, over the
@@ -126,39 +130,49 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
 }
 
-double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
+template <class Visit>
+void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) const {
   const auto tokens = static_cast<double>(piece.tokens);
-  double seconds = 0;
   switch (piece.kind) {
     case PieceKind::kReference:
-      seconds = kernels_seconds(reference_.kernels, tokens, piece.attended_keys);
-      break;
+      return visit(reference_.kernels, tokens, piece.attended_keys);
     case PieceKind::kReferenceHead:
-      seconds = kernels_seconds(head_.forward.kernels, tokens, 0);
-      break;
+      return visit(head_.forward.kernels, tokens, 0.0);
     case PieceKind::kForward:
     case PieceKind::kRecompute:
-      seconds = kernels_seconds(layer_.forward.kernels, tokens, piece.attended_keys);
-      break;
+      return visit(layer_.forward.kernels, tokens, piece.attended_keys);
     case PieceKind::kHead:
-      seconds = kernels_seconds(head_.forward.kernels, tokens, 0) + kernels_seconds(head_.backward.kernels, tokens, 0);
-      break;
+      visit(head_.forward.kernels, tokens, 0.0);
+      return visit(head_.backward.kernels, tokens, 0.0);
     case PieceKind::kBackward:
-      seconds = kernels_seconds(layer_.backward.kernels, tokens, piece.attended_keys);
-      if (piece.rebuild_tokens > 0) {
-        seconds += kernels_seconds(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0);
-      }
+      visit(layer_.backward.kernels, tokens, piece.attended_keys);
+      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0);
       if (piece.checkpoint_tokens > 0) {
-        const double share = static_cast<double>(piece.checkpoint_tokens) / tokens;
-        seconds += kernels_seconds(layer_.forward.kernels, static_cast<double>(piece.checkpoint_tokens),
-                                   share * piece.attended_keys);
+        const auto again = static_cast<double>(piece.checkpoint_tokens);
+        visit(layer_.forward.kernels, again, again / tokens * piece.attended_keys);
       }
-      break;
+      return;
     case PieceKind::kOptimizer:
-      seconds = optimizer_seconds(piece.parameters);
-      break;
+      check(false, "the optimizer runs no layer");
   }
+}
+
+double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
+  if (piece.kind == PieceKind::kOptimizer) return optimizer_seconds(piece.parameters);
+  double seconds = 0;
+  for_each_part(piece, [&](const std::vector<Kernel>& kernels, double tokens, double keys) {
+    seconds += kernels_seconds(kernels, tokens, keys);
+  });
   return seconds;
+}
+
+double TrainingCost::traffic(const TrainingPiece& piece) const {
+  if (piece.kind == PieceKind::kOptimizer) return optimizer_bytes(piece.parameters);
+  double bytes = 0;
+  for_each_part(piece, [&](const std::vector<Kernel>& kernels, double tokens, double) {
+    for (const Kernel& kernel : kernels) bytes += kernel.work.weight_bytes + kernel.work.bytes_per_token * tokens;
+  });
+  return bytes;
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {

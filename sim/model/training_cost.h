@@ -35,6 +35,8 @@ class TrainingCost {
   // that large kernels reach, plus a launch; an all-reduce of activations its time between the GPUs (all_reduce.h),
   // beside which nothing else runs.
   Duration piece(const TrainingPiece& piece) const;
+  // Bytes that the piece moves between memory and processors.
+  double traffic(const TrainingPiece& piece) const;
   // Extra time of a serving step that keeps `bytes` of its activations: they are written once more.
   Duration recording(Bytes bytes) const;
 
@@ -52,6 +54,10 @@ class TrainingCost {
 
  private:
   double kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const;
+  // Calls visit(kernels, tokens, attended keys) for everything that the piece, which is not the optimizer's, runs.
+  template <class Visit>
+  void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
+  double optimizer_bytes(std::int64_t parameters) const;
   double analytic_seconds(const TrainingPiece& piece) const;
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;

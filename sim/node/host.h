@@ -102,7 +102,7 @@ class Host {
   // may wait behind the one in progress, and only after that one's last step was reported to have begun. Answered by
   // Completions, the last of which has done = true.
   virtual OpId submit(const ServingOp& op) = 0;
-  // Runs after everything submitted before it. Answered by one Completion.
+  // Runs after everything submitted before it, or beside it if the piece says so. Answered by one Completion.
   virtual OpId submit(const TrainingPiece& piece) = 0;
   // Runs on the link, beside everything else; what has started cannot be recalled. Answered by one Completion.
   virtual OpId submit(const CopyOp& copy) = 0;

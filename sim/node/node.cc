@@ -32,6 +32,7 @@ void Node::on_feedback(Time now, const Feedback& feedback) {
   check(trainer_ != nullptr, "feedback goes to a node that trains");
   now_ = now;
   trainer_->on_feedback(now, feedback);
+  if (trains_beside()) submit_beside();
   wake_soon();
 }
 
@@ -54,6 +55,7 @@ void Node::on_completion(Time now, const Completion& completion) {
   } else {
     on_serving(completion);
   }
+  if (trains_beside()) submit_beside();
   if (outstanding_ == 0 || (outstanding_ == 1 && newest_in_last_step_)) submit_next();
 }
 
@@ -110,7 +112,7 @@ void Node::catch_up(OpId op, std::int64_t steps) {
 bool Node::next_step_is_planned() const { return async_ && !newest_in_last_step_; }
 
 void Node::submit_next() {
-  const PieceOutcome training = trainer_ ? submit_piece() : PieceOutcome::kNothingToDo;
+  const PieceOutcome training = trainer_ && !trains_beside() ? submit_piece() : PieceOutcome::kNothingToDo;
   if (training != PieceOutcome::kMoreMayFollow) submit_serving(training != PieceOutcome::kNothingToDo);
   if (!trainer_) return;
   const bool idle_for_copies = outstanding_ == 0 && !piece_ && trainer_->waits_for_copy();
@@ -119,6 +121,16 @@ void Node::submit_next() {
     trainer_->count_stall(now_ - *stalled_since_);
     stalled_since_.reset();
   }
+}
+
+// Whatever serving does, training goes on with SMs of its own, a whole layer at a time.
+void Node::submit_beside() {
+  if (piece_) return;
+  std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
+  if (!piece) return;
+  piece->beside = true;
+  piece_.emplace(host_.submit(*piece), *piece);
+  trainer_->on_piece_submitted();
 }
 
 // Lets the next piece of training run before the next serving step, if the policy agrees.

@@ -57,6 +57,8 @@ class Node final : private BlockLender {
   void submit_next();
   enum class PieceOutcome : std::uint8_t { kNothingToDo, kServingMayFollow, kMoreMayFollow };
   PieceOutcome submit_piece();
+  bool trains_beside() const { return training_ && training_->policy.beside; }
+  void submit_beside();
   void submit_serving(bool training_waits);
   void record(ServingOp& op);
   void forget(std::span<const RequestHandle> ended);

@@ -97,7 +97,7 @@ std::string command_text(const ServingOp& op) {
 std::string command_text(const TrainingPiece& piece) {
   return Words("piece")
       .add(piece.kind, piece.layer, piece.first_token, piece.tokens, piece.parameters, piece.attended_keys,
-           piece.rebuild_tokens, piece.checkpoint_tokens)
+           piece.rebuild_tokens, piece.checkpoint_tokens, piece.beside)
       .take();
 }
 

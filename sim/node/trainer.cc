@@ -348,7 +348,7 @@ void Trainer::on_piece_submitted() {
 void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) {
   check(piece_outstanding_, "a piece ends once");
   piece_outstanding_ = false;
-  step_.gpu_time += ran;
+  step_.gpu_time += Duration::seconds(ran.in_seconds() * config_.gpu_share);
   pace_.on_ran(ran);
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:

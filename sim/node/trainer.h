@@ -29,6 +29,7 @@ struct TrainerConfig {
   TokenBytes bytes;
   // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
   std::int32_t window_layers = 16;
+  double gpu_share = 1;  // of the GPU that a piece takes while it runs
 };
 
 struct TrainerTotals {

@@ -281,7 +281,8 @@ const std::vector<DecisionName>& train_decisions() {
       {"whenever", "pieces run one after the other (for GPUs that only train)"},
       {"idle", "pieces run while no request is running"},
       {"headroom", "also between decode steps, a share of their time (stretch) below the tail of the step times"},
-      {"token_fill", "between all steps, up to the token budget"}};
+      {"token_fill", "between all steps, up to the token budget"},
+      {"beside", "at all times, on a share of the SMs (sm_share) while serving has the rest"}};
   return names;
 }
 
@@ -321,7 +322,7 @@ std::unique_ptr<RestoreDecision> make_restore_decision(std::string_view name) {
 
 std::unique_ptr<TrainDecision> make_train_decision(std::string_view name) {
   if (name == "none") return nullptr;
-  if (name == "whenever") return std::make_unique<TrainWhenever>();
+  if (name == "whenever" || name == "beside") return std::make_unique<TrainWhenever>();
   if (name == "idle") return std::make_unique<TrainIdle>();
   if (name == "headroom") return std::make_unique<TrainHeadroom>();
   check(name == "token_fill", "a train decision that is listed");

@@ -138,6 +138,7 @@ struct Policy {
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
   double stretch = 0.1;
+  bool beside = false;                     // training has a share of the SMs while serving has the rest
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

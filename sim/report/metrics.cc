@@ -51,7 +51,7 @@ bool QueueTrend::saturated() const {
 
 RunMetrics::RunMetrics(RunInfo info) : info_(std::move(info)) {
   check(info_.replicas >= 1, "a run has a replica");
-  busy_until_.resize(static_cast<std::size_t>(info_.replicas));
+  busy_spans_.resize(static_cast<std::size_t>(info_.replicas));
 }
 
 void RunMetrics::on_request_outcome(const RequestOutcome& o) {
@@ -104,12 +104,21 @@ void RunMetrics::on_training_step(const TrainingStep& step) {
   end_ = std::max(end_, step.end);
 }
 
+// A long span may cover many short ones that ended before it; those that touch are one.
 void RunMetrics::add_busy(ReplicaId replica, Time start, Time end) {
-  check(replica.value() < busy_until_.size(), "a replica outside the run's number of replicas");
-  Time& until = busy_until_[replica.value()];
-  if (end <= until) return;
-  busy_ += end - std::max(start, until);
-  until = end;
+  check(replica.value() < busy_spans_.size(), "a replica outside the run's number of replicas");
+  std::vector<Span>& spans = busy_spans_[replica.value()];
+  while (!spans.empty() && spans.back().end >= start) {
+    const Span last = spans.back();
+    spans.pop_back();
+    busy_ -= last.end - last.start;
+    start = std::min(start, last.start);
+    end = std::max(end, last.end);
+  }
+  busy_ += end - start;
+  spans.push_back({start, end});
+  constexpr std::ptrdiff_t kKept = 512;  // far more than training leaves apart during one run of serving steps
+  if (std::ssize(spans) > 2 * kKept) spans.erase(spans.begin(), spans.begin() + kKept);
 }
 
 Summary RunMetrics::summary(const TrainingTotals& training) const {

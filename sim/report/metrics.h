@@ -47,7 +47,7 @@ class RunMetrics final : public RunObserver {
   Summary summary(const TrainingTotals& training = {}) const;
 
  private:
-  // Adds a span to the replica's busy time; what overlaps an earlier one counts once.
+  // Spans come in the order of their ends. Adds one to the replica's busy time; what overlaps others counts once.
   void add_busy(ReplicaId replica, Time start, Time end);
   void summarise_requests(Summary& s) const;
   void summarise_training(Summary& s) const;
@@ -67,7 +67,10 @@ class RunMetrics final : public RunObserver {
   MemoryUse peak_;
   Bytes peak_total_, peak_train_side_;
   Bytes link_h2d_, link_d2h_;
-  std::vector<Time> busy_until_;  // by replica
+  struct Span {
+    Time start, end;
+  };
+  std::vector<std::vector<Span>> busy_spans_;  // by replica: disjoint, ascending, the latest ones
   Duration busy_;
 };
 

@@ -20,7 +20,7 @@ training:
 seed: 7
 """
 
-COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "race", "planned", "oracle"]
+COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "race", "planned", "beside", "oracle"]
 SEPARATE = ["separate", "separate_checkpoint", "separate_offload"]
 
 
@@ -94,7 +94,10 @@ class Policies(CliTestCase):
         good = "description: d\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: reload\ntrain: idle\n"
         for wrong, expected in [(good.replace("minimal", "minimul"), ("p.yaml:2", "key record", "did you mean")),
                                 (good.replace("place: stay", "place: none"), ("p.yaml", "go together")),
-                                (good.replace("train: idle\n", ""), ("p.yaml", "train"))]:
+                                (good.replace("train: idle\n", ""), ("p.yaml", "train")),
+                                (good.replace("train: idle", "train: beside"), ("p.yaml", "sm_share")),
+                                (good + "sm_share: 0.3\n", ("p.yaml:7", "train: beside")),
+                                (good.replace("train: idle", "train: beside\nsm_share: 1.5"), ("p.yaml:7", "0.99"))]:
             (folder / "p.yaml").write_text(wrong)
             result = run("run", "default", "--policy", folder / "p.yaml", "--set", "workload.requests=10")
             self.assert_one_line_error(result, *expected)

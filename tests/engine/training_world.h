@@ -104,7 +104,10 @@ class TrainingObserver final : public RunObserver {
 };
 
 struct World {
-  World() : cost(small_hardware(), small_model(), TrainingShape(), 1), estimator(cost, estimated_link_rate) {}
+  World()
+      : cost(small_hardware(), small_model(), TrainingShape(), 1),
+        beside_cost(share_of(small_hardware(), kShare), small_model(), TrainingShape(), 1),
+        estimator(cost, estimated_link_rate) {}
 
   SimulationTotals run(const Decisions& names, std::vector<WorkloadRequest> requests, RunObserver& observer,
                        std::int32_t kv_blocks, double share, Duration delay, std::uint64_t seed = 1) {
@@ -124,6 +127,15 @@ struct World {
     hardware.link_slowdown = link_slowdown;
     setup.link = LinkSpec::from(hardware);
     setup.cold_start = cold_start;
+    if (beside) {
+      setup.beside = {&beside_serving_cost, &beside_cost, small_hardware().memory_bandwidth};
+      setup.trainer.gpu_share = kShare;
+      setup.make_policy = [&names] {
+        Policy policy = policy_of(names);
+        policy.beside = true;
+        return policy;
+      };
+    }
     const std::int64_t layers = small_model().layers;
     setup.store.page_bytes = config.kv_block_bytes;
     setup.store.max_pages = record_pages;
@@ -154,8 +166,12 @@ struct World {
 
   double estimated_link_rate = 1e10;  // bytes/s
   TrainingCost cost;
+  static constexpr double kShare = 0.25;  // of the SMs, for training
+  TrainingCost beside_cost;
   PieceEstimator estimator;
   LinearCost serving_cost{100'000, 1'000, 0};
+  LinearCost beside_serving_cost{120'000, 2'000, 0};
+  bool beside = false;
   std::int64_t batch_tokens = 60;
   std::int32_t record_pages = 2'000;
   Bytes host_capacity{1'000'000'000};

@@ -202,6 +202,17 @@ TEST(RunMetrics, OverlappingSpansAreBusyOnce) {
   EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 150.0 / 400.0);
 }
 
+// Pieces beside a run of steps end before it does: 10-20 and 40-60 lie within 0-100, and 90-120 goes on after it.
+TEST(RunMetrics, SpansWithinALaterOneAreBusyOnce) {
+  RunMetrics m(info());
+  m.on_request_outcome(outcome(0, 0, 0, 200, 0, 1));
+  m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(10), at_ms(20)});
+  m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(40), at_ms(60)});
+  m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(100)});
+  m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(90), at_ms(120)});
+  EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 120.0 / 400.0);
+}
+
 // One server, a request each 100 ms, service s: the wait of the n-th grows by (s - 100 ms) each. At s = 90 ms there is
 // none; at 104 ms the slope 0.04 is below the threshold; at 120 ms it is 0.2.
 TEST(QueueTrend, TellsSaturationByTheGrowthOfTheWait) {

@@ -1,0 +1,99 @@
+// Training on a share of the SMs while serving has the rest, in the simulated world.
+#include "tests/engine/training_world.h"
+
+namespace alchemist {
+namespace {
+
+using testing::at_ms;
+using testing::Decisions;
+using testing::make_request;
+using testing::TrainingObserver;
+using testing::World;
+
+constexpr Decisions kBeside{"none", "none", "none", "none", "beside"};
+constexpr Decisions kBesideReuse{"minimal", "eager", "oldest", "hedged", "beside"};
+
+// One request of 50 + 11 tokens is trained 1 ms after its answer, and another of 3 + 1 tokens comes 10 us later, during
+// the first piece: 61 tokens forward through a layer. Its one step takes 120 + 3 * 2 us, stretched by the bandwidth
+// that the piece takes of serving. Training does not wait for it: the step is the sum of its pieces on a quarter of the
+// SMs, of which a quarter is GPU time.
+TEST(Beside, ServingAndTrainingRunAtOnce) {
+  World world;
+  world.beside = true;
+  std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1)};
+  Time answered;
+  {
+    TrainingObserver observer;
+    world.run(kBeside, requests, observer, 4'000, 0.0, Duration());
+    answered = observer.outcomes.at(RequestId(0)).finished;
+  }
+  const Time start = answered + Duration::milliseconds(1), arrival = start + Duration::microseconds(10);
+  requests.push_back(make_request(arrival, 3, 1, 2));
+  requests.push_back(make_request(at_ms(5'000), 3, 1, 3));
+  TrainingObserver observer;
+  world.run(kBeside, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+  ASSERT_EQ(observer.steps.size(), 1u);
+
+  TrainingPiece forward;
+  forward.tokens = 61;
+  forward.attended_keys = 61 * 62 / 2.0;
+  const Duration first = world.beside_cost.piece(forward);
+  ASSERT_GT(first, Duration::microseconds(10)) << "the request comes during the first piece";
+  const double taken = world.cost.traffic(forward) / (first.in_seconds() * 1e11);
+  ASSERT_GT(taken, 0.01);
+  ASSERT_LT(taken, 0.9);
+  const double step = 126e-6 / (1 - taken);
+  EXPECT_NEAR((observer.outcomes.at(RequestId(1)).first_token - arrival).in_seconds(), step, 2e-9);
+  EXPECT_EQ(observer.outcomes.at(RequestId(2)).first_token, at_ms(5'000) + Duration::microseconds(103))
+      << "nothing runs beside it";
+
+  TrainingPiece head = forward, backward = forward, optimizer;
+  head.kind = PieceKind::kHead;
+  head.tokens = 11;
+  backward.kind = PieceKind::kBackward;
+  optimizer.kind = PieceKind::kOptimizer;
+  optimizer.parameters = world.cost.trained_parameters();
+  const Duration sum = 4 * first + world.beside_cost.piece(head) + 4 * world.beside_cost.piece(backward) +
+                       world.beside_cost.piece(optimizer);
+  EXPECT_EQ(observer.steps[0].start, start);
+  EXPECT_EQ(observer.steps[0].end - start, sum);
+  EXPECT_NEAR(observer.steps[0].gpu_time.in_seconds(), sum.in_seconds() / 4, 1e-7);
+}
+
+// Under load, with records that go to the host and come back: everything ends, and every answer is trained.
+TEST(Beside, TrainsUnderLoad) {
+  World world;
+  world.beside = true;
+  for (const bool async : {false, true}) {
+    world.async = async;
+    std::vector<WorkloadRequest> requests;
+    for (int i = 0; i < 200; ++i) requests.push_back(make_request(at_ms(3 * i), 40 + i % 30, 20, 1 + i));
+    requests.push_back(make_request(at_ms(60'000), 3, 1, 999));
+    TrainingObserver observer;
+    const SimulationTotals totals = world.run(kBesideReuse, requests, observer, 700, 1.0, Duration::milliseconds(50));
+    EXPECT_EQ(totals.completed, 201);
+    std::int64_t samples = 0, reused = 0;
+    for (const TrainingStep& step : observer.steps) {
+      samples += step.samples;
+      reused += step.reused_tokens;
+    }
+    EXPECT_GE(samples, 198) << "all but what fills no batch any more";
+    EXPECT_GT(reused, 1'000);
+  }
+}
+
+// Half of the SMs draw all of the bandwidth: a quarter has half of it, three quarters have all.
+TEST(Beside, SharesOfTheHardware) {
+  HardwareSpec hardware = testing::small_hardware();
+  hardware.processors = 10;
+  hardware.bandwidth_saturation = 0.5;
+  const HardwareSpec quarter = share_of(hardware, 0.25), rest = share_of(hardware, 0.75);
+  EXPECT_EQ(quarter.matrix_flops, 0.25 * hardware.matrix_flops);
+  EXPECT_EQ(rest.vector_flops, 0.75 * hardware.vector_flops);
+  EXPECT_EQ(quarter.processors, 3) << "2.5";
+  EXPECT_EQ(quarter.memory_bandwidth, 0.5 * hardware.memory_bandwidth);
+  EXPECT_EQ(rest.memory_bandwidth, hardware.memory_bandwidth);
+}
+
+}  // namespace
+}  // namespace alchemist
