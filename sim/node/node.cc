@@ -123,9 +123,25 @@ void Node::submit_next() {
   }
 }
 
-// Whatever serving does, training goes on with SMs of its own, a whole layer at a time.
+bool Node::prompt_waits() const { return scheduler_.waiting() > 0 || scheduler_.computes_prompt(); }
+
+TrainPieceView Node::view_for_training() const {
+  TrainPieceView view;
+  view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
+  view.prompt_waits = prompt_waits();
+  view.last_step = last_step_;
+  view.tail_step = tail_.value();
+  view.stretch = training_->policy.stretch;
+  view.max_itl = training_->trainer.training.max_itl;
+  view.gap_used = gap_used_;
+  view.running = scheduler_.running();
+  view.token_budget = token_budget_;
+  return view;
+}
+
+// On SMs of its own training goes on while serving does, a whole layer at a time.
 void Node::submit_beside() {
-  if (piece_) return;
+  if (piece_ || training_->policy.train->allow(view_for_training()).time <= Duration()) return;
   std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
   if (!piece) return;
   piece->beside = true;
@@ -135,20 +151,10 @@ void Node::submit_beside() {
 
 // Lets the next piece of training run before the next serving step, if the policy agrees.
 Node::PieceOutcome Node::submit_piece() {
-  const bool prompt_waits = scheduler_.waiting() > 0 || scheduler_.computes_prompt();
-  if (piece_) return another_fits_ && !prompt_waits ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
+  if (piece_) return another_fits_ && !prompt_waits() ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
   const std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
   if (!piece) return PieceOutcome::kNothingToDo;
-  TrainPieceView view;
-  view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
-  view.prompt_waits = prompt_waits;
-  view.last_step = last_step_;
-  view.tail_step = tail_.value();
-  view.stretch = training_->policy.stretch;
-  view.max_itl = training_->trainer.training.max_itl;
-  view.gap_used = gap_used_;
-  view.running = scheduler_.running();
-  view.token_budget = token_budget_;
+  const TrainPieceView view = view_for_training();
   const TrainAllowance allowance = training_->policy.train->allow(view);
   const auto part = trainer_->part_within(*piece, allowance);
   if (!part) return PieceOutcome::kServingMayFollow;

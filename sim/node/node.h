@@ -59,6 +59,8 @@ class Node final : private BlockLender {
   PieceOutcome submit_piece();
   bool trains_beside() const { return training_ && training_->policy.beside; }
   void submit_beside();
+  bool prompt_waits() const;
+  TrainPieceView view_for_training() const;
   void submit_serving(bool training_waits);
   void record(ServingOp& op);
   void forget(std::span<const RequestHandle> ended);

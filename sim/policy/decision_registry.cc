@@ -225,6 +225,15 @@ class TrainHeadroom final : public TrainDecision {
   }
 };
 
+// On SMs of its own training costs decode little, for decode waits for memory; prompts need the arithmetic.
+class TrainBeside final : public TrainDecision {
+ public:
+  bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
+  TrainAllowance allow(const TrainPieceView& view) override {
+    return {view.prompt_waits ? Duration() : Duration::max(), kAnyTokens};
+  }
+};
+
 // Training tokens fill the batch up to the token budget, whatever that does to the step (Miao et al., "FlexLLM", 2024).
 class TrainTokenFill final : public TrainDecision {
  public:
@@ -282,7 +291,7 @@ const std::vector<DecisionName>& train_decisions() {
       {"idle", "pieces run while no request is running"},
       {"headroom", "also between decode steps, a share of their time (stretch) below the tail of the step times"},
       {"token_fill", "between all steps, up to the token budget"},
-      {"beside", "at all times, on a share of the SMs (sm_share) while serving has the rest"}};
+      {"beside", "while no prompt waits, on a share of the SMs (sm_share) beside decode steps on the rest"}};
   return names;
 }
 
@@ -322,9 +331,10 @@ std::unique_ptr<RestoreDecision> make_restore_decision(std::string_view name) {
 
 std::unique_ptr<TrainDecision> make_train_decision(std::string_view name) {
   if (name == "none") return nullptr;
-  if (name == "whenever" || name == "beside") return std::make_unique<TrainWhenever>();
+  if (name == "whenever") return std::make_unique<TrainWhenever>();
   if (name == "idle") return std::make_unique<TrainIdle>();
   if (name == "headroom") return std::make_unique<TrainHeadroom>();
+  if (name == "beside") return std::make_unique<TrainBeside>();
   check(name == "token_fill", "a train decision that is listed");
   return std::make_unique<TrainTokenFill>();
 }
