@@ -90,7 +90,6 @@ Policy make_policy(const PolicySpec& spec) {
   policy.fresh = spec.fresh;
   policy.samples = spec.samples;
   policy.stretch = spec.stretch;
-  policy.beside = spec.beside();
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);

@@ -20,8 +20,8 @@ struct PolicySpec {
   bool separate = false;  // training has GPUs of its own
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
-  double sm_share = 1;   // beside: of the SMs, while serving has the rest
-  double stretch = 0.1;  // headroom: share of a decode step by which training may lengthen the gap to the next
+  double sm_share = 1;    // beside: of the SMs, while serving has the rest
+  double stretch = 0.08;  // headroom: share of a decode step by which training may lengthen the gap to the next
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
   Duration keep_for = Duration::max();

@@ -57,7 +57,9 @@ class Node final : private BlockLender {
   void submit_next();
   enum class PieceOutcome : std::uint8_t { kNothingToDo, kServingMayFollow, kMoreMayFollow };
   PieceOutcome submit_piece();
-  bool trains_beside() const { return training_ && training_->policy.beside; }
+  bool trains_beside() const {
+    return training_ && training_->policy.train && training_->policy.train->beside_serving();
+  }
   void submit_beside();
   bool prompt_waits() const;
   TrainPieceView view_for_training() const;

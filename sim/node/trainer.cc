@@ -178,8 +178,8 @@ void Trainer::tell_host() {
   host_.begin(work);
 }
 
-// Fresh activations of a layer leave and come back in the time that serving leaves for computing it: at the pace of
-// late, training does not wait for the link.
+// Copies of a layer take no longer than computing it, at the pace that serving has left for that lately: training does
+// not wait for the link.
 bool Trainer::link_keeps_up() const {
   const MicroBatch& batch = micro_batches_.front();
   const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);

@@ -232,6 +232,7 @@ class TrainBeside final : public TrainDecision {
   TrainAllowance allow(const TrainPieceView& view) override {
     return {view.prompt_waits ? Duration() : Duration::max(), kAnyTokens};
   }
+  bool beside_serving() const override { return true; }
 };
 
 // Training tokens fill the batch up to the token budget, whatever that does to the step (Miao et al., "FlexLLM", 2024).

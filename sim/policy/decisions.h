@@ -117,6 +117,8 @@ class TrainDecision {
   virtual ~TrainDecision() = default;
   virtual bool start_step(const TrainStartView& view) = 0;
   virtual TrainAllowance allow(const TrainPieceView& view) = 0;
+  // Pieces run on a share of the SMs while serving has the rest; otherwise the two take turns.
+  virtual bool beside_serving() const { return false; }
 };
 
 // A policy: one of each, and how it deals with tokens that have no record.
@@ -137,8 +139,7 @@ struct Policy {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
-  double stretch = 0.1;
-  bool beside = false;                     // training has a share of the SMs while serving has the rest
+  double stretch = 0.08;
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

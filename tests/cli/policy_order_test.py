@@ -50,7 +50,7 @@ class PolicyOrder(CliTestCase):
         for key in ["p99_ttft_ms", "p99_itl_ms"]:
             ratio = self.mean("alchemist", key, *more, seeds=SIX) / self.mean("serve_only", key, *more, seeds=SIX)
             self.assertLess(ratio, 1.02, key)
-        self.assertGreater(self.mean("alchemist", "train_tokens_per_s", *more), 1000)
+        self.assertGreater(self.mean("alchemist", "train_tokens_per_s", *more), 500)
 
     def test_a_latency_budget_is_the_dial(self):
         """Longer gaps between tokens give more training; with 40 ms as much as a training GPU of its own gives."""

@@ -130,11 +130,6 @@ struct World {
     if (beside) {
       setup.beside = {&beside_serving_cost, &beside_cost, small_hardware().memory_bandwidth};
       setup.trainer.gpu_share = kShare;
-      setup.make_policy = [&names] {
-        Policy policy = policy_of(names);
-        policy.beside = true;
-        return policy;
-      };
     }
     const std::int64_t layers = small_model().layers;
     setup.store.page_bytes = config.kv_block_bytes;
