@@ -141,8 +141,8 @@ void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemo
   pieces.push_back({"optimizer", 1, 0, timing_of(cases.back().times["optimizer"])});
 }
 
-// Pieces and steps by twos: of each two the first finds what the other kind has left in the caches. Pieces that have no
-// other of their kind and layer's cost beside them are run, but not counted.
+// Pieces and steps by twos: of each two the first finds what the other kind has left in the caches. A piece without
+// another of its kind behind it, as the head, is run but not counted.
 void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
   constexpr std::int32_t kPieceTokens = 256;  // what fits a gap of a few steps
   StepCase shape;

@@ -29,7 +29,7 @@ void padded_product(const Product<float>& p) {
   thread_local std::vector<float> a, c;
   Product<float> padded = p;
   padded.m = (p.m + kRowsAtOnce - 1) / kRowsAtOnce * kRowsAtOnce;
-  a.assign(static_cast<std::size_t>(padded.m * p.k), 0);
+  a.resize(static_cast<std::size_t>(padded.m * p.k));
   c.resize(static_cast<std::size_t>(padded.m * p.n));
   padded.a = a.data();
   padded.a_stride = p.k;
@@ -39,6 +39,7 @@ void padded_product(const Product<float>& p) {
     std::copy_n(p.a + i * p.a_stride, p.k, a.data() + i * p.k);
     if (p.beta != 0) std::copy_n(p.c + i * p.c_stride, p.n, c.data() + i * p.n);
   }
+  std::fill(a.begin() + p.m * p.k, a.end(), 0.0F);
   if (p.beta != 0) std::fill(c.begin() + p.m * p.n, c.end(), 0.0F);
   blas_product(padded);
   for (std::int64_t i = 0; i < p.m; ++i) std::copy_n(c.data() + i * p.n, p.n, p.c + i * p.c_stride);

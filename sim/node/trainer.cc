@@ -348,13 +348,14 @@ void Trainer::on_piece_submitted() {
 void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) {
   check(piece_outstanding_, "a piece ends once");
   piece_outstanding_ = false;
-  step_.gpu_time += Duration::seconds(ran.in_seconds() * config_.gpu_share);
+  const Duration gpu_time = Duration::seconds(ran.in_seconds() * config_.gpu_share);
+  step_.gpu_time += gpu_time;
   pace_.on_ran(ran);
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
       step_.redundant_forward += Duration::nanoseconds(
-          static_cast<std::int64_t>(static_cast<double>(ran.count_ns()) * redundant_share(piece.kind)));
+          static_cast<std::int64_t>(static_cast<double>(gpu_time.count_ns()) * redundant_share(piece.kind)));
       break;
     case TrainingPhase::kOptimizer:
       step_.optimizer += ran;

@@ -51,6 +51,7 @@ class Policies(CliTestCase):
             return
         self.assertGreater(summary["train_steps"], 10)
         self.assertLessEqual(summary["train_tokens_per_s"], summary["bound_train_tokens_per_s"])
+        self.assertLess(summary["train_redundant_forward_fraction"], 0.6)
         self.assertLessEqual(summary["peak_total_bytes"], summary["gpu_memory_bytes"])
         tokens = summary["train_tokens_reused"] + summary["train_tokens_recomputed"]
         self.assertAlmostEqual(tokens / summary["duration_s"], summary["train_tokens_per_s"], delta=1)

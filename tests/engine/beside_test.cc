@@ -61,6 +61,8 @@ TEST(Beside, ServingAndTrainingRunAtOnce) {
   EXPECT_EQ(observer.steps[0].start, start);
   EXPECT_EQ(observer.steps[0].end - start, sum + std::max(Duration(), answer - (start + first)));
   EXPECT_NEAR(observer.steps[0].gpu_time.in_seconds(), sum.in_seconds() / 4, 1e-7);
+  EXPECT_EQ(observer.steps[0].forward, 4 * first);
+  EXPECT_NEAR(observer.steps[0].redundant_forward.in_seconds(), first.in_seconds(), 1e-7) << "4 layers on a quarter";
 }
 
 // Under load, with records that go to the host and come back: everything ends, and every answer is trained.
