@@ -23,12 +23,6 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 
 }  // namespace
 
-SimulationConfig world_config(const ExperimentWorld& experiment, World world) {
-  SimulationConfig config = experiment.config();
-  config.serving.blocks_known_ahead = world == World::kReal;
-  return config;
-}
-
 EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world)
     : directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
   file_.write(first_line(world) + "\n");
@@ -56,8 +50,8 @@ ReplayTotals replay_event_log(const std::string& file) {
   bool more = log.next();
   for (; more && log.text().starts_with("# "); more = log.next()) yaml += log.text().substr(2) + "\n";
   if (!more) log.fail("has no events");
-  const ExperimentWorld world(read_experiment(YamlValue::parse(yaml, file)));
-  return replay_nodes(log, node_specs(world_config(world, recorded_in)));
+  const ExperimentWorld world(read_experiment(YamlValue::parse(yaml, file)), recorded_in);
+  return replay_nodes(log, node_specs(world.config()));
 }
 
 }  // namespace alchemist

@@ -16,11 +16,6 @@
 
 namespace alchemist {
 
-enum class World { kSimulated, kReal };
-
-// The nodes' configuration in that world.
-SimulationConfig world_config(const ExperimentWorld& experiment, World world);
-
 // Writes FILE.partial, which gets its name at the commit; without one nothing is left. ConfigError where it cannot be
 // written.
 class EventLogWriter {

@@ -20,12 +20,13 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
   return static_cast<std::int32_t>(blocks - 1);
 }
 
-SimulationConfig simulation_config(const Experiment& experiment, const PolicySpec& policy) {
+SimulationConfig simulation_config(const Experiment& experiment, const PolicySpec& policy, World world) {
   const MemoryPlan plan = memory_plan(experiment);
   const std::int32_t serving_gpus = experiment.cluster.gpus - (policy.separate ? experiment.cluster.training_gpus : 0);
   SimulationConfig config;
   config.serving = experiment.serving;
   config.serving.max_model_len = static_cast<std::int32_t>(max_model_len(experiment));
+  config.serving.blocks_known_ahead = world == World::kReal;
   config.kv_block_bytes = plan.kv_per_token * experiment.serving.block_size;
   config.weight_bytes = plan.weights;
   config.replicas = serving_gpus / experiment.serving.tensor_parallel;
@@ -47,9 +48,9 @@ void check_cluster(const Experiment& experiment, const PolicySpec& policy) {
 
 }  // namespace
 
-ExperimentWorld::ExperimentWorld(const Experiment& experiment) : policy_(load_policy(experiment.policy)) {
+ExperimentWorld::ExperimentWorld(const Experiment& experiment, World world) : policy_(load_policy(experiment.policy)) {
   check_cluster(experiment, policy_);
-  config_ = simulation_config(experiment, policy_);
+  config_ = simulation_config(experiment, policy_, world);
   if (policy_.trains()) training_.emplace(experiment, policy_, config_.kv_block_bytes);
   const bool serving_pays = training_ && !policy_.separate;
   config_.kv_blocks =

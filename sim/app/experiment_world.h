@@ -11,10 +11,14 @@
 
 namespace alchemist {
 
+// Whose operations its nodes plan. A real host wants to know the KV blocks of a run ahead, which ends runs of decode
+// steps earlier: what is to be compared with a real run has to plan as it does.
+enum class World { kSimulated, kReal };
+
 class ExperimentWorld {
  public:
   // ConfigError if the cluster cannot run the policy, or if weights and training state leave no room for KV blocks.
-  explicit ExperimentWorld(const Experiment& experiment);
+  explicit ExperimentWorld(const Experiment& experiment, World world = World::kSimulated);
   ExperimentWorld(const ExperimentWorld&) = delete;
   ExperimentWorld& operator=(const ExperimentWorld&) = delete;
 

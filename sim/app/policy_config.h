@@ -21,7 +21,7 @@ struct PolicySpec {
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
   double sm_share = 1;    // beside: of the SMs, while serving has the rest
-  double stretch = 0.09;  // headroom: share of a decode step by which training may lengthen the gap to the next
+  double stretch = 0.03;  // headroom: share of the time of decode steps that training may take in the gaps between them
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
   Duration keep_for = Duration::max();

@@ -55,13 +55,13 @@ Experiment with_link(Experiment experiment, std::optional<double> bandwidth) {
 
 RunReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
                    const std::filesystem::path& out) {
-  const ExperimentWorld world(experiment);
+  const ExperimentWorld world(experiment, World::kReal);
   check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
   EventLogWriter log(out / "events.log", experiment, World::kReal);
-  SimulationConfig config = world_config(world, World::kReal);
+  SimulationConfig config = world.config();
   config.record_events = log.sink();
   RunInfo info = run_info(experiment);
   info.device = model.description();
@@ -88,7 +88,7 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   if (link_bandwidth) pace = LinkPace{*link_bandwidth, experiment.hardware.link_latency};
   RealValidation result;
   const RunReport real = run_real(experiment, device, pace, out);
-  const RunReport simulated = run_with_results(experiment, out / "simulated", true);
+  const RunReport simulated = run_with_results(experiment, out / "simulated", true, nullptr, {}, World::kReal);
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
   result.simulated = simulated.summary;

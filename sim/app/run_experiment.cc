@@ -94,11 +94,12 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
   return result;
 }
 
-RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events) {
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events,
+                         World planned_for) {
   const std::unique_ptr<StepCost> cost = make_step_cost(experiment);
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
-  const ExperimentWorld world(experiment);
+  const ExperimentWorld world(experiment, planned_for);
   SimulationConfig config = world.config();
   config.record_events = std::move(record_events);
   const SimulationTotals totals = Simulation(config, *cost, *workload, observer).run();
@@ -122,9 +123,10 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
 }
 
 RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events) {
+                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events,
+                           World planned_for) {
   return report_run(run_info(experiment), experiment, out, trace_events, watcher, [&](RunObserver& observers) {
-    return run_experiment(experiment, observers, std::move(record_events));
+    return run_experiment(experiment, observers, std::move(record_events), planned_for);
   });
 }
 

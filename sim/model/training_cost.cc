@@ -30,16 +30,24 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
       tensor_parallel_(tensor_parallel) {
   check(!profile_ || tensor_parallel == 1, "measured times are of one GPU");
   const LayerGraph graph = build_layer_graph(model, training, tensor_parallel);
-  layer_ = layer_costs(graph);
-  head_ = head_costs(model, training, tensor_parallel);
+  const auto times_of = [&](const std::vector<Kernel>& kernels) {
+    return KernelTimes(kernels, hardware, tensor_parallel);
+  };
+  const LayerCosts layer = layer_costs(graph);
+  forward_ = times_of(layer.forward.kernels);
+  backward_ = times_of(layer.backward.kernels);
+  gradient_sums_ = layer.gradient_sums;
+  const HeadCosts head = head_costs(model, training, tensor_parallel);
+  head_forward_ = times_of(head.forward.kernels);
+  head_backward_ = times_of(head.backward.kernels);
   TrainingShape frozen = training;
   frozen.lora_modules.clear();
-  reference_ = layer_costs(build_layer_graph(model, frozen, tensor_parallel)).forward;
+  reference_ = times_of(layer_costs(build_layer_graph(model, frozen, tensor_parallel)).forward.kernels);
   record_bytes_.lean = set_bytes(graph, "lean");
   record_bytes_.minimal = set_bytes(graph, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
   record_bytes_.input = set_bytes(graph, "input");
-  rebuild_gate_up_ = find_record_set(graph, "lean")->rebuild.kernels;
+  rebuild_gate_up_ = times_of(find_record_set(graph, "lean")->rebuild.kernels);
   trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
@@ -47,23 +55,6 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
 
 Bytes TrainingCost::state_bytes() const {
   return Bytes(trained_parameters_ * (gradient_bytes_per_parameter_ + kOptimizerBytesPerParameter));
-}
-
-double TrainingCost::kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const {
-  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
-  double seconds = 0;
-  for (const Kernel& kernel : kernels) {
-    const Work& w = kernel.work;
-    const double matrix = w.matrix_flops_per_token * tokens / (hardware_.matrix_flops * hardware_.matrix_efficiency) +
-                          w.matrix_flops_per_key * keys / (hardware_.matrix_flops * hardware_.attention_efficiency);
-    const double vector = (w.vector_flops_per_token * tokens + w.vector_flops_per_key * keys) / hardware_.vector_flops;
-    const double memory = (w.weight_bytes + w.bytes_per_token * tokens) / bandwidth;
-    const double alone = std::max({matrix, vector, memory});
-    const double reduced = w.reduced_bytes_per_token * tokens;
-    seconds += reduced > 0 ? std::max(alone, all_reduce_seconds(hardware_, tensor_parallel_, reduced))
-                           : alone + hardware_.kernel_overhead.in_seconds();
-  }
-  return seconds;
 }
 
 // Reads gradients, moments and master weights, writes all but the gradients, and the weights.
@@ -84,7 +75,7 @@ double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
 double TrainingCost::gradient_sum_seconds(std::int64_t parameters) const {
   const auto gradients = static_cast<double>(parameters * gradient_bytes_per_parameter_);
   double seconds = all_reduce_seconds(hardware_, replicas_, gradients);
-  for (const GradientSum& sum : layer_.gradient_sums) {
+  for (const GradientSum& sum : gradient_sums_) {
     const double share = static_cast<double>(sum.parameters * layers_) / static_cast<double>(trained_parameters_);
     seconds += all_reduce_seconds(hardware_, sum.gpus, share * gradients);
   }
@@ -135,21 +126,21 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
   const auto tokens = static_cast<double>(piece.tokens);
   switch (piece.kind) {
     case PieceKind::kReference:
-      return visit(reference_.kernels, tokens, piece.attended_keys);
+      return visit(reference_, tokens, piece.attended_keys);
     case PieceKind::kReferenceHead:
-      return visit(head_.forward.kernels, tokens, 0.0);
+      return visit(head_forward_, tokens, 0.0);
     case PieceKind::kForward:
     case PieceKind::kRecompute:
-      return visit(layer_.forward.kernels, tokens, piece.attended_keys);
+      return visit(forward_, tokens, piece.attended_keys);
     case PieceKind::kHead:
-      visit(head_.forward.kernels, tokens, 0.0);
-      return visit(head_.backward.kernels, tokens, 0.0);
+      visit(head_forward_, tokens, 0.0);
+      return visit(head_backward_, tokens, 0.0);
     case PieceKind::kBackward:
-      visit(layer_.backward.kernels, tokens, piece.attended_keys);
+      visit(backward_, tokens, piece.attended_keys);
       if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0);
       if (piece.checkpoint_tokens > 0) {
         const auto again = static_cast<double>(piece.checkpoint_tokens);
-        visit(layer_.forward.kernels, again, again / tokens * piece.attended_keys);
+        visit(forward_, again, again / tokens * piece.attended_keys);
       }
       return;
     case PieceKind::kOptimizer:
@@ -160,24 +151,22 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
 double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_seconds(piece.parameters);
   double seconds = 0;
-  for_each_part(piece, [&](const std::vector<Kernel>& kernels, double tokens, double keys) {
-    seconds += kernels_seconds(kernels, tokens, keys);
-  });
+  for_each_part(
+      piece, [&](const KernelTimes& kernels, double tokens, double keys) { seconds += kernels.seconds(tokens, keys); });
   return seconds;
 }
 
 double TrainingCost::traffic(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_bytes(piece.parameters);
   double bytes = 0;
-  for_each_part(piece, [&](const std::vector<Kernel>& kernels, double tokens, double) {
-    for (const Kernel& kernel : kernels) bytes += kernel.work.weight_bytes + kernel.work.bytes_per_token * tokens;
-  });
+  for_each_part(piece,
+                [&](const KernelTimes& kernels, double tokens, double) { bytes += kernels.traffic_bytes(tokens); });
   return bytes;
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {
   const auto n = static_cast<double>(tokens);
-  return 1 - kernels_seconds(rebuild_gate_up_, n, 0) / kernels_seconds(layer_.forward.kernels, n, n * (n + 1) / 2);
+  return 1 - rebuild_gate_up_.seconds(n, 0) / forward_.seconds(n, n * (n + 1) / 2);
 }
 
 Duration TrainingCost::recording(Bytes bytes) const {

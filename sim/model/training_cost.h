@@ -4,11 +4,13 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "sim/base/bytes.h"
 #include "sim/base/time.h"
 #include "sim/base/training_piece.h"
 #include "sim/model/hardware.h"
+#include "sim/model/kernel_times.h"
 #include "sim/model/layer_costs.h"
 #include "sim/model/model_shape.h"
 #include "sim/model/training_profile.h"
@@ -31,9 +33,6 @@ class TrainingCost {
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
                std::int32_t replicas, std::int32_t tensor_parallel = 1, std::optional<TrainingProfile> profile = {});
 
-  // Each kernel takes the longest of its matrix arithmetic, its vector arithmetic and its memory traffic at the rates
-  // that large kernels reach, plus a launch; an all-reduce of activations its time between the GPUs (all_reduce.h),
-  // beside which nothing else runs.
   Duration piece(const TrainingPiece& piece) const;
   // Bytes that the piece moves between memory and processors.
   double traffic(const TrainingPiece& piece) const;
@@ -53,7 +52,6 @@ class TrainingCost {
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
  private:
-  double kernels_seconds(const std::vector<Kernel>& kernels, double tokens, double keys) const;
   // Calls visit(kernels, tokens, attended keys) for everything that the piece, which is not the optimizer's, runs.
   template <class Visit>
   void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
@@ -68,10 +66,13 @@ class TrainingCost {
   std::int64_t layers_;
   std::int32_t replicas_;
   std::int32_t tensor_parallel_;
-  LayerCosts layer_;
-  HeadCosts head_;
-  PhaseCosts reference_;  // a layer's forward without adapters
-  std::vector<Kernel> rebuild_gate_up_;
+  KernelTimes forward_;  // of a layer
+  KernelTimes backward_;
+  KernelTimes reference_;  // forward without adapters
+  KernelTimes rebuild_gate_up_;
+  KernelTimes head_forward_;
+  KernelTimes head_backward_;
+  std::vector<GradientSum> gradient_sums_;  // of a layer
   RecordBytes record_bytes_;
   std::int64_t trained_parameters_ = 0;
   std::int64_t gradient_bytes_per_parameter_ = 0;

@@ -130,7 +130,7 @@ Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
     drop(now, id);
     return Bytes();
   }
-  for (std::int32_t i = 0; i < more; ++i) record.pages.push_back(pool_.allocate());
+  pool_.allocate(more, record.pages);
   pages_ += more;
   record.bytes = bytes;
   record.tokens += tokens;
@@ -365,7 +365,7 @@ void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32
 }
 
 void ActivationStore::free_pages(Record& record) {
-  for (const BlockId page : record.pages) pool_.release_first(page);
+  pool_.release_first(record.pages);
   pages_ -= static_cast<std::int32_t>(record.pages.size());
   record.pages.clear();
 }

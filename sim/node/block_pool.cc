@@ -13,21 +13,40 @@ BlockPool::BlockPool(std::int32_t blocks) {
   for (std::int32_t i = 0; i < blocks; ++i) link_newest(i);
 }
 
-void BlockPool::release_first(BlockId block) {
-  Block& b = blocks_[block.value()];
-  check(b.references == 1, "release_first() is for a block with one holder");
-  b.references = 0;
-  forget(b);
-  link_oldest(static_cast<std::int32_t>(block.value()));
+// Training takes and gives back thousands at a time: the list is cut and joined once, not once a block.
+void BlockPool::allocate(std::int32_t count, std::vector<BlockId>& to) {
+  check(free_ >= count, "allocate() needs free blocks");
+  std::int32_t index = oldest_;
+  const std::size_t held = to.size();
+  to.resize(held + static_cast<std::size_t>(count));
+  for (std::size_t i = held; i < to.size(); ++i) {
+    Block& block = blocks_[index];
+    if (block.published()) {
+      --cached_;
+      forget(block);
+    }
+    block.references = 1;
+    to[i] = BlockId(static_cast<std::uint32_t>(index));
+    index = block.newer;
+  }
+  free_ -= count;
+  oldest_ = index;
+  (index == kNone ? newest_ : blocks_[index].older) = kNone;
 }
 
-void BlockPool::link_oldest(std::int32_t index) {
-  Block& b = blocks_[index];
-  b.newer = oldest_;
-  b.older = kNone;
-  (oldest_ == kNone ? newest_ : blocks_[oldest_].older) = index;
-  oldest_ = index;
-  ++free_;
+void BlockPool::release_first(std::span<const BlockId> blocks) {
+  for (const BlockId id : blocks) {
+    const auto index = static_cast<std::int32_t>(id.value());
+    Block& block = blocks_[index];
+    check(block.references == 1, "release_first() is for a block with one holder");
+    block.references = 0;
+    forget(block);
+    block.newer = oldest_;
+    (oldest_ == kNone ? newest_ : blocks_[oldest_].older) = index;
+    oldest_ = index;
+  }
+  if (!blocks.empty()) blocks_[oldest_].older = kNone;
+  free_ += static_cast<std::int32_t>(blocks.size());
 }
 
 void BlockPool::check_consistency() const {

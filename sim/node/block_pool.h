@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "sim/base/check.h"
@@ -35,12 +36,15 @@ class BlockPool {
   void share(BlockId block);
   // Takes the least recently used free block, whose old content is forgotten. Precondition: free() > 0.
   BlockId allocate();
+  // The `count` least recently used free blocks, behind what is in `to`. Precondition: free() >= count.
+  void allocate(std::int32_t count, std::vector<BlockId>& to);
   // The block now holds exactly this prefix. A block is published at most once for each allocation.
   void publish(BlockId block, PrefixHash hash);
   // Gives one reference back. With the last one the block becomes the most recently used free block.
   void release(BlockId block);
-  // As release(), for content that nobody can hit: the block is the next to be allocated.
-  void release_first(BlockId block);
+  // As release() of each, for content that nobody can hit: the last one is the next to be allocated, and so on
+  // backwards. Precondition: nobody else holds them.
+  void release_first(std::span<const BlockId> blocks);
 
   // Checks the pool's whole structure in O(blocks): free list and counts agree, every hash is found. For tests.
   void check_consistency() const;
@@ -59,7 +63,6 @@ class BlockPool {
 
   void unlink_free(std::int32_t index);
   void link_newest(std::int32_t index);
-  void link_oldest(std::int32_t index);
   void forget(Block& block);
   void prefetch_oldest() const;
   std::int32_t& bucket(PrefixHash hash) { return buckets_[hash & (buckets_.size() - 1)]; }

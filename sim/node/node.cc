@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/node/piece_part.h"
 
 namespace alchemist {
 
@@ -38,7 +39,7 @@ void Node::on_feedback(Time now, const Feedback& feedback) {
 
 // An idle engine starts once everything that happens at the same moment is known to it.
 void Node::wake_soon() {
-  if (outstanding_ > 0 || wake_asked_) return;
+  if (!outstanding_.empty() || wake_asked_) return;
   wake_asked_ = true;
   host_.wake_at(now_);
 }
@@ -56,23 +57,21 @@ void Node::on_completion(Time now, const Completion& completion) {
     on_serving(completion);
   }
   if (trains_beside()) submit_beside();
-  if (outstanding_ == 0 || (outstanding_ == 1 && newest_in_last_step_)) submit_next();
+  if (outstanding_.empty() || (outstanding_.size() == 1 && newest_in_last_step_)) submit_next();
 }
 
 void Node::on_serving(const Completion& completion) {
-  check(outstanding_ > 0, "a completion answers an operation");
-  if (completion.op == newest_op_) {
+  const auto op = std::ranges::find(outstanding_, completion.op, &Outstanding::op);
+  check(op != outstanding_.end(), "a completion answers an operation");
+  if (completion.op == outstanding_.back().op) {
     on_newest(completion);
   } else {
     check(completion.done, "nothing is planned behind an operation before its last step");
     scheduler_.end(completion.ended);
   }
   if (completion.done) {
-    --outstanding_;
-    if (trainer_ && completion.steps > 0) {
-      last_step_ = Duration::nanoseconds(completion.ran.count_ns() / completion.steps);
-      tail_.add(last_step_, completion.steps);
-    }
+    if (trainer_ && completion.steps > 0) note_step(*op, completion);
+    outstanding_.erase(op);
     std::erase_if(completing_, [&](const std::pair<OpId, RecordId>& entry) {
       if (entry.first != completion.op) return false;
       store_->complete(now_, entry.second);
@@ -80,6 +79,16 @@ void Node::on_serving(const Completion& completion) {
     });
   }
   forget(completion.ended);
+}
+
+// A piece that runs next is followed by a decode step, whatever came before it.
+void Node::note_step(const Outstanding& op, const Completion& completion) {
+  const Duration step = Duration::nanoseconds(completion.ran.count_ns() / completion.steps);
+  tail_.add(step, completion.steps);
+  if (op.computes_prompt) return;
+  decode_step_ = step;
+  const Duration share = Duration::seconds(training_->policy.stretch * completion.ran.in_seconds());
+  saved_ = std::min(saved_ + share, tail_.value());
 }
 
 void Node::forget(std::span<const RequestHandle> ended) {
@@ -99,11 +108,11 @@ void Node::on_newest(const Completion& completion) {
 void Node::on_wake(Time now) {
   now_ = now;
   wake_asked_ = false;
-  if (outstanding_ == 0) submit_next();
+  if (outstanding_.empty()) submit_next();
 }
 
 void Node::catch_up(OpId op, std::int64_t steps) {
-  if (outstanding_ == 0 || op != newest_op_) return;
+  if (outstanding_.empty() || op != outstanding_.back().op) return;
   scheduler_.catch_up(steps + (next_step_is_planned() ? 1 : 0));
 }
 
@@ -115,7 +124,7 @@ void Node::submit_next() {
   const PieceOutcome training = trainer_ && !trains_beside() ? submit_piece() : PieceOutcome::kNothingToDo;
   if (training != PieceOutcome::kMoreMayFollow) submit_serving(training != PieceOutcome::kNothingToDo);
   if (!trainer_) return;
-  const bool idle_for_copies = outstanding_ == 0 && !piece_ && trainer_->waits_for_copy();
+  const bool idle_for_copies = outstanding_.empty() && !piece_ && trainer_->waits_for_copy();
   if (idle_for_copies && !stalled_since_) stalled_since_ = now_;
   if (!idle_for_copies && stalled_since_) {
     trainer_->count_stall(now_ - *stalled_since_);
@@ -129,9 +138,9 @@ TrainPieceView Node::view_for_training() const {
   TrainPieceView view;
   view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
   view.prompt_waits = prompt_waits();
-  view.last_step = last_step_;
+  view.decode_step = decode_step_;
   view.tail_step = tail_.value();
-  view.stretch = training_->policy.stretch;
+  view.saved = saved_;
   view.max_itl = training_->trainer.training.max_itl;
   view.gap_used = gap_used_;
   view.running = scheduler_.running();
@@ -156,16 +165,16 @@ Node::PieceOutcome Node::submit_piece() {
   if (!piece) return PieceOutcome::kNothingToDo;
   const TrainPieceView view = view_for_training();
   const TrainAllowance allowance = training_->policy.train->allow(view);
-  const auto part = trainer_->part_within(*piece, allowance);
+  const auto part = part_within(*piece, allowance, *training_->estimator);
   if (!part) return PieceOutcome::kServingMayFollow;
-  piece_.emplace(host_.submit(*part), *part);
+  piece_.emplace(host_.submit(part->piece), part->piece);
   trainer_->on_piece_submitted();
-  const Duration expected = training_->estimator->piece(*part);
-  gap_used_ += expected;
+  gap_used_ += part->expected;
+  if (!view.serving_idle) saved_ -= std::min(saved_, part->expected);
   // If another piece fits into the gap, serving is planned when this one is done; if not, now, so that its step is
   // queued behind the piece and starts without delay.
   const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
-  another_fits_ = !view.serving_idle && allowance.time - expected > worth_it;
+  another_fits_ = !view.serving_idle && allowance.time - part->expected > worth_it;
   return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
 }
 
@@ -175,12 +184,11 @@ void Node::submit_serving(bool training_waits) {
   gap_used_ = Duration();
   if (training_waits) op->max_steps = std::min(op->max_steps, piece_ ? 1 : kStepsBetweenDecisions);
   if (trainer_) record(*op);
-  newest_op_ = host_.submit(*op);
+  outstanding_.push_back({host_.submit(*op), !op->prefills.empty()});
   newest_in_last_step_ = false;
-  ++outstanding_;
   for (const PrefillWork& work : prefills_) {
     if (!work.last) continue;
-    if (const auto id = served_[work.request.value()].record) completing_.emplace_back(newest_op_, *id);
+    if (const auto id = served_[work.request.value()].record) completing_.emplace_back(outstanding_.back().op, *id);
   }
 }
 

@@ -49,8 +49,14 @@ class Node final : private BlockLender {
     bool record_decided = false;  // since the request was last admitted
   };
 
+  struct Outstanding {
+    OpId op;
+    bool computes_prompt;
+  };
+
   void reclaim(std::int32_t blocks, bool urgent) override;
   void on_serving(const Completion& completion);
+  void note_step(const Outstanding& op, const Completion& completion);
   void on_newest(const Completion& completion);
   bool next_step_is_planned() const;
   void wake_soon();
@@ -72,9 +78,8 @@ class Node final : private BlockLender {
   Host& host_;
   bool async_;
   std::int32_t token_budget_;
-  int outstanding_ =
-      0;            // serving operations submitted and not done: at most two with asynchronous scheduling, else one
-  OpId newest_op_;  // the one submitted last
+  // Serving operations submitted and not done, in this order: at most two with asynchronous scheduling, else one.
+  std::vector<Outstanding> outstanding_;
   bool newest_in_last_step_ = false;
   bool wake_asked_ = false;
 
@@ -86,7 +91,8 @@ class Node final : private BlockLender {
   std::vector<std::pair<OpId, RecordId>> completing_;    // records that end with an outstanding operation
   std::optional<std::pair<OpId, TrainingPiece>> piece_;  // outstanding
   std::optional<Time> stalled_since_;                    // idle because activations have not come back
-  Duration last_step_;
+  Duration decode_step_;
+  Duration saved_;
   bool another_fits_ = false;  // piece of training, into the gap that the outstanding one is in
   Duration gap_used_;          // by training since the last serving operation was submitted
   TailEstimate tail_{kTailQuantile};

@@ -17,24 +17,16 @@ class TailEstimate {
   explicit TailEstimate(double quantile) : quantile_(quantile) {}
 
   void add(Duration value, std::int64_t count) {
-    counts_[bin_of(value)] += count;
+    const std::size_t bin = bin_of(value);
+    counts_[bin] += count;
     total_ += count;
-    if (total_ > kMemory) {
-      total_ = 0;
-      for (std::int64_t& c : counts_) total_ += c /= 2;
-    }
+    if (bin > bin_) above_ += count;
+    if (total_ > kMemory) fade();
+    find_bin();
   }
 
   // Lower edge of the bin that holds the quantile (6 % wide); zero before there are kWarmUp values.
-  Duration value() const {
-    if (total_ < kWarmUp) return Duration();
-    auto beyond = static_cast<std::int64_t>(static_cast<double>(total_) * (1 - quantile_));
-    for (std::size_t bin = counts_.size(); bin-- > 0;) {
-      if (beyond < counts_[bin]) return edge_of(bin);
-      beyond -= counts_[bin];
-    }
-    return Duration();
-  }
+  Duration value() const { return total_ < kWarmUp ? Duration() : edge_of(bin_); }
 
  private:
   static constexpr std::int64_t kMemory = 20'000;
@@ -51,7 +43,24 @@ class TailEstimate {
         static_cast<std::int64_t>(kSmallest_ns * std::exp2(static_cast<double>(bin) / kBinsPerDoubling)));
   }
 
+  void fade() {
+    total_ = above_ = 0;
+    for (std::size_t bin = 0; bin < counts_.size(); ++bin) {
+      total_ += counts_[bin] /= 2;
+      if (bin > bin_) above_ += counts_[bin];
+    }
+  }
+
+  // The quantile moves by few bins at a time, so it is followed rather than looked for.
+  void find_bin() {
+    const auto beyond = static_cast<std::int64_t>(static_cast<double>(total_) * (1 - quantile_));
+    while (above_ > beyond) above_ -= counts_[++bin_];
+    while (bin_ > 0 && above_ + counts_[bin_] <= beyond) above_ += counts_[bin_--];
+  }
+
   double quantile_;
+  std::size_t bin_ = 0;     // that holds the quantile
+  std::int64_t above_ = 0;  // values in higher bins
   std::array<std::int64_t, 400> counts_{};
   std::int64_t total_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/node/piece_part.h"
 
 namespace alchemist {
 
@@ -197,17 +198,28 @@ bool Trainer::take_memory(Time now) {
   const std::int64_t fresh = micro_batches_.front().fresh;
   offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
   if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
-    const std::int32_t kept = pages_needed();
-    offloads_ = kept > pool_.free() || (kept > pool_.free() - pool_.cached() && link_keeps_up());
+    const std::int32_t more = pages_needed() - static_cast<std::int32_t>(pages_.size());
+    offloads_ = more > pool_.free() || (more > pool_.free() - pool_.cached() && link_keeps_up());
   }
   const std::int32_t pages = pages_needed();
   check(pages <= pool_.total(), "a micro-batch fits the memory");
-  if (pool_.free() < pages && !store_.make_room(now, pages)) return false;
+  keep_pages(pages);
+  const std::int32_t more = pages - static_cast<std::int32_t>(pages_.size());
   const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
-  if (!store_.take_host(now, host_bytes)) return false;
+  if ((pool_.free() < more && !store_.make_room(now, more)) || !store_.take_host(now, host_bytes)) {
+    keep_pages(0);
+    return false;
+  }
   host_bytes_ = host_bytes;
-  for (std::int32_t i = 0; i < pages; ++i) pages_.push_back(pool_.allocate());
+  pool_.allocate(more, pages_);
   return true;
+}
+
+// Gives back what is more.
+void Trainer::keep_pages(std::int32_t most) {
+  if (static_cast<std::int32_t>(pages_.size()) <= most) return;
+  pool_.release_first(std::span(pages_).subspan(static_cast<std::size_t>(most)));
+  pages_.resize(static_cast<std::size_t>(most));
 }
 
 bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
@@ -252,38 +264,13 @@ std::int64_t Trainer::size_of_phase() const {
   return batch.tokens;
 }
 
-namespace {
-
-std::int64_t size_of(const TrainingPiece& piece) {
-  return piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens;
-}
-
-// The same piece for fewer of its tokens or parameters. Attention's share is taken as proportional, which it is on
-// average.
-TrainingPiece scaled(const TrainingPiece& piece, std::int64_t size) {
-  TrainingPiece part = piece;
-  const double share = static_cast<double>(size) / static_cast<double>(size_of(piece));
-  const auto of = [&](std::int64_t whole) { return static_cast<std::int64_t>(static_cast<double>(whole) * share); };
-  (piece.kind == PieceKind::kOptimizer ? part.parameters : part.tokens) = size;
-  part.attended_keys = piece.attended_keys * share;
-  part.rebuild_tokens = of(piece.rebuild_tokens);
-  part.checkpoint_tokens = of(piece.checkpoint_tokens);
-  return part;
-}
-
-// Fewer tokens would leave matrix units idle and pay for reading the weights all the same; fewer parameters would not
-// be worth a launch.
-std::int64_t smallest_part(PieceKind kind) { return kind == PieceKind::kOptimizer ? 1 << 20 : 128; }
-
-}  // namespace
-
 TrainingPiece Trainer::make_piece() const {
   TrainingPiece piece;
   if (micro_batches_.empty()) {
     piece.kind = PieceKind::kOptimizer;
     piece.parameters = size_of_phase();
     piece.first_token = done_;
-    return scaled(piece, piece.parameters - done_);
+    return first_part(piece, piece.parameters - done_);
   }
   const MicroBatch& batch = micro_batches_.front();
   piece.layer = layer_;
@@ -312,24 +299,7 @@ TrainingPiece Trainer::make_piece() const {
       break;
   }
   piece.first_token = done_;
-  return scaled(piece, piece.tokens - done_);
-}
-
-std::optional<TrainingPiece> Trainer::part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const {
-  const Duration whole = estimator_.piece(piece);
-  if (allowance.time <= Duration()) return std::nullopt;
-  const std::int64_t full = size_of(piece), smallest = smallest_part(piece.kind);
-  std::int64_t size = piece.kind == PieceKind::kOptimizer ? full : std::min(full, allowance.tokens);
-  if (whole > allowance.time) {
-    const double share = allowance.time / whole;
-    size = std::min(size, static_cast<std::int64_t>(static_cast<double>(full) * share));
-  }
-  // A part costs more than its share, because it reads the weights again: shrink until it fits.
-  while (size >= smallest && size < full && estimator_.piece(scaled(piece, size)) > allowance.time) {
-    size -= std::max<std::int64_t>(size / 8, 1);
-  }
-  if (size < std::min(smallest, full)) return std::nullopt;
-  return scaled(piece, size);
+  return first_part(piece, piece.tokens - done_);
 }
 
 // Of a forward piece: over tokens that serving had computed with these weights. It had not run the reference model, nor
@@ -408,8 +378,7 @@ void Trainer::advance(Time now) {
 void Trainer::end_micro_batch(Time now) {
   pace_.on_end(now);
   MicroBatch& batch = micro_batches_.front();
-  for (const BlockId page : pages_) pool_.release_first(page);
-  pages_.clear();
+  if (micro_batches_.size() == 1) keep_pages(0);  // otherwise the next one goes on with them
   store_.give_host(host_bytes_);
   host_bytes_ = Bytes();
   step_.tokens += batch.tokens;

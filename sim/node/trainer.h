@@ -49,9 +49,6 @@ class Trainer {
   // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
   // again.
   std::optional<TrainingPiece> next_piece(Time now);
-  // The first tokens of a piece, such that it keeps to the allowance by the estimator's reckoning; none if that is too
-  // little to be worth a launch. An optimizer piece is divided by its parameters instead.
-  std::optional<TrainingPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
@@ -72,6 +69,7 @@ class Trainer {
   bool begin_micro_batch(Time now);
   bool link_keeps_up() const;
   bool take_memory(Time now);
+  void keep_pages(std::int32_t most);
   void tell_host();
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;

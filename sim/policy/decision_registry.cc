@@ -62,7 +62,7 @@ class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
     if (calls_++ % kCallsBetweenPlans == 0) plan(view);
-    if (!planned_) return view.free >= view.minimal_bytes ? RecordChoice::kMinimal : RecordChoice::kLean;
+    if (!planned_) return to_learn(view);
     if (!view.whole && !others_too_) return RecordChoice::kNothing;
     due_ += share_;
     if (due_ < 1) return RecordChoice::kNothing;
@@ -71,6 +71,12 @@ class RecordAdaptive final : public RecordDecision {
   }
 
  private:
+  // Everything, until memory is full of records none of which was ever trained: training may not get on at all.
+  static RecordChoice to_learn(const RecordView& view) {
+    if (view.free >= view.minimal_bytes) return RecordChoice::kMinimal;
+    return view.feedback->knows() && view.trained_per_s <= 0 ? RecordChoice::kNothing : RecordChoice::kLean;
+  }
+
   void plan(const RecordView& view) {
     planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
     if (!planned_) return;
@@ -206,22 +212,18 @@ class TrainIdle final : public TrainDecision {
 };
 
 // Between two decode steps training takes what is left of the longest gap between tokens that it may cause. Where none
-// is given it takes a share of a step's time, but never makes the gap longer than the longest few percent of steps are
-// anyway: the tail of the latencies does not see it. It stands back while a prompt waits or is computed.
+// is given it takes a share of decode's time, saved up until a piece fits, but never makes a gap longer than the
+// longest few percent of steps are anyway: the tail of the latencies does not see it. It stands back while a prompt
+// waits or is computed.
 class TrainHeadroom final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
     if (view.serving_idle) return {kIdlePiece, kAnyTokens};
     if (view.prompt_waits) return {};
-    return {longest_gap(view) - view.last_step - view.gap_used, kAnyTokens};
-  }
-
- private:
-  static Duration longest_gap(const TrainPieceView& view) {
-    if (view.max_itl) return *view.max_itl;
-    const Duration stretched = Duration::seconds((1 + view.stretch) * view.last_step.in_seconds());
-    return std::min(stretched, view.tail_step);
+    const Duration longest_gap = view.max_itl.value_or(view.tail_step);
+    const Duration left = longest_gap - view.decode_step - view.gap_used;
+    return {view.max_itl ? left : std::min(left, view.saved), kAnyTokens};
   }
 };
 
@@ -290,7 +292,8 @@ const std::vector<DecisionName>& train_decisions() {
       {"none", "no training"},
       {"whenever", "pieces run one after the other (for GPUs that only train)"},
       {"idle", "pieces run while no request is running"},
-      {"headroom", "also between decode steps, a share of their time (stretch) below the tail of the step times"},
+      {"headroom",
+       "also between decode steps, for a share of their time (stretch) in gaps below the tail of the step times"},
       {"token_fill", "between all steps, up to the token budget"},
       {"beside", "while no prompt waits, on a share of the SMs (sm_share) beside decode steps on the rest"}};
   return names;

@@ -97,9 +97,9 @@ struct TrainStartView {
 struct TrainPieceView {
   bool serving_idle = false;  // no request is running or waiting
   bool prompt_waits = false;  // a request waits or computes its prompt
-  Duration last_step;         // the latest serving step
+  Duration decode_step;       // the latest serving step that computed no prompt; zero: there was none
   Duration tail_step;         // the length that only a small share of recent serving steps exceeds; zero: not known yet
-  double stretch = 0;         // share of a step by which training may lengthen the gap to the next one
+  Duration saved;             // of the share of decode's time that training may take, not used yet
   std::optional<Duration> max_itl;  // longest gap between two tokens that it may cause, in place of both of these
   Duration gap_used;                // by training since the latest step
   std::int32_t running = 0;         // requests
@@ -139,7 +139,7 @@ struct Policy {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
-  double stretch = 0.09;
+  double stretch = 0.03;
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

@@ -55,6 +55,49 @@ TEST(Training, OneSampleByHand) {
   }
 }
 
+// Feedback on the first answer comes while the second prompt, of 400 tokens, is computed in 500 us. A gap of 400 us is
+// allowed. The prompt's step says nothing of the next one, a decode step of 101 us: training has the rest of the first
+// gap.
+TEST(Training, TheFirstGapBehindAPromptIsUsed) {
+  World world;
+  world.step_tokens = 1'024;
+  world.max_itl = Duration::microseconds(400);
+  TrainingObserver observer;
+  const Time second = Time::from_ns(2'000'000);
+  world.run({"none", "none", "none", "none", "headroom"},
+            {make_request(at_ms(0), 50, 11, 1), make_request(second, 400, 50, 2)}, observer, 4'000, 1.0,
+            Duration::milliseconds(1));
+  const Time first_token = observer.outcomes.at(RequestId(1)).first_token;
+  EXPECT_EQ(first_token, second + Duration::microseconds(500));
+  ASSERT_FALSE(observer.pieces.empty());
+  EXPECT_EQ(observer.pieces[0].start, first_token);
+  EXPECT_LE(observer.pieces[0].end - first_token, Duration::microseconds(299));
+  EXPECT_GT(observer.steps.size(), 0u);
+}
+
+// Hidden training takes its share of the time of decode steps, however long its pieces are beside it, and none of the
+// gaps is longer than the longest few percent of steps: a prompt every now and then takes 600 us.
+TEST(Training, HiddenTrainingKeepsToItsShare) {
+  World world;
+  world.step_tokens = 1'024;
+  world.stretch = 0.05;
+  TrainingObserver observer;
+  std::vector<WorkloadRequest> requests;
+  for (std::int64_t i = 0; i < 200; ++i) {
+    requests.push_back(make_request(at_ms(3 * i), 500, 60, static_cast<std::uint64_t>(i + 1)));
+  }
+  const SimulationTotals totals = world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 8'000,
+                                            1.0, Duration::milliseconds(1));
+  Duration trained;
+  for (const TrainingSpan& piece : observer.pieces) {
+    trained += piece.end - piece.start;
+    EXPECT_LE(piece.end - piece.start, Duration::microseconds(600));
+  }
+  const double share = trained / (totals.end - Time());
+  EXPECT_GT(share, 0.02);
+  EXPECT_LE(share, 0.05);
+}
+
 // The same two requests with cold caches: the first piece of the step follows serving, and the second request's only
 // step follows the optimizer. The other pieces follow pieces, and the first request's steps follow nothing or steps.
 TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,8 +56,9 @@ struct Decisions {
   bool separate = false;
 };
 
-inline Policy policy_of(const Decisions& names) {
+inline Policy policy_of(const Decisions& names, double stretch = Policy().stretch) {
   Policy policy;
+  policy.stretch = stretch;
   policy.fresh = names.fresh;
   policy.record = make_record_decision(names.record);
   policy.place = make_place_decision(names.place);
@@ -87,6 +89,7 @@ class TrainingObserver final : public RunObserver {
     EXPECT_GE(step.end, step.start);
     steps.push_back(step);
   }
+  void on_training_span(const TrainingSpan& span) override { pieces.push_back(span); }
   void on_transfer(const TransferSpan& span) override {
     moved[span.direction] += span.bytes;
     transfers.push_back(span);
@@ -100,6 +103,7 @@ class TrainingObserver final : public RunObserver {
   std::vector<TrainingStep> steps;
   std::map<LinkDirection, Bytes> moved;
   std::vector<TransferSpan> transfers;
+  std::vector<TrainingSpan> pieces;
   Bytes peak_activations, peak_host;
 };
 
@@ -113,10 +117,11 @@ struct World {
                        std::int32_t kv_blocks, double share, Duration delay, std::uint64_t seed = 1) {
     SimulationConfig config = small_config(kv_blocks);
     config.serving.async_scheduling = async;
+    config.serving.max_num_batched_tokens = step_tokens;
     config.seed = seed;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
-    setup.make_policy = [&names] { return policy_of(names); };
+    setup.make_policy = [&names, this] { return policy_of(names, stretch); };
     setup.feedback.share = share;
     setup.feedback.delay.kind = DurationDistribution::Kind::fixed;
     setup.feedback.delay.mean = delay;
@@ -140,6 +145,7 @@ struct World {
     setup.store.link_bandwidth = 1e10;
     setup.trainer.training.batch_tokens = batch_tokens;
     setup.trainer.training.max_version_lag = 1000;
+    setup.trainer.training.max_itl = max_itl;
     setup.trainer.training.objective = objective;
     setup.trainer.training.reference_model = reference_model;
     setup.trainer.training.group_size = 4;
@@ -173,6 +179,9 @@ struct World {
   double link_rate = 1e10;  // bytes/s
   double link_slowdown = 1;
   ColdStart cold_start;
+  std::int32_t step_tokens = 64;
+  std::optional<Duration> max_itl;
+  double stretch = Policy().stretch;
   bool async = false;
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <span>
+#include <vector>
 
 #include "sim/base/check.h"
 #include "sim/base/random.h"
@@ -40,6 +42,26 @@ TEST(BlockPool, SharedBlockStaysUntilItsLastHolderReleasesIt) {
   EXPECT_NE(pool.allocate(), a);
 }
 
+TEST(BlockPool, ManyAtOnceComeAndGoInOrder) {
+  BlockPool pool(6);
+  std::vector<BlockId> some;
+  pool.allocate(4, some);
+  EXPECT_EQ(some, (std::vector<BlockId>{BlockId(0), BlockId(1), BlockId(2), BlockId(3)}));
+  EXPECT_EQ(pool.free(), 2);
+  pool.publish(some[1], 10);
+  pool.release_first(std::span(some).subspan(1));
+  EXPECT_EQ(pool.find(10), std::nullopt);
+  pool.check_consistency();
+  std::vector<BlockId> all;
+  pool.allocate(5, all);
+  EXPECT_EQ(all, (std::vector<BlockId>{BlockId(3), BlockId(2), BlockId(1), BlockId(4), BlockId(5)}));
+  EXPECT_THROW(pool.allocate(1, all), InternalError);
+  pool.release_first(all);
+  pool.release(some[0]);
+  EXPECT_EQ(pool.free(), 6);
+  pool.check_consistency();
+}
+
 TEST(BlockPool, MisuseIsCaught) {
   BlockPool pool(1);
   const BlockId a = pool.allocate();
@@ -47,6 +69,7 @@ TEST(BlockPool, MisuseIsCaught) {
   pool.release(a);
   EXPECT_THROW(pool.release(a), InternalError);
   EXPECT_THROW(pool.publish(a, 1), InternalError);
+  EXPECT_THROW(pool.release_first(std::vector<BlockId>{a}), InternalError);
 }
 
 // Random use against an obvious model: a map of reference counts and of published hashes.
@@ -57,7 +80,7 @@ TEST(BlockPool, AgreesWithAnObviousModel) {
   std::map<PrefixHash, BlockId> published;
   std::uint64_t next_hash = 1;
   for (int i = 0; i < 20'000; ++i) {
-    const auto action = random.uniform_int(0, 3);
+    const auto action = random.uniform_int(0, 4);
     if (action <= 1 && pool.free() > 0) {
       const BlockId block = pool.allocate();
       std::erase_if(published, [&](const auto& entry) { return entry.second == block; });
@@ -71,6 +94,14 @@ TEST(BlockPool, AgreesWithAnObviousModel) {
       ASSERT_EQ(pool.find(it->first), it->second);
       pool.share(it->second);
       ++references[it->second];
+    } else if (action == 3) {
+      std::vector<BlockId> some;
+      pool.allocate(static_cast<std::int32_t>(random.uniform_int(0, pool.free())), some);
+      for (const BlockId block : some) {
+        std::erase_if(published, [&](const auto& entry) { return entry.second == block; });
+        if (random.uniform() < 0.5) pool.publish(block, next_hash++);
+      }
+      pool.release_first(some);
     } else if (!references.empty()) {
       auto it = references.begin();
       std::advance(it, random.uniform_int(0, static_cast<std::int64_t>(references.size()) - 1));

@@ -1,0 +1,64 @@
+#include "sim/model/kernel_times.h"
+
+#include <algorithm>
+
+#include "sim/model/all_reduce.h"
+
+namespace alchemist {
+
+KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec& hardware,
+                         std::int64_t tensor_parallel) {
+  const double products = hardware.matrix_flops * hardware.matrix_efficiency;
+  const double attention = hardware.matrix_flops * hardware.attention_efficiency;
+  const double bandwidth = hardware.memory_bandwidth * hardware.memory_efficiency;
+  for (const Kernel& kernel : kernels) {
+    const Work& work = kernel.work;
+    weight_bytes_ += work.weight_bytes;
+    bytes_per_token_ += work.bytes_per_token;
+    std::vector<Line> bounds = {
+        {work.weight_bytes / bandwidth, work.bytes_per_token / bandwidth, 0},
+        {0, work.matrix_flops_per_token / products, work.matrix_flops_per_key / attention},
+        {0, work.vector_flops_per_token / hardware.vector_flops, work.vector_flops_per_key / hardware.vector_flops}};
+    if (work.reduced_bytes_per_token > 0) {
+      const double latency = all_reduce_seconds(hardware, tensor_parallel, 0);
+      const double a_token = all_reduce_seconds(hardware, tensor_parallel, work.reduced_bytes_per_token) - latency;
+      bounds.push_back({latency, a_token, 0});
+    } else {
+      sum_.fixed += hardware.kernel_overhead.in_seconds();
+    }
+    add(bounds);
+  }
+}
+
+// Leaves out what another bound of the kernel is never below.
+void KernelTimes::add(std::span<const Line> bounds) {
+  std::vector<Line> kept;
+  for (const Line& line : bounds) {
+    const auto covered_by = [&](const Line& other) { return line.never_above(other); };
+    if (std::ranges::any_of(kept, covered_by)) continue;
+    std::erase_if(kept, [&](const Line& other) { return other.never_above(line); });
+    kept.push_back(line);
+  }
+  if (kept.size() == 1) {
+    sum_.fixed += kept.front().fixed;
+    sum_.per_token += kept.front().per_token;
+    sum_.per_key += kept.front().per_key;
+    return;
+  }
+  for (const Line& line : kept) bounds_.push_back({line});
+  bounds_.back().last = true;
+}
+
+double KernelTimes::seconds(double tokens, double keys) const {
+  double sum = sum_.at(tokens, keys);
+  double longest = 0;
+  for (const Bound& bound : bounds_) {
+    longest = std::max(longest, bound.line.at(tokens, keys));
+    if (!bound.last) continue;
+    sum += longest;
+    longest = 0;
+  }
+  return sum;
+}
+
+}  // namespace alchemist

@@ -1,0 +1,50 @@
+// Time of a row of kernels by the roofline of one GPU: each takes the longest of its matrix arithmetic, its vector
+// arithmetic and its memory traffic at the rates that large kernels reach, plus a launch; an all-reduce of activations
+// its time between the GPUs (all_reduce.h), beside which nothing else runs. Pieces of training are priced for every gap
+// between two serving steps, so what can be is worked out beforehand.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sim/model/hardware.h"
+#include "sim/model/layer_graph.h"
+
+namespace alchemist {
+
+class KernelTimes {
+ public:
+  KernelTimes() = default;  // of no kernel
+  // Of one of `tensor_parallel` GPUs.
+  KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec& hardware, std::int64_t tensor_parallel);
+
+  // For `tokens` tokens that attend to `keys` keys in sum.
+  double seconds(double tokens, double keys) const;
+  // That the kernels move between memory and processors.
+  double traffic_bytes(double tokens) const { return weight_bytes_ + bytes_per_token_ * tokens; }
+
+ private:
+  // Seconds as a linear function.
+  struct Line {
+    double fixed = 0;
+    double per_token = 0;
+    double per_key = 0;
+    double at(double tokens, double keys) const { return fixed + per_token * tokens + per_key * keys; }
+    bool never_above(const Line& other) const {
+      return fixed <= other.fixed && per_token <= other.per_token && per_key <= other.per_key;
+    }
+  };
+  struct Bound {
+    Line line;
+    bool last = false;  // of its kernel
+  };
+  void add(std::span<const Line> bounds);
+
+  Line sum_;                   // of the kernels that the same resource bounds whatever their size, and of the launches
+  std::vector<Bound> bounds_;  // of the others: the highest counts
+  double weight_bytes_ = 0;
+  double bytes_per_token_ = 0;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,55 @@
+#include "sim/node/piece_part.h"
+
+#include <algorithm>
+
+namespace alchemist {
+namespace {
+
+// Fewer tokens would leave matrix units idle and pay for reading the weights all the same; fewer parameters would not
+// be worth a launch.
+std::int64_t smallest_part(PieceKind kind) { return kind == PieceKind::kOptimizer ? 1 << 20 : 128; }
+
+}  // namespace
+
+std::int64_t size_of(const TrainingPiece& piece) {
+  return piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens;
+}
+
+TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size) {
+  TrainingPiece part = piece;
+  const double share = static_cast<double>(size) / static_cast<double>(size_of(piece));
+  const auto of = [&](std::int64_t whole) { return static_cast<std::int64_t>(static_cast<double>(whole) * share); };
+  (piece.kind == PieceKind::kOptimizer ? part.parameters : part.tokens) = size;
+  part.attended_keys = piece.attended_keys * share;
+  part.rebuild_tokens = of(piece.rebuild_tokens);
+  part.checkpoint_tokens = of(piece.checkpoint_tokens);
+  return part;
+}
+
+std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
+                                       const Estimator& estimator) {
+  if (allowance.time <= Duration()) return std::nullopt;
+  const Duration whole = estimator.piece(piece);
+  const std::int64_t full = size_of(piece), smallest = smallest_part(piece.kind);
+  std::int64_t size = piece.kind == PieceKind::kOptimizer ? full : std::min(full, allowance.tokens);
+  if (whole > allowance.time) {
+    const double share = allowance.time / whole;
+    size = std::min(size, static_cast<std::int64_t>(static_cast<double>(full) * share));
+  }
+  if (size == full) return PricedPiece{piece, whole};
+  // A part costs more than its share, because it reads the weights again: it shrinks until it fits, each time to where
+  // the straight line through its time and the whole's meets the allowance.
+  while (size >= smallest) {
+    const TrainingPiece part = first_part(piece, size);
+    const Duration expected = estimator.piece(part);
+    if (expected <= allowance.time) return PricedPiece{part, expected};
+    const double slope = (whole - expected).in_seconds() / static_cast<double>(full - size);
+    const double excess = (expected - allowance.time).in_seconds() / slope;
+    const std::int64_t least = std::max<std::int64_t>(size / 64, 1), most = std::max<std::int64_t>(size / 2, 1);
+    const bool in_range = slope > 0 && excess < static_cast<double>(most);
+    size -= in_range ? std::max(least, static_cast<std::int64_t>(excess) + 1) : most;
+  }
+  return std::nullopt;
+}
+
+}  // namespace alchemist

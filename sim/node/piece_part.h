@@ -1,0 +1,30 @@
+// Parts of a piece of training: what of one layer fits into the gap that serving leaves.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "sim/base/time.h"
+#include "sim/base/training_piece.h"
+#include "sim/policy/decisions.h"
+#include "sim/policy/estimator.h"
+
+namespace alchemist {
+
+// Its tokens, or the parameters of an optimizer piece.
+std::int64_t size_of(const TrainingPiece& piece);
+
+// The first `size` tokens or parameters of it. Attention's share is taken as proportional, which it is on average.
+TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size);
+
+struct PricedPiece {
+  TrainingPiece piece;
+  Duration expected;
+};
+
+// As much of the piece as keeps to the allowance by the estimator's reckoning; none if that is too little to be worth a
+// launch. `allowance.tokens` has no say over an optimizer piece.
+std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
+                                       const Estimator& estimator);
+
+}  // namespace alchemist

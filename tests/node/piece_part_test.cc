@@ -1,0 +1,94 @@
+#include "sim/node/piece_part.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace alchemist {
+namespace {
+
+class GivenTimes final : public Estimator {
+ public:
+  explicit GivenTimes(std::function<double(double)> us_of) : us_of_(std::move(us_of)) {}
+  Duration piece(const TrainingPiece& piece) const override {
+    return Duration::seconds(us_of_(static_cast<double>(size_of(piece))) * 1e-6);
+  }
+  Duration copy(LinkDirection, Bytes) const override { return Duration(); }
+
+ private:
+  std::function<double(double)> us_of_;
+};
+
+constexpr std::int64_t kAny = std::int64_t{1} << 40;
+
+TrainingPiece piece_of(std::int64_t tokens) {
+  TrainingPiece piece;
+  piece.tokens = tokens;
+  piece.attended_keys = 100.0 * static_cast<double>(tokens);
+  return piece;
+}
+
+// The weights take 100 us, each token 0.5 us. Of 2,000 tokens (1,100 us) 800 fit into 500 us; a straight share would be
+// 909 tokens, which take 555 us. Up to a token for rounding.
+TEST(PiecePart, FillsTheTimeThatItHas) {
+  const GivenTimes times([](double tokens) { return 100 + 0.5 * tokens; });
+  const auto part = part_within(piece_of(2'000), {Duration::microseconds(500), kAny}, times);
+  ASSERT_TRUE(part);
+  EXPECT_NEAR(static_cast<double>(part->piece.tokens), 800, 2);
+  EXPECT_LE(part->expected, Duration::microseconds(500));
+  EXPECT_EQ(part->expected, times.piece(part->piece));
+  EXPECT_NEAR(part->piece.attended_keys, 100.0 * static_cast<double>(part->piece.tokens), 1e-6);
+}
+
+TEST(PiecePart, AWholePieceThatFitsStaysWhole) {
+  const GivenTimes times([](double tokens) { return tokens; });
+  const auto part = part_within(piece_of(50), {Duration::microseconds(50), kAny}, times);
+  ASSERT_TRUE(part);
+  EXPECT_EQ(part->piece.tokens, 50);  // although it is small
+  EXPECT_EQ(part->expected, Duration::microseconds(50));
+}
+
+// Time grows faster than tokens, in steps, or not at all: the part keeps to its time whatever the curve is.
+TEST(PiecePart, NeverTakesLonger) {
+  const std::vector<std::function<double(double)>> curves = {[](double tokens) { return 20 + tokens * tokens / 4'000; },
+                                                             [](double tokens) { return 30 * std::ceil(tokens / 128); },
+                                                             [](double tokens) { return std::max(300.0, tokens / 2); },
+                                                             [](double) { return 800.0; }};
+  for (const auto& curve : curves) {
+    const GivenTimes times(curve);
+    for (std::int64_t us = 1; us <= 1'200; us += 7) {
+      const Duration allowed = Duration::microseconds(us);
+      const auto part = part_within(piece_of(2'000), {allowed, kAny}, times);
+      if (!part) continue;
+      EXPECT_LE(times.piece(part->piece), allowed);
+      EXPECT_GE(part->piece.tokens, 128);
+    }
+  }
+}
+
+TEST(PiecePart, TokensAreALimitToo) {
+  const GivenTimes times([](double tokens) { return tokens; });
+  const auto part = part_within(piece_of(2'000), {Duration::max(), 300}, times);
+  ASSERT_TRUE(part);
+  EXPECT_EQ(part->piece.tokens, 300);
+  EXPECT_FALSE(part_within(piece_of(2'000), {Duration::max(), 100}, times));  // not worth a launch
+  EXPECT_FALSE(part_within(piece_of(2'000), {Duration::max(), -5}, times));
+  EXPECT_FALSE(part_within(piece_of(2'000), {}, times));
+}
+
+TEST(PiecePart, OptimizerIsDividedByItsParameters) {
+  const GivenTimes times([](double parameters) { return parameters * 1e-5; });
+  TrainingPiece piece;
+  piece.kind = PieceKind::kOptimizer;
+  piece.parameters = 100'000'000;
+  const auto part = part_within(piece, {Duration::microseconds(250), 10}, times);
+  ASSERT_TRUE(part);
+  EXPECT_NEAR(static_cast<double>(part->piece.parameters), 25'000'000, 2);
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,84 @@
+// Single decisions, each shown a present of which the right answer can be told.
+#include <gtest/gtest.h>
+
+#include "sim/policy/decision_registry.h"
+
+namespace alchemist {
+namespace {
+
+// Decode steps of 5 ms; the longest few percent of steps take 30 ms.
+TrainPieceView decoding() {
+  TrainPieceView view;
+  view.decode_step = Duration::milliseconds(5);
+  view.tail_step = Duration::milliseconds(30);
+  view.running = 8;
+  view.token_budget = 2'048;
+  return view;
+}
+
+TEST(Headroom, ABudgetLeavesWhatTheNextStepDoesNotNeed) {
+  const auto train = make_train_decision("headroom");
+  TrainPieceView view = decoding();
+  view.max_itl = Duration::milliseconds(20);
+  EXPECT_EQ(train->allow(view).time, Duration::milliseconds(15));
+  view.gap_used = Duration::milliseconds(4);
+  EXPECT_EQ(train->allow(view).time, Duration::milliseconds(11));
+  view.prompt_waits = true;
+  EXPECT_EQ(train->allow(view).time, Duration());
+}
+
+// Hidden, it spends what it has saved up, in gaps that stay below the tail.
+TEST(Headroom, HiddenSpendsWhatIsSaved) {
+  const auto train = make_train_decision("headroom");
+  TrainPieceView view = decoding();
+  EXPECT_EQ(train->allow(view).time, Duration());
+  view.saved = Duration::milliseconds(3);
+  EXPECT_EQ(train->allow(view).time, Duration::milliseconds(3));
+  view.saved = Duration::milliseconds(29);
+  EXPECT_EQ(train->allow(view).time, Duration::milliseconds(25));
+  view.tail_step = Duration();  // not known yet
+  EXPECT_LE(train->allow(view).time, Duration());
+}
+
+TEST(Headroom, AnIdleGpuIsTrainings) {
+  const auto train = make_train_decision("headroom");
+  TrainPieceView view = decoding();
+  view.serving_idle = true;
+  EXPECT_GT(train->allow(view).time, Duration());
+}
+
+TEST(TokenFill, FillsTheBudgetOfTokens) {
+  const auto train = make_train_decision("token_fill");
+  TrainPieceView view = decoding();
+  EXPECT_EQ(train->allow(view).tokens, 2'040);
+  view.prompt_waits = true;
+  EXPECT_EQ(train->allow(view).time, Duration());
+}
+
+// Before anything was trained everything is recorded, to learn from; but once the fate of records is known and memory
+// is full of some that nobody has trained, recording more would only cost serving.
+TEST(AdaptiveRecord, StopsWhereTrainingNeverGetsOn) {
+  const auto record = make_record_decision("adaptive");
+  FeedbackModel feedback;
+  RecordView view;
+  view.tokens = 1'000;
+  view.lean_bytes = Bytes(40'000);
+  view.minimal_bytes = Bytes(100'000);
+  view.capacity = Bytes(10'000'000);
+  view.offered_per_s = view.whole_per_s = 1'000;
+  view.whole = true;
+  view.copy_bandwidth = 1e9;
+  view.feedback = &feedback;
+  view.free = Bytes(200'000);
+  EXPECT_EQ(record->choose(view), RecordChoice::kMinimal);
+  view.free = Bytes(50'000);
+  EXPECT_EQ(record->choose(view), RecordChoice::kLean);
+  for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
+  ASSERT_TRUE(feedback.knows());
+  EXPECT_EQ(record->choose(view), RecordChoice::kNothing);
+  view.free = Bytes(200'000);
+  EXPECT_EQ(record->choose(view), RecordChoice::kMinimal);
+}
+
+}  // namespace
+}  // namespace alchemist
