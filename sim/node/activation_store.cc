@@ -44,6 +44,8 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.offered_per_s = offered_.per_second(now);
   view.whole_per_s = whole_.per_second(now);
   view.trained_per_s = trained_.per_second(now);
+  const double chosen = chosen_.per_second(now);
+  if (chosen > 0) view.kept_share = std::min(1.0, kept_.per_second(now) / chosen);
   view.copy_bandwidth = host ? config_.link_bandwidth : std::numeric_limits<double>::infinity();
   view.feedback = &feedback_;
   view.foresees = request.foresees_feedback;
@@ -88,6 +90,7 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   RecordView view = record_view(now, request, tokens);
   view.whole = whole;
   RecordChoice choice = policy_.record->choose(view);
+  if (choice != RecordChoice::kNothing) chosen_.add(now, tokens);
   // A record is on the GPU as a whole while it is made: what cannot be is kept lean, or not at all.
   const Bytes most = config_.page_bytes * config_.max_pages;
   if (choice == RecordChoice::kMinimal && view.minimal_bytes > most) choice = RecordChoice::kLean;
@@ -145,6 +148,7 @@ RecordPart ActivationStore::part(RecordId id, std::int32_t added) const {
 void ActivationStore::complete(Time now, RecordId id) {
   Record& record = at(id);
   record.complete = true;
+  kept_.add(now, record.tokens);
   ++totals_.records;
   totals_.recorded += record.bytes;
   if (!policy_.place) return;

@@ -22,17 +22,35 @@ class RecordAlways final : public RecordDecision {
   RecordChoice choice_;
 };
 
-// How much to record, so that training finds the records that it can use and serving pays for no others. Recording the
-// share p of what is offered lets a record live for capacity / (p * offered * bytes) seconds, within which its feedback
-// comes with a chance that the feedback model knows. Where memory is short, recording more only makes all records live
-// shorter.
+// How much to record, so that training finds the records that it can use and serving pays for no others. A record goes
+// when it has been trained, soon after its feedback, or when memory is short. The more is recorded, the sooner memory
+// is, and the fewer records live to see their feedback, of whose coming the feedback model knows.
 struct RecordRate {
   double share = 1;   // of the offered tokens
   double useful = 0;  // tokens a second whose feedback comes while their record exists
-  double lifetime_s = 0;
 };
 
-RecordRate best_rate(const RecordView& view, Bytes bytes) {
+using Prospects = std::array<FeedbackModel::Prospect, FeedbackModel::kBins>;
+
+// Tokens a second whose feedback comes while their record exists, if `recorded` are recorded and memory holds
+// `capacity` tokens. By Little's law, memory holds the rate times the mean life: until the feedback for those that
+// training takes, which is at most its demand, until given up for the others.
+double useful_rate(const Prospects& prospects, double recorded, double capacity, double demand) {
+  double held_before = 0, useful_before = 0;
+  for (const FeedbackModel::Prospect& prospect : prospects) {
+    const double useful = recorded * prospect.wanted;
+    const double taken = useful > demand ? demand / useful : 1;
+    const double held = recorded * (taken * prospect.wait_s + (1 - taken) * prospect.age_s);
+    if (held > capacity) {
+      return useful_before + (useful - useful_before) * (capacity - held_before) / (held - held_before);
+    }
+    held_before = held;
+    useful_before = useful;
+  }
+  return useful_before;
+}
+
+RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes bytes) {
   constexpr double kReserve = 1.25;     // over what training took: its demand varies, and grows with reuse
   constexpr double kGoodEnough = 0.97;  // of the most that could be useful
   constexpr double kOfLink = 0.8;       // copies share the link with reloads
@@ -43,10 +61,10 @@ RecordRate best_rate(const RecordView& view, Bytes bytes) {
   for (int i = 0; i < kChoices; ++i) {
     RecordRate& choice = choices[static_cast<std::size_t>(i)];
     choice.share = std::exp2(-0.5 * i);
-    const double recorded = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
-    choice.share = recorded / view.whole_per_s;
-    choice.lifetime_s = view.capacity.as_double() / (recorded * per_token);
-    choice.useful = recorded * view.feedback->wanted_within(choice.lifetime_s);
+    const double chosen = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
+    const double recorded = chosen * view.kept_share;
+    choice.share = chosen / view.whole_per_s;
+    choice.useful = useful_rate(prospects, recorded, view.capacity.as_double() / per_token, view.trained_per_s);
     most = std::max(most, choice.useful);
   }
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
@@ -80,7 +98,9 @@ class RecordAdaptive final : public RecordDecision {
   void plan(const RecordView& view) {
     planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
     if (!planned_) return;
-    const RecordRate lean = best_rate(view, view.lean_bytes), minimal = best_rate(view, view.minimal_bytes);
+    const Prospects prospects = view.feedback->prospects();
+    const RecordRate lean = best_rate(view, prospects, view.lean_bytes);
+    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes);
     const double demand = view.trained_per_s;
     const bool minimal_saves_more =
         std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);

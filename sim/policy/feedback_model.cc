@@ -56,4 +56,18 @@ double FeedbackModel::wanted_within(double age_s) const {
   return 1 - std::exp(-expected);
 }
 
+std::array<FeedbackModel::Prospect, FeedbackModel::kBins> FeedbackModel::prospects() const {
+  std::array<Prospect, kBins> all;
+  double lower = 0, open = 1, wait = 0;
+  for (std::size_t bin = 0; bin < kBins; ++bin) {
+    const double width = upper_edge(bin) - lower, expected = rate(bin) * width;
+    const double comes = -std::expm1(-expected);  // of those that are open at the lower edge
+    wait += open * (expected > 0 ? comes / rate(bin) : width);
+    open *= 1 - comes;
+    lower = upper_edge(bin);
+    all[bin] = {lower, 1 - open, wait};
+  }
+  return all;
+}
+
 }  // namespace alchemist

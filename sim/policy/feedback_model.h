@@ -26,9 +26,17 @@ class FeedbackModel {
   // Chance that feedback comes within this age. Beyond the ages seen, its rate is taken to be as at the last of them.
   double wanted_within(double age_s) const;
 
- private:
-  // Two bins for each doubling, from 0.25 s to 4.5 hours.
+  // What becomes of a record that is given up at this age.
+  struct Prospect {
+    double age_s = 0;
+    double wanted = 0;  // chance that its feedback comes before that
+    double wait_s = 0;  // mean time until its feedback comes or it is given up
+  };
+  // Two ages for each doubling, from 0.25 s to 4.5 hours.
   static constexpr std::size_t kBins = 32;
+  std::array<Prospect, kBins> prospects() const;
+
+ private:
   static constexpr double kFirst_s = 0.25;
   static constexpr std::int64_t kEnough = 50;
   static std::size_t bin_of(double age_s);

@@ -80,5 +80,42 @@ TEST(AdaptiveRecord, StopsWhereTrainingNeverGetsOn) {
   EXPECT_EQ(record->choose(view), RecordChoice::kMinimal);
 }
 
+// How many of 160 prompts are recorded.
+int recorded_of_160(const RecordView& view) {
+  const auto record = make_record_decision("adaptive");
+  int recorded = 0;
+  for (int i = 0; i < 160; ++i) recorded += record->choose(view) != RecordChoice::kNothing ? 1 : 0;
+  return recorded;
+}
+
+// Feedback on every prompt after 10 s; 1,000 tokens a second are offered in prompts of 1,000, of 40 or 100 bytes a
+// token. Memory is ample: what is recorded follows what training takes, with a reserve of a quarter, in steps of a
+// factor of 1.41; where only half of the records find room on the GPU, twice as many are begun; and with memory for
+// 2,000 lean tokens, which nothing can wait in for 10 s, hardly anything is.
+TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
+  FeedbackModel feedback;
+  for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
+  RecordView view;
+  view.tokens = 1'000;
+  view.lean_bytes = Bytes(40'000);
+  view.minimal_bytes = Bytes(100'000);
+  view.lean_saving = 0.5;
+  view.capacity = view.free = Bytes(100'000'000);
+  view.offered_per_s = view.whole_per_s = 1'000;
+  view.whole = true;
+  view.copy_bandwidth = 1e9;
+  view.feedback = &feedback;
+  view.trained_per_s = 2'000;
+  EXPECT_EQ(recorded_of_160(view), 160);
+  view.trained_per_s = 200;
+  EXPECT_NEAR(recorded_of_160(view), 0.25 * 160, 0.07 * 160);
+  view.kept_share = 0.5;
+  EXPECT_NEAR(recorded_of_160(view), 0.5 * 160, 0.14 * 160);
+  view.kept_share = 1;
+  view.trained_per_s = 2'000;
+  view.capacity = view.free = Bytes(80'000);
+  EXPECT_LT(recorded_of_160(view), 0.3 * 160);
+}
+
 }  // namespace
 }  // namespace alchemist

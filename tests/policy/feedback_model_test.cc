@@ -60,5 +60,31 @@ TEST(FeedbackModel, NeverFallsWithAge) {
   EXPECT_LE(last, 1);
 }
 
+// Of the same records: P(t) = 0.3 (1 - exp(-t / 20)); a record that is given up at T waits, in the mean, the integral
+// of 1 - P over 0..T.
+TEST(FeedbackModel, ProspectsOfEachAge) {
+  FeedbackModel model;
+  for (const FeedbackModel::Prospect& prospect : model.prospects()) {
+    EXPECT_EQ(prospect.wanted, 0);
+    EXPECT_DOUBLE_EQ(prospect.wait_s, prospect.age_s);  // nothing is known to come
+  }
+  RandomStream random(4, "feedback");
+  for (int i = 0; i < 3'000; ++i) {
+    const bool comes = random.uniform() < 0.3;
+    const double delay = random.exponential(20);
+    const bool in_time = comes && delay < 60;
+    model.learn(Duration::seconds(in_time ? delay : 60), in_time);
+  }
+  double before = 0;
+  for (const FeedbackModel::Prospect& prospect : model.prospects()) {
+    EXPECT_GT(prospect.age_s, before);
+    before = prospect.age_s;
+    if (prospect.age_s > 60) break;
+    const double t = prospect.age_s;
+    EXPECT_NEAR(prospect.wanted, model.wanted_within(t), 1e-12);
+    EXPECT_NEAR(prospect.wait_s, 0.7 * t + 0.3 * 20 * (1 - std::exp(-t / 20)), 0.02 * t);
+  }
+}
+
 }  // namespace
 }  // namespace alchemist
