@@ -86,10 +86,10 @@ Duration SimHost::beside_copies(Duration alone) const {
 
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
-  piece_->start = now_;
+  piece_->start = now_ + training_->piece_overhead;
   Duration takes = training_->cost->piece(piece_->piece);
   if (!std::exchange(trained_last_, true)) takes += training_->cold_start.training;
-  queue_.push(now_ + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
+  queue_.push(piece_->start + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
 // Serving that runs meanwhile has the other SMs and what memory bandwidth the piece leaves. All of serving's time is

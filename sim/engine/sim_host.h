@@ -57,6 +57,7 @@ class SimHost final : public Host {
     const TrainingCost* cost = nullptr;  // outlives the host
     LinkSpec link;
     ColdStart cold_start;
+    Duration piece_overhead;  // host time before a piece starts, when nothing runs
     std::optional<BesideCosts> beside;
   };
   // All references outlive the host.

@@ -23,7 +23,7 @@ struct HardwareSpec {
   Bytes shared_memory;                 // of one SM; decides how many thread blocks of an attention kernel it holds
   std::int64_t processors = 0;         // SMs (or cores)
   Duration kernel_overhead;            // fixed cost of one kernel in a stream of kernels
-  Duration step_overhead;              // host time of one serving step: scheduling, inputs, launch (see StepCost)
+  Duration step_overhead;              // host time of one serving step or piece of training: scheduling, inputs, launch
   double link_h2d_bandwidth = 0;       // bytes/s host to device, pinned memory, large transfers, one direction
   double link_d2h_bandwidth = 0;       // bytes/s device to host
   double link_duplex_bandwidth = 0;    // bytes/s of both directions together when both are busy

@@ -132,6 +132,7 @@ struct World {
     hardware.link_slowdown = link_slowdown;
     setup.link = LinkSpec::from(hardware);
     setup.cold_start = cold_start;
+    setup.piece_overhead = piece_overhead;
     if (beside) {
       setup.beside = {&beside_serving_cost, &beside_cost, small_hardware().memory_bandwidth};
       setup.trainer.gpu_share = kShare;
@@ -179,6 +180,7 @@ struct World {
   double link_rate = 1e10;  // bytes/s
   double link_slowdown = 1;
   ColdStart cold_start;
+  Duration piece_overhead;
   std::int32_t step_tokens = 64;
   std::optional<Duration> max_itl;
   double stretch = Policy().stretch;
