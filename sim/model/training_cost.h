@@ -33,6 +33,7 @@ class TrainingCost {
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
                std::int32_t replicas, std::int32_t tensor_parallel = 1, std::optional<TrainingProfile> profile = {});
 
+  // By the roofline of each of its kernels (kernel_times.h), or as measured.
   Duration piece(const TrainingPiece& piece) const;
   // Bytes that the piece moves between memory and processors.
   double traffic(const TrainingPiece& piece) const;
