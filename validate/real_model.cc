@@ -8,11 +8,18 @@
 
 namespace alchemist {
 
+const std::map<std::string, DeviceKind>& device_kinds() {
+  static const std::map<std::string, DeviceKind> kinds = {
+      {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}, {"cuda-cudnn", DeviceKind::cuda_cudnn}};
+  return kinds;
+}
+
 RealModel::RealModel(DeviceKind kind, const DecoderOptions& options, std::int64_t memory_bytes) {
-  if (kind == DeviceKind::cuda) {
-    take(cuda::make_device(0), 2, options);
-  } else {
+  if (kind == DeviceKind::cpu) {
     take(cpu::make_device<float>(memory_bytes), 4, options);
+  } else {
+    take(cuda::make_device(0, kind == DeviceKind::cuda ? cuda::AttentionBy::own : cuda::AttentionBy::cudnn), 2,
+         options);
   }
 }
 

@@ -1,6 +1,7 @@
 // The model of an experiment on a real device.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -9,7 +10,10 @@
 
 namespace alchemist {
 
-enum class DeviceKind { cpu, cuda };
+enum class DeviceKind { cpu, cuda, cuda_cudnn };  // the last: cuDNN's attention in training
+
+// For command lines: "cpu", "cuda", "cuda-cudnn".
+const std::map<std::string, DeviceKind>& device_kinds();
 
 class RealModel {
  public:

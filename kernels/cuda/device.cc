@@ -1,6 +1,7 @@
 #include "kernels/cuda/device.h"
 
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/gpu_memory.h"
 #include "kernels/cuda/linear_bias.h"
 
@@ -12,9 +13,14 @@ using Bf16 = BFloat16;
 // Operators are queued on one stream, in the order of the calls.
 class GpuDevice final : public Device<Bf16> {
  public:
-  explicit GpuDevice(int index) : memory_(index), blas_(memory_.stream()) { library_ = blas_.version(); }
+  GpuDevice(int index, AttentionBy attention) : memory_(index), blas_(memory_.stream()) {
+    libraries_ = ", cuBLAS " + blas_.version();
+    if (attention == AttentionBy::own) return;
+    cudnn_ = std::make_unique<CudnnAttention>(memory_);
+    libraries_ += ", cuDNN " + cudnn_->version();
+  }
 
-  std::string description() const override { return memory_.description() + ", cuBLAS " + library_; }
+  std::string description() const override { return memory_.description() + libraries_; }
   std::int64_t usable_bytes() const override { return memory_.usable_bytes(); }
   void* allocate(std::int64_t bytes) override { return memory_.allocate(bytes); }
   void free(void* device) noexcept override { memory_.free(device); }
@@ -40,8 +46,12 @@ class GpuDevice final : public Device<Bf16> {
   void run(const LinearForward<Bf16>& call) override;
   void run(const LinearInputGradient<Bf16>& call) override;
   void run(const LinearWeightGradient<Bf16>& call) override;
-  void run(const AttentionForward<Bf16>& call) override { attention_forward(call, stream()); }
-  void run(const AttentionBackward<Bf16>& call) override { attention_backward(call, stream()); }
+  void run(const AttentionForward<Bf16>& call) override {
+    cudnn_ ? cudnn_->run(call) : attention_forward(call, stream());
+  }
+  void run(const AttentionBackward<Bf16>& call) override {
+    cudnn_ ? cudnn_->run(call) : attention_backward(call, stream());
+  }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {
     const std::int64_t bytes =
@@ -65,7 +75,8 @@ class GpuDevice final : public Device<Bf16> {
   GpuMemory memory_;
   Workspace workspace_{memory_};
   Blas blas_;
-  std::string library_;
+  std::unique_ptr<CudnnAttention> cudnn_;  // none: our own attention
+  std::string libraries_;
 };
 
 void GpuDevice::run(const LinearForward<Bf16>& call) {
@@ -117,6 +128,8 @@ void GpuDevice::run(const LinearWeightGradient<Bf16>& call) {
 
 }  // namespace
 
-std::unique_ptr<Device<BFloat16>> make_device(int index) { return std::make_unique<GpuDevice>(index); }
+std::unique_ptr<Device<BFloat16>> make_device(int index, AttentionBy attention) {
+  return std::make_unique<GpuDevice>(index, attention);
+}
 
 }  // namespace alchemist::cuda

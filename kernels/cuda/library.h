@@ -29,6 +29,7 @@ class Library {
     return reinterpret_cast<Function*>(address_of(symbol));
   }
   const std::string& path() const { return path_; }  // as it was opened
+  void* handle() const { return handle_; }           // of dlopen()
 
  private:
   void* address_of(const char* symbol) const;

@@ -4,7 +4,7 @@
 
 namespace alchemist::cuda {
 
-std::unique_ptr<Device<BFloat16>> make_device(int) {
+std::unique_ptr<Device<BFloat16>> make_device(int, AttentionBy) {
   throw ConfigError("no CUDA device: this program was built without a CUDA compiler (nvcc)");
 }
 

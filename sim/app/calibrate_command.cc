@@ -41,7 +41,7 @@ void calibrate_device(const Arguments& arguments) {
   options.training.method = arguments.method == "lora" ? TrainingMethod::lora : TrainingMethod::full;
   options.limits.step_tokens = options.limits.step_sequences = config.step_tokens + config.step_sequences;
   options.limits.micro_batch_tokens = config.micro_batch_tokens;
-  RealModel model(arguments.device == "cpu" ? DeviceKind::cpu : DeviceKind::cuda, options, kCpuMemory);
+  RealModel model(device_kinds().at(arguments.device), options, kCpuMemory);
   CalibrationConfig with_progress = config;
   with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
   const Calibration result = calibrate(model.decoder(), with_progress);
@@ -62,7 +62,7 @@ void add_calibrate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "calibrate", "Measure steps, training pieces, link and host overhead of a device; writes what `profile:` takes");
   command->add_option("--device", arguments->device, "what to measure")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->check(CLI::IsMember(device_kinds()))
       ->required();
   command->add_option("--model", arguments->model, "name, YAML file or config.json")->capture_default_str();
   command->add_option("--method", arguments->method, "of training")

@@ -85,7 +85,7 @@ void print_table(const std::vector<StalenessPoint>& points, const StalenessOptio
 
 void measure(const Arguments& arguments) {
   const DecoderOptions options = decoder_options(arguments);
-  RealModel model(arguments.device == "cpu" ? DeviceKind::cpu : DeviceKind::cuda, options, kAllMemory);
+  RealModel model(device_kinds().at(arguments.device), options, kAllMemory);
   if (!arguments.weights.empty()) load_pretrained_weights(arguments.weights, model.decoder());
   const std::vector<StalenessPoint> points = measure_staleness(model.decoder(), arguments.measure);
   std::ostringstream csv;
@@ -111,7 +111,7 @@ void add_staleness_command(CLI::App& app) {
   command->add_option("--model", arguments->model, "name, YAML file or HuggingFace config.json")->capture_default_str();
   command->add_option("--weights", arguments->weights,
                       "folder with config.json and *.safetensors of a published model; without it weights are random");
-  command->add_option("--device", arguments->device)->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  command->add_option("--device", arguments->device)->check(CLI::IsMember(device_kinds()))->capture_default_str();
   command->add_option("--method", arguments->method)->check(CLI::IsMember({"lora", "full"}))->capture_default_str();
   command->add_option("--lora-rank", arguments->lora_rank)->check(CLI::Range(1, 1024))->capture_default_str();
   command->add_option("--learning-rate", arguments->learning_rate, "AdamW's; the result depends on it")

@@ -46,7 +46,7 @@ void validate_device(const Experiment& experiment, const Arguments& arguments) {
     link = YamlValue::parse(arguments.link, "--link").as_rate();
     if (*link <= 0) throw ConfigError("--link: expected more than 0");
   }
-  const DeviceKind device = arguments.device == "cpu" ? DeviceKind::cpu : DeviceKind::cuda;
+  const DeviceKind device = device_kinds().at(arguments.device);
   const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
   print_warnings(result.warnings);
   fmt::print("{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
@@ -66,14 +66,14 @@ void add_validate_command(CLI::App& app) {
                           "CSV of the real run: request,input_length,output_length,queued_s,scheduled_s,first_token_s,"
                           "last_token_s");
   CLI::Option* device = command->add_option("--device", arguments->device, "run the experiment for real on this device")
-                            ->check(CLI::IsMember({"cpu", "cuda"}))
+                            ->check(CLI::IsMember(device_kinds()))
                             ->excludes(measured);
   command->add_option("--link", arguments->link, "emulate a link of this rate in each direction, such as \"5 GB/s\"")
       ->needs(device);
   command->add_option("--out", arguments->out, "directory for the comparison and the results of the runs")->required();
   command->callback([arguments] {
     if (arguments->measured.empty() && arguments->device.empty()) {
-      throw ConfigError("validate: expected --device cpu|cuda or --measured FILE");
+      throw ConfigError("validate: expected --device or --measured FILE");
     }
     const Experiment experiment = load_experiment(arguments->experiment.name, arguments->experiment.overrides);
     arguments->device.empty() ? validate_measured(experiment, *arguments) : validate_device(experiment, *arguments);

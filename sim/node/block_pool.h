@@ -1,6 +1,7 @@
 // Paged KV memory of one replica: blocks with reference counts, a least-recently-used list of free blocks, and a prefix
 // cache that maps the hash of a block's whole prefix to a block that holds it. Follows vLLM v1's BlockPool: a free
-// block keeps its content, and can be hit, until it is allocated again. After construction the pool allocates no memory.
+// block keeps its content, and can be hit, until it is allocated again. After construction the pool allocates no
+// memory.
 //
 // A simulated day takes and gives back tens of millions of blocks, in an order that no cache foresees. So a block is
 // small, what every block goes through is inline, and the next block's memory is asked for ahead of its use.

@@ -70,7 +70,8 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("done", states["correctness"])
         self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
         calls = self.calls.read_text(encoding="utf-8")
-        for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda", "alchemist calibrate --device cuda",
+        for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda ",
+                         "kernels_benchmark --device cuda-cudnn", "alchemist calibrate --device cuda",
                          "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100"):
             self.assertIn(expected, calls)
 
@@ -82,10 +83,12 @@ class GpuSuiteTest(unittest.TestCase):
 
     def test_failure_stops_nobody_and_is_tried_again(self):
         self.add_gpu()
-        self.script("build/tests/kernels_benchmark", "echo broken >&2; exit 7")
+        self.script("build/tests/kernels_benchmark",
+                    'case "$*" in *cuda-cudnn*) exit 3;; esac\necho broken >&2; exit 7')
         done = self.run_suite()
         self.assertEqual(1, done.returncode)
         self.assertEqual("failed", self.states()["benchmark"])
+        self.assertEqual("skipped", self.states()["cudnn"], "3: what it needs is not here")
         self.assertEqual("done", self.states()["calibrate"])
         self.assertIn("exit status 7", done.stdout)
         self.assertIn("broken", (self.root / "out/benchmark/log.txt").read_text(encoding="utf-8"))

@@ -8,19 +8,27 @@
 namespace alchemist {
 namespace {
 
-class GpuOperator : public testing::TestWithParam<cases::Case> {};
+class OnGpu : public testing::TestWithParam<cases::Case> {
+ protected:
+  void compare(cuda::AttentionBy attention) {
+    std::unique_ptr<Device<BFloat16>> device;
+    try {
+      device = cuda::make_device(0, attention);
+    } catch (const ConfigError& error) { GTEST_SKIP() << error.what(); }
+    cases::expect_equal(GetParam(), *device, [] {});
+  }
+};
 
-TEST_P(GpuOperator, EqualsCpu) {
-  std::unique_ptr<Device<BFloat16>> device;
-  try {
-    device = cuda::make_device(0);
-  } catch (const ConfigError& error) { GTEST_SKIP() << error.what(); }
-  cases::expect_equal(GetParam(), *device, [] {});
-}
+class GpuOperator : public OnGpu {};
+TEST_P(GpuOperator, EqualsCpu) { compare(cuda::AttentionBy::own); }
+
+class CudnnAttention : public OnGpu {};
+TEST_P(CudnnAttention, EqualsCpu) { compare(cuda::AttentionBy::cudnn); }
 
 std::string name_of(const testing::TestParamInfo<cases::Case>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuOperator, testing::ValuesIn(cases::all_cases(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(All, CudnnAttention, testing::ValuesIn(cases::attention_cases(true)), name_of);
 
 }  // namespace
 }  // namespace alchemist

@@ -10,9 +10,12 @@
 #include "sim/base/error.h"
 #include "tests/benchmarks/kernels/kernel_list.h"
 #include "tests/benchmarks/kernels/layer_times.h"
+#include "validate/real_model.h"
 
 namespace alchemist::benchmarks {
 namespace {
+
+constexpr int kNoSuchDevice = 3;  // exit status, for scripts that skip what a machine does not have
 
 struct Request {
   std::string device = "cuda";
@@ -54,7 +57,7 @@ void time_list(Arrays<T>& arrays, std::vector<Entry> list, std::int64_t tokens, 
 
 template <class T>
 Machine measure_roofs(Arrays<T>& arrays, const Request& request, const Effort& effort) {
-  const bool gpu = request.device == "cuda";
+  const bool gpu = request.device != "cpu";
   Machine machine;
   for (const Entry& entry : roofs(arrays, gpu ? std::int64_t{1} << 30 : std::int64_t{1} << 26, gpu ? 8192 : 512)) {
     const Times times = time_runs(arrays.device(), effort, [&](int i) { entry.run(i % entry.sets); });
@@ -88,17 +91,25 @@ void run(Device<T>& device, const Request& request) {
 int run_command_line(int argc, char** argv) {
   Request request;
   CLI::App app("Times every kernel against the roofs of its machine, and a decoder layer as a whole");
-  app.add_option("--device", request.device, "cuda or cpu")->check(CLI::IsMember({"cuda", "cpu"}));
+  app.add_option("--device", request.device)->check(CLI::IsMember(device_kinds()))->capture_default_str();
   app.add_option("--model", request.model, "name or path of a model");
   app.add_option("--tokens", request.tokens, "sizes of the batch");
   app.add_flag("--quick", request.quick, "two short batches each: shows that everything runs, not how fast");
   try {
     app.parse(argc, argv);
-    if (request.device == "cuda") {
-      run(*cuda::make_device(0), request);
-    } else {
+    const DeviceKind kind = device_kinds().at(request.device);
+    if (kind == DeviceKind::cpu) {
       run(*cpu::make_device<float>(std::int64_t{8} << 30), request);
+      return 0;
     }
+    std::unique_ptr<Device<BFloat16>> gpu;
+    try {
+      gpu = cuda::make_device(0, kind == DeviceKind::cuda ? cuda::AttentionBy::own : cuda::AttentionBy::cudnn);
+    } catch (const ConfigError& error) {
+      std::cerr << "kernels_benchmark: " << error.what() << "\n";
+      return kNoSuchDevice;
+    }
+    run(*gpu, request);
     return 0;
   } catch (const CLI::ParseError& error) { return app.exit(error) == 0 ? 0 : 1; } catch (const ConfigError& error) {
     std::cerr << "kernels_benchmark: " << error.what() << "\n";
