@@ -19,6 +19,16 @@ void check_cudnn(fe::error_t error, const char* doing) {
   if (error.is_bad()) throw DeviceError("cuDNN, " + std::string(doing) + ": " + error.get_message());
 }
 
+// The front end throws where a function or a library that it looks for is missing.
+template <class Work>
+auto with_front_end(Work&& work) {
+  try {
+    return work();
+  } catch (const ConfigError&) { throw; } catch (const std::runtime_error& error) {
+    throw ConfigError("cuDNN cannot be used: " + std::string(error.what()));
+  }
+}
+
 std::int64_t aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 // Of a few lengths instead of all, so that a graph serves many calls.
@@ -60,7 +70,9 @@ struct CudnnAttention::Body {
     if (!is_new) return entry->second;
     try {
       describe(entry->second, extent);
-      check_cudnn(entry->second.build(handle, {fe::HeurMode_t::A}), "attention of this shape");
+      with_front_end([&, &graph = entry->second] {
+        check_cudnn(graph.build(handle, {fe::HeurMode_t::A}), "attention of this shape");
+      });
     } catch (...) {
       graphs.erase(entry);
       throw;
@@ -81,12 +93,10 @@ CudnnAttention::CudnnAttention(GpuMemory& memory) : body_(std::make_unique<Body>
       throw DeviceError("cuDNN, " + std::string(doing) + ": " + fe::detail::get_error_string(status));
     }
   };
-  try {
+  with_front_end([&] {
     check_status(fe::detail::create_handle(&body_->handle), "opening");
     check_status(fe::detail::set_stream(body_->handle, memory.stream()), "setting the stream");
-  } catch (const std::runtime_error& error) {  // the front end's: a function or a library that it looks for is missing
-    throw ConfigError("cuDNN cannot be used: " + std::string(error.what()));
-  }
+  });
 }
 
 CudnnAttention::~CudnnAttention() = default;

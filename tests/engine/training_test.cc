@@ -15,14 +15,18 @@ using testing::small_model;
 using testing::TrainingObserver;
 using testing::World;
 
+// A request of 50 + 11 tokens, and one that keeps the run going until the first has been trained.
+std::vector<WorkloadRequest> one_sample() {
+  return {make_request(at_ms(0), 50, 11, 1), make_request(at_ms(5'000), 3, 1, 2)};
+}
+
 // One request of 50 + 11 tokens gets its feedback 1 ms after its answer and is trained at once; a second request much
 // later keeps the run going until then. Without records the step is 4 forward pieces and head, 4 backward pieces and
 // the optimizer; with the prompt's record, forward is over the 11 tokens of the answer alone. Every duration is the
 // cost model's own; nothing else runs, so the step takes exactly their sum.
 TEST(Training, OneSampleByHand) {
   World world;
-  const std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1),
-                                                 make_request(at_ms(5'000), 3, 1, 2)};
+  const std::vector<WorkloadRequest> requests = one_sample();
   const auto piece = [&](PieceKind kind, std::int64_t tokens, double keys) {
     TrainingPiece p;
     p.kind = kind;
@@ -103,8 +107,7 @@ TEST(Training, HiddenTrainingKeepsToItsShare) {
 TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
   World warm, cold;
   cold.cold_start = {Duration::microseconds(30), Duration::microseconds(700)};
-  const std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1),
-                                                 make_request(at_ms(5'000), 3, 1, 2)};
+  const std::vector<WorkloadRequest> requests = one_sample();
   TrainingObserver without, with;
   warm.run(kTemporal, requests, without, 4'000, 1.0, Duration::milliseconds(1));
   cold.run(kTemporal, requests, with, 4'000, 1.0, Duration::milliseconds(1));
@@ -121,8 +124,7 @@ TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
 TEST(Training, HostTimeBeforeAPieceIsCharged) {
   World quick, slow;
   slow.piece_overhead = Duration::microseconds(40);
-  const std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1),
-                                                 make_request(at_ms(5'000), 3, 1, 2)};
+  const std::vector<WorkloadRequest> requests = one_sample();
   TrainingObserver without, with;
   quick.run(kTemporal, requests, without, 4'000, 1.0, Duration::milliseconds(1));
   slow.run(kTemporal, requests, with, 4'000, 1.0, Duration::milliseconds(1));
@@ -138,8 +140,7 @@ TEST(Training, HostTimeBeforeAPieceIsCharged) {
 // runs over the n * 11 tokens of the answers. With the prompt's record only the answers are computed, of which serving
 // had computed one in n. A frozen model runs over all tokens first, whatever records there are.
 TEST(Training, PairAndGroupByHand) {
-  const std::vector<WorkloadRequest> requests = {make_request(at_ms(0), 50, 11, 1),
-                                                 make_request(at_ms(5'000), 3, 1, 2)};
+  const std::vector<WorkloadRequest> requests = one_sample();
   for (const std::int64_t n : {2, 4}) {
     for (const bool reuse : {false, true}) {
       World world;
