@@ -41,7 +41,6 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
   view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
-  view.offered_per_s = offered_.per_second(now);
   view.whole_per_s = whole_.per_second(now);
   view.trained_per_s = trained_.per_second(now);
   const double chosen = chosen_.per_second(now);
@@ -79,7 +78,6 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   if (by_request_.contains(request.id)) return std::nullopt;
   expire(now);
   const std::int64_t tokens = end_token - first_token;
-  offered_.add(now, tokens);
   const bool whole = covers_whole(request, first_token, end_token);
   if (whole) whole_.add(now, tokens);
   if (request.foresees_feedback) {

@@ -161,10 +161,9 @@ class ActivationStore {
   Bytes host_used_;   // copies being made and what training has taken included
   Bytes host_taken_;  // by training
   Bytes copying_bytes_;
-  TokenRate offered_;  // tokens that could have been recorded
-  TokenRate whole_;    // of them, those of prompts that would be recorded whole
-  TokenRate chosen_;   // tokens that were to be recorded
-  TokenRate kept_;     // of them, those whose record was completed
+  TokenRate whole_;   // tokens that could have been recorded, of prompts that would be recorded whole
+  TokenRate chosen_;  // tokens that were to be recorded
+  TokenRate kept_;    // of them, those whose record was completed
   TokenRate trained_;
   FeedbackModel feedback_;
   static constexpr std::int64_t kBetweenCensuses = 32;  // prompts

@@ -22,15 +22,14 @@ struct RecordView {
   std::int64_t tokens = 0;  // of the prompt that prefill will compute
   Bytes lean_bytes;         // of these tokens
   Bytes minimal_bytes;
-  double lean_saving = 1;    // share of the forward's time that a lean record saves; a minimal one saves all
-  Bytes capacity;            // of all records together
-  Bytes free;                // of it
-  double offered_per_s = 0;  // tokens of late that could have been recorded
-  double whole_per_s = 0;    // of them, those of prompts with the property below
-  bool whole = false;        // with this record, nearly all of the prompt will have one
-  double kept_share = 1;  // of the tokens of late that were to be recorded: those for which there was room on the GPU
-  double trained_per_s = 0;                 // tokens of late that were trained, recorded or not
-  double copy_bandwidth = 0;                // bytes/s to where records are kept in the end
+  double lean_saving = 1;     // share of the forward's time that a lean record saves; a minimal one saves all
+  Bytes capacity;             // of all records together
+  Bytes free;                 // of it
+  double whole_per_s = 0;     // tokens of late that could have been recorded, of prompts with the property below
+  bool whole = false;         // with this record, nearly all of the prompt will have one
+  double kept_share = 1;      // of the tokens of late that were to be recorded, those that found room on the GPU
+  double trained_per_s = 0;   // tokens of late that were trained, recorded or not
+  double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
   const FeedbackModel* feedback = nullptr;  // never null
   // Told to a clairvoyant policy alone: whether feedback will come, and how long after the answer.
   bool foresees = false;

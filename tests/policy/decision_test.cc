@@ -65,7 +65,7 @@ TEST(AdaptiveRecord, StopsWhereTrainingNeverGetsOn) {
   view.lean_bytes = Bytes(40'000);
   view.minimal_bytes = Bytes(100'000);
   view.capacity = Bytes(10'000'000);
-  view.offered_per_s = view.whole_per_s = 1'000;
+  view.whole_per_s = 1'000;
   view.whole = true;
   view.copy_bandwidth = 1e9;
   view.feedback = &feedback;
@@ -101,7 +101,7 @@ TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
   view.minimal_bytes = Bytes(100'000);
   view.lean_saving = 0.5;
   view.capacity = view.free = Bytes(100'000'000);
-  view.offered_per_s = view.whole_per_s = 1'000;
+  view.whole_per_s = 1'000;
   view.whole = true;
   view.copy_bandwidth = 1e9;
   view.feedback = &feedback;
