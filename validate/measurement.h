@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <utility>
 #include <vector>
 
 namespace alchemist {
@@ -31,14 +32,17 @@ inline double microseconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }
 
-// One round more is run first and not counted.
+// One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and down
+// by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long one
+// has emptied.
 inline std::vector<Timing> measure_in_turns(const std::vector<std::function<void()>>& cases, int rounds) {
+  std::vector<std::pair<double, std::size_t>> order;
+  for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i]), i);
+  std::sort(order.begin(), order.end());
   std::vector<std::vector<double>> us(cases.size());
-  for (int round = -1; round < rounds; ++round) {
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-      const double time = microseconds_of(cases[i]);
-      if (round >= 0) us[i].push_back(time);
-    }
+  for (int round = 0; round < rounds; ++round) {
+    for (const auto& [first_time, i] : order) us[i].push_back(microseconds_of(cases[i]));
+    std::reverse(order.begin(), order.end());
   }
   std::vector<Timing> timings;
   for (std::vector<double>& samples : us) timings.push_back(timing_of(std::move(samples)));

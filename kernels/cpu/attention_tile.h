@@ -45,6 +45,17 @@ std::int64_t score_tile(HeadRows<const T> q, HeadRows<const T> k, std::int64_t q
   return keys;
 }
 
+// row <- softmax of row[0 .. keys); returns the logarithm of the sum of the exponentials.
+template <class T>
+T softmax_row(T* row, std::int64_t keys) {
+  const T highest = row_max(keys, row);
+  for (std::int64_t j = 0; j < keys; ++j) row[j] = exponential(row[j] - highest);
+  const T sum = row_sum<T>(keys, [row](std::int64_t j) { return row[j]; });
+  const T inverse = 1 / sum;
+  for (std::int64_t j = 0; j < keys; ++j) row[j] *= inverse;
+  return highest + std::log(sum);
+}
+
 // out_i = softmax over the keys that query i sees, times v. lse may be null; its elements are `lse_stride` apart.
 template <class T>
 void attend_tile(HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, HeadRows<T> out, T* lse,
@@ -54,13 +65,9 @@ void attend_tile(HeadRows<const T> q, HeadRows<const T> k, HeadRows<const T> v, 
   for (std::int64_t i = 0; i < queries; ++i) {
     T* row = scores.data() + i * keys;
     const std::int64_t seen = first_key + i + 1;
-    const T highest = row_max(seen, row);
-    for (std::int64_t j = 0; j < seen; ++j) row[j] = exponential(row[j] - highest);
-    const T sum = row_sum<T>(seen, [row](std::int64_t j) { return row[j]; });
-    const T inverse = 1 / sum;
-    for (std::int64_t j = 0; j < seen; ++j) row[j] *= inverse;
+    const T log_sum = softmax_row(row, seen);
     std::fill(row + seen, row + keys, T(0));
-    if (lse) lse[i * lse_stride] = highest + std::log(sum);
+    if (lse) lse[i * lse_stride] = log_sum;
   }
   product<T>({.m = queries,
               .n = head_dim,

@@ -20,6 +20,42 @@ void gather_head(const PagedAttention<T>& call, const PagedRows& rows, const T* 
   }
 }
 
+// One query of each head that shares `kv_head`, over keys and values where they lie. It is bound by reading them, so
+// that gathering them first, for products of single rows, would take several times as long.
+template <class T>
+void decode_group(const PagedAttention<T>& call, const PagedRows& rows, std::int64_t kv_head, std::vector<T>& scores) {
+  const std::int64_t dim = call.head_dim, heads = call.heads, group = heads / call.kv_heads, keys = rows.keys;
+  const std::int64_t first_head = kv_head * group;
+  const T scale = 1 / std::sqrt(static_cast<T>(dim));
+  const auto for_each_key = [&](const T* cache, const auto& visit) {
+    const T* of_head = cache + kv_head * dim;
+    for (std::int64_t j = 0; j < keys; ++j) {
+      const std::int64_t block = call.block_tables[rows.table_begin + j / call.block_size];
+      visit(j, of_head + block * call.block_stride + j % call.block_size * (call.kv_heads * dim));
+    }
+  };
+  scores.resize(static_cast<std::size_t>(group * keys));
+  const T* q = call.q + rows.query_begin * call.q_stride + first_head * dim;
+  for_each_key(call.k_cache, [&](std::int64_t j, const T* k) {
+    for (std::int64_t h = 0; h < group; ++h) {
+      scores[h * keys + j] = scale * row_sum<T>(dim, [=](std::int64_t i) { return q[h * dim + i] * k[i]; });
+    }
+  });
+  T* out = call.out + (rows.query_begin * heads + first_head) * dim;
+  T* lse = call.lse ? call.lse + rows.query_begin * heads + first_head : nullptr;
+  for (std::int64_t h = 0; h < group; ++h) {
+    const T log_sum = softmax_row(scores.data() + h * keys, keys);
+    if (lse) lse[h] = log_sum;
+  }
+  std::fill_n(out, group * dim, T(0));
+  for_each_key(call.v_cache, [&](std::int64_t j, const T* v) {
+    for (std::int64_t h = 0; h < group; ++h) {
+      const T p = scores[h * keys + j];
+      for (std::int64_t i = 0; i < dim; ++i) out[h * dim + i] += p * v[i];
+    }
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -39,6 +75,10 @@ void paged_attention(const PagedAttention<T>& call) {
   for (std::int32_t s = 0; s < call.sequences; ++s) {
     const PagedRows& rows = call.rows[s];
     for (std::int64_t kv_head = 0; kv_head < call.kv_heads; ++kv_head) {
+      if (rows.queries == 1) {
+        decode_group(call, rows, kv_head, scores);
+        continue;
+      }
       gather_head(call, rows, call.k_cache, kv_head, keys);
       gather_head(call, rows, call.v_cache, kv_head, values);
       for (std::int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
