@@ -32,9 +32,9 @@ inline double microseconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }
 
-// One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and down
-// by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long one
-// has emptied.
+// One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and
+// down by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long
+// one has emptied.
 inline std::vector<Timing> measure_in_turns(const std::vector<std::function<void()>>& cases, int rounds) {
   std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i]), i);
