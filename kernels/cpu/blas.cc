@@ -9,16 +9,15 @@ namespace alchemist::cpu {
 namespace {
 
 // OpenBLAS 0.3.21 takes processors that it does not know for old ones, at a fraction of their speed: AMD's with AVX-512
-// for a Haswell, Intel's later than Sapphire Rapids for a Prescott. For products in single precision it has no better
-// kernels than the two named here.
+// for a Haswell, Intel's later than Sapphire Rapids for a Prescott.
 void correct_core_type() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx512 =
       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool intel_avx2 = __builtin_cpu_is("intel") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   constexpr int kKeepTheUsers = 0;
-  if (avx512 || avx2) setenv("OPENBLAS_CORETYPE", avx512 ? "SkylakeX" : "Haswell", kKeepTheUsers);
+  if (avx512 || intel_avx2) setenv("OPENBLAS_CORETYPE", avx512 ? "SkylakeX" : "Haswell", kKeepTheUsers);
 #endif
 }
 

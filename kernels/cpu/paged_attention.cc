@@ -5,38 +5,38 @@
 namespace alchemist::cpu {
 namespace {
 
-// The keys or values of one head of one sequence, out of their blocks, one row behind the other.
-template <class T>
-void gather_head(const PagedAttention<T>& call, const PagedRows& rows, const T* cache, std::int64_t head,
-                 std::vector<T>& to) {
+// Calls visit(j, row of key j) for the keys, or values, of one head of one sequence, block by block.
+template <class T, class Visit>
+void for_each_key(const PagedAttention<T>& call, const PagedRows& rows, const T* cache, std::int64_t kv_head,
+                  const Visit& visit) {
   const std::int64_t dim = call.head_dim, width = call.kv_heads * dim;
-  to.resize(static_cast<std::size_t>(rows.keys * dim));
   for (std::int64_t first = 0; first < rows.keys; first += call.block_size) {
     const T* block = cache + call.block_tables[rows.table_begin + first / call.block_size] * call.block_stride;
     const std::int64_t count = std::min<std::int64_t>(call.block_size, rows.keys - first);
-    for (std::int64_t t = 0; t < count; ++t) {
-      std::copy_n(block + t * width + head * dim, dim, to.data() + (first + t) * dim);
-    }
+    for (std::int64_t t = 0; t < count; ++t) visit(first + t, block + t * width + kv_head * dim);
   }
 }
 
-// One query of each head that shares `kv_head`, over keys and values where they lie. It is bound by reading them, so
-// that gathering them first, for products of single rows, would take several times as long.
+// One row behind the other.
+template <class T>
+void gather_head(const PagedAttention<T>& call, const PagedRows& rows, const T* cache, std::int64_t kv_head,
+                 std::vector<T>& to) {
+  const std::int64_t dim = call.head_dim;
+  to.resize(static_cast<std::size_t>(rows.keys * dim));
+  for_each_key(call, rows, cache, kv_head,
+               [&](std::int64_t j, const T* row) { std::copy_n(row, dim, to.data() + j * dim); });
+}
+
+// One query of each head that shares `kv_head`, over keys and values where they lie: a product of a single row is
+// mostly reading them, and the matrix product would want them gathered and the row padded.
 template <class T>
 void decode_group(const PagedAttention<T>& call, const PagedRows& rows, std::int64_t kv_head, std::vector<T>& scores) {
   const std::int64_t dim = call.head_dim, heads = call.heads, group = heads / call.kv_heads, keys = rows.keys;
   const std::int64_t first_head = kv_head * group;
   const T scale = 1 / std::sqrt(static_cast<T>(dim));
-  const auto for_each_key = [&](const T* cache, const auto& visit) {
-    const T* of_head = cache + kv_head * dim;
-    for (std::int64_t j = 0; j < keys; ++j) {
-      const std::int64_t block = call.block_tables[rows.table_begin + j / call.block_size];
-      visit(j, of_head + block * call.block_stride + j % call.block_size * (call.kv_heads * dim));
-    }
-  };
   scores.resize(static_cast<std::size_t>(group * keys));
   const T* q = call.q + rows.query_begin * call.q_stride + first_head * dim;
-  for_each_key(call.k_cache, [&](std::int64_t j, const T* k) {
+  for_each_key(call, rows, call.k_cache, kv_head, [&](std::int64_t j, const T* k) {
     for (std::int64_t h = 0; h < group; ++h) {
       scores[h * keys + j] = scale * row_sum<T>(dim, [=](std::int64_t i) { return q[h * dim + i] * k[i]; });
     }
@@ -48,7 +48,7 @@ void decode_group(const PagedAttention<T>& call, const PagedRows& rows, std::int
     if (lse) lse[h] = log_sum;
   }
   std::fill_n(out, group * dim, T(0));
-  for_each_key(call.v_cache, [&](std::int64_t j, const T* v) {
+  for_each_key(call, rows, call.v_cache, kv_head, [&](std::int64_t j, const T* v) {
     for (std::int64_t h = 0; h < group; ++h) {
       const T p = scores[h * keys + j];
       for (std::int64_t i = 0; i < dim; ++i) out[h * dim + i] += p * v[i];

@@ -1,5 +1,6 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "kernels/paged_attention.h"
@@ -180,8 +181,11 @@ TEST_P(Attention, PagedIsPacked) {
   call.q_stride = o.q_stride;
   call.block_stride = block_stride;
   cpu::paged_attention(call);
-  expect_near(out, o.out, 1e-13, "out");  // a single query sums in another order
-  expect_near(lse, o.lse, 1e-13, "lse");
+  // A single query sums in another order; several take the same way as packed ones.
+  const bool decodes = std::ranges::any_of(o.rows, [](const AttentionRows& r) { return r.queries == 1; });
+  const double tolerance = decodes ? 1e-13 : 0;
+  expect_near(out, o.out, tolerance, "out");
+  expect_near(lse, o.lse, tolerance, "lse");
 }
 
 // A query that one key dominates by far: no overflow, and the output is that key's value.

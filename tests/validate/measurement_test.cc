@@ -1,0 +1,34 @@
+#include "validate/measurement.h"
+
+#include <gtest/gtest.h>
+
+namespace alchemist {
+namespace {
+
+// Whatever the cases take: the first round is in the order given, the next in the order of what that one took, and each
+// one after that is the reverse of the one before.
+TEST(MeasureInTurns, GoesUpAndDown) {
+  std::vector<int> ran;
+  std::vector<std::function<void()>> cases;
+  for (int i = 0; i < 4; ++i) cases.emplace_back([&ran, i] { ran.push_back(i); });
+  EXPECT_EQ(measure_in_turns(cases, 3).size(), cases.size());
+  ASSERT_EQ(ran.size(), 4U * 4U);
+  const auto round = [&](int index) { return std::vector(ran.begin() + 4 * index, ran.begin() + 4 * (index + 1)); };
+  EXPECT_EQ(round(0), (std::vector{0, 1, 2, 3}));
+  std::vector<int> up = round(1), down = round(2);
+  EXPECT_EQ(up, round(3));
+  std::reverse(down.begin(), down.end());
+  EXPECT_EQ(up, down);
+  std::sort(up.begin(), up.end());
+  EXPECT_EQ(up, round(0));
+}
+
+TEST(TimingOf, TakesQuantilesOfTheSorted) {
+  const Timing timing = timing_of({5, 1, 4, 2, 3, 11, 10, 9, 8, 7, 6});
+  EXPECT_EQ(timing.p10, 2);
+  EXPECT_EQ(timing.median, 6);
+  EXPECT_EQ(timing.p90, 10);
+}
+
+}  // namespace
+}  // namespace alchemist
