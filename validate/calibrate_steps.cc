@@ -125,7 +125,7 @@ std::vector<StepCase> StepBench::head_cases() const {
 std::vector<StepCase> StepBench::decode_cases() const {
   std::vector<StepCase> cases;
   for (const std::int32_t decodes : {1, 4, 12, config_.step_sequences}) {
-    for (const std::int32_t context : {32, 128, 512, config_.longest_context}) {
+    for (const std::int32_t context : {32, 128, config_.longest_context / 2, config_.longest_context}) {
       StepCase shape;
       shape.decodes = decodes;
       shape.decode_context = context;
@@ -138,7 +138,7 @@ std::vector<StepCase> StepBench::decode_cases() const {
 std::vector<StepCase> StepBench::mixed_cases() const {
   std::vector<StepCase> cases;
   for (const std::int32_t chunk : {16, 64, 192, config_.step_tokens}) {
-    for (const std::int32_t context : {0, 192, config_.longest_context - config_.step_tokens}) {
+    for (const std::int32_t context : {0, 192, config_.longest_context / 2, config_.longest_context}) {
       for (const std::int32_t decodes : {0, 6, config_.step_sequences - 1}) {
         for (const std::int32_t keys : {64, config_.longest_context}) {
           if (decodes == 0 && keys != 64) continue;
