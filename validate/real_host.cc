@@ -179,7 +179,7 @@ void RealHost::start() {
   has_queued_ = false;
   steps_ = 0;
   op_start_ = clock_.now();
-  book_.begin(current_.prefills, current_.preempted, op_start_);
+  recorded_ = book_.begin(current_.prefills, current_.preempted, op_start_);
   if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
   in_progress_ = true;
   if (config_.announce_last_step) {
@@ -216,12 +216,14 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
 
 void RealHost::launch_step() {
   decodes_ = book_.batch().size();
+  copying_ = !copies_.empty();
   compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
 }
 
 void RealHost::launch_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   const bool begins = !std::exchange(batch_begun_, true);
+  copying_ = !copies_.empty();
   compute_.submit(kPieceTag,
                   [this, piece = piece_->piece, batch = std::shared_ptr<const RestoredBatch>(batch_), begins] {
                     if (piece.kind == PieceKind::kOptimizer) {
@@ -246,7 +248,12 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
     in_progress_ = false;
     std::rethrow_exception(done.error);
   }
-  book_.end_step(done.end, first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>());
+  const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
+  if (config_.prices) {
+    config_.prices->step(book_.next_step(prefills, chunks_), first ? recorded_ : Bytes(), copying_,
+                         done.end - done.start);
+  }
+  book_.end_step(done.end, prefills);
   const bool something_waits = news_ || !book_.ended().empty();
   if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !config_.announce_last_step)) {
     return finish(done.end);
@@ -273,6 +280,7 @@ RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
   if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
+  if (config_.prices) config_.prices->piece(piece.piece, copying_, done.end - done.start);
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};
 }

@@ -22,6 +22,7 @@
 #include "validate/device_array.h"
 #include "validate/inbox.h"
 #include "validate/link_worker.h"
+#include "validate/operation_prices.h"
 #include "validate/record_table.h"
 #include "validate/restored_batch.h"
 #include "validate/worker.h"
@@ -29,11 +30,12 @@
 namespace alchemist {
 
 struct RealHostConfig {
-  std::int32_t pages = 0;           // of the arena
-  Bytes page_bytes;                 // of one KV block, all layers: must be the model's
-  Bytes host_capacity;              // pinned memory for records
-  bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
-  std::optional<LinkPace> pace;     // an emulated link
+  std::int32_t pages = 0;             // of the arena
+  Bytes page_bytes;                   // of one KV block, all layers: must be the model's
+  Bytes host_capacity;                // pinned memory for records
+  bool announce_last_step = false;    // asynchronous scheduling: the next operation is planned during the last step
+  std::optional<LinkPace> pace;       // an emulated link
+  OperationPrices* prices = nullptr;  // is told of every operation; none: nobody; outlives the host
 };
 
 class RealHost final : public Host {
@@ -140,7 +142,10 @@ class RealHost final : public Host {
   bool news_ = false;
   Time op_start_;
   std::int64_t steps_ = 0;
+  Bytes recorded_;            // by the operation in progress
   std::int32_t decodes_ = 0;  // of the step in progress
+  bool copying_ = false;      // when the step or piece in progress began
+  std::vector<PrefillChunk> chunks_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;
   std::unordered_map<std::uint64_t, Copy> copies_;  // by tag

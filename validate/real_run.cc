@@ -7,24 +7,25 @@
 namespace alchemist {
 namespace {
 
-RealHostConfig host_config(const SimulationConfig& config, std::optional<LinkPace> pace) {
+RealHostConfig host_config(const SimulationConfig& config, std::optional<LinkPace> pace, OperationPrices& prices) {
   RealHostConfig host;
   host.pages = config.kv_blocks;
   host.page_bytes = config.kv_block_bytes;
   if (config.training) host.host_capacity = config.training->store.host_capacity;
   host.announce_last_step = config.serving.async_scheduling;
   host.pace = pace;
+  host.prices = &prices;
   return host;
 }
 
 }  // namespace
 
 RealRun::RealRun(const SimulationConfig& config, Decoder& model, std::optional<LinkPace> pace, WorkloadSource& workload,
-                 RunObserver& observer)
+                 RunObserver& observer, OperationPrices& prices)
     : config_(config),
       workload_(workload),
       observer_(observer),
-      host_(host_config(config, pace), model, clock_, observer) {
+      host_(host_config(config, pace, prices), model, clock_, observer) {
   check(config.replicas == 1 && config.serving.blocks_known_ahead, "a real run has one replica that knows its blocks");
   const std::vector<NodeSpec> specs = node_specs(config);
   check(specs.size() == 1, "one device serves and trains");

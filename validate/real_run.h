@@ -22,9 +22,10 @@ namespace alchemist {
 
 class RealRun {
  public:
-  // Of the configuration one replica is run, which serves and trains on one device. All references outlive the run.
+  // Of the configuration one replica is run, which serves and trains on one device; `prices` is told of every operation
+  // that the device ran. All references outlive the run.
   RealRun(const SimulationConfig& config, Decoder& model, std::optional<LinkPace> pace, WorkloadSource& workload,
-          RunObserver& observer);
+          RunObserver& observer, OperationPrices& prices);
 
   // Runs until no request is left and none will come. If the device fails, what it threw is in error() and the totals
   // are those of the part that was done.

@@ -53,8 +53,25 @@ Experiment with_link(Experiment experiment, std::optional<double> bandwidth) {
   return experiment;
 }
 
-RunReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
-                   const std::filesystem::path& out) {
+// Steps are priced without the host's time: what is compared is the device's.
+std::unique_ptr<StepCost> device_step_cost(Experiment experiment) {
+  experiment.hardware.step_overhead = Duration();
+  return make_step_cost(experiment);
+}
+
+OperationPrices make_operation_prices(const StepCost& steps, const SimulationConfig& config) {
+  if (!config.training) return {steps, nullptr, TurnCosts()};
+  const TrainingSetup& training = *config.training;
+  return {steps, training.cost, TurnCosts(training.cold_start, training.link.copy_slowdown)};
+}
+
+struct RealReport {
+  RunReport run;
+  OperationPrices::Sums operations;
+};
+
+RealReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
+                    const std::filesystem::path& out) {
   const ExperimentWorld world(experiment, World::kReal);
   check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
@@ -68,15 +85,17 @@ RunReport run_real(const Experiment& experiment, DeviceKind device, std::optiona
   if (pace) info.device += fmt::format("; link emulated at {:.3g} GB/s", pace->bandwidth * 1e-9);
   ProgressLine progress(std::nullopt);
   std::exception_ptr error;
+  const std::unique_ptr<StepCost> step_cost = device_step_cost(experiment);
+  OperationPrices prices = make_operation_prices(*step_cost, world.config());
   const RunReport report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
-    RealRun run(config, model.decoder(), pace, *workload, observer);
+    RealRun run(config, model.decoder(), pace, *workload, observer, prices);
     const SimulationTotals totals = run.run();
     error = run.error();
     return run_result(totals, world, {});
   });
   log.commit();
   if (error) std::rethrow_exception(error);
-  return report;
+  return {report, prices.sums()};
 }
 
 }  // namespace
@@ -87,15 +106,17 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   std::optional<LinkPace> pace;
   if (link_bandwidth) pace = LinkPace{*link_bandwidth, experiment.hardware.link_latency};
   RealValidation result;
-  const RunReport real = run_real(experiment, device, pace, out);
+  const auto [real, operations] = run_real(experiment, device, pace, out);
   const RunReport simulated = run_with_results(experiment, out / "simulated", true, nullptr, {}, World::kReal);
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
   result.simulated = simulated.summary;
+  result.operations = operations;
   for (const std::string& warning : real.warnings) result.warnings.push_back("real run: " + warning);
   for (const std::string& warning : simulated.warnings) result.warnings.push_back("simulated run: " + warning);
   ResultDirectory files(out);
   files.create("comparison.csv").write(difference_csv(compare_summaries(result.real, result.simulated)));
+  files.create("operations.csv").write(operation_csv(operations));
   files.commit();
   return result;
 }

@@ -49,9 +49,9 @@ void validate_device(const Experiment& experiment, const Arguments& arguments) {
   const DeviceKind device = device_kinds().at(arguments.device);
   const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
   print_warnings(result.warnings);
-  fmt::print("{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
-             difference_table(compare_summaries(result.real, result.simulated)), result.real.info.device,
-             result.replayed.events, result.replayed.commands, arguments.out);
+  fmt::print("{}\n{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
+             difference_table(compare_summaries(result.real, result.simulated)), operation_table(result.operations),
+             result.real.info.device, result.replayed.events, result.replayed.commands, arguments.out);
 }
 
 }  // namespace

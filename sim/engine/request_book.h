@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "sim/base/batch.h"
 #include "sim/base/observer.h"
 #include "sim/base/recent_maximum.h"
 #include "sim/base/workload.h"
@@ -28,6 +29,21 @@ class RequestBook {
   void submitted(std::span<const PrefillWork> prefills, Time now);
   // An operation begins. Returns the bytes that it records.
   Bytes begin(std::span<const PrefillWork> prefills, std::span<const RequestHandle> preempted, Time now);
+  // The step of it that comes next: all that decode, and these prompts (the operation's first step only), whose chunks
+  // are put into `chunks`, which outlives the shape.
+  BatchShape next_step(std::span<const PrefillWork> prefills, std::vector<PrefillChunk>& chunks) const {
+    BatchShape shape;
+    shape.decodes = shape.sampled = batch_.size();
+    shape.decode_context_sum = batch_.context_sum();
+    shape.decode_context_max = static_cast<std::int32_t>(batch_.context_max());
+    chunks.clear();
+    for (const PrefillWork& work : prefills) {
+      chunks.push_back(work.chunk);
+      shape.sampled += work.last ? 1 : 0;
+    }
+    shape.prefills = chunks;
+    return shape;
+  }
   // A step of it ends: every request that decodes gets a token, and so do the prompts that end here (the operation's
   // first step only).
   void end_step(Time end, std::span<const PrefillWork> prefills);

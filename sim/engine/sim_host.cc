@@ -18,7 +18,9 @@ SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, 
       options_(options),
       book_(replica, observer),
       training_(training) {
-  if (training_) link_.emplace(training_->link);
+  if (!training_) return;
+  link_.emplace(training_->link);
+  turns_ = TurnCosts(training_->cold_start, training_->link.copy_slowdown);
 }
 
 OpId SimHost::submit(const ServingOp& op) {
@@ -76,20 +78,11 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
   return completions;
 }
 
-// Copies and kernels share the memory: while any copy is in flight, a kernel that starts is slower by a measured
-// factor.
-Duration SimHost::beside_copies(Duration alone) const {
-  if (!link_ || link_->idle()) return alone;
-  return Duration::nanoseconds(
-      static_cast<std::int64_t>(static_cast<double>(alone.count_ns()) * training_->link.copy_slowdown));
-}
-
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_ + training_->piece_overhead;
-  Duration takes = training_->cost->piece(piece_->piece);
-  if (!std::exchange(trained_last_, true)) takes += training_->cold_start.training;
-  queue_.push(piece_->start + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
+  const Duration takes = turns_.piece(training_->cost->piece(piece_->piece), copying());
+  queue_.push(piece_->start + takes, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
 // Serving that runs meanwhile has the other SMs and what memory bandwidth the piece leaves. All of serving's time is
@@ -103,7 +96,8 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
   const double share = costs.training->traffic(piece) / (takes.in_seconds() * costs.bandwidth);
   slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
   beside_ = Piece{new_op(), piece, now_};
-  queue_.push(now_ + beside_copies(takes), EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
+  queue_.push(now_ + turns_.beside_copies(takes, copying()), EventPriority::kStepEnd,
+              {SimEventKind::kPieceEnd, replica_});
   return beside_->id;
 }
 
@@ -166,30 +160,21 @@ void SimHost::start() {
     in_last_step_ = current_.max_steps == 1;
     news_ = false;  // the node planned at this very moment
   }
-  chunks_.clear();
-  for (const PrefillWork& work : current_.prefills) chunks_.push_back(work.chunk);
   begin_step(now_);
   queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
 }
 
 void SimHost::begin_step(Time start) {
   const bool first = steps_ == 0;
-  shape_.prefills = first ? std::span<const PrefillChunk>(chunks_) : std::span<const PrefillChunk>();
-  shape_.decodes = book_.batch().size();
-  shape_.decode_context_sum = book_.batch().context_sum();
-  shape_.decode_context_max = static_cast<std::int32_t>(book_.batch().context_max());
-  shape_.sampled = shape_.decodes;
-  if (first) {
-    for (const PrefillWork& work : current_.prefills) shape_.sampled += work.last ? 1 : 0;
-  }
+  shape_ = book_.next_step(first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>(),
+                           chunks_);
   step_start_ = start;
   Duration takes = step_time();
   if (first) {
     recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
     takes += recording_;
-    if (std::exchange(trained_last_, false)) takes += training_->cold_start.serving;
   }
-  takes = beside_copies(takes);
+  takes = turns_.step(takes, copying());
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
     throw ConfigError(
@@ -242,7 +227,7 @@ void SimHost::report_span(Time end) {
   span.start = op_start_;
   span.end = end;
   span.steps = steps_;
-  for (const PrefillChunk& chunk : chunks_) span.prefill_tokens += chunk.tokens;
+  for (const PrefillWork& work : current_.prefills) span.prefill_tokens += work.chunk.tokens;
   span.decodes = shape_.decodes;
   span.running = current_.running;
   span.waiting = current_.waiting;

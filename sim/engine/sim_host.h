@@ -16,6 +16,7 @@
 #include "sim/engine/event_queue.h"
 #include "sim/engine/link.h"
 #include "sim/engine/request_book.h"
+#include "sim/engine/turn_costs.h"
 #include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
 #include "sim/node/host.h"
@@ -31,12 +32,6 @@ struct SimEvent {
 };
 
 using SimEventQueue = EventQueue<SimEvent>;
-
-// What an operation takes longer if the one before it on the GPU was of the other kind, whose data fill the caches.
-struct ColdStart {
-  Duration serving;
-  Duration training;
-};
 
 // Training on a share of the SMs while serving has the rest, in place of turns.
 struct BesideCosts {
@@ -148,7 +143,7 @@ class SimHost final : public Host {
   void start_piece();
   OpId start_beside(const TrainingPiece& piece);
   Duration step_time() const;
-  Duration beside_copies(Duration alone) const;
+  bool copying() const { return link_ && !link_->idle(); }
   void schedule_link();
   void tell_link();
 
@@ -178,6 +173,7 @@ class SimHost final : public Host {
   Duration busy_;
 
   std::optional<TrainingHost> training_;
+  TurnCosts turns_;
   std::optional<Link> link_;
   bool kernels_running_ = false;    // as the link was told
   std::uint32_t link_version_ = 0;  // of the event in the queue that is valid
@@ -185,7 +181,6 @@ class SimHost final : public Host {
   std::vector<FinishedTransfer> finished_transfers_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;   // in progress
-  bool trained_last_ = false;    // what ran last was a piece
   std::optional<Piece> beside_;  // in progress on SMs of its own
   double slowdown_ = 1;          // of serving by its traffic, >= 1
   Bytes recorded_;               // by the operation in progress

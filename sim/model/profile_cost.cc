@@ -95,8 +95,8 @@ double ProfileCost::prompts_us(const BatchShape& shape, double mean_decode_conte
   }
   const double decodes = shape.decodes;
   const double keys = work / tokens;  // that a query sees, on average
-  farthest_context_ = std::max({farthest_context_, (keys - tokens / 2) / mixed_.axis(1).back(),
-                                mean_decode_context / mixed_.axis(3).back()});
+  farthest_context_ = std::max(
+      {farthest_context_, (keys - tokens / 2) / mixed_.axis(1).back(), mean_decode_context / mixed_.axis(3).back()});
   if (keys >= tokens / 2) return mixed_.at({tokens, keys - tokens / 2, decodes, mean_decode_context});
   // Short prompts side by side: as many copies of one of twice the mean number of keys as make up the tokens.
   const double each = 2 * keys;

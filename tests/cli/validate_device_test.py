@@ -33,10 +33,25 @@ class ValidateDevice(CliTestCase):
             rows = {row["metric"]: row for row in csv.DictReader(file)}
         self.assertEqual(real["mean_ttft_ms"], float(rows["mean_ttft_ms"]["real"]))
         self.assertEqual(simulated["mean_ttft_ms"], float(rows["mean_ttft_ms"]["simulated"]))
+        self.assert_operations(out / "operations.csv", real)
         for world in ["real", "simulated"]:
             for name in ["config.yaml", "requests.csv", "memory.csv", "trace.json"]:
                 self.assertTrue((out / world / name).exists(), f"{world}/{name}")
         self.assert_done(run("replay", out / "events.log"))
+
+    def assert_operations(self, path, real):
+        """What the device ran, each kind beside its price: all of the training that the results count, and no more time
+        than the run took."""
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = {row["operation"]: row for row in csv.DictReader(file)}
+        self.assertEqual(["decode", "prefill", "forward", "head", "backward", "optimizer"], list(rows))
+        for row in rows.values():
+            self.assertGreater(float(row["priced_s"]), 0)
+            self.assertAlmostEqual(float(row["priced_s"]) / float(row["real_s"]) - 1, float(row["error"]))
+        steps = real["train_steps"]
+        backward = sum(float(rows[name]["real_s"]) for name in ["head", "backward"])
+        self.assertGreaterEqual(1.001 * backward, 1e-3 * steps * real["train_backward_ms"])
+        self.assertLess(sum(float(row["real_s"]) for row in rows.values()), real["duration_s"])
 
     def test_recorded_tokens_are_the_same(self):
         """With room for every record, so that none depends on when another one went."""

@@ -1,0 +1,88 @@
+// What a real run's operations took beside what the simulator charges for the same ones.
+#include "validate/operation_prices.h"
+
+#include <gtest/gtest.h>
+
+namespace alchemist {
+namespace {
+
+// A millisecond a token.
+class PerToken final : public StepCost {
+ public:
+  Duration step(const BatchShape& shape) const override { return Duration::milliseconds(shape.tokens()); }
+};
+
+BatchShape decodes(std::int32_t count) {
+  BatchShape shape;
+  shape.decodes = shape.sampled = count;
+  shape.decode_context_sum = 10 * count;
+  shape.decode_context_max = 10;
+  return shape;
+}
+
+TrainingCost training_cost() {
+  HardwareSpec hardware;
+  hardware.matrix_flops = hardware.vector_flops = 1e12;
+  hardware.memory_bandwidth = 1e11;
+  ModelShape model;
+  model.layers = 2;
+  model.hidden = 64;
+  model.intermediate = 128;
+  model.heads = model.kv_heads = 4;
+  model.head_dim = 16;
+  model.vocabulary = 256;
+  model.dtype_bytes = 4;
+  return {hardware, model, TrainingShape(), 1};
+}
+
+const OperationPrices::Sum& of(const OperationPrices& prices, OperationKind kind) {
+  return prices.sums()[static_cast<std::size_t>(kind)];
+}
+
+// Three decode steps of 2, 3 and 3 tokens, which took 10 ms each: priced 8 ms. A prompt of 4 tokens beside one decode:
+// priced 5 ms. Without training no turns change, and nobody copies.
+TEST(OperationPrices, SumsServingByKind) {
+  const PerToken steps;
+  OperationPrices prices(steps, nullptr, TurnCosts());
+  for (const std::int32_t count : {2, 3, 3}) prices.step(decodes(count), Bytes(), false, Duration::milliseconds(10));
+  const std::vector<PrefillChunk> chunks = {{4, 0}};
+  BatchShape mixed = decodes(1);
+  mixed.prefills = chunks;
+  prices.step(mixed, Bytes(), false, Duration::milliseconds(4));
+  EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
+  EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
+  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
+  EXPECT_EQ(of(prices, OperationKind::kPrefill).count, 1);
+  EXPECT_EQ(of(prices, OperationKind::kPrefill).priced, Duration::milliseconds(5));
+  EXPECT_EQ(operation_csv(prices.sums()),
+            "operation,count,real_s,priced_s,error\n"
+            "decode,3,0.03,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
+}
+
+// Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
+// runs beside a copy, which doubles its time. Recording is charged on top.
+TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
+  const PerToken steps;
+  const TrainingCost training = training_cost();
+  const Duration cold_step = Duration::microseconds(300), cold_piece = Duration::microseconds(70);
+  OperationPrices prices(steps, &training, TurnCosts({cold_step, cold_piece}, 2.0));
+  TrainingPiece forward;
+  forward.tokens = 100;
+  forward.attended_keys = 5050;
+  TrainingPiece backward = forward;
+  backward.kind = PieceKind::kBackward;
+  const Duration took = Duration::milliseconds(1);
+  prices.step(decodes(1), Bytes(), false, took);
+  prices.piece(forward, false, took);
+  prices.piece(backward, false, took);
+  prices.step(decodes(2), Bytes(1 << 20), false, took);
+  EXPECT_EQ(of(prices, OperationKind::kForward).priced, training.piece(forward) + cold_piece);
+  EXPECT_EQ(of(prices, OperationKind::kBackward).priced, training.piece(backward));
+  const Duration before = of(prices, OperationKind::kDecode).priced;
+  EXPECT_EQ(before, Duration::milliseconds(3) + cold_step + training.recording(Bytes(1 << 20)));
+  prices.step(decodes(5), Bytes(), true, took);
+  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(10));
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,55 @@
+// What the simulator charges for the operations that a real device ran, beside what they took. It tells the two sources
+// of a simulation's error apart: prices that are off, because of the calibration or because the machine is not as fast
+// as it was then, and what happens between operations.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "sim/base/batch.h"
+#include "sim/base/training_piece.h"
+#include "sim/engine/turn_costs.h"
+#include "sim/model/step_cost.h"
+#include "sim/model/training_cost.h"
+
+namespace alchemist {
+
+// Serving steps without and with prompt tokens, and the kinds of training pieces.
+enum class OperationKind : std::uint8_t { kDecode, kPrefill, kForward, kHead, kBackward, kOptimizer };
+inline constexpr std::array<const char*, 6> kOperationNames = {"decode", "prefill",  "forward",
+                                                               "head",   "backward", "optimizer"};
+
+class OperationPrices {
+ public:
+  struct Sum {
+    std::int64_t count = 0;
+    Duration took;
+    Duration priced;
+  };
+  using Sums = std::array<Sum, kOperationNames.size()>;  // by OperationKind
+
+  // `serving` prices the device's time alone, without host time; `training`: none if nobody trains. Both outlive this.
+  OperationPrices(const StepCost& serving, const TrainingCost* training, const TurnCosts& turns)
+      : serving_(serving), training_(training), turns_(turns) {}
+
+  // An operation is over; to be told in the order in which they ran. `recorded`: bytes that the step kept for training;
+  // `copying`: a copy was in flight when it began; `took`: on the device.
+  void step(const BatchShape& shape, Bytes recorded, bool copying, Duration took);
+  void piece(const TrainingPiece& piece, bool copying, Duration took);
+
+  const Sums& sums() const { return sums_; }
+
+ private:
+  void add(OperationKind kind, Duration took, Duration priced);
+
+  const StepCost& serving_;
+  const TrainingCost* training_;
+  TurnCosts turns_;
+  Sums sums_;
+};
+
+std::string operation_table(const OperationPrices::Sums& sums);  // for people; kinds that did not run are left out
+std::string operation_csv(const OperationPrices::Sums& sums);    // operation,count,real_s,priced_s,error
+
+}  // namespace alchemist
