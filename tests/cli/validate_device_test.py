@@ -41,16 +41,17 @@ class ValidateDevice(CliTestCase):
 
     def assert_operations(self, path, real):
         """What the device ran, each kind beside its price: all of the training that the results count, and no more time
-        than the run took."""
+        than the run took. How much is trained of so few requests depends on the machine's speed."""
         with open(path, newline="", encoding="utf-8") as file:
             rows = {row["operation"]: row for row in csv.DictReader(file)}
-        self.assertEqual(["decode", "prefill", "forward", "head", "backward", "optimizer"], list(rows))
+        self.assertEqual(["decode", "prefill"], list(rows)[:2])
         for row in rows.values():
             self.assertGreater(float(row["priced_s"]), 0)
             self.assertAlmostEqual(float(row["priced_s"]) / float(row["real_s"]) - 1, float(row["error"]))
-        steps = real["train_steps"]
-        backward = sum(float(rows[name]["real_s"]) for name in ["head", "backward"])
-        self.assertGreaterEqual(1.001 * backward, 1e-3 * steps * real["train_backward_ms"])
+        if real["train_steps"] > 0:
+            self.assertEqual(["forward", "head", "backward", "optimizer"], list(rows)[2:])
+            backward = sum(float(rows[name]["real_s"]) for name in ["head", "backward"])
+            self.assertGreaterEqual(1.001 * backward, 1e-3 * real["train_steps"] * real["train_backward_ms"])
         self.assertLess(sum(float(row["real_s"]) for row in rows.values()), real["duration_s"])
 
     def test_recorded_tokens_are_the_same(self):

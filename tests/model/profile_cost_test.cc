@@ -116,7 +116,7 @@ TEST(ProfileCost, SaysHowFarOutsideTheMeasurementsItWent) {
   const ProfileCost cost(small_profile(), small_hardware(), small_model(), options);
   ASSERT_EQ(cost.warnings().size(), 1u);  // steps of up to 128 tokens where 64 were measured
   EXPECT_NE(cost.warnings()[0].find("128 tokens were priced, 2.0 times beyond the 64"), std::string::npos);
-  price(cost, {{6, 93}});  // 96 keys where 32 of context were measured
+  price(cost, {{6, 96}});  // behind 96 tokens where 32 were measured
   ASSERT_EQ(cost.warnings().size(), 2u);
   EXPECT_NE(cost.warnings()[1].find("3.0 times"), std::string::npos);
 }

@@ -56,7 +56,7 @@ TEST(OperationPrices, SumsServingByKind) {
   EXPECT_EQ(of(prices, OperationKind::kPrefill).priced, Duration::milliseconds(5));
   EXPECT_EQ(operation_csv(prices.sums()),
             "operation,count,real_s,priced_s,error\n"
-            "decode,3,0.03,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
+            "decode,3,0.030000000000000002,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
 }
 
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
