@@ -7,20 +7,6 @@
 namespace alchemist {
 namespace {
 
-OperationKind kind_of(const TrainingPiece& piece) {
-  switch (piece.kind) {
-    case PieceKind::kReferenceHead:
-    case PieceKind::kHead:
-      return OperationKind::kHead;
-    case PieceKind::kBackward:
-      return OperationKind::kBackward;
-    case PieceKind::kOptimizer:
-      return OperationKind::kOptimizer;
-    default:
-      return OperationKind::kForward;
-  }
-}
-
 // Calls visit(name, sum, error) for every kind that ran; error: (priced - took) / took.
 template <class Visit>
 void for_each_kind(const OperationPrices::Sums& sums, Visit&& visit) {
@@ -38,12 +24,14 @@ void OperationPrices::step(const BatchShape& shape, Bytes recorded, bool copying
     check(training_ != nullptr, "only who trains records");
     alone += training_->recording(recorded);
   }
-  add(shape.prefills.empty() ? OperationKind::kDecode : OperationKind::kPrefill, took, turns_.step(alone, copying));
+  const bool computes_prompt = !shape.prefills.empty();
+  add(computes_prompt ? OperationKind::kPrefill : OperationKind::kDecode, took,
+      turns_.step(computes_prompt, alone, copying));
 }
 
 void OperationPrices::piece(const TrainingPiece& piece, bool copying, Duration took) {
   check(training_ != nullptr, "only who trains runs pieces");
-  add(kind_of(piece), took, turns_.piece(training_->piece(piece), copying));
+  add(kind_of(piece.kind), took, turns_.piece(piece.kind, training_->piece(piece), copying));
 }
 
 void OperationPrices::add(OperationKind kind, Duration took, Duration priced) {
@@ -51,6 +39,14 @@ void OperationPrices::add(OperationKind kind, Duration took, Duration priced) {
   ++sum.count;
   sum.took += took;
   sum.priced += priced;
+}
+
+OperationFactors factors_of(const OperationPrices::Sums& sums) {
+  OperationFactors factors = kAsPriced;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    if (sums[i].took > Duration() && sums[i].priced > Duration()) factors[i] = sums[i].took / sums[i].priced;
+  }
+  return factors;
 }
 
 std::string operation_table(const OperationPrices::Sums& sums) {

@@ -1,24 +1,20 @@
 // What the simulator charges for the operations that a real device ran, beside what they took. It tells the two sources
 // of a simulation's error apart: prices that are off, because of the calibration or because the machine is not as fast
-// as it was then, and what happens between operations.
+// as it was then, and everything else. A simulation whose operations are charged `factors_of` times their price has
+// only the second.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 
 #include "sim/base/batch.h"
 #include "sim/base/training_piece.h"
+#include "sim/engine/operation_kind.h"
 #include "sim/engine/turn_costs.h"
 #include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
 
 namespace alchemist {
-
-// Serving steps without and with prompt tokens, and the kinds of training pieces.
-enum class OperationKind : std::uint8_t { kDecode, kPrefill, kForward, kHead, kBackward, kOptimizer };
-inline constexpr std::array<const char*, 6> kOperationNames = {"decode", "prefill",  "forward",
-                                                               "head",   "backward", "optimizer"};
 
 class OperationPrices {
  public:
@@ -27,7 +23,7 @@ class OperationPrices {
     Duration took;
     Duration priced;
   };
-  using Sums = std::array<Sum, kOperationNames.size()>;  // by OperationKind
+  using Sums = ByOperation<Sum>;
 
   // `serving` prices the device's time alone, without host time; `training`: none if nobody trains. Both outlive this.
   OperationPrices(const StepCost& serving, const TrainingCost* training, const TurnCosts& turns)
@@ -48,6 +44,9 @@ class OperationPrices {
   TurnCosts turns_;
   Sums sums_;
 };
+
+// took / priced; 1 for kinds that did not run.
+OperationFactors factors_of(const OperationPrices::Sums& sums);
 
 std::string operation_table(const OperationPrices::Sums& sums);  // for people; kinds that did not run are left out
 std::string operation_csv(const OperationPrices::Sums& sums);    // operation,count,real_s,priced_s,error

@@ -60,7 +60,7 @@ std::unique_ptr<StepCost> device_step_cost(Experiment experiment) {
 }
 
 OperationPrices make_operation_prices(const StepCost& steps, const SimulationConfig& config) {
-  if (!config.training) return {steps, nullptr, TurnCosts()};
+  if (!config.training) return {steps, nullptr, TurnCosts(ColdStart(), 1)};
   const TrainingSetup& training = *config.training;
   return {steps, training.cost, TurnCosts(training.cold_start, training.link.copy_slowdown)};
 }
@@ -107,7 +107,11 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   if (link_bandwidth) pace = LinkPace{*link_bandwidth, experiment.hardware.link_latency};
   RealValidation result;
   const auto [real, operations] = run_real(experiment, device, pace, out);
-  const RunReport simulated = run_with_results(experiment, out / "simulated", true, nullptr, {}, World::kReal);
+  RunOptions options;
+  options.planned_for = World::kReal;
+  const RunReport simulated = run_with_results(experiment, out / "simulated", true, nullptr, options);
+  options.factors = factors_of(operations);
+  result.repriced = run_with_results(experiment, out / "repriced", true, nullptr, options).summary;
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
   result.simulated = simulated.summary;
@@ -115,7 +119,8 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   for (const std::string& warning : real.warnings) result.warnings.push_back("real run: " + warning);
   for (const std::string& warning : simulated.warnings) result.warnings.push_back("simulated run: " + warning);
   ResultDirectory files(out);
-  files.create("comparison.csv").write(difference_csv(compare_summaries(result.real, result.simulated)));
+  files.create("comparison.csv")
+      .write(difference_csv(compare_summaries(result.real, result.simulated, result.repriced)));
   files.create("operations.csv").write(operation_csv(operations));
   files.commit();
   return result;

@@ -94,14 +94,14 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
   return result;
 }
 
-RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events,
-                         World planned_for) {
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer, const RunOptions& options) {
   const std::unique_ptr<StepCost> cost = make_step_cost(experiment);
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
-  const ExperimentWorld world(experiment, planned_for);
+  const ExperimentWorld world(experiment, options.planned_for);
   SimulationConfig config = world.config();
-  config.record_events = std::move(record_events);
+  config.record_events = options.record_events;
+  config.host.factors = options.factors;
   const SimulationTotals totals = Simulation(config, *cost, *workload, observer).run();
   return run_result(totals, world, cost->warnings());
 }
@@ -123,17 +123,17 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
 }
 
 RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                           bool trace_events, RunObserver* watcher, NodeRecorder::Sink record_events,
-                           World planned_for) {
-  return report_run(run_info(experiment), experiment, out, trace_events, watcher, [&](RunObserver& observers) {
-    return run_experiment(experiment, observers, std::move(record_events), planned_for);
-  });
+                           bool trace_events, RunObserver* watcher, const RunOptions& options) {
+  return report_run(run_info(experiment), experiment, out, trace_events, watcher,
+                    [&](RunObserver& observers) { return run_experiment(experiment, observers, options); });
 }
 
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
                        NodeRecorder::Sink record_events) {
   ProgressLine progress(std::nullopt);
-  const RunReport report = run_with_results(experiment, out, trace_events, &progress, std::move(record_events));
+  RunOptions options;
+  options.record_events = std::move(record_events);
+  const RunReport report = run_with_results(experiment, out, trace_events, &progress, options);
   for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
   return report.summary;
 }

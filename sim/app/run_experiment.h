@@ -32,10 +32,14 @@ struct RunResult {
 RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world,
                      const std::vector<std::string>& cost_warnings);
 
+struct RunOptions {
+  NodeRecorder::Sink record_events;  // if not empty: gets the lines of the nodes' log (sim/node/node_log.h)
+  World planned_for = World::kSimulated;
+  OperationFactors factors = kAsPriced;  // on the times of operations
+};
+
 // Runs it. ConfigError if the workload cannot be made or yields no request.
-// `record_events`, if not empty, gets the lines of the nodes' log (sim/node/node_log.h).
-RunResult run_experiment(const Experiment& experiment, RunObserver& observer, NodeRecorder::Sink record_events = {},
-                         World planned_for = World::kSimulated);
+RunResult run_experiment(const Experiment& experiment, RunObserver& observer, const RunOptions& options = {});
 
 struct RunReport {
   Summary summary;
@@ -49,8 +53,7 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
 
 // Runs it, and writes all results to a directory (none: no files). Prints nothing; `watcher`, if any, sees the run.
 RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
-                           bool trace_events, RunObserver* watcher = nullptr, NodeRecorder::Sink record_events = {},
-                           World planned_for = World::kSimulated);
+                           bool trace_events, RunObserver* watcher = nullptr, const RunOptions& options = {});
 
 // The same for people: warnings and progress on stderr.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,

@@ -50,8 +50,9 @@ void validate_device(const Experiment& experiment, const Arguments& arguments) {
   const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
   print_warnings(result.warnings);
   fmt::print("{}\n{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
-             difference_table(compare_summaries(result.real, result.simulated)), operation_table(result.operations),
-             result.real.info.device, result.replayed.events, result.replayed.commands, arguments.out);
+             difference_table(compare_summaries(result.real, result.simulated, result.repriced)),
+             operation_table(result.operations), result.real.info.device, result.replayed.events,
+             result.replayed.commands, arguments.out);
 }
 
 }  // namespace

@@ -17,10 +17,10 @@ SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, 
       observer_(observer),
       options_(options),
       book_(replica, observer),
-      training_(training) {
-  if (!training_) return;
-  link_.emplace(training_->link);
-  turns_ = TurnCosts(training_->cold_start, training_->link.copy_slowdown);
+      training_(training),
+      turns_(training ? training->cold_start : ColdStart(), training ? training->link.copy_slowdown : 1,
+             options.factors) {
+  if (training_) link_.emplace(training_->link);
 }
 
 OpId SimHost::submit(const ServingOp& op) {
@@ -81,7 +81,7 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_ + training_->piece_overhead;
-  const Duration takes = turns_.piece(training_->cost->piece(piece_->piece), copying());
+  const Duration takes = turns_.piece(piece_->piece.kind, training_->cost->piece(piece_->piece), copying());
   queue_.push(piece_->start + takes, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
@@ -96,7 +96,7 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
   const double share = costs.training->traffic(piece) / (takes.in_seconds() * costs.bandwidth);
   slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
   beside_ = Piece{new_op(), piece, now_};
-  queue_.push(now_ + turns_.beside_copies(takes, copying()), EventPriority::kStepEnd,
+  queue_.push(now_ + turns_.piece_beside(piece.kind, takes, copying()), EventPriority::kStepEnd,
               {SimEventKind::kPieceEnd, replica_});
   return beside_->id;
 }
@@ -174,7 +174,7 @@ void SimHost::begin_step(Time start) {
     recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
     takes += recording_;
   }
-  takes = turns_.step(takes, copying());
+  takes = turns_.step(!shape_.prefills.empty(), takes, copying());
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
     throw ConfigError(

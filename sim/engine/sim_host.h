@@ -45,6 +45,7 @@ class SimHost final : public Host {
   struct Options {
     bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
     bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
+    OperationFactors factors = kAsPriced;  // on the times of operations
   };
 
   // What it takes to train.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sim/base/time.h"
+#include "sim/engine/operation_kind.h"
 
 namespace alchemist {
 
@@ -17,26 +18,38 @@ struct ColdStart {
 
 class TurnCosts {
  public:
-  TurnCosts() = default;  // none: of a GPU that does not train
-  // `copy_slowdown`: factor >= 1 on the time of kernels that start while a transfer is in flight.
-  TurnCosts(const ColdStart& cold, double copy_slowdown) : cold_(cold), copy_slowdown_(copy_slowdown) {}
+  // `copy_slowdown`: factor >= 1 on the time of kernels that start while a transfer is in flight. `factors`: on the
+  // whole of each operation, where it is known how far its price is off.
+  TurnCosts(const ColdStart& cold, double copy_slowdown, const OperationFactors& factors = kAsPriced)
+      : cold_(cold), copy_slowdown_(copy_slowdown), factors_(factors) {}
 
   // Time of the next step or piece, which takes `alone` on a warm GPU; `copying`: transfers are in flight.
-  Duration step(Duration alone, bool copying) {
-    return beside_copies(std::exchange(trained_last_, false) ? alone + cold_.serving : alone, copying);
+  Duration step(bool computes_prompt, Duration alone, bool copying) {
+    if (std::exchange(trained_last_, false)) alone += cold_.serving;
+    return charged(computes_prompt ? OperationKind::kPrefill : OperationKind::kDecode, alone, copying);
   }
-  Duration piece(Duration alone, bool copying) {
-    return beside_copies(std::exchange(trained_last_, true) ? alone : alone + cold_.training, copying);
+  Duration piece(PieceKind kind, Duration alone, bool copying) {
+    if (!std::exchange(trained_last_, true)) alone += cold_.training;
+    return charged(kind_of(kind), alone, copying);
   }
   // Of a piece that has SMs of its own, for which nobody changes turns.
-  Duration beside_copies(Duration alone, bool copying) const {
-    if (!copying) return alone;
-    return Duration::nanoseconds(static_cast<std::int64_t>(static_cast<double>(alone.count_ns()) * copy_slowdown_));
+  Duration piece_beside(PieceKind kind, Duration alone, bool copying) const {
+    return charged(kind_of(kind), alone, copying);
   }
 
  private:
+  Duration charged(OperationKind kind, Duration alone, bool copying) const {
+    const Duration beside = copying ? times(alone, copy_slowdown_) : alone;
+    const double factor = factors_[static_cast<std::size_t>(kind)];
+    return factor == 1 ? beside : times(beside, factor);
+  }
+  static Duration times(Duration duration, double factor) {
+    return Duration::nanoseconds(static_cast<std::int64_t>(static_cast<double>(duration.count_ns()) * factor));
+  }
+
   ColdStart cold_;
-  double copy_slowdown_ = 1;
+  double copy_slowdown_;
+  OperationFactors factors_;
   bool trained_last_ = false;
 };
 

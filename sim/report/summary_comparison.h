@@ -9,17 +9,25 @@
 
 namespace alchemist {
 
-struct SummaryDifference {
-  std::string key;  // of summary.json
-  double real = 0;
-  double simulated = 0;
+struct SimulatedValue {
+  double value = 0;
   std::optional<double> error;  // (simulated - real) / real; none where real is 0
 };
 
-// The numbers that both have, in the order of the file; those that the configuration sets alone are left out.
-std::vector<SummaryDifference> compare_summaries(const Summary& real, const Summary& simulated);
+struct SummaryDifference {
+  std::string key;  // of summary.json
+  double real = 0;
+  SimulatedValue simulated;
+  SimulatedValue repriced;
+};
+
+// The numbers that all have, in the order of the file; those that the configuration sets alone are left out.
+// `repriced`: simulated with operations that take as long as those of the real run did.
+std::vector<SummaryDifference> compare_summaries(const Summary& real, const Summary& simulated,
+                                                 const Summary& repriced);
 
 std::string difference_table(const std::vector<SummaryDifference>& differences);  // for people
-std::string difference_csv(const std::vector<SummaryDifference>& differences);    // metric,real,simulated,error
+// metric,real,simulated,error,repriced,repriced_error
+std::string difference_csv(const std::vector<SummaryDifference>& differences);
 
 }  // namespace alchemist

@@ -43,7 +43,7 @@ const OperationPrices::Sum& of(const OperationPrices& prices, OperationKind kind
 // priced 5 ms. Without training no turns change, and nobody copies.
 TEST(OperationPrices, SumsServingByKind) {
   const PerToken steps;
-  OperationPrices prices(steps, nullptr, TurnCosts());
+  OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
   for (const std::int32_t count : {2, 3, 3}) prices.step(decodes(count), Bytes(), false, Duration::milliseconds(10));
   const std::vector<PrefillChunk> chunks = {{4, 0}};
   BatchShape mixed = decodes(1);
@@ -52,6 +52,7 @@ TEST(OperationPrices, SumsServingByKind) {
   EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
   EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
+  EXPECT_EQ(factors_of(prices.sums()), (OperationFactors{3.75, 0.8, 1, 1, 1, 1}));
   EXPECT_EQ(of(prices, OperationKind::kPrefill).count, 1);
   EXPECT_EQ(of(prices, OperationKind::kPrefill).priced, Duration::milliseconds(5));
   EXPECT_EQ(operation_csv(prices.sums()),
