@@ -13,6 +13,7 @@
 #include "sim/base/version.h"
 #include "sim/model/kernel_profile.h"
 #include "sim/model/profile_cost.h"
+#include "sim/model/rising.h"
 #include "sim/report/output_file.h"
 
 namespace alchemist {
@@ -27,31 +28,6 @@ std::int64_t tokens_of(const StepCase& shape) {
 }
 
 using Points = std::vector<std::pair<double, double>>;  // (tokens or sequences, microseconds), ascending
-
-// More of either does not take less time: where noise says so, neighbours share their mean (isotonic regression by
-// pooling adjacent violators, Ayer et al. 1955).
-Points rising(Points points) {
-  struct Pool {
-    double sum = 0;
-    std::size_t count = 0;
-    double mean() const { return sum / static_cast<double>(count); }
-  };
-  std::vector<Pool> pools;
-  for (const auto& [tokens, us] : points) {
-    pools.push_back({us, 1});
-    while (pools.size() > 1 && pools[pools.size() - 2].mean() > pools.back().mean()) {
-      const Pool last = pools.back();
-      pools.pop_back();
-      pools.back().sum += last.sum;
-      pools.back().count += last.count;
-    }
-  }
-  auto point = points.begin();
-  for (const Pool& pool : pools) {
-    for (std::size_t i = 0; i < pool.count; ++i) (point++)->second = pool.mean();
-  }
-  return points;
-}
 
 Points base_points(const Calibration& c) {
   Points points;

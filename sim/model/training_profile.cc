@@ -7,6 +7,7 @@
 
 #include "sim/base/error.h"
 #include "sim/base/line_reader.h"
+#include "sim/model/rising.h"
 
 namespace alchemist {
 namespace {
@@ -32,7 +33,7 @@ PieceSeries fit(const ByTokens& points) {
     const Measured& least = *std::min_element(measured.begin(), measured.end(), fewer_keys);
     dense.emplace_back(tokens, std::max(0.0, least.us - series.per_key * least.keys));
   }
-  series.dense = PointSeries(dense);
+  series.dense = PointSeries(rising(std::move(dense)));
   return series;
 }
 

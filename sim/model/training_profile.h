@@ -3,6 +3,7 @@
 // training.csv: kind,tokens,attended_keys,time_us. A time depends on the tokens as measured (linear between the points)
 // and on the keys that they attend to by a constant each:
 //   time(tokens, keys) = dense(tokens) + per_key * keys
+// dense does not fall with the tokens (rising.h), so that nothing costs less than nothing beyond what was measured.
 // per_key is the slope between the fewest and the most keys at equal tokens, over all tokens for which both were
 // measured (sum of the time differences / sum of the key differences; not below 0).
 //   forward, backward   of one layer
