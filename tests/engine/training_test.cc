@@ -119,6 +119,28 @@ TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
             without.outcomes.at(RequestId(1)).finished + Duration::microseconds(30));
 }
 
+// Every kind of operation has a factor of its own. Of the first request, one step computes the prompt and ten decode;
+// training's forward, head, backward and optimizer follow. Factors that are powers of two lose nothing to rounding.
+TEST(Training, TimesOfOperationsAreScaledByKind) {
+  World plain, scaled;
+  scaled.factors = {4, 2, 8, 16, 32, 64};
+  const std::vector<WorkloadRequest> requests = one_sample();
+  TrainingObserver before, after;
+  plain.run(kTemporal, requests, before, 4'000, 1.0, Duration::milliseconds(1));
+  scaled.run(kTemporal, requests, after, 4'000, 1.0, Duration::milliseconds(1));
+  const RequestOutcome& fast = before.outcomes.at(RequestId(0));
+  const RequestOutcome& slow = after.outcomes.at(RequestId(0));
+  EXPECT_EQ(slow.ttft(), 2 * fast.ttft());
+  EXPECT_EQ(slow.finished - slow.first_token, 4 * (fast.finished - fast.first_token));
+  ASSERT_EQ(before.pieces.size(), 10u);
+  ASSERT_EQ(after.pieces.size(), 10u);
+  for (std::size_t i = 0; i < after.pieces.size(); ++i) {
+    const int factor = i < 4 ? 8 : i == 4 ? 16 : i < 9 ? 32 : 64;
+    EXPECT_EQ(after.pieces[i].end - after.pieces[i].start, factor * (before.pieces[i].end - before.pieces[i].start))
+        << i;
+  }
+}
+
 // The host takes 40 us before each of the step's 10 pieces, while nothing runs: forward and backward are as long as
 // before, the whole step is longer.
 TEST(Training, HostTimeBeforeAPieceIsCharged) {

@@ -119,6 +119,7 @@ struct World {
     config.serving.async_scheduling = async;
     config.serving.max_num_batched_tokens = step_tokens;
     config.seed = seed;
+    config.host.factors = factors;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
     setup.make_policy = [&names, this] { return policy_of(names, stretch); };
@@ -181,6 +182,7 @@ struct World {
   double link_slowdown = 1;
   ColdStart cold_start;
   Duration piece_overhead;
+  OperationFactors factors = kAsPriced;
   std::int32_t step_tokens = 64;
   std::optional<Duration> max_itl;
   double stretch = Policy().stretch;
