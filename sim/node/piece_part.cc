@@ -49,7 +49,9 @@ std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAl
     const bool in_range = slope > 0 && excess < static_cast<double>(most);
     size -= in_range ? std::max(least, static_cast<std::int64_t>(excess) + 1) : most;
   }
-  return std::nullopt;
+  if (!allowance.smallest_part) return std::nullopt;
+  const TrainingPiece part = first_part(piece, std::min(full, smallest));
+  return PricedPiece{part, estimator.piece(part)};
 }
 
 }  // namespace alchemist

@@ -214,8 +214,9 @@ bool batch_is_full(const TrainStartView& view) { return view.ready_tokens >= vie
 
 constexpr std::int64_t kAnyTokens = std::numeric_limits<std::int64_t>::max();
 
-// A serving step that comes while the GPU is idle waits for at most this long.
-constexpr Duration kIdlePiece = Duration::milliseconds(2);
+// A serving step that comes while the GPU is idle waits for at most this long, or, on a slow device, for the smallest
+// part of a piece: training that waits while nothing else runs would help nobody.
+constexpr TrainAllowance kIdlePiece = {Duration::milliseconds(2), kAnyTokens, true};
 
 class TrainWhenever final : public TrainDecision {
  public:
@@ -227,7 +228,7 @@ class TrainIdle final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
-    return {view.serving_idle ? kIdlePiece : Duration(), kAnyTokens};
+    return view.serving_idle ? kIdlePiece : TrainAllowance();
   }
 };
 
@@ -239,7 +240,7 @@ class TrainHeadroom final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
-    if (view.serving_idle) return {kIdlePiece, kAnyTokens};
+    if (view.serving_idle) return kIdlePiece;
     if (view.prompt_waits) return {};
     const Duration longest_gap = view.max_itl.value_or(view.tail_step);
     const Duration left = longest_gap - view.decode_step - view.gap_used;

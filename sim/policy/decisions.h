@@ -110,6 +110,7 @@ struct TrainPieceView {
 struct TrainAllowance {
   Duration time;  // zero: nothing now
   std::int64_t tokens = 0;
+  bool smallest_part = false;  // the smallest part that is worth a launch may take longer
 };
 
 class TrainDecision {

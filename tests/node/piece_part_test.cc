@@ -80,6 +80,16 @@ TEST(PiecePart, TokensAreALimitToo) {
   EXPECT_FALSE(part_within(piece_of(2'000), {}, times));
 }
 
+// An idle device on which no part fits runs the smallest that is worth a launch; a piece smaller than that, whole.
+TEST(PiecePart, TheSmallestMayTakeLonger) {
+  const GivenTimes times([](double tokens) { return 100 + 0.5 * tokens; });
+  const TrainAllowance little = {Duration::nanoseconds(1), kAny}, at_least_one = {Duration::nanoseconds(1), kAny, true};
+  EXPECT_FALSE(part_within(piece_of(2'000), little, times));
+  EXPECT_EQ(part_within(piece_of(2'000), at_least_one, times)->piece.tokens, 128);
+  EXPECT_EQ(part_within(piece_of(50), at_least_one, times)->piece.tokens, 50);
+  EXPECT_FALSE(part_within(piece_of(2'000), {Duration(), kAny, true}, times));  // nothing is allowed at all
+}
+
 TEST(PiecePart, OptimizerIsDividedByItsParameters) {
   const GivenTimes times([](double parameters) { return parameters * 1e-5; });
   TrainingPiece piece;

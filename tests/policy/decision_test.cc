@@ -45,6 +45,9 @@ TEST(Headroom, AnIdleGpuIsTrainings) {
   TrainPieceView view = decoding();
   view.serving_idle = true;
   EXPECT_GT(train->allow(view).time, Duration());
+  EXPECT_TRUE(train->allow(view).smallest_part);
+  view.serving_idle = false;
+  EXPECT_FALSE(train->allow(view).smallest_part);
 }
 
 TEST(TokenFill, FillsTheBudgetOfTokens) {
