@@ -141,10 +141,12 @@ void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemo
   pieces.push_back({"optimizer", 1, 0, timing_of(cases.back().times["optimizer"])});
 }
 
-// Pieces and steps by twos: of each two the first finds what the other kind has left in the caches. A piece without
-// another of its kind behind it, as the head, is run but not counted.
+// Turns of two pieces and several steps: the first of each finds what the other kind has left in the caches. Every
+// piece has weights of its own, so that the second is as warm as any; a step uses them all and is warm when those
+// before it have brought them back. A piece without another of its kind behind it, as the head, is run but not counted.
 void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
   constexpr std::int32_t kPieceTokens = 256;  // what fits a gap of a few steps
+  constexpr int kWarmingSteps = 6;
   StepCase shape;
   shape.decodes = std::min(4, config.step_sequences);
   shape.decode_context = config.longest_context / 4;
@@ -163,6 +165,7 @@ void measure_cold_starts(Decoder& model, const StepBench& steps, const Calibrati
       const double first = microseconds_of(pieces[i++]);
       if (two) training.push_back(first - microseconds_of(pieces[i++]));
       const double cold = microseconds_of(step);
+      for (int warming = 0; warming < kWarmingSteps; ++warming) step();
       serving.push_back(cold - microseconds_of(step));
     }
   }

@@ -57,7 +57,7 @@ struct Calibration {
   std::vector<LinkCase> links;
   Timing host;                 // from a job's end to the next one's start, by way of the deciding thread
   double kernel_slowdown = 1;  // of a step while a copy runs in each direction
-  // What the first of two decode steps takes longer after a training piece, and the first of two pieces after a step.
+  // What a decode step takes longer after a training piece than after steps, and the first of two pieces after a step.
   Timing serving_cold_start;
   Timing training_cold_start;
 };
