@@ -61,6 +61,7 @@ struct MemoryUse {
   Bytes training;     // gradients, optimizer state, working set
   Bytes host;         // pinned host memory in use
   Bytes total() const { return weights + kv + activations + training; }
+  friend bool operator==(const MemoryUse&, const MemoryUse&) = default;
 };
 
 enum class LinkDirection : std::uint8_t { kHostToDevice, kDeviceToHost };

@@ -289,8 +289,10 @@ MemoryUse memory_use(const SimulationConfig& config, const Node& node) {
   return use;
 }
 
-void Simulation::report_memory(const Replica& replica, ReplicaId id, Time now) {
+void Simulation::report_memory(Replica& replica, ReplicaId id, Time now) {
   const MemoryUse use = memory_use(config_, *replica.node);
+  if (replica.reported == use) return;
+  replica.reported = use;
   totals_.peak_kv = std::max(totals_.peak_kv, use.kv);
   observer_.on_memory(id, now, use);
 }

@@ -87,6 +87,7 @@ class Simulation {
     std::unique_ptr<SimHost> host;
     std::unique_ptr<NodeRecorder> recorder;  // none: nothing is recorded
     std::unique_ptr<Node> node;
+    std::optional<MemoryUse> reported;
 
     void tell(Time now, const Completion& completion) {
       if (recorder) recorder->event(now, completion);
@@ -108,7 +109,7 @@ class Simulation {
   void answer(Replica& replica, Time now);
   void handle(const SimEventQueue::Event& event);
   void handle_step_end(Replica& replica, ReplicaId id, Time now);
-  void report_memory(const Replica& replica, ReplicaId id, Time now);
+  void report_memory(Replica& replica, ReplicaId id, Time now);
 
   SimulationConfig config_;
   const StepCost& cost_;

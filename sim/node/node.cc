@@ -50,19 +50,20 @@ void Node::on_completion(Time now, const Completion& completion) {
     const TrainingPiece piece = piece_->second;
     piece_.reset();
     trainer_->on_piece_done(now, piece, completion.ran);
-  } else if (trainer_ &&
-             (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op))) {
-    // Memory or activations that somebody waits for.
+  } else if (const auto op = std::ranges::find(outstanding_, completion.op, &Outstanding::op);
+             op != outstanding_.end()) {
+    on_serving(op, completion);
   } else {
-    on_serving(completion);
+    // Memory or activations that somebody waits for.
+    check(
+        trainer_ && (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op)),
+        "a completion answers an operation");
   }
   if (trains_beside()) submit_beside();
   if (outstanding_.empty() || (outstanding_.size() == 1 && newest_in_last_step_)) submit_next();
 }
 
-void Node::on_serving(const Completion& completion) {
-  const auto op = std::ranges::find(outstanding_, completion.op, &Outstanding::op);
-  check(op != outstanding_.end(), "a completion answers an operation");
+void Node::on_serving(std::vector<Outstanding>::iterator op, const Completion& completion) {
   if (completion.op == outstanding_.back().op) {
     on_newest(completion);
   } else {

@@ -55,7 +55,7 @@ class Node final : private BlockLender {
   };
 
   void reclaim(std::int32_t blocks, bool urgent) override;
-  void on_serving(const Completion& completion);
+  void on_serving(std::vector<Outstanding>::iterator op, const Completion& completion);
   void note_step(const Outstanding& op, const Completion& completion);
   void on_newest(const Completion& completion);
   bool next_step_is_planned() const;

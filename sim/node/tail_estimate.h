@@ -26,7 +26,7 @@ class TailEstimate {
   }
 
   // Lower edge of the bin that holds the quantile (6 % wide); zero before there are kWarmUp values.
-  Duration value() const { return total_ < kWarmUp ? Duration() : edge_of(bin_); }
+  Duration value() const { return total_ < kWarmUp ? Duration() : edge_; }
 
  private:
   static constexpr std::int64_t kMemory = 20'000;
@@ -54,12 +54,15 @@ class TailEstimate {
   // The quantile moves by few bins at a time, so it is followed rather than looked for.
   void find_bin() {
     const auto beyond = static_cast<std::int64_t>(static_cast<double>(total_) * (1 - quantile_));
+    const std::size_t before = bin_;
     while (above_ > beyond) above_ -= counts_[++bin_];
     while (bin_ > 0 && above_ + counts_[bin_] <= beyond) above_ += counts_[bin_--];
+    if (bin_ != before) edge_ = edge_of(bin_);
   }
 
   double quantile_;
-  std::size_t bin_ = 0;     // that holds the quantile
+  std::size_t bin_ = 0;  // that holds the quantile
+  Duration edge_ = edge_of(0);
   std::int64_t above_ = 0;  // values in higher bins
   std::array<std::int64_t, 400> counts_{};
   std::int64_t total_ = 0;

@@ -7,11 +7,6 @@
 namespace alchemist {
 namespace {
 
-bool equal(const MemoryUse& a, const MemoryUse& b) {
-  return a.kv == b.kv && a.activations == b.activations && a.training == b.training && a.host == b.host &&
-         a.weights == b.weights;
-}
-
 void merge(MemoryRow& into, const MemoryRow& later) {
   into.peak = largest(into.peak, later.peak);
   into.peak_total = std::max(into.peak_total, later.peak_total);
@@ -25,7 +20,7 @@ MemoryUse largest(const MemoryUse& a, const MemoryUse& b) {
 }
 
 void MemorySeries::add(Time now, const MemoryUse& use) {
-  if (last_ && equal(*last_, use)) return;
+  if (last_ == use) return;
   last_ = use;
   const MemoryRow row{now, use, use.total()};
   if (!rows_.empty()) {
