@@ -105,40 +105,48 @@ class TrainingBench {
 
 }  // namespace
 
-void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemory arena,
-                      std::vector<PieceCase>& pieces) {
+struct TrainingRounds::Case {
+  TrainingBench bench;
+  bool is_short;
+  TrainingBench::Times times = {};
+};
+
+TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena) {
   constexpr std::int32_t kShort = 32;
-  struct Case {
-    TrainingBench bench;
-    TrainingBench::Times times;
-    bool is_short;
-  };
-  std::vector<Case> cases;
   for (std::int32_t tokens = 64; tokens <= config.micro_batch_tokens; tokens *= 2) {
-    cases.push_back({TrainingBench(model, arena, tokens, kShort), {}, true});
+    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, kShort), true}));
     const std::int32_t longest = std::min(tokens, config.longest_context);
-    if (longest > 2 * kShort) cases.push_back({TrainingBench(model, arena, tokens, longest), {}, false});
+    if (longest <= 2 * kShort) continue;
+    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, longest), false}));
   }
-  for (int round = -1; round < config.rounds; ++round) {
-    for (Case& c : cases) {
-      if (round == 0) c.times.clear();
-      c.bench.run(c.times);
-    }
+}
+
+TrainingRounds::~TrainingRounds() = default;
+
+void TrainingRounds::run() {
+  for (const auto& c : cases_) {
+    c->bench.run(c->times);
+    if (!warm_) c->times.clear();
   }
-  for (Case& c : cases) {
-    const auto add = [&](const char* kind, const Timing& time, double tokens, double keys) {
-      pieces.push_back({kind, static_cast<std::int64_t>(tokens), keys, time});
+  warm_ = true;
+}
+
+std::vector<PieceCase> TrainingRounds::pieces() const {
+  std::vector<PieceCase> pieces;
+  for (const auto& c : cases_) {
+    const auto add = [&](const char* kind, const Timing& time, double keys) {
+      pieces.push_back({kind, c->bench.tokens(), keys, time});
     };
-    const Timing backward = timing_of(c.times["backward"]);
-    add("forward", timing_of(c.times["forward"]), c.bench.tokens(), c.bench.keys());
-    add("backward", backward, c.bench.tokens(), c.bench.keys());
-    if (!c.is_short) continue;
-    const Timing lean = timing_of(c.times["lean"]);
-    add("rebuild", {lean.p10 - backward.p10, lean.median - backward.median, lean.p90 - backward.p90}, c.bench.tokens(),
-        0);
-    add("head", timing_of(c.times["head"]), c.bench.tokens(), 0);
+    const Timing backward = timing_of(c->times.at("backward"));
+    add("forward", timing_of(c->times.at("forward")), c->bench.keys());
+    add("backward", backward, c->bench.keys());
+    if (!c->is_short) continue;
+    const Timing lean = timing_of(c->times.at("lean"));
+    add("rebuild", {lean.p10 - backward.p10, lean.median - backward.median, lean.p90 - backward.p90}, 0);
+    add("head", timing_of(c->times.at("head")), 0);
   }
-  pieces.push_back({"optimizer", 1, 0, timing_of(cases.back().times["optimizer"])});
+  pieces.push_back({"optimizer", 1, 0, timing_of(cases_.back()->times.at("optimizer"))});
+  return pieces;
 }
 
 // Turns of two pieces and several steps: the first of each finds what the other kind has left in the caches. Every

@@ -1,6 +1,7 @@
 // Training pieces on a real model, over records in pages.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "validate/calibrate_steps.h"
@@ -9,10 +10,21 @@
 
 namespace alchemist {
 
-// Appends to `pieces`: forward, head and backward by tokens and attended keys, what rebuilding gate and up adds, the
-// optimizer step. `arena`: of the model; its first pages are overwritten.
-void measure_training(Decoder& model, const CalibrationConfig& config, PagedMemory arena,
-                      std::vector<PieceCase>& pieces);
+// Forward, head and backward by tokens and attended keys, what rebuilding gate and up adds, the optimizer step.
+class TrainingRounds {
+ public:
+  // `arena`: of the model; each round overwrites its first pages.
+  TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena);
+  ~TrainingRounds();
+
+  void run();                             // a round of all pieces; the first one is not counted
+  std::vector<PieceCase> pieces() const;  // over the rounds that were
+
+ private:
+  struct Case;
+  std::vector<std::unique_ptr<Case>> cases_;
+  bool warm_ = false;
+};
 
 // What a decode step and a piece take longer when the other kind ran last.
 void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result);

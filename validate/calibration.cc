@@ -8,11 +8,11 @@ namespace alchemist {
 
 Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   Calibration result;
-  config.progress("serving steps");
+  config.progress("serving steps and training pieces");
   StepBench steps(model, config);
-  steps.measure(result);
-  config.progress("training pieces");
-  measure_training(model, config, steps.arena(), result.pieces);
+  TrainingRounds training(model, config, steps.arena());
+  steps.measure(result, [&] { training.run(); });
+  result.pieces = training.pieces();
   config.progress("changes between serving and training");
   measure_cold_starts(model, steps, config, result);
   config.progress("link and host");

@@ -34,15 +34,18 @@ inline double microseconds_of(const std::function<void()>& work) {
 
 // One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and
 // down by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long
-// one has emptied.
-inline std::vector<Timing> measure_in_turns(const std::vector<std::function<void()>>& cases, int rounds) {
+// one has emptied. `after_round` is called behind each of them, the first included.
+inline std::vector<Timing> measure_in_turns(
+    const std::vector<std::function<void()>>& cases, int rounds, const std::function<void()>& after_round = [] {}) {
   std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i]), i);
+  after_round();
   std::sort(order.begin(), order.end());
   std::vector<std::vector<double>> us(cases.size());
   for (int round = 0; round < rounds; ++round) {
     for (const auto& [first_time, i] : order) us[i].push_back(microseconds_of(cases[i]));
     std::reverse(order.begin(), order.end());
+    after_round();
   }
   std::vector<Timing> timings;
   for (std::vector<double>& samples : us) timings.push_back(timing_of(std::move(samples)));

@@ -111,7 +111,7 @@ std::vector<std::string> ProfileCost::warnings() const {
                                  options_.max_num_batched_tokens / dense_tokens_measured_, dense_tokens_measured_));
   }
   if (farthest_context_ > 1) {
-    result.push_back(fmt::format("{}: contexts up to {:.1f} times the longest measured were priced by extrapolation",
+    result.push_back(fmt::format("{}: contexts up to {:.2f} times the longest measured were priced by extrapolation",
                                  origin_, farthest_context_));
   }
   return result;

@@ -11,8 +11,10 @@ TEST(MeasureInTurns, GoesUpAndDown) {
   std::vector<int> ran;
   std::vector<std::function<void()>> cases;
   for (int i = 0; i < 4; ++i) cases.emplace_back([&ran, i] { ran.push_back(i); });
-  EXPECT_EQ(measure_in_turns(cases, 3).size(), cases.size());
+  std::vector<std::size_t> ran_by_round;
+  EXPECT_EQ(measure_in_turns(cases, 3, [&] { ran_by_round.push_back(ran.size()); }).size(), cases.size());
   ASSERT_EQ(ran.size(), 4U * 4U);
+  EXPECT_EQ(ran_by_round, (std::vector<std::size_t>{4, 8, 12, 16}));
   const auto round = [&](int index) { return std::vector(ran.begin() + 4 * index, ran.begin() + 4 * (index + 1)); };
   EXPECT_EQ(round(0), (std::vector{0, 1, 2, 3}));
   std::vector<int> up = round(1), down = round(2);
