@@ -2,9 +2,9 @@
 // one for double, an NVIDIA GPU one for BFloat16; the model above is the same code.
 //
 // Operators, fill_zero(), upload() and download() run in the order in which they are called; they are called from one
-// thread at a time and need not have ended when the call returns, except for download(). link_copy() is outside that
-// order: it may be called from one further thread for each direction, and what it reads must have been finished by
-// synchronise() before.
+// thread at a time and need not have ended when the call returns, except for download(). link_copy() and link_wait()
+// are outside that order: they may be called from one further thread for each direction, and what is read must have
+// been finished by synchronise() before.
 //
 // Errors: ConfigError with a message for the user when there is no device, a library is not found, memory runs out, or
 // the device is lost.
@@ -48,9 +48,10 @@ class DeviceMemory {
   virtual void upload(void* device, const void* host, std::int64_t bytes) = 0;
   // After everything that was called before; returns when the data are there.
   virtual void download(void* host, const void* device, std::int64_t bytes) = 0;
-  // Over the link, on its own stream for each direction, between device memory and allocate_host() memory; returns when
-  // the data are there.
+  // Over the link, on its own stream for each direction, between device memory and allocate_host() memory.
   virtual void link_copy(CopyDirection direction, void* to, const void* from, std::int64_t bytes) = 0;
+  // Returns when the data of all copies in this direction are there.
+  virtual void link_wait(CopyDirection direction) = 0;
   // Returns when everything called before has ended.
   virtual void synchronise() = 0;
 };

@@ -64,7 +64,8 @@ void LinkWorker::run() {
 }
 
 void LinkWorker::copy_slice(Job& job) {
-  std::int64_t left = kSlice;
+  const std::int64_t slice = pace_ ? kPacedSlice : kSlice;
+  std::int64_t left = slice;
   try {
     while (left > 0 && job.next < job.segments.size()) {
       const CopySegment& segment = job.segments[job.next];
@@ -76,10 +77,11 @@ void LinkWorker::copy_slice(Job& job) {
       ++job.next;
       job.offset = 0;
     }
+    device_.link_wait(direction_);
   } catch (...) { job.done.error = std::current_exception(); }
   if (!pace_) return;
   const Time begins = std::max({free_at_, job.ready});
-  free_at_ = begins + Duration::seconds(static_cast<double>(kSlice - left) / pace_->bandwidth);
+  free_at_ = begins + Duration::seconds(static_cast<double>(slice - left) / pace_->bandwidth);
 }
 
 }  // namespace alchemist

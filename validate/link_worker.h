@@ -52,7 +52,9 @@ class LinkWorker {
   // Waits, unless the worker stops meanwhile.
   void wait_until(std::unique_lock<std::mutex>& lock, Time when);
 
-  static constexpr std::int64_t kSlice = 256 * 1024;  // bytes: small beside a layer, large beside the cost of a call
+  // Bytes: small beside a layer; and without a pace, large beside the wait for them.
+  static constexpr std::int64_t kPacedSlice = 256 * 1024;
+  static constexpr std::int64_t kSlice = 16 * 1024 * 1024;
 
   Inbox& inbox_;
   DeviceMemory& device_;

@@ -168,15 +168,23 @@ void ServingRun<T>::sample(std::span<const SequenceStep> batch, const T* hidden,
   const LayerScratch<T>& scratch = memory_.scratch();
   const std::int64_t row_bytes = shape.hidden * static_cast<std::int64_t>(sizeof(T));
   std::vector<std::size_t> yielding;
-  std::int64_t row = 0;
+  std::int64_t row = 0, first = 0, rows = 0;  // rows side by side, as those of decodes are, take one copy
+  const auto copy_rows = [&] {
+    if (rows == 0) return;
+    T* to = scratch.branch + (static_cast<std::int64_t>(yielding.size()) - rows) * shape.hidden;
+    device_.run(RowCopy{reinterpret_cast<const std::byte*>(hidden + first * shape.hidden),
+                        reinterpret_cast<std::byte*>(to), rows, row_bytes, row_bytes, row_bytes});
+    rows = 0;
+  };
   for (std::size_t s = 0; s < batch.size(); ++s) {
     row += static_cast<std::int64_t>(batch[s].tokens.size());
     if (!batch[s].yields_token) continue;
-    T* to = scratch.branch + static_cast<std::int64_t>(yielding.size()) * shape.hidden;
-    device_.run(RowCopy{reinterpret_cast<const std::byte*>(hidden + (row - 1) * shape.hidden),
-                        reinterpret_cast<std::byte*>(to), 1, row_bytes, row_bytes, row_bytes});
+    if (first + rows != row - 1) copy_rows();
+    if (rows == 0) first = row - 1;
+    ++rows;
     yielding.push_back(s);
   }
+  copy_rows();
   if (yielding.empty()) {
     device_.synchronise();
     return;

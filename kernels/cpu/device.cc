@@ -68,6 +68,7 @@ class CpuDevice final : public Device<T> {
   void upload(void* device, const void* host, std::int64_t bytes) override { copy(device, host, bytes); }
   void download(void* host, const void* device, std::int64_t bytes) override { copy(host, device, bytes); }
   void link_copy(CopyDirection, void* to, const void* from, std::int64_t bytes) override { copy(to, from, bytes); }
+  void link_wait(CopyDirection) override {}
   void synchronise() override {}
 
   void run(const EmbeddingForward<T>& call) override { embedding_forward(call); }

@@ -7,13 +7,11 @@
 
 namespace alchemist::cuda {
 
-// A block's four warps own 16 kRowTiles queries each.
-template <int kDim>
-inline constexpr int kForwardRowTiles = kDim == 128 ? 2 : 1;
-template <int kDim>
-inline constexpr int kForwardQueries = 64 * kForwardRowTiles<kDim>;
-template <int kDim>
-inline constexpr std::size_t kForwardSharedBytes = (kForwardQueries<kDim> + 2 * kTileRows) * kDim *
+// A block's four warps own 16 kTiles queries each.
+template <int kTiles>
+inline constexpr int kForwardQueries = 64 * kTiles;
+template <int kDim, int kTiles>
+inline constexpr std::size_t kForwardSharedBytes = (kForwardQueries<kTiles> + 2 * kTileRows) * kDim *
                                                    sizeof(std::uint16_t);
 
 // The running softmax of a warp's rows: maximum and sum of exponentials of scores in units of log2, two rows a lane and
@@ -33,20 +31,22 @@ struct OnlineSoftmax {
 
   // Turns scores into exp2(scale score - new maximum) and scales what was summed under the old one. The first tile
   // holds key 0, which every row sees: from then on the maximum is finite.
-  __device__ void add(float (&scores)[kTiles][8][4], float (&output)[kTiles][kDim / 8][4], float scale) {
+  template <int kPieces>
+  __device__ void add(float (&scores)[kTiles][kPieces][4], float (&output)[kTiles][kDim / 8][4], float scale) {
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float top = maximum[m][half];
 #pragma unroll
-        for (int n = 0; n < 8; ++n) top = fmaxf(top, scale * fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+        for (int n = 0; n < kPieces; ++n)
+          top = fmaxf(top, scale * fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
         top = lane_max<4>(top);
         const float shrink = exp2_approximate(maximum[m][half] - top);
         maximum[m][half] = top;
         sum[m][half] *= shrink;
 #pragma unroll
-        for (int n = 0; n < 8; ++n) {
+        for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; ++e) {
             scores[m][n][e] = exp2_approximate(fmaf(scale, scores[m][n][e], -top));
@@ -97,11 +97,10 @@ struct ForwardOutput {
 // One query tile of one head. The next copy is always on its way while the matrix units work: values during the scores,
 // the next keys during the softmax and the product with the values. `output` gives a ForwardOutput; it is called at the
 // end, since registers are short before.
-template <int kDim, typename KeyRows, typename Output>
+template <int kDim, int kTiles, typename KeyRows, typename Output>
 __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows& value, ForwardTile at, float scale,
                        const Output& output) {
-  constexpr int kTiles = kForwardRowTiles<kDim>;
-  constexpr int kQueries = kForwardQueries<kDim>;
+  constexpr int kQueries = kForwardQueries<kTiles>;
   auto* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
   const Tile<kDim> query_tile{memory}, key_tile{memory + kQueries * kDim}, value_tile{key_tile.data + kTileRows * kDim};
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * kTiles;

@@ -62,10 +62,12 @@ struct PagedHeadRows {
         page_tokens(page_tokens_),
         reciprocal(std::uint64_t{0xffffffffU / static_cast<unsigned>(page_tokens_)} + 1) {}
 
-  __device__ const std::uint16_t* row(int token) const {
+  // Elements between page 0 and the token.
+  __device__ std::int64_t offset(int token) const {
     const auto page = static_cast<int>(static_cast<std::uint64_t>(token) * reciprocal >> 32);
-    return first + table[page] * page_stride + (token - page * page_tokens) * stride;
+    return table[page] * page_stride + (token - page * page_tokens) * stride;
   }
+  __device__ const std::uint16_t* row(int token) const { return first + offset(token); }
 };
 
 // Issues the copies of rows begin..begin + kRows of a matrix; rows from `end` on are zeros.

@@ -7,17 +7,22 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
+constexpr float kLog2E = 1.4426950408889634F;
 constexpr std::size_t kScratchBytes = 2 * kWarps * sizeof(float);
 
 __device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
 
+__device__ __forceinline__ float exponential(float x) { return exp2_approximate(x * kLog2E); }
+
 // Calls body(column, values) for this thread's logits of a row, eight at a time and one by one at the end; rows that do
-// not begin at 16 bytes are read one by one.
-template <typename Body>
+// not begin at 16 bytes are read one by one. From the end on, a second pass finds in the cache what the first read
+// last.
+template <bool kFromEnd = false, typename Body>
 __device__ __forceinline__ void for_logits(const std::uint16_t* row, std::int64_t vocabulary, const Body& body) {
   const std::int64_t whole = vocabulary % kRun == 0 ? vocabulary : 0;
-#pragma unroll 2
-  for (std::int64_t column = threadIdx.x * kRun; column < whole; column += kThreads * kRun) {
+#pragma unroll 4
+  for (std::int64_t at = threadIdx.x * kRun; at < whole; at += kThreads * kRun) {
+    const std::int64_t column = kFromEnd ? whole - kRun - at : at;
     float values[kRun];
     load_run(values, row + column);
     body(column, values);
@@ -37,19 +42,18 @@ __device__ void store_logits(std::uint16_t* to, const float (&values)[kCount]) {
   }
 }
 
-// log(sum exp) of the row, the same in every thread: one pass with a running maximum.
+// log(sum exp) of the row, the same in every thread: one pass with a running maximum, which begins below every logit
+// but finite, so that nothing branches on it.
 __device__ float log_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) {
-  float top = -INFINITY, sum = 0.0F;
+  float top = -1e30F, sum = 0.0F;
   for_logits(row, vocabulary, [&]<int kCount>(std::int64_t, const float(&values)[kCount]) {
-    float chunk_top = values[0];
+    float new_top = top;
 #pragma unroll
-    for (int e = 1; e < kCount; ++e) chunk_top = fmaxf(chunk_top, values[e]);
-    if (chunk_top > top) {
-      sum *= __expf(top - chunk_top);
-      top = chunk_top;
-    }
+    for (int e = 0; e < kCount; ++e) new_top = fmaxf(new_top, values[e]);
+    sum *= exponential(top - new_top);
+    top = new_top;
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) sum += __expf(values[e] - top);
+    for (int e = 0; e < kCount; ++e) sum += exponential(values[e] - top);
   });
   float* tops = scratch() + kWarps;
   const float warp_top = lane_max(top);
@@ -57,7 +61,7 @@ __device__ float log_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) 
   __syncthreads();
   float row_top = tops[0];
   for (int warp = 1; warp < kWarps; ++warp) row_top = fmaxf(row_top, tops[warp]);
-  sum = block_sum(sum == 0.0F ? 0.0F : sum * __expf(top - row_top), scratch());
+  sum = block_sum(sum * exponential(top - row_top), scratch());
   return row_top + logf(sum);
 }
 
@@ -70,11 +74,11 @@ __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloa
   if (threadIdx.x == 0) call.loss[token] = total - target_logit;
   if (!call.gradient) return;
   const float weight = call.weight[token];
-  for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
+  for_logits<true>(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
     float gradient[kCount];
 #pragma unroll
     for (int e = 0; e < kCount; ++e)
-      gradient[e] = weight * (__expf(values[e] - total) - (column + e == target ? 1.0F : 0.0F));
+      gradient[e] = weight * (exponential(values[e] - total) - (column + e == target ? 1.0F : 0.0F));
     store_logits(row + column, gradient);
   });
 }

@@ -31,11 +31,13 @@ __global__ void add_rows(AttentionShape shape, const std::uint16_t* compact, flo
   const std::int64_t width = static_cast<std::int64_t>(shape.kv_heads) * shape.head_dim;
   const std::int64_t element = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kRun;
   if (element >= rows.keys * width) return;
-  float added[kRun];
+  float added[kRun], sum[kRun];
   load_run(added, compact + static_cast<std::int64_t>(blockIdx.y) * shape.max_keys * width + element);
   float* to = d + rows.key_begin * width + element;
+  load_run(sum, to);
 #pragma unroll
-  for (int e = 0; e < kRun; ++e) to[e] += added[e];
+  for (int e = 0; e < kRun; ++e) sum[e] += added[e];
+  store_run(to, sum);
 }
 
 }  // namespace

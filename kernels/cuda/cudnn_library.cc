@@ -9,6 +9,11 @@ void* cudnn_dlhandle = nullptr;
 namespace alchemist::cuda {
 
 const Library& open_cudnn() {
+  // cuDNN's front end looks for it by its name alone.
+  static const Library runtime({.title = "the CUDA runtime",
+                                .environment = "ALCHEMIST_CUDART",
+                                .files = {"libcudart.so.13", "libcudart.so.12"},
+                                .wheels = {"nvidia/cu13/lib", "nvidia/cuda_runtime/lib"}});
   static const Library library(
       {.title = "cuDNN", .environment = "ALCHEMIST_CUDNN", .files = {"libcudnn.so.9"}, .wheels = {"nvidia/cudnn/lib"}});
   cudnn_frontend::cudnn_dlhandle = library.handle();

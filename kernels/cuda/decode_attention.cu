@@ -1,9 +1,10 @@
-// Attention of one new token a sequence over its cached keys and values: bound by the bytes of the cache, so plain
-// arithmetic does. The heads that share a key-value head read it together. The keys of a sequence are split over
-// several blocks where there are few sequences; their parts are put together in a fixed order.
+// Attention of one new token a sequence over its cached keys and values: bound by the bytes of the cache, as long as
+// arithmetic stays behind them. So the heads that share a key-value head read it together, as rows of one product on
+// the matrix units, though few of its rows are used. The keys of a sequence are split over several blocks where there
+// are few sequences; their parts are put together in a fixed order.
 #include <algorithm>
 
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_forward.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/prefill_attention.h"
@@ -13,102 +14,144 @@ namespace alchemist::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kHeadsTogether = 4;  // of one key-value head, in one block
-constexpr int kKeysInFlight = 4;   // of one group of lanes
+constexpr int kWarps = kThreads / 32;
+constexpr int kHeadsTogether = 16;  // of one key-value head, in one block: the rows of a product
+constexpr int kWarpKeys = 16;       // that a warp takes at once
+constexpr int kStages = 3;          // tiles of keys and values, all but one of them on their way
+static_assert(kWarps * kWarpKeys == kTileRows);
 // Splits depend on the shape of the step alone, not on the GPU: the same everywhere, and so are the results.
 constexpr int kWantedParts = 512;
 constexpr int kMostSplits = 32;
-constexpr int kFewestKeys = 128;  // of a split
+constexpr int kFewestKeys = 256;  // of a split
 
 int splits_for(int sequences, int max_keys) {
   const int wanted = std::clamp(kWantedParts / std::max(sequences, 1), 1, kMostSplits);
   return std::clamp((max_keys + kFewestKeys - 1) / kFewestKeys, 1, wanted);
 }
 
-// The softmax of a run of keys for one head, as far as a lane knows it: eight elements of the weighted sum of values.
-struct Part {
-  float top = -INFINITY;  // of the scores, in units of log2
-  float total = 0.0F;     // of exp2(score - top)
-  float sum[kRun] = {};
-
-  __device__ void scale_to(float new_top) {
-    const float factor = top == -INFINITY ? 0.0F : exp2_approximate(top - new_top);
-    top = new_top;
-    total *= factor;
-#pragma unroll
-    for (int e = 0; e < kRun; ++e) sum[e] *= factor;
-  }
-};
-
 // A part on its way through memory: total, top, weighted sum of values.
 template <int kDim>
 inline constexpr int kPartFloats = kDim + 2;
 
 struct KeyRange {
-  PagedHeadRows key, value;
+  PagedHeadRows key;
+  const std::uint16_t* value;  // of page 0, laid out as the keys are
   int begin, end;
 };
 
-// This lane's share of the range for heads 0..heads - 1 of the block: lanes side by side hold one key, groups of lanes
-// and warps take turns.
 template <int kDim>
-__device__ void attend_range(const KeyRange& range, const float (&query)[kHeadsTogether][kRun], int heads,
-                             Part (&parts)[kHeadsTogether]) {
-  constexpr int kLanes = kDim / kRun;
-  constexpr int kGroups = kThreads / kLanes;
-  const int group = static_cast<int>(threadIdx.x) / kLanes;
-  const int element = static_cast<int>(threadIdx.x) % kLanes * kRun;
-  // All lanes of a warp make the same number of rounds, since they add up scores together.
-  for (int round = range.begin; round < range.end; round += kGroups * kKeysInFlight) {
-    uint4 keys[kKeysInFlight], values[kKeysInFlight];
+__device__ __forceinline__ Tile<kDim> decode_tile(int index) {
+  return {reinterpret_cast<std::uint16_t*>(shared_memory()) + index * kTileRows * kDim};
+}
+
+// Queries of the block's heads as the left operand; rows from `heads` on are zeros.
+template <int kDim>
+__device__ __forceinline__ void load_query(std::uint32_t (&query)[kDim / 16][4], const std::uint16_t* from, int heads) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-    for (int i = 0; i < kKeysInFlight; ++i) {
-      const int token = min(round + i * kGroups + group, range.end - 1);
-      keys[i] = load_bits(range.key.row(token) + element);
-      values[i] = load_bits(range.value.row(token) + element);
-    }
-    float scores[kHeadsTogether][kKeysInFlight];
+  for (int step = 0; step < kDim / 16; ++step) {
 #pragma unroll
-    for (int i = 0; i < kKeysInFlight; ++i) {
-      float key[kRun];
-      unpack(key, keys[i]);
-#pragma unroll
-      for (int h = 0; h < kHeadsTogether; ++h) {
-        float dot = 0.0F;
-#pragma unroll
-        for (int e = 0; e < kRun; ++e) dot += query[h][e] * key[e];
-        dot = lane_sum<kLanes>(dot);
-        scores[h][i] = round + i * kGroups + group < range.end ? dot : -INFINITY;
-      }
-    }
-#pragma unroll
-    for (int h = 0; h < kHeadsTogether; ++h) {
-      if (h >= heads) break;
-      float top = parts[h].top;
-#pragma unroll
-      for (int i = 0; i < kKeysInFlight; ++i) top = fmaxf(top, scores[h][i]);
-      if (top == -INFINITY) continue;  // no key yet
-      parts[h].scale_to(top);
-#pragma unroll
-      for (int i = 0; i < kKeysInFlight; ++i) {
-        const float p = exp2_approximate(scores[h][i] - top);
-        float value[kRun];
-        unpack(value, values[i]);
-        parts[h].total += p;
-#pragma unroll
-        for (int e = 0; e < kRun; ++e) parts[h].sum[e] += p * value[e];
-      }
+    for (int i = 0; i < 4; ++i) {
+      const int head = lane / 4 + i % 2 * 8;
+      const int element = 16 * step + i / 2 * 8 + lane % 4 * 2;
+      query[step][i] = head < heads ? *reinterpret_cast<const std::uint32_t*>(from + head * kDim + element) : 0U;
     }
   }
 }
 
-__device__ void store_part(float* to, const Part& part, int element) {
-  if (element == 0) {  // all lanes of a group know the same
-    to[0] = part.total;
-    to[1] = part.top;
+// Issues this warp's copies of 16 keys and values to rows row..row + 15 of a stage; those from range.end on are zeros.
+template <int kDim>
+__device__ __forceinline__ void load_keys(const KeyRange& range, int stage, int row, int begin) {
+  constexpr int kChunks = Tile<kDim>::kChunks;
+  constexpr int kRowsAtOnce = 32 / kChunks;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int index = lane % kChunks;
+  std::int64_t offset[kWarpKeys / kRowsAtOnce];  // first all of them, so that the page tables' loads overlap
+#pragma unroll
+  for (int i = 0; i < kWarpKeys / kRowsAtOnce; ++i) {
+    const int token = begin + lane / kChunks + i * kRowsAtOnce;
+    offset[i] = range.key.offset(min(token, range.end - 1)) + index * 8;
   }
 #pragma unroll
-  for (int e = 0; e < kRun; ++e) to[2 + element + e] = part.sum[e];
+  for (int i = 0; i < kWarpKeys / kRowsAtOnce; ++i) {
+    const int r = lane / kChunks + i * kRowsAtOnce;
+    const bool valid = begin + r < range.end;
+    copy_async(decode_tile<kDim>(2 * stage).chunk(row + r, index), range.key.first + offset[i], valid);
+    copy_async(decode_tile<kDim>(2 * stage + 1).chunk(row + r, index), range.value + offset[i], valid);
+  }
+}
+
+// This warp's share of the range: every fourth run of 16 keys. No other warp reads its rows of the tiles, so that warps
+// do not wait for each other.
+template <int kDim>
+__device__ void attend_range(const KeyRange& range, const std::uint32_t (&query)[kDim / 16][4], float scale,
+                             OnlineSoftmax<kDim, 1>& softmax, float (&sums)[1][kDim / 8][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int row = static_cast<int>(threadIdx.x) / 32 * kWarpKeys;
+#pragma unroll
+  for (int s = 0; s < kStages - 1; ++s) {
+    const int begin = range.begin + row + s * kTileRows;
+    if (begin < range.end) load_keys<kDim>(range, s, row, begin);
+    commit_copies();
+  }
+  int stage = 0;
+  for (int begin = range.begin + row; begin < range.end; begin += kTileRows) {
+    wait_copies<kStages - 2>();
+    __syncwarp();  // the keys and values are there; those of the round before are read no more
+    const int next = begin + (kStages - 1) * kTileRows;
+    if (next < range.end) load_keys<kDim>(range, (stage + kStages - 1) % kStages, row, next);
+    commit_copies();
+    const Tile<kDim> key = decode_tile<kDim>(2 * stage), value = decode_tile<kDim>(2 * stage + 1);
+    float scores[1][2][4];
+    set_zero(scores);
+#pragma unroll
+    for (int step = 0; step < kDim / 16; ++step) {
+      std::uint32_t b[4];
+      ldmatrix(b, key.chunk(row + lane / 16 * 8 + lane % 8, 2 * step + lane / 8 % 2));
+      mma(scores[0][0], query[step], b[0], b[1]);
+      mma(scores[0][1], query[step], b[2], b[3]);
+    }
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        if (begin + 8 * n + lane % 4 * 2 + e % 2 >= range.end) scores[0][n][e] = -INFINITY;
+      }
+    }
+    softmax.add(scores, sums, scale * kLog2E);
+    std::uint32_t weights[4];
+    as_left(weights, scores[0][0], scores[0][1]);
+#pragma unroll
+    for (int n = 0; n < kDim / 16; ++n) {
+      std::uint32_t b[4];
+      ldmatrix_transposed(b, value.chunk(row + lane % 16, 2 * n + lane / 16));
+      mma(sums[0][2 * n], weights, b[0], b[1]);
+      mma(sums[0][2 * n + 1], weights, b[2], b[3]);
+    }
+    stage = (stage + 1) % kStages;
+  }
+}
+
+// The parts of a warp's heads, kPartFloats apart.
+template <int kDim>
+__device__ void store_parts(float* to, const OnlineSoftmax<kDim, 1>& softmax, const float (&sums)[1][kDim / 8][4],
+                            int heads) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float total = lane_sum<4>(softmax.sum[0][half]);
+    const int head = lane / 4 + 8 * half;
+    if (head >= heads) continue;
+    float* part = to + head * kPartFloats<kDim>;
+    if (lane % 4 == 0) {
+      part[0] = total;
+      part[1] = softmax.maximum[0][half];
+    }
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      *reinterpret_cast<float2*>(part + 2 + 8 * n + lane % 4 * 2) = {sums[0][n][2 * half], sums[0][n][2 * half + 1]};
+    }
+  }
 }
 
 // Puts `count` stored parts, `stride` floats apart, together for one element. Writes the output, or the part of them
@@ -116,11 +159,13 @@ __device__ void store_part(float* to, const Part& part, int element) {
 __device__ void combine(const float* parts, int count, std::int64_t stride, int element, std::uint16_t* output,
                         float* log_sum_exp, float* part) {
   float top = -INFINITY, total = 0.0F, sum = 0.0F;
+#pragma unroll 8
   for (int i = 0; i < count; ++i) top = fmaxf(top, parts[i * stride + 1]);
+#pragma unroll 8
   for (int i = 0; i < count; ++i) {
     const float* stored = parts + i * stride;
-    if (stored[1] == -INFINITY) continue;  // a part without keys
-    const float factor = exp2_approximate(stored[1] - top);
+    // 0 for a part without keys; no branch, so that loads do not wait for each other.
+    const float factor = stored[1] == -INFINITY ? 0.0F : exp2_approximate(stored[1] - top);
     total += factor * stored[0];
     sum += factor * stored[2 + element];
   }
@@ -137,15 +182,13 @@ __device__ void combine(const float* parts, int count, std::int64_t stride, int 
 }
 
 template <int kDim>
-constexpr std::size_t kDecodeSharedBytes = std::size_t{kThreads / (kDim / kRun)} * kHeadsTogether* kPartFloats<kDim> *
-                                           sizeof(float);
+constexpr std::size_t kDecodeSharedBytes = std::size_t{kStages} * 2 * kTileRows* kDim * sizeof(std::uint16_t);
 
 // Block: split x, a group of heads of one key-value head y, sequence z.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call, float scale, float* workspace) {
-  constexpr int kLanes = kDim / kRun;
-  constexpr int kGroups = kThreads / kLanes;
+__global__ void __launch_bounds__(kThreads, 2) decode(PagedAttention<BFloat16> call, float scale, float* workspace) {
   constexpr int kFloats = kPartFloats<kDim>;
+  static_assert(kWarps * kHeadsTogether * kFloats * sizeof(float) <= kDecodeSharedBytes<kDim>);
   const PagedRows rows = call.rows[blockIdx.z];
   const int group = call.heads / call.kv_heads;
   const int blocks_of_group = (group + kHeadsTogether - 1) / kHeadsTogether;
@@ -153,37 +196,32 @@ __global__ void __launch_bounds__(kThreads) decode(PagedAttention<BFloat16> call
   const int first_in_group = static_cast<int>(blockIdx.y) % blocks_of_group * kHeadsTogether;
   const int first_head = kv_head * group + first_in_group;
   const int heads = min(group - first_in_group, kHeadsTogether);
-  const int lane_element = static_cast<int>(threadIdx.x) % kLanes * kRun;
 
   const int split_keys = (rows.keys + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x);
   const int begin = static_cast<int>(blockIdx.x) * split_keys;
-  const auto cache = [&](const BFloat16* layer) {
-    return PagedHeadRows{reinterpret_cast<const std::uint16_t*>(layer) + kv_head * kDim,
-                         call.block_tables + rows.table_begin, static_cast<std::int64_t>(call.kv_heads) * kDim,
-                         call.block_stride, call.block_size};
-  };
-  const KeyRange range{cache(call.k_cache), cache(call.v_cache), begin, min(begin + split_keys, rows.keys)};
-
-  float query[kHeadsTogether][kRun] = {};
-  for (int h = 0; h < heads; ++h) {
-    load_run(query[h], reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride +
-                           (first_head + h) * kDim + lane_element);
-#pragma unroll
-    for (int e = 0; e < kRun; ++e) query[h][e] *= scale * kLog2E;
-  }
-  Part parts[kHeadsTogether];
-  attend_range<kDim>(range, query, heads, parts);
+  const KeyRange range{
+      PagedHeadRows{reinterpret_cast<const std::uint16_t*>(call.k_cache) + kv_head * kDim,
+                    call.block_tables + rows.table_begin, static_cast<std::int64_t>(call.kv_heads) * kDim,
+                    call.block_stride, call.block_size},
+      reinterpret_cast<const std::uint16_t*>(call.v_cache) + kv_head * kDim, begin, min(begin + split_keys, rows.keys)};
+  std::uint32_t query[kDim / 16][4];
+  load_query<kDim>(
+      query, reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride + first_head * kDim,
+      heads);
+  OnlineSoftmax<kDim, 1> softmax;
+  float sums[1][kDim / 8][4];
+  set_zero(sums);
+  attend_range<kDim>(range, query, scale, softmax, sums);
 
   auto* stored = reinterpret_cast<float*>(shared_memory());
-  float* mine = stored + static_cast<int>(threadIdx.x) / kLanes * kHeadsTogether * kFloats;
-#pragma unroll
-  for (int h = 0; h < kHeadsTogether; ++h) store_part(mine + h * kFloats, parts[h], lane_element);
+  __syncthreads();  // the tiles are read no more
+  store_parts<kDim>(stored + static_cast<int>(threadIdx.x) / 32 * kHeadsTogether * kFloats, softmax, sums, heads);
   __syncthreads();
   const std::int64_t row = static_cast<std::int64_t>(rows.query_begin) * call.heads;
   for (int i = static_cast<int>(threadIdx.x); i < heads * kDim; i += kThreads) {
     const int h = i / kDim, head = first_head + h;
     const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x) * call.heads + head;
-    combine(stored + h * kFloats, kGroups, kHeadsTogether * kFloats, i % kDim,
+    combine(stored + h * kFloats, kWarps, kHeadsTogether * kFloats, i % kDim,
             gridDim.x > 1 ? nullptr : reinterpret_cast<std::uint16_t*>(call.out) + (row + head) * kDim,
             call.lse == nullptr ? nullptr : call.lse + row + head, workspace + at * kFloats);
   }

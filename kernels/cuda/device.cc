@@ -32,6 +32,7 @@ class GpuDevice final : public Device<Bf16> {
   void link_copy(CopyDirection direction, void* to, const void* from, std::int64_t bytes) override {
     memory_.link_copy(direction, to, from, bytes);
   }
+  void link_wait(CopyDirection direction) override { memory_.link_wait(direction); }
   void synchronise() override { memory_.synchronise(); }
 
   void run(const EmbeddingForward<Bf16>& call) override { embedding_forward(call, stream()); }

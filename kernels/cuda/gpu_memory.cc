@@ -128,10 +128,13 @@ void GpuMemory::download(void* host, const void* device, std::int64_t bytes) {
 void GpuMemory::link_copy(CopyDirection direction, void* to, const void* from, std::int64_t bytes) {
   check_cuda(cudaSetDevice(index_), "choosing the GPU");  // the caller may be a thread of its own
   const bool up = direction == CopyDirection::kHostToDevice;
-  const Stream stream = link_[static_cast<std::size_t>(direction)];
-  check_cuda(cudaMemcpyAsync(to, from, as_size(bytes), up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost, stream),
+  check_cuda(cudaMemcpyAsync(to, from, as_size(bytes), up ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost,
+                             link_[static_cast<std::size_t>(direction)]),
              "copy over the link");
-  check_cuda(cudaStreamSynchronize(stream), "copy over the link");
+}
+
+void GpuMemory::link_wait(CopyDirection direction) {
+  check_cuda(cudaStreamSynchronize(link_[static_cast<std::size_t>(direction)]), "copy over the link");
 }
 
 void GpuMemory::synchronise() { check_cuda(cudaStreamSynchronize(kernels_), "waiting for kernels"); }

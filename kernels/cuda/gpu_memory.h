@@ -33,6 +33,7 @@ class GpuMemory {
   void upload(void* device, const void* host, std::int64_t bytes);
   void download(void* host, const void* device, std::int64_t bytes);
   void link_copy(CopyDirection direction, void* to, const void* from, std::int64_t bytes);
+  void link_wait(CopyDirection direction);
   void synchronise();
 
  private:

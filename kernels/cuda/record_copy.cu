@@ -26,7 +26,8 @@ __global__ void copy_rows(const Unit* from, Unit* to, UnitCopy copy) {
     to[row * copy.to_stride + unit] = from[row * copy.from_stride + unit];
 }
 
-// The same with one side in pages. Positions in a record fit 32 bits (checked), in which divisions are cheap.
+// The same with one side in pages. Positions from the first page on fit 32 bits (checked), in which divisions are
+// cheap.
 template <typename Unit, RecordDirection kDirection>
 __global__ void copy_record(Unit* base, const std::int32_t* pages, unsigned page_units, unsigned offset, Unit* tensor,
                             UnitCopy copy) {
@@ -77,13 +78,14 @@ void start_record_copy(const RecordCopy& call, Stream stream) {
   std::int64_t rows = call.rows;
   UnitCopy copy{call.row_bytes / kBytes, stride, stride};
   merge_rows(rows, copy);
-  const std::int64_t end = (record.offset + call.rows * call.row_bytes) / kBytes;
-  check(end <= UINT32_MAX, "a record of at most 2^32 units");
+  // Records are longer than 32 bits can count, but what one call copies is not.
+  const std::int64_t first_page = record.offset / record.page_bytes, offset = record.offset % record.page_bytes;
+  check((offset + call.rows * call.row_bytes) / kBytes <= UINT32_MAX, "a copy of at most 2^32 units");
   const std::int64_t page_units = std::min<std::int64_t>(record.page_bytes / kBytes, UINT32_MAX);
   const auto kernel = call.direction == RecordDirection::kToRecord ? copy_record<Unit, RecordDirection::kToRecord>
                                                                    : copy_record<Unit, RecordDirection::kFromRecord>;
-  launch(kernel, grid_of(rows, copy), dim3(kThreads), 0, stream, reinterpret_cast<Unit*>(record.base), record.pages,
-         static_cast<unsigned>(page_units), static_cast<unsigned>(record.offset / kBytes),
+  launch(kernel, grid_of(rows, copy), dim3(kThreads), 0, stream, reinterpret_cast<Unit*>(record.base),
+         record.pages + first_page, static_cast<unsigned>(page_units), static_cast<unsigned>(offset / kBytes),
          reinterpret_cast<Unit*>(call.tensor), copy);
 }
 

@@ -13,7 +13,7 @@ constexpr int kRuns = 4;
 constexpr std::int64_t kPartialRows = 528;
 constexpr std::int64_t kBlocksWithoutPartials = 4096;
 constexpr int kSumColumns = 32;
-constexpr int kSumRows = 8;
+constexpr int kSumRows = 32;
 
 int threads_for(std::int64_t width) {
   check_runs(width, "norm: a width of whole runs");
@@ -139,7 +139,7 @@ __global__ void add_columns(const float* partial, std::int64_t rows, std::int64_
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kSumColumns + threadIdx.x;
   float sum = 0.0F;
   if (column < width) {
-#pragma unroll 4
+#pragma unroll 8
     for (std::int64_t row = threadIdx.y; row < rows; row += kSumRows) sum += partial[row * width + column];
   }
   float* sums = scratch();

@@ -80,6 +80,7 @@ std::vector<Case> attention_cases(bool large) {
       attention("ragged_32", tiny, packed({{70, 70}, {3, 3}, {64, 64}})),
       attention("context_32", tiny, packed({{5, 100}, {66, 130}, {1, 65}})),
       attention("ragged_64", small, packed({{65, 65}, {20, 84}})),
+      attention("two_row_tiles", Heads{32, 8, 128}, packed({{140, 140}, {2, 2}, {2, 2}, {2, 2}})),
       attention("ragged_128", wide, packed({{150, 150}, {10, 140}})),
       attention("seven_heads", Heads{7, 1, 32}, packed({{80, 80}})),
   };

@@ -13,6 +13,7 @@ Words numbered(std::int64_t count, std::int32_t first) {
 
 struct Record {
   std::int64_t rows, row_words, stride_words, offset_words, page_words;
+  std::int64_t pages_before = 0;  // of the record, that the copy does not touch
 };
 
 // Into pages that lie in another order than they are used, and back into a second tensor. Words are numbered, so that
@@ -20,7 +21,7 @@ struct Record {
 Case record(const char* name, const Record& r) {
   return {std::string("record_copy_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
             const std::int64_t used = (r.offset_words + r.rows * r.row_words + r.page_words - 1) / r.page_words;
-            Words pages;
+            Words pages(static_cast<std::size_t>(r.pages_before), -1);
             for (std::int64_t i = 0; i < used; ++i) pages.push_back(static_cast<std::int32_t>((used - i) * 2 - 1));
             const std::int64_t memory_words = 2 * used * r.page_words;
             std::int32_t* memory = bench.plain(Words(static_cast<std::size_t>(memory_words), -1));
@@ -30,7 +31,7 @@ Case record(const char* name, const Record& r) {
             RecordCopy copy{.record = {.base = reinterpret_cast<std::byte*>(memory),
                                        .page_bytes = 4 * r.page_words,
                                        .pages = bench.plain(pages),
-                                       .offset = 4 * r.offset_words},
+                                       .offset = 4 * (r.offset_words + r.pages_before * r.page_words)},
                             .tensor = reinterpret_cast<std::byte*>(tensor),
                             .rows = r.rows,
                             .row_bytes = 4 * r.row_words,
@@ -85,6 +86,7 @@ std::vector<Case> copy_cases(bool large) {
                              record("words", {7, 9, 11, 5, 13}),             // 4-byte accesses
                              record("contiguous", {11, 32, 32, 8, 64}),      // one long row
                              record("one_page", {4, 1500, 1504, 4, 16384}),  // rows longer than a block has threads
+                             record("far_into_a_record", {4, 1, 4, 3, 16384, 300000}),
                              rows("wide", 5, 64, 72, 68),
                              rows("words", 6, 7, 9, 7),
                              rows("contiguous", 3, 4000, 4000, 4000),

@@ -118,7 +118,7 @@ TEST(ProfileCost, SaysHowFarOutsideTheMeasurementsItWent) {
   EXPECT_NE(cost.warnings()[0].find("128 tokens were priced, 2.0 times beyond the 64"), std::string::npos);
   price(cost, {{6, 96}});  // behind 96 tokens where 32 were measured
   ASSERT_EQ(cost.warnings().size(), 2u);
-  EXPECT_NE(cost.warnings()[1].find("3.0 times"), std::string::npos);
+  EXPECT_NE(cost.warnings()[1].find("3.00 times"), std::string::npos);
 }
 
 // Times that fall towards the end of the measurements reach zero when they are taken far beyond it.

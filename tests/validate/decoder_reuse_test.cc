@@ -163,8 +163,10 @@ TEST_P(ReuseByMethod, OffloadedAndReloadedRecordIsTheSameToTheBit) {
   const std::int64_t bytes = TestDecoder<float>::kPages * reuse.model->page_bytes();
   void* host = device.allocate_host(bytes);
   device.link_copy(CopyDirection::kDeviceToHost, host, reuse.model.arena(), bytes);
+  device.link_wait(CopyDirection::kDeviceToHost);
   device.fill_zero(reuse.model.arena(), bytes);
   device.link_copy(CopyDirection::kHostToDevice, reuse.model.arena(), host, bytes);
+  device.link_wait(CopyDirection::kHostToDevice);
   device.free_host(host);
   reuse.train_reusing();
   EXPECT_EQ(resident, reuse.model->gradients());

@@ -22,6 +22,7 @@ class CountingDevice final : public Device<float> {
   void upload(void* device, const void* host, std::int64_t bytes) override { memory_->upload(device, host, bytes); }
   void download(void* host, const void* device, std::int64_t bytes) override { memory_->download(host, device, bytes); }
   void link_copy(CopyDirection, void*, const void*, std::int64_t) override {}
+  void link_wait(CopyDirection) override {}
   void synchronise() override {}
 
   void run(const EmbeddingForward<float>& call) override { count(call); }
