@@ -11,14 +11,16 @@ namespace {
 
 constexpr std::int32_t kBaseChunk = 16;  // attention to so few keys is next to nothing
 
-std::int32_t pages_for(const Decoder& model, const CalibrationConfig& config) {
+// Where memory does not hold all, sequences share pages, of which there are still more than any cache holds.
+std::int32_t pages_for(Decoder& model, const CalibrationConfig& config) {
   const std::int32_t block = model.options().limits.block_size;
   const std::int32_t blocks = (config.longest_context + config.step_tokens) / block + 2;
   const std::int64_t wanted = static_cast<std::int64_t>(config.step_sequences + 1) * blocks;
   const RecordLayout layout(model.options().shape);
   const std::int64_t record = layout.bytes_per_token(RecordKind::kMinimal) * config.micro_batch_tokens;
   const std::int64_t least = 2 * (record / model.page_bytes() + 1);  // for a layer of a micro-batch, twice
-  return static_cast<std::int32_t>(std::max(wanted, least));
+  const std::int64_t room = model.device().usable_bytes() / 10 * 9 / model.page_bytes();
+  return static_cast<std::int32_t>(std::max(std::min(wanted, room), least));
 }
 
 // Every number up to 16, where products take rows in groups whose size differs by library and a step in between would

@@ -112,11 +112,11 @@ struct TrainingRounds::Case {
 };
 
 TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena) {
-  constexpr std::int32_t kShort = 32;
+  const std::int32_t shortest = config.short_sample;
   for (std::int32_t tokens = 64; tokens <= config.micro_batch_tokens; tokens *= 2) {
-    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, kShort), true}));
+    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, shortest), true}));
     const std::int32_t longest = std::min(tokens, config.longest_context);
-    if (longest <= 2 * kShort) continue;
+    if (longest <= 2 * shortest) continue;
     cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, longest), false}));
   }
 }
@@ -147,6 +147,13 @@ std::vector<PieceCase> TrainingRounds::pieces() const {
   }
   pieces.push_back({"optimizer", 1, 0, timing_of(cases_.back()->times.at("optimizer"))});
   return pieces;
+}
+
+void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena) {
+  TrainingBench bench(model, arena, tokens, tokens);
+  bench.begin();
+  for (const std::function<void()>& piece : bench.pieces_in_order()) piece();
+  model.zero_gradients();
 }
 
 // Turns of two pieces and several steps: the first of each finds what the other kind has left in the caches. Every

@@ -18,6 +18,7 @@ struct CalibrationConfig {
   std::int32_t step_sequences = 32;
   std::int32_t longest_context = 1024;  // tokens
   std::int32_t micro_batch_tokens = 2048;
+  std::int32_t short_sample = 32;  // tokens: few keys, but enough work for each call that a sample takes
   int rounds = 7;
   std::function<void(const std::string&)> progress = [](const std::string&) {};  // what is measured now
 };

@@ -127,7 +127,8 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
     std::copy(from.lora_a.begin(), from.lora_a.end(), to.lora_a.begin());
     std::copy(from.lora_b.begin(), from.lora_b.end(), to.lora_b.begin());
   }
-  for (const WeightEntry& entry : table_.entries) start(entry, options.seed);
+  std::vector<T> values;
+  for (const WeightEntry& entry : table_.entries) start(entry, options.seed, values);
   gradients_.layers.resize(static_cast<std::size_t>(options.shape.layers));
   if (!options.train) return;
   const std::int64_t count = trained().size();
@@ -141,23 +142,24 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
       point_into<A>(table_, options.shape, full_ ? gradient_.data() : nullptr, full_ ? nullptr : gradient_.data());
 }
 
-// Billions of weights are drawn by all cores. Each value depends on its place alone, not on who draws it.
+// Billions of weights are drawn by all cores. Each value depends on its place alone, not on who draws it. `values` is
+// memory for them, which the next call takes again: to take it afresh costs as much as drawing.
 template <class T>
-void Weights<T>::start(const WeightEntry& entry, std::uint64_t seed) {
+void Weights<T>::start(const WeightEntry& entry, std::uint64_t seed, std::vector<T>& values) {
   constexpr std::size_t kFewestOfAThread = std::size_t{1} << 22;
-  std::vector<T> values(static_cast<std::size_t>(entry.count()));
+  const auto count = static_cast<std::size_t>(entry.count());
+  if (values.size() < count) values.resize(count);
   const std::uint64_t stream = mix64(seed, hash_name(entry.name));
   const auto draw = [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) values[i] = to_element<T>(starting_value(entry, mix64(stream + i)));
   };
-  const std::size_t share =
-      std::max(kFewestOfAThread, values.size() / std::max(1U, std::thread::hardware_concurrency()) + 1);
+  const std::size_t share = std::max(kFewestOfAThread, count / std::max(1U, std::thread::hardware_concurrency()) + 1);
   std::vector<std::jthread> threads;
-  for (std::size_t begin = share; begin < values.size(); begin += share)
-    threads.emplace_back(draw, begin, std::min(begin + share, values.size()));
-  draw(0, std::min(share, values.size()));
+  for (std::size_t begin = share; begin < count; begin += share)
+    threads.emplace_back(draw, begin, std::min(begin + share, count));
+  draw(0, std::min(share, count));
   threads.clear();  // waits for them
-  device_.upload(place(entry), values.data(), static_cast<std::int64_t>(values.size() * sizeof(T)));
+  device_.upload(place(entry), values.data(), static_cast<std::int64_t>(count * sizeof(T)));
 }
 
 // The master weights are what the parameters are rounded from.

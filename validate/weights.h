@@ -101,7 +101,7 @@ class Weights {
   DeviceArray<T>& trained() { return full_ ? model_ : adapters_; }
   const DeviceArray<T>& trained() const { return full_ ? model_ : adapters_; }
   T* place(const WeightEntry& entry) const { return (entry.adapter() ? adapters_ : model_).data() + entry.offset; }
-  void start(const WeightEntry& entry, std::uint64_t seed);
+  void start(const WeightEntry& entry, std::uint64_t seed, std::vector<T>& values);
   void copy_master();
 
   Device<T>& device_;

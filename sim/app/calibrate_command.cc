@@ -23,6 +23,8 @@ struct Arguments {
   CalibrationConfig config;
 };
 
+// A GPU's calls take microseconds to start; samples much shorter would measure that alone.
+constexpr std::int32_t kShortSampleOnGpu = 512;
 constexpr std::int64_t kCpuMemory = std::int64_t{8} << 30;  // that the measurements may take at most
 
 void calibrate_device(const Arguments& arguments) {
@@ -43,6 +45,7 @@ void calibrate_device(const Arguments& arguments) {
   options.limits.micro_batch_tokens = config.micro_batch_tokens;
   RealModel model(device_kinds().at(arguments.device), options, kCpuMemory);
   CalibrationConfig with_progress = config;
+  if (device_kinds().at(arguments.device) != DeviceKind::cpu) with_progress.short_sample = kShortSampleOnGpu;
   with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
   const Calibration result = calibrate(model.decoder(), with_progress);
   write_calibration(arguments.out, result, options.shape,

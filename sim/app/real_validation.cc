@@ -12,6 +12,7 @@
 #include "sim/report/progress.h"
 #include "sim/report/summary_comparison.h"
 #include "validate/real_run.h"
+#include "validate/warm_up.h"
 #include "workloads/workload_source.h"
 
 namespace alchemist {
@@ -75,6 +76,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   const ExperimentWorld world(experiment, World::kReal);
   check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
+  if (device != DeviceKind::cpu) warm_up(model.decoder());
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
   EventLogWriter log(out / "events.log", experiment, World::kReal);

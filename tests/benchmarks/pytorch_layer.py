@@ -8,9 +8,12 @@ Exit status 3, with the reason, where there is no PyTorch or no GPU for it.
 """
 
 import argparse
+import os
 import statistics
 import sys
 
+# PyTorch's caches of compiled code do not tell attention backends apart.
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 try:
     import torch
     import torch.nn.functional as F
@@ -92,6 +95,7 @@ def print_line(name, tokens, times):
 
 
 def measure(tokens, lora, backend):
+    torch._dynamo.reset()
     torch.manual_seed(0)
     layer = Layer(lora).cuda().bfloat16()
     compiled = torch.compile(layer, dynamic=False)

@@ -1,0 +1,33 @@
+#include "validate/warm_up.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/validate/support.h"
+
+namespace alchemist {
+namespace {
+
+using testing::Each;
+
+TEST(WarmUp, ServesAndTrainsAndLeavesTheModelAsItWas) {
+  for (const TrainingMethod method : {TrainingMethod::lora, TrainingMethod::full}) {
+    TestDecoder<float> model(small_options<float>(method));
+    const std::vector<double> before = model->trained_parameters();
+    warm_up(*model);
+    EXPECT_EQ(model->trained_parameters(), before);
+    EXPECT_EQ(model->version(), WeightVersion());
+    EXPECT_THAT(model->gradients(), Each(0.0));
+  }
+}
+
+TEST(WarmUp, OfAModelThatOnlyServes) {
+  DecoderOptions options = small_options<float>(TrainingMethod::lora);
+  options.train = false;
+  options.limits.step_sequences = 2;
+  const auto device = cpu::make_device<float>(std::int64_t{1} << 30);
+  const auto model = make_decoder(*device, options);
+  EXPECT_NO_THROW(warm_up(*model));
+}
+
+}  // namespace
+}  // namespace alchemist
