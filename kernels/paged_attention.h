@@ -82,10 +82,10 @@ void paged_attention(const PagedAttention<T>& call);
 
 namespace cuda {
 void kv_cache_write(const KvCacheWrite<BFloat16>& call, Stream stream);
-// Chooses by max_queries: 1 splits the keys of a sequence over thread blocks and needs paged_attention_workspace()
-// bytes of device memory to put the parts together; otherwise `workspace` may be null.
+// `workspace`: paged_attention_workspace() bytes of device memory, where the parts of sequences are put together whose
+// keys are split over thread blocks; may be null for none.
 void paged_attention(const PagedAttention<BFloat16>& call, void* workspace, Stream stream);
-std::int64_t paged_attention_workspace(std::int32_t sequences, std::int32_t heads, std::int32_t head_dim);
+std::int64_t paged_attention_workspace(const PagedAttention<BFloat16>& call);
 }  // namespace cuda
 
 }  // namespace alchemist

@@ -4,10 +4,10 @@
 // are few sequences; their parts are put together in a fixed order.
 #include <algorithm>
 
-#include "kernels/cuda/attention_forward.cuh"
+#include "kernels/cuda/attention_parts.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/prefill_attention.h"
+#include "kernels/cuda/paged_attention.h"
 #include "kernels/cuda/storage.cuh"
 
 namespace alchemist::cuda {
@@ -19,19 +19,9 @@ constexpr int kHeadsTogether = 16;  // of one key-value head, in one block: the 
 constexpr int kWarpKeys = 16;       // that a warp takes at once
 constexpr int kStages = 3;          // tiles of keys and values, all but one of them on their way
 static_assert(kWarps * kWarpKeys == kTileRows);
-// Splits depend on the shape of the step alone, not on the GPU: the same everywhere, and so are the results.
 constexpr int kWantedParts = 512;
 constexpr int kMostSplits = 32;
 constexpr int kFewestKeys = 256;  // of a split
-
-int splits_for(int sequences, int max_keys) {
-  const int wanted = std::clamp(kWantedParts / std::max(sequences, 1), 1, kMostSplits);
-  return std::clamp((max_keys + kFewestKeys - 1) / kFewestKeys, 1, wanted);
-}
-
-// A part on its way through memory: total, top, weighted sum of values.
-template <int kDim>
-inline constexpr int kPartFloats = kDim + 2;
 
 struct KeyRange {
   PagedHeadRows key;
@@ -132,61 +122,12 @@ __device__ void attend_range(const KeyRange& range, const std::uint32_t (&query)
   }
 }
 
-// The parts of a warp's heads, kPartFloats apart.
-template <int kDim>
-__device__ void store_parts(float* to, const OnlineSoftmax<kDim, 1>& softmax, const float (&sums)[1][kDim / 8][4],
-                            int heads) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const float total = lane_sum<4>(softmax.sum[0][half]);
-    const int head = lane / 4 + 8 * half;
-    if (head >= heads) continue;
-    float* part = to + head * kPartFloats<kDim>;
-    if (lane % 4 == 0) {
-      part[0] = total;
-      part[1] = softmax.maximum[0][half];
-    }
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      *reinterpret_cast<float2*>(part + 2 + 8 * n + lane % 4 * 2) = {sums[0][n][2 * half], sums[0][n][2 * half + 1]};
-    }
-  }
-}
-
-// Puts `count` stored parts, `stride` floats apart, together for one element. Writes the output, or the part of them
-// all if `output` is null.
-__device__ void combine(const float* parts, int count, std::int64_t stride, int element, std::uint16_t* output,
-                        float* log_sum_exp, float* part) {
-  float top = -INFINITY, total = 0.0F, sum = 0.0F;
-#pragma unroll 8
-  for (int i = 0; i < count; ++i) top = fmaxf(top, parts[i * stride + 1]);
-#pragma unroll 8
-  for (int i = 0; i < count; ++i) {
-    const float* stored = parts + i * stride;
-    // 0 for a part without keys; no branch, so that loads do not wait for each other.
-    const float factor = stored[1] == -INFINITY ? 0.0F : exp2_approximate(stored[1] - top);
-    total += factor * stored[0];
-    sum += factor * stored[2 + element];
-  }
-  if (output != nullptr) {
-    output[element] = round_to_bf16(sum / total);
-    if (log_sum_exp != nullptr && element == 0) *log_sum_exp = (top + log2f(total)) * kLn2;
-    return;
-  }
-  part[2 + element] = sum;
-  if (element == 0) {
-    part[0] = total;
-    part[1] = top;
-  }
-}
-
 template <int kDim>
 constexpr std::size_t kDecodeSharedBytes = std::size_t{kStages} * 2 * kTileRows* kDim * sizeof(std::uint16_t);
 
 // Block: split x, a group of heads of one key-value head y, sequence z.
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, 2) decode(PagedAttention<BFloat16> call, float scale, float* workspace) {
+__global__ void __launch_bounds__(kThreads, 2) decode(PagedAttention<BFloat16> call, float scale, float* parts) {
   constexpr int kFloats = kPartFloats<kDim>;
   static_assert(kWarps * kHeadsTogether * kFloats * sizeof(float) <= kDecodeSharedBytes<kDim>);
   const PagedRows rows = call.rows[blockIdx.z];
@@ -215,7 +156,8 @@ __global__ void __launch_bounds__(kThreads, 2) decode(PagedAttention<BFloat16> c
 
   auto* stored = reinterpret_cast<float*>(shared_memory());
   __syncthreads();  // the tiles are read no more
-  store_parts<kDim>(stored + static_cast<int>(threadIdx.x) / 32 * kHeadsTogether * kFloats, softmax, sums, heads);
+  store_parts<kDim>(stored + static_cast<int>(threadIdx.x) / 32 * kHeadsTogether * kFloats, kFloats, 0, heads, softmax,
+                    sums[0]);
   __syncthreads();
   const std::int64_t row = static_cast<std::int64_t>(rows.query_begin) * call.heads;
   for (int i = static_cast<int>(threadIdx.x); i < heads * kDim; i += kThreads) {
@@ -223,51 +165,30 @@ __global__ void __launch_bounds__(kThreads, 2) decode(PagedAttention<BFloat16> c
     const std::int64_t at = (static_cast<std::int64_t>(blockIdx.z) * gridDim.x + blockIdx.x) * call.heads + head;
     combine(stored + h * kFloats, kWarps, kHeadsTogether * kFloats, i % kDim,
             gridDim.x > 1 ? nullptr : reinterpret_cast<std::uint16_t*>(call.out) + (row + head) * kDim,
-            call.lse == nullptr ? nullptr : call.lse + row + head, workspace + at * kFloats);
+            call.lse == nullptr ? nullptr : call.lse + row + head, parts + at * kFloats);
   }
 }
 
-// Block: head x, sequence y; a thread for each element.
-template <int kDim>
-__global__ void __launch_bounds__(kDim)
-    combine_splits(PagedAttention<BFloat16> call, const float* workspace, int splits) {
-  constexpr int kFloats = kPartFloats<kDim>;
-  const std::int64_t head = blockIdx.x;
-  const std::int64_t row = static_cast<std::int64_t>(call.rows[blockIdx.y].query_begin) * call.heads + head;
-  const float* parts = workspace + (static_cast<std::int64_t>(blockIdx.y) * splits * call.heads + head) * kFloats;
-  combine(parts, splits, static_cast<std::int64_t>(call.heads) * kFloats, static_cast<int>(threadIdx.x),
-          reinterpret_cast<std::uint16_t*>(call.out) + row * kDim, call.lse == nullptr ? nullptr : call.lse + row,
-          nullptr);
+}  // namespace
+
+// Splits depend on the shape of the step alone, not on the GPU: the same everywhere, and so are the results.
+int decode_splits(const PagedAttention<BFloat16>& call) {
+  const int wanted = std::clamp(kWantedParts / std::max(call.sequences, 1), 1, kMostSplits);
+  return std::clamp((call.max_keys + kFewestKeys - 1) / kFewestKeys, 1, wanted);
 }
 
-void decode_attention(const PagedAttention<BFloat16>& call, float* workspace, Stream stream) {
-  const int splits = splits_for(call.sequences, call.max_keys);
+std::int64_t decode_parts(const PagedAttention<BFloat16>& call) {
+  return std::max<std::int64_t>(kWantedParts, call.sequences) * call.heads;
+}
+
+void decode_attention(const PagedAttention<BFloat16>& call, int splits, float* parts, Stream stream) {
   const int group = call.heads / call.kv_heads;
   const int blocks = call.kv_heads * ((group + kHeadsTogether - 1) / kHeadsTogether);
   const auto sequences = static_cast<unsigned>(call.sequences);
   with_head_dim(call.head_dim, [&](auto dim) {
     launch(decode<dim>, dim3(static_cast<unsigned>(splits), static_cast<unsigned>(blocks), sequences), dim3(kThreads),
-           kDecodeSharedBytes<dim>, stream, call, attention_scale(dim), workspace);
-    if (splits == 1) return;
-    launch(combine_splits<dim>, dim3(static_cast<unsigned>(call.heads), sequences), dim3(dim), 0, stream, call,
-           workspace, splits);
+           kDecodeSharedBytes<dim>, stream, call, attention_scale(dim), parts);
   });
-}
-
-}  // namespace
-
-void paged_attention(const PagedAttention<BFloat16>& call, void* workspace, Stream stream) {
-  check_runs(call.q_stride | call.block_stride, "attention: strides of whole runs");
-  if (call.max_queries > 1) {
-    prefill_attention(call, stream);
-  } else {
-    decode_attention(call, static_cast<float*>(workspace), stream);
-  }
-}
-
-std::int64_t paged_attention_workspace(std::int32_t sequences, std::int32_t heads, std::int32_t head_dim) {
-  const std::int64_t parts = std::max<std::int64_t>(kWantedParts, sequences);
-  return parts * heads * (head_dim + 2) * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace alchemist::cuda

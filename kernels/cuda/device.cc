@@ -55,9 +55,7 @@ class GpuDevice final : public Device<Bf16> {
   }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {
-    const std::int64_t bytes =
-        call.max_queries > 1 ? 0 : paged_attention_workspace(call.sequences, call.heads, call.head_dim);
-    paged_attention(call, workspace_.get(bytes), stream());
+    paged_attention(call, workspace_.get(paged_attention_workspace(call)), stream());
   }
   void run(const GatedActivationForward<Bf16>& call) override { gated_activation_forward(call, stream()); }
   void run(const GatedActivationBackward<Bf16>& call) override { gated_activation_backward(call, stream()); }

@@ -98,6 +98,21 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(0, self.run_suite().returncode)
         self.assertEqual("again\n", self.calls.read_text(encoding="utf-8"), "what is done is not repeated")
 
+    def test_what_failed_waits_behind_what_never_ran(self):
+        self.add_gpu()
+        (self.root / "out/stages.json").write_text('{"correctness": {"state": "failed"}}', encoding="utf-8")
+        self.assertEqual(0, self.run_suite("--only", "correctness", "benchmark").returncode)
+        calls = self.calls.read_text(encoding="utf-8").splitlines()
+        self.assertTrue(calls[0].startswith("kernels_benchmark"), calls)
+        self.assertEqual(8, sum(call.startswith("test_gpu") for call in calls), "shares of the tests")
+
+    def test_one_failing_share_of_the_tests_stops_no_other(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", f'echo share >> {self.calls}\n[ "$GTEST_SHARD_INDEX" != 0 ]')
+        self.assertEqual(1, self.run_suite("--only", "correctness").returncode)
+        self.assertEqual("failed", self.states()["correctness"])
+        self.assertEqual(8, len(self.calls.read_text(encoding="utf-8").splitlines()))
+
     def test_out_of_time(self):
         self.add_gpu()
         done = self.run_suite("--minutes", "0")

@@ -66,6 +66,8 @@ std::vector<Case> paged_attention_cases(bool large) {
       paged("prefill_32", tiny, {{20, 20}, {7, 90}, {65, 65}}, 16, true),
       paged("prefill_64", small, {{66, 70}}, 8, false),
       paged("prefill_128", wide, {{40, 130}, {3, 3}}, 16, true),
+      paged("prefill_split_32", tiny, {{70, 700}, {3, 10}, {2, 300}}, 16, true),
+      paged("prefill_split_128", wide, {{20, 900}}, 16, false),
       paged("prefill_two_row_tiles", Heads{32, 8, 128}, {{140, 150}, {2, 2}, {2, 2}, {2, 2}}, 16, true),
       paged("decode_32", tiny, {{1, 1}, {1, 17}, {1, 100}}, 16, false),
       paged("decode_split_32", tiny, {{1, 300}, {1, 5}}, 16, true),
@@ -77,6 +79,7 @@ std::vector<Case> paged_attention_cases(bool large) {
   if (large) {
     const Heads llama{32, 8, 128};
     cases.push_back(paged("llama_prefill", {8, 2, 128}, {{512, 2000}, {300, 300}}, 16, true));
+    cases.push_back(paged("llama_turn", llama, {{60, 8000}}, 16, true));
     cases.push_back(paged("llama_decode", llama, {{1, 4000}, {1, 17}, {1, 900}, {1, 2048}}, 16, false));
   }
   return cases;
