@@ -20,13 +20,15 @@ TEST(WarmUp, ServesAndTrainsAndLeavesTheModelAsItWas) {
   }
 }
 
-TEST(WarmUp, OfAModelThatOnlyServes) {
-  DecoderOptions options = small_options<float>(TrainingMethod::lora);
-  options.train = false;
-  options.limits.step_sequences = 2;
-  const auto device = cpu::make_device<float>(std::int64_t{1} << 30);
-  const auto model = make_decoder(*device, options);
-  EXPECT_NO_THROW(warm_up(*model));
+TEST(WarmUp, KeepsToTheLimitsOfAModelThatOnlyServes) {
+  for (const std::int64_t most : {1, 2, 8}) {
+    DecoderOptions options = small_options<float>(TrainingMethod::lora);
+    options.train = false;
+    options.limits.step_sequences = options.limits.step_tokens = most;
+    const auto device = cpu::make_device<float>(std::int64_t{1} << 30);
+    const auto model = make_decoder(*device, options);
+    EXPECT_NO_THROW(warm_up(*model)) << most;
+  }
 }
 
 }  // namespace
