@@ -11,10 +11,9 @@ template <int kDim>
 inline constexpr int kPartFloats = kDim + 2;
 
 // The parts of a warp's 16 rows first..first + 15, those from `end` on left out; row r's begins at to + r * stride.
-template <int kDim, int kTiles>
-__device__ void store_parts(float* to, std::int64_t stride, int first, int end,
-                            const OnlineSoftmax<kDim, kTiles>& softmax, const float (&sums)[kDim / 8][4]) {
-  static_assert(kTiles == 1);
+template <int kDim>
+__device__ void store_parts(float* to, std::int64_t stride, int first, int end, const OnlineSoftmax<kDim, 1>& softmax,
+                            const float (&sums)[kDim / 8][4]) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

@@ -15,7 +15,6 @@ namespace alchemist::cuda {
 inline constexpr int kTileThreads = 128;  // four warps
 inline constexpr int kTileRows = 64;      // keys, or queries, of a tile
 
-inline constexpr float kLog2E = 1.4426950408889634F;
 inline constexpr float kLn2 = 0.6931471805599453F;
 
 inline float attention_scale(int head_dim) { return 1.0F / std::sqrt(static_cast<float>(head_dim)); }

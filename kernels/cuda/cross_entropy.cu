@@ -7,7 +7,6 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
-constexpr float kLog2E = 1.4426950408889634F;
 constexpr std::size_t kScratchBytes = 2 * kWarps * sizeof(float);
 
 __device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
