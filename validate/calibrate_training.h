@@ -29,7 +29,4 @@ class TrainingRounds {
 // Forward, head and backward of one sample, without an optimizer step; leaves no gradients.
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena);
 
-// What a decode step and a piece take longer when the other kind ran last.
-void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result);
-
 }  // namespace alchemist

@@ -1,5 +1,6 @@
 #include "validate/calibration.h"
 
+#include "validate/calibrate_cold_starts.h"
 #include "validate/calibrate_link.h"
 #include "validate/calibrate_steps.h"
 #include "validate/calibrate_training.h"
@@ -13,7 +14,7 @@ Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   TrainingRounds training(model, config, steps.arena());
   steps.measure(result, [&] { training.run(); });
   result.pieces = training.pieces();
-  config.progress("changes between serving and training");
+  config.progress("cold caches");
   measure_cold_starts(model, steps, config, result);
   config.progress("link and host");
   measure_link(model, steps, config, result);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/base/batch.h"
+#include "validate/cold_start_fit.h"
 #include "validate/decoder.h"
 #include "validate/measurement.h"
 
@@ -58,9 +59,8 @@ struct Calibration {
   std::vector<LinkCase> links;
   Timing host;                 // from a job's end to the next one's start, by way of the deciding thread
   double kernel_slowdown = 1;  // of a step while a copy runs in each direction
-  // What a decode step takes longer after a training piece than after steps, and the first of two pieces after a step.
-  Timing serving_cold_start;
-  Timing training_cold_start;
+  std::vector<ColdCase> cold;  // decode steps behind what leaves caches cold
+  Timing training_cold_start;  // what the first of two pieces behind a step takes longer
 };
 
 // Measures all of it. The model's limits must allow the sizes; its arena must not be in use. About 20 s for the tiny

@@ -18,15 +18,14 @@ void for_each_kind(const OperationPrices::Sums& sums, Visit&& visit) {
 
 }  // namespace
 
-void OperationPrices::step(const BatchShape& shape, Bytes recorded, bool copying, Duration took) {
+void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took) {
   Duration alone = serving_.step(shape);
   if (recorded > Bytes()) {
     check(training_ != nullptr, "only who trains records");
     alone += training_->recording(recorded);
   }
-  const bool computes_prompt = !shape.prefills.empty();
-  add(computes_prompt ? OperationKind::kPrefill : OperationKind::kDecode, took,
-      turns_.step(computes_prompt, alone, copying));
+  add(shape.prefills.empty() ? OperationKind::kDecode : OperationKind::kPrefill, took,
+      turns_.step(shape.prefill_tokens(), idle, alone, copying));
 }
 
 void OperationPrices::piece(const TrainingPiece& piece, bool copying, Duration took) {

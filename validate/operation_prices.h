@@ -29,9 +29,9 @@ class OperationPrices {
   OperationPrices(const StepCost& serving, const TrainingCost* training, const TurnCosts& turns)
       : serving_(serving), training_(training), turns_(turns) {}
 
-  // An operation is over; to be told in the order in which they ran. `recorded`: bytes that the step kept for training;
-  // `copying`: a copy was in flight when it began; `took`: on the device.
-  void step(const BatchShape& shape, Bytes recorded, bool copying, Duration took);
+  // An operation is over; to be told in the order in which they ran. `idle`: how long nothing ran before the step;
+  // `recorded`: bytes that it kept for training; `copying`: a copy was in flight when it began; `took`: on the device.
+  void step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took);
   void piece(const TrainingPiece& piece, bool copying, Duration took);
 
   const Sums& sums() const { return sums_; }

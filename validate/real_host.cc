@@ -250,9 +250,10 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   }
   const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
-    config_.prices->step(book_.next_step(prefills, chunks_), first ? recorded_ : Bytes(), copying_,
-                         done.end - done.start);
+    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, first ? recorded_ : Bytes(),
+                         copying_, done.end - done.start);
   }
+  device_free_ = done.end;
   book_.end_step(done.end, prefills);
   const bool something_waits = news_ || !book_.ended().empty();
   if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !config_.announce_last_step)) {
@@ -281,6 +282,7 @@ RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   if (done.error) std::rethrow_exception(done.error);
   if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
   if (config_.prices) config_.prices->piece(piece.piece, copying_, done.end - done.start);
+  device_free_ = done.end;
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};
 }

@@ -141,6 +141,7 @@ class RealHost final : public Host {
   bool in_last_step_ = false;
   bool news_ = false;
   Time op_start_;
+  Time device_free_;  // the last step or piece has ended
   std::int64_t steps_ = 0;
   Bytes recorded_;            // by the operation in progress
   std::int32_t decodes_ = 0;  // of the step in progress

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -115,15 +116,33 @@ void write_link(ResultDirectory& files, const Calibration& c) {
                            link.time.p90));
   }
   const Rate h2d = rate_of(c, "h2d", 1), d2h = rate_of(c, "d2h", 1), both = rate_of(c, "duplex", 2);
-  files.create("host.yaml")
-      .write(fmt::format(
-          "# Measured by `alchemist calibrate`; the experiment's hardware takes these in place of its own.\n"
-          "step_overhead: {:.3f} us\nlink_h2d_bandwidth: {:.4f} GB/s\nlink_d2h_bandwidth: {:.4f} GB/s\n"
-          "link_duplex_bandwidth: {:.4f} GB/s\nlink_latency: {:.3f} us\ncopy_slowdown: {:.4f}\n"
-          "serving_cold_start: {:.3f} us\ntraining_cold_start: {:.3f} us\n",
-          c.host.median, h2d.bandwidth * 1e-9, d2h.bandwidth * 1e-9,
-          std::max({both.bandwidth, h2d.bandwidth, d2h.bandwidth}) * 1e-9, std::max(h2d.latency_us, d2h.latency_us),
-          c.kernel_slowdown, std::max(0.0, c.serving_cold_start.median), std::max(0.0, c.training_cold_start.median)));
+  const ColdStartFit cold = fit_cold_start(c.cold);
+  OutputFile& host = files.create("host.yaml");
+  host.write(fmt::format(
+      "# Measured by `alchemist calibrate`; the experiment's hardware takes these in place of its own.\n"
+      "step_overhead: {:.3f} us\nlink_h2d_bandwidth: {:.4f} GB/s\nlink_d2h_bandwidth: {:.4f} GB/s\n"
+      "link_duplex_bandwidth: {:.4f} GB/s\nlink_latency: {:.3f} us\ncopy_slowdown: {:.4f}\n"
+      "training_cold_start: {:.3f} us\nserving_cold_start: {:.3f} us\ncold_start_steps: {:.2f}\n",
+      c.host.median, h2d.bandwidth * 1e-9, d2h.bandwidth * 1e-9,
+      std::max({both.bandwidth, h2d.bandwidth, d2h.bandwidth}) * 1e-9, std::max(h2d.latency_us, d2h.latency_us),
+      c.kernel_slowdown, std::max(0.0, c.training_cold_start.median), cold.first_us, cold.steps));
+  if (cold.prompt_tokens > 0) host.write(fmt::format("cold_prompt_tokens: {:.0f}\n", std::ceil(cold.prompt_tokens)));
+  if (cold.idle_us > 0) host.write(fmt::format("cold_idle: {:.0f} us\n", cold.idle_us));
+}
+
+void write_cold_caches(ResultDirectory& files, const Calibration& c) {
+  OutputFile& file = files.create("cold.csv");
+  file.write("behind,amount,step,excess_us,p10_us,p90_us\n");
+  for (const ColdCase& series : c.cold) {
+    const char* cause = series.cause == ColdCause::kTraining ? "training"
+                        : series.cause == ColdCause::kPrompt ? "prompt_tokens"
+                                                             : "idle_us";
+    for (std::size_t step = 0; step < series.excess.size(); ++step) {
+      const Timing& excess = series.excess[step];
+      file.write(fmt::format("{},{:.0f},{},{:.4f},{:.4f},{:.4f}\n", cause, series.amount, step + 1, excess.median,
+                             excess.p10, excess.p90));
+    }
+  }
 }
 
 std::string shape_text(const StepCase& shape) {
@@ -183,6 +202,7 @@ void write_calibration(const std::filesystem::path& folder, const Calibration& c
   write_serving(files, calibration, static_cast<double>(model.layers));
   write_training(files, calibration);
   write_link(files, calibration);
+  write_cold_caches(files, calibration);
   write_steps(files, calibration);
   write_meta(files, provenance);
   files.commit();

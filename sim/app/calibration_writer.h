@@ -22,8 +22,10 @@ struct Provenance {
 //   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
 //   training.csv                                 training (training_profile.h)
 //   link.csv                                     every copy that was measured
-//   host.yaml                                    link, slowdown beside copies and host overhead, by the keys of
-//   hardware steps.csv                                    every step as measured, with 10th and 90th percentile
+//   host.yaml                                    link, slowdown beside copies, cold caches and host overhead, by the
+//                                                keys of hardware
+//   cold.csv                                     steps behind what leaves caches cold
+//   steps.csv                                    every step as measured, with 10th and 90th percentile
 //   meta.yaml                                    provenance
 void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
                        const Provenance& provenance);

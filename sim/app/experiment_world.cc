@@ -31,6 +31,9 @@ SimulationConfig simulation_config(const Experiment& experiment, const PolicySpe
   config.weight_bytes = plan.weights;
   config.replicas = serving_gpus / experiment.serving.tensor_parallel;
   config.routing = experiment.cluster.routing;
+  const HardwareSpec& hardware = experiment.hardware;
+  config.host.cold_start = {hardware.serving_cold_start, hardware.cold_start_steps, hardware.cold_prompt_tokens,
+                            hardware.cold_idle, hardware.training_cold_start};
   config.seed = static_cast<std::uint64_t>(experiment.seed);
   return config;
 }

@@ -12,7 +12,7 @@ namespace {
 enum class Quantity { bytes, rate, flops, share, factor, count, duration };
 
 // One table for reading and writing. All are positive, but for durations, which may be 0, and required unless they say
-// so.
+// so. What is not required is only written if it is not what it is without being said.
 struct Field {
   const char* key;
   Quantity quantity;
@@ -42,6 +42,9 @@ const Field kFields[] = {
     {"copy_slowdown", Quantity::factor, &HardwareSpec::copy_slowdown},
     {"link_slowdown", Quantity::factor, &HardwareSpec::link_slowdown, false},
     {"serving_cold_start", Quantity::duration, &HardwareSpec::serving_cold_start, false},
+    {"cold_start_steps", Quantity::factor, &HardwareSpec::cold_start_steps, false},
+    {"cold_prompt_tokens", Quantity::count, &HardwareSpec::cold_prompt_tokens, false},
+    {"cold_idle", Quantity::duration, &HardwareSpec::cold_idle, false},
     {"training_cold_start", Quantity::duration, &HardwareSpec::training_cold_start, false},
     {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
     {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
@@ -91,6 +94,10 @@ std::string format_field(const Field& field, const HardwareSpec& hardware) {
   return format_number(number);
 }
 
+bool is_default(const Field& field, const HardwareSpec& hardware) {
+  return std::visit([&](auto member) { return hardware.*member == HardwareSpec().*member; }, field.member);
+}
+
 HardwareSpec read_mapping(const YamlValue& value, const std::string& default_name) {
   YamlMap map(value);
   HardwareSpec hardware;
@@ -131,7 +138,10 @@ HardwareSpec load_hardware(const std::string& name) { return load_file(resolve_c
 
 void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware) {
   out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << hardware.name;
-  for (const Field& field : kFields) out << YAML::Key << field.key << YAML::Value << format_field(field, hardware);
+  for (const Field& field : kFields) {
+    if (!field.required && is_default(field, hardware)) continue;
+    out << YAML::Key << field.key << YAML::Value << format_field(field, hardware);
+  }
   out << YAML::EndMap;
 }
 

@@ -61,9 +61,9 @@ std::unique_ptr<StepCost> device_step_cost(Experiment experiment) {
 }
 
 OperationPrices make_operation_prices(const StepCost& steps, const SimulationConfig& config) {
-  if (!config.training) return {steps, nullptr, TurnCosts(ColdStart(), 1)};
-  const TrainingSetup& training = *config.training;
-  return {steps, training.cost, TurnCosts(training.cold_start, training.link.copy_slowdown)};
+  const ColdStart& cold = config.host.cold_start;
+  if (!config.training) return {steps, nullptr, TurnCosts(cold, 1)};
+  return {steps, config.training->cost, TurnCosts(cold, config.training->link.copy_slowdown)};
 }
 
 struct RealReport {

@@ -103,7 +103,6 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.cost = cost_.get();
   setup.estimator = estimator_.get();
   setup.link = LinkSpec::from(experiment_.hardware);
-  setup.cold_start = {experiment_.hardware.serving_cold_start, experiment_.hardware.training_cold_start};
   // A host that plans ahead does so while the device is busy.
   if (!experiment_.serving.async_scheduling) setup.piece_overhead = experiment_.hardware.step_overhead;
   if (beside_cost_) {

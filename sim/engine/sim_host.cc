@@ -18,8 +18,7 @@ SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, 
       options_(options),
       book_(replica, observer),
       training_(training),
-      turns_(training ? training->cold_start : ColdStart(), training ? training->link.copy_slowdown : 1,
-             options.factors) {
+      turns_(options.cold_start, training ? training->link.copy_slowdown : 1, options.factors) {
   if (training_) link_.emplace(training_->link);
 }
 
@@ -104,6 +103,7 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
 Completion SimHost::on_piece_end(Time now) {
   std::optional<Piece>& ended = beside_ ? beside_ : piece_;
   check(ended.has_value(), "a piece ends once");
+  if (!beside_) device_free_ = now;
   observer_.on_training_span({replica_, phase_of(ended->piece.kind), ended->start, now});
   const Completion completion{ended->id, true, 1, now - ended->start, {}};
   ended.reset();
@@ -174,13 +174,13 @@ void SimHost::begin_step(Time start) {
     recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
     takes += recording_;
   }
-  takes = turns_.step(!shape_.prefills.empty(), takes, copying());
+  takes = turns_.step(shape_.prefill_tokens(), start - device_free_, takes, copying());
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
     throw ConfigError(
         "the run takes more than 100 years of simulated time: expected faster hardware or fewer requests");
   }
-  step_end_ = start + takes;
+  step_end_ = device_free_ = start + takes;
 }
 
 std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {

@@ -45,6 +45,7 @@ class SimHost final : public Host {
   struct Options {
     bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
     bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
+    ColdStart cold_start;
     OperationFactors factors = kAsPriced;  // on the times of operations
   };
 
@@ -52,7 +53,6 @@ class SimHost final : public Host {
   struct TrainingHost {
     const TrainingCost* cost = nullptr;  // outlives the host
     LinkSpec link;
-    ColdStart cold_start;
     Duration piece_overhead;  // host time before a piece starts, when nothing runs
     std::optional<BesideCosts> beside;
   };
@@ -168,6 +168,7 @@ class SimHost final : public Host {
   Time op_start_;
   Time step_start_;
   Time step_end_;
+  Time device_free_;        // the last step or piece that had the GPU to itself ends or has ended
   std::int64_t steps_ = 0;  // of the operation in progress, ended
   BatchShape shape_;        // of the step in progress
   std::vector<PrefillChunk> chunks_;

@@ -59,8 +59,8 @@ void Simulation::add_replica(const NodeSpec& spec, bool serves) {
   options.announce_last_step = config_.serving.async_scheduling;
   std::optional<SimHost::TrainingHost> host_training;
   if (spec.make_training)
-    host_training = {config_.training->cost, config_.training->link, config_.training->cold_start,
-                     config_.training->piece_overhead, config_.training->beside};
+    host_training = {config_.training->cost, config_.training->link, config_.training->piece_overhead,
+                     config_.training->beside};
   replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);
   if (config_.record_events) {
     replica.recorder = std::make_unique<NodeRecorder>(id, *replica.host, config_.record_events);

@@ -28,7 +28,6 @@ struct TrainingSetup {
   StoreConfig store;
   TrainerConfig trainer;
   LinkSpec link;
-  ColdStart cold_start;
   Duration piece_overhead;             // host time before a piece of training starts, when nothing runs
   std::optional<BesideCosts> beside;   // training has SMs of its own on every serving GPU
   const TrainingCost* cost = nullptr;  // these two outlive the simulation

@@ -1,7 +1,8 @@
-// What an operation takes longer than on a GPU that runs nothing else: after a turn of the other kind, whose data fill
-// the caches, and while copies share the memory.
+// What an operation takes longer than on a GPU that does the same kind of work all the time: when caches are cold, and
+// while copies share the memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -10,10 +11,14 @@
 
 namespace alchemist {
 
-// Of the first operation of a turn.
+// Decode steps find the weights in caches, as far as these hold them. Training, long prompts and time without work
+// leave the caches to other data (or to other users of the machine), and it takes several steps until all is back.
 struct ColdStart {
-  Duration serving;
-  Duration training;
+  Duration serving;                // of the first step behind training; each further step takes less longer
+  double steps = 1;                // >= 1: what all steps behind it take longer, in units of the first
+  std::int64_t prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
+  Duration idle;                   // time without work that does; 0: none does
+  Duration training;               // of a piece behind serving
 };
 
 class TurnCosts {
@@ -23,13 +28,15 @@ class TurnCosts {
   TurnCosts(const ColdStart& cold, double copy_slowdown, const OperationFactors& factors = kAsPriced)
       : cold_(cold), copy_slowdown_(copy_slowdown), factors_(factors) {}
 
-  // Time of the next step or piece, which takes `alone` on a warm GPU; `copying`: transfers are in flight.
-  Duration step(bool computes_prompt, Duration alone, bool copying) {
-    if (std::exchange(trained_last_, false)) alone += cold_.serving;
-    return charged(computes_prompt ? OperationKind::kPrefill : OperationKind::kDecode, alone, copying);
+  // Time of the next step, which takes `alone` among its like. `idle`: how long nothing ran before it.
+  Duration step(std::int64_t prompt_tokens, Duration idle, Duration alone, bool copying) {
+    trained_last_ = false;
+    if (cold_.serving > Duration()) alone = with_cold_caches(prompt_tokens, idle, alone);
+    return charged(prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode, alone, copying);
   }
   Duration piece(PieceKind kind, Duration alone, bool copying) {
     if (!std::exchange(trained_last_, true)) alone += cold_.training;
+    coldness_ = 1;
     return charged(kind_of(kind), alone, copying);
   }
   // Of a piece that has SMs of its own, for which nobody changes turns.
@@ -38,10 +45,20 @@ class TurnCosts {
   }
 
  private:
+  // What a step's own prompt fills the caches with, it finds there at no other time either: its price has that part.
+  Duration with_cold_caches(std::int64_t prompt_tokens, Duration idle, Duration alone) {
+    const double found = std::max(coldness_, share(idle.count_ns(), cold_.idle.count_ns()));
+    const double left = share(prompt_tokens, cold_.prompt_tokens);
+    coldness_ = std::max(found * (1 - 1 / cold_.steps), left);
+    return alone + times(cold_.serving, std::max(0.0, found - left));
+  }
   Duration charged(OperationKind kind, Duration alone, bool copying) const {
     const Duration beside = copying ? times(alone, copy_slowdown_) : alone;
     const double factor = factors_[static_cast<std::size_t>(kind)];
     return factor == 1 ? beside : times(beside, factor);
+  }
+  static double share(std::int64_t amount, std::int64_t of) {
+    return of > 0 ? std::min(1.0, static_cast<double>(amount) / static_cast<double>(of)) : 0;
   }
   static Duration times(Duration duration, double factor) {
     return Duration::nanoseconds(static_cast<std::int64_t>(static_cast<double>(duration.count_ns()) * factor));
@@ -51,6 +68,7 @@ class TurnCosts {
   double copy_slowdown_;
   OperationFactors factors_;
   bool trained_last_ = false;
+  double coldness_ = 0;  // share of a cold start that the next step pays, 0..1
 };
 
 }  // namespace alchemist

@@ -32,10 +32,13 @@ struct HardwareSpec {
   double copy_slowdown = 1;            // factor >= 1 on the time of kernels while a copy runs
   double link_slowdown = 1;            // factor >= 1 on the time of copies while kernels run
   Duration serving_cold_start;         // added to a serving step that follows a training piece: cold caches
-  Duration training_cold_start;        // added to a training piece that follows a serving step
-  Bytes host_memory;                   // of the machine, for each GPU
-  double interconnect_bandwidth = 0;   // bytes/s between GPUs, each direction (NVLink or PCIe)
-  Duration interconnect_latency;       // fixed cost of one all-reduce
+  double cold_start_steps = 1;         // >= 1: added to all steps that follow it, in units of the first
+  std::int64_t cold_prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
+  Duration cold_idle;                   // time without work that does; 0: none does
+  Duration training_cold_start;         // added to a training piece that follows a serving step
+  Bytes host_memory;                    // of the machine, for each GPU
+  double interconnect_bandwidth = 0;    // bytes/s between GPUs, each direction (NVLink or PCIe)
+  Duration interconnect_latency;        // fixed cost of one all-reduce
 
   bool operator==(const HardwareSpec&) const = default;
 };

@@ -32,6 +32,23 @@ TEST(Hardware, FiguresAreInBaseUnits) {
   EXPECT_EQ(h.link_slowdown, 1) << "where nobody has measured it, kernels leave copies alone";
 }
 
+// Cold caches are charged where they were measured.
+TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
+  YAML::Emitter plain, cold;
+  emit_hardware(plain, load_hardware("h200"));
+  for (const char* key : {"serving_cold_start", "cold_start_steps", "cold_prompt_tokens", "cold_idle"})
+    EXPECT_THAT(plain.c_str(), testing::Not(testing::HasSubstr(key)));
+  const HardwareSpec hardware = read_hardware(YamlValue::parse(
+      "{base: h200, serving_cold_start: 0.3 ms, cold_start_steps: 2.5, cold_prompt_tokens: 200, cold_idle: 8 ms}",
+      "f"));
+  EXPECT_EQ(hardware.serving_cold_start, Duration::microseconds(300));
+  EXPECT_EQ(hardware.cold_start_steps, 2.5);
+  EXPECT_EQ(hardware.cold_prompt_tokens, 200);
+  EXPECT_EQ(hardware.cold_idle, Duration::milliseconds(8));
+  emit_hardware(cold, hardware);
+  EXPECT_EQ(read_hardware(YamlValue::parse(cold.c_str(), "f")), hardware) << cold.c_str();
+}
+
 TEST(Hardware, ImpossibleFiguresAreRefused) {
   const auto message = [](const std::string& key, const std::string& text) {
     return message_of([&] { read_hardware(YamlValue::parse("{base: h200, " + key + ": " + text + "}", "f")); });
@@ -42,6 +59,8 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_THAT(message("memory_efficiency", "1.2"), testing::StartsWith("f:1: key memory_efficiency: expected"));
   EXPECT_THAT(message("copy_slowdown", "0.5"), testing::StartsWith("f:1: key copy_slowdown: expected"));
   EXPECT_THAT(message("link_slowdown", "0.5"), testing::StartsWith("f:1: key link_slowdown: expected"));
+  EXPECT_THAT(message("cold_start_steps", "0.5"), testing::StartsWith("f:1: key cold_start_steps: expected"));
+  EXPECT_THAT(message("cold_prompt_tokens", "0"), testing::StartsWith("f:1: key cold_prompt_tokens: expected"));
   EXPECT_THAT(message("memori", "80 GiB"), testing::HasSubstr("did you mean \"memory\"?"));
   EXPECT_THAT(message_of([] { read_hardware(YamlValue::parse("{memory: 80 GiB}", "f")); }),
               testing::StartsWith("f:1: key memory_bandwidth: missing"));

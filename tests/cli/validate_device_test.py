@@ -108,6 +108,9 @@ class Calibrate(CliTestCase):
         measured = (profile / "host.yaml").read_text().splitlines()[1]
         self.assertRegex(measured, r"^step_overhead: [0-9.]+ us$")
         self.assertNotIn("step_overhead: 0.05 ms", config)
+        cold = (profile / "cold.csv").read_text().splitlines()
+        self.assertEqual(cold[0], "behind,amount,step,excess_us,p10_us,p90_us")
+        self.assertEqual({line.split(",")[0] for line in cold[1:]}, {"training", "prompt_tokens", "idle_us"})
         again = self.make_directory() / "again"
         self.assert_done(run("run", out / "config.yaml", "--out", again))
         self.assertEqual((out / "requests.csv").read_text(), (again / "requests.csv").read_text())

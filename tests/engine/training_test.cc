@@ -106,7 +106,8 @@ TEST(Training, HiddenTrainingKeepsToItsShare) {
 // step follows the optimizer. The other pieces follow pieces, and the first request's steps follow nothing or steps.
 TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
   World warm, cold;
-  cold.cold_start = {Duration::microseconds(30), Duration::microseconds(700)};
+  cold.cold_start.serving = Duration::microseconds(30);
+  cold.cold_start.training = Duration::microseconds(700);
   const std::vector<WorkloadRequest> requests = one_sample();
   TrainingObserver without, with;
   warm.run(kTemporal, requests, without, 4'000, 1.0, Duration::milliseconds(1));
@@ -114,6 +115,23 @@ TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
   ASSERT_EQ(with.steps.size(), 1u);
   EXPECT_EQ(with.steps[0].end, without.steps[0].end + Duration::microseconds(700));
   EXPECT_EQ(with.steps[0].forward, without.steps[0].forward + Duration::microseconds(700));
+  EXPECT_EQ(with.outcomes.at(RequestId(0)).finished, without.outcomes.at(RequestId(0)).finished);
+  EXPECT_EQ(with.outcomes.at(RequestId(1)).finished,
+            without.outcomes.at(RequestId(1)).finished + Duration::microseconds(30));
+}
+
+// The same two requests, and nobody trains: the second one's only step comes after time without work. Nothing was
+// before the first one, which came when the clock began.
+TEST(Training, StepsBehindIdleTimeAreCharged) {
+  World warm, cold;
+  cold.cold_start.serving = Duration::microseconds(30);
+  cold.cold_start.idle = Duration::microseconds(100);
+  const std::vector<WorkloadRequest> requests = one_sample();
+  TrainingObserver without, with;
+  warm.run(kTemporal, requests, without, 4'000, 0.0, Duration::milliseconds(1));
+  cold.run(kTemporal, requests, with, 4'000, 0.0, Duration::milliseconds(1));
+  ASSERT_GT(without.outcomes.at(RequestId(1)).arrived - without.outcomes.at(RequestId(0)).finished,
+            Duration::microseconds(100));
   EXPECT_EQ(with.outcomes.at(RequestId(0)).finished, without.outcomes.at(RequestId(0)).finished);
   EXPECT_EQ(with.outcomes.at(RequestId(1)).finished,
             without.outcomes.at(RequestId(1)).finished + Duration::microseconds(30));

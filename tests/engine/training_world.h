@@ -120,6 +120,7 @@ struct World {
     config.serving.max_num_batched_tokens = step_tokens;
     config.seed = seed;
     config.host.factors = factors;
+    config.host.cold_start = cold_start;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
     setup.make_policy = [&names, this] { return policy_of(names, stretch); };
@@ -132,7 +133,6 @@ struct World {
     hardware.link_h2d_bandwidth = hardware.link_d2h_bandwidth = link_rate;
     hardware.link_slowdown = link_slowdown;
     setup.link = LinkSpec::from(hardware);
-    setup.cold_start = cold_start;
     setup.piece_overhead = piece_overhead;
     if (beside) {
       setup.beside = {&beside_serving_cost, &beside_cost, small_hardware().memory_bandwidth};

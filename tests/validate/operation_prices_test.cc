@@ -44,11 +44,12 @@ const OperationPrices::Sum& of(const OperationPrices& prices, OperationKind kind
 TEST(OperationPrices, SumsServingByKind) {
   const PerToken steps;
   OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
-  for (const std::int32_t count : {2, 3, 3}) prices.step(decodes(count), Bytes(), false, Duration::milliseconds(10));
+  for (const std::int32_t count : {2, 3, 3})
+    prices.step(decodes(count), Duration(), Bytes(), false, Duration::milliseconds(10));
   const std::vector<PrefillChunk> chunks = {{4, 0}};
   BatchShape mixed = decodes(1);
   mixed.prefills = chunks;
-  prices.step(mixed, Bytes(), false, Duration::milliseconds(4));
+  prices.step(mixed, Duration(), Bytes(), false, Duration::milliseconds(4));
   EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
   EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
@@ -66,22 +67,25 @@ TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
   const PerToken steps;
   const TrainingCost training = training_cost();
   const Duration cold_step = Duration::microseconds(300), cold_piece = Duration::microseconds(70);
-  OperationPrices prices(steps, &training, TurnCosts({cold_step, cold_piece}, 2.0));
+  ColdStart cold;
+  cold.serving = cold_step;
+  cold.training = cold_piece;
+  OperationPrices prices(steps, &training, TurnCosts(cold, 2.0));
   TrainingPiece forward;
   forward.tokens = 100;
   forward.attended_keys = 5050;
   TrainingPiece backward = forward;
   backward.kind = PieceKind::kBackward;
   const Duration took = Duration::milliseconds(1);
-  prices.step(decodes(1), Bytes(), false, took);
+  prices.step(decodes(1), Duration(), Bytes(), false, took);
   prices.piece(forward, false, took);
   prices.piece(backward, false, took);
-  prices.step(decodes(2), Bytes(1 << 20), false, took);
+  prices.step(decodes(2), Duration(), Bytes(1 << 20), false, took);
   EXPECT_EQ(of(prices, OperationKind::kForward).priced, training.piece(forward) + cold_piece);
   EXPECT_EQ(of(prices, OperationKind::kBackward).priced, training.piece(backward));
   const Duration before = of(prices, OperationKind::kDecode).priced;
   EXPECT_EQ(before, Duration::milliseconds(3) + cold_step + training.recording(Bytes(1 << 20)));
-  prices.step(decodes(5), Bytes(), true, took);
+  prices.step(decodes(5), Duration(), Bytes(), true, took);
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(10));
 }
 

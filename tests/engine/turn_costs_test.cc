@@ -1,0 +1,79 @@
+// What steps are charged while caches are cold.
+#include "sim/engine/turn_costs.h"
+
+#include <gtest/gtest.h>
+
+namespace alchemist {
+namespace {
+
+constexpr Duration kAlone = Duration::microseconds(10'000);
+constexpr Duration us(std::int64_t count) { return Duration::microseconds(count); }
+
+// The first step behind a change takes 800 us longer, all together 3,200: each a quarter less than the one before.
+ColdStart cold_caches() {
+  ColdStart cold;
+  cold.serving = us(800);
+  cold.steps = 4;
+  cold.prompt_tokens = 200;
+  cold.idle = us(10'000);
+  cold.training = us(70);
+  return cold;
+}
+
+Duration excess(TurnCosts& turns, std::int64_t prompt_tokens = 0, Duration idle = Duration()) {
+  return turns.step(prompt_tokens, idle, kAlone, false) - kAlone;
+}
+
+TEST(TurnCosts, StepsBehindTrainingWarmUpByAndBy) {
+  TurnCosts turns(cold_caches(), 1);
+  EXPECT_EQ(excess(turns), us(0));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone + us(70));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone);
+  EXPECT_EQ(excess(turns), us(800));
+  EXPECT_EQ(excess(turns), us(600));
+  EXPECT_EQ(excess(turns), us(450));
+  Duration sum = us(800 + 600 + 450);
+  for (int step = 0; step < 60; ++step) sum += excess(turns);
+  EXPECT_NEAR(static_cast<double>(sum.count_ns()), 3.2e6, 100);  // each is rounded down
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone + us(70));
+  EXPECT_EQ(excess(turns), us(800));
+}
+
+TEST(TurnCosts, IdleTimeCoolsInProportionUpToItsLimit) {
+  TurnCosts turns(cold_caches(), 1);
+  EXPECT_EQ(excess(turns, 0, us(2'500)), us(200));
+  EXPECT_EQ(excess(turns, 0, us(10'000)), us(800));
+  EXPECT_EQ(excess(turns, 0, us(1)), us(600));  // as cold as the step before has left it
+  EXPECT_EQ(excess(turns, 0, us(90'000)), us(800));
+}
+
+// Half of the tokens that leave nothing warm, whose own price holds half of a cold start.
+TEST(TurnCosts, PromptsLeaveCachesColdAndWerePricedInSuch) {
+  TurnCosts turns(cold_caches(), 1);
+  EXPECT_EQ(excess(turns, 100), us(0));
+  EXPECT_EQ(excess(turns), us(400));
+  EXPECT_EQ(excess(turns), us(300));
+  turns.piece(PieceKind::kForward, kAlone, false);
+  EXPECT_EQ(excess(turns, 100), us(400));
+  EXPECT_EQ(excess(turns), us(600));
+  EXPECT_EQ(excess(turns, 1'000, us(50'000)), us(0));
+  EXPECT_EQ(excess(turns, 1'000), us(0));
+  EXPECT_EQ(excess(turns), us(800));
+}
+
+TEST(TurnCosts, WithoutFiguresNothingIsCold) {
+  ColdStart cold;
+  TurnCosts none(cold, 1);
+  none.piece(PieceKind::kForward, kAlone, false);
+  EXPECT_EQ(excess(none, 4'096, us(1'000'000)), us(0));
+  cold.serving = us(800);  // but neither prompts nor idleness matter, and the first step warms all
+  TurnCosts turns(cold, 1);
+  EXPECT_EQ(excess(turns, 4'096, us(1'000'000)), us(0));
+  EXPECT_EQ(excess(turns), us(0));
+  turns.piece(PieceKind::kForward, kAlone, false);
+  EXPECT_EQ(excess(turns), us(800));
+  EXPECT_EQ(excess(turns), us(0));
+}
+
+}  // namespace
+}  // namespace alchemist

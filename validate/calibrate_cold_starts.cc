@@ -1,0 +1,95 @@
+#include "validate/calibrate_cold_starts.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "validate/training_bench.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::int32_t kPieceTokens = 256;  // what fits a gap of a few steps
+constexpr int kSteps = 10;                  // after which caches are as warm as they get
+constexpr int kWarmSteps = 3;               // the last of them: what a step takes then
+
+// Steps behind one cause of cold caches.
+struct Series {
+  ColdCause cause;
+  double amount;
+  std::vector<std::vector<double>> excess_us = std::vector<std::vector<double>>(kSteps);  // by step, a sample a round
+};
+
+void run_series(const std::function<void()>& step, Series& series) {
+  std::vector<double> us(kSteps);
+  for (double& time : us) time = microseconds_of(step);
+  const double warm = timing_of({us.end() - kWarmSteps, us.end()}).median;
+  for (std::size_t i = 0; i < us.size(); ++i) series.excess_us[i].push_back(us[i] - warm);
+}
+
+// Turns of two pieces and several steps. Every piece has weights of its own, so that the second is as warm as any. A
+// piece without another of its kind behind it, as the head, is run but not counted.
+class TrainingTurns {
+ public:
+  TrainingTurns(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length)
+      : bench_(model, arena, tokens, length), pieces_(bench_.pieces_in_order()) {}
+
+  void run(const std::function<void()>& step, Series& serving, std::vector<double>& training) {
+    bench_.begin();
+    const std::size_t head = (pieces_.size() - 1) / 2;
+    for (std::size_t i = 0; i < pieces_.size();) {
+      const bool two = i != head && i + 1 < pieces_.size() && i + 1 != head;
+      const double first = microseconds_of(pieces_[i++]);
+      if (two) training.push_back(first - microseconds_of(pieces_[i++]));
+      run_series(step, serving);
+    }
+  }
+
+ private:
+  TrainingBench bench_;
+  std::vector<std::function<void()>> pieces_;
+};
+
+}  // namespace
+
+void measure_cold_starts(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
+  StepCase shape;
+  shape.decodes = std::min(4, config.step_sequences);
+  shape.decode_context = config.longest_context / 4;
+  shape.head = true;
+  const std::function<void()> step = steps.runner(shape);
+  const std::int32_t tokens = std::min(kPieceTokens, config.micro_batch_tokens);
+  TrainingTurns turns(model, steps.arena(), tokens, std::min(tokens, config.longest_context));
+  std::vector<Series> all = {{ColdCause::kTraining, 0}};
+  std::vector<std::function<void()>> causes = {[] {}};
+  for (std::int32_t prompt = config.step_tokens / 16; prompt <= config.step_tokens; prompt *= 2) {
+    StepCase chunk;
+    chunk.chunks = {{prompt, 0}};
+    all.push_back({ColdCause::kPrompt, static_cast<double>(prompt)});
+    causes.push_back(steps.runner(chunk));
+  }
+  for (const int ms : {1, 2, 5, 10, 20, 50}) {
+    all.push_back({ColdCause::kIdle, 1e3 * ms});
+    causes.emplace_back([ms] { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); });
+  }
+  std::vector<double> training;
+  for (int round = -1; round < config.rounds; ++round) {
+    if (round == 0) {  // the one before has touched all memory
+      training.clear();
+      for (Series& series : all) series = {series.cause, series.amount};
+    }
+    turns.run(step, all.front(), training);
+    for (std::size_t i = 1; i < all.size(); ++i) {
+      causes[i]();
+      run_series(step, all[i]);
+    }
+  }
+  for (Series& series : all) {
+    ColdCase& measured = result.cold.emplace_back(ColdCase{series.cause, series.amount, {}});
+    for (std::vector<double>& us : series.excess_us) measured.excess.push_back(timing_of(std::move(us)));
+  }
+  result.training_cold_start = timing_of(training);
+}
+
+}  // namespace alchemist
