@@ -21,15 +21,19 @@ struct Series {
   std::vector<std::vector<double>> excess_us = std::vector<std::vector<double>>(kSteps);  // by step, a sample a round
 };
 
-void run_series(const std::function<void()>& step, Series& series) {
+// What a warm step takes.
+double run_series(const std::function<void()>& step, Series& series) {
   std::vector<double> us(kSteps);
   for (double& time : us) time = microseconds_of(step);
   const double warm = timing_of({us.end() - kWarmSteps, us.end()}).median;
   for (std::size_t i = 0; i < us.size(); ++i) series.excess_us[i].push_back(us[i] - warm);
+  return warm;
 }
 
-// Turns of two pieces and several steps. Every piece has weights of its own, so that the second is as warm as any. A
-// piece without another of its kind behind it, as the head, is run but not counted.
+// Turns of two pieces and one step, as a busy device takes them: steps that warm up between turns would leave in the
+// caches what the next turn does not fill. Behind the last turn come the steps that tell how caches warm up. Every
+// piece has weights of its own, so that the second is as warm as any. A piece without another of its kind behind it, as
+// the head, is run but not counted.
 class TrainingTurns {
  public:
   TrainingTurns(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length)
@@ -38,12 +42,15 @@ class TrainingTurns {
   void run(const std::function<void()>& step, Series& serving, std::vector<double>& training) {
     bench_.begin();
     const std::size_t head = (pieces_.size() - 1) / 2;
+    std::vector<double> first_steps;
     for (std::size_t i = 0; i < pieces_.size();) {
       const bool two = i != head && i + 1 < pieces_.size() && i + 1 != head;
       const double first = microseconds_of(pieces_[i++]);
       if (two) training.push_back(first - microseconds_of(pieces_[i++]));
-      run_series(step, serving);
+      if (i < pieces_.size()) first_steps.push_back(microseconds_of(step));
     }
+    const double warm = run_series(step, serving);
+    for (const double us : first_steps) serving.excess_us.front().push_back(us - warm);
   }
 
  private:
