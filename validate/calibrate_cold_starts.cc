@@ -21,7 +21,7 @@ struct Series {
   std::vector<std::vector<double>> excess_us = std::vector<std::vector<double>>(kSteps);  // by step, a sample a round
 };
 
-// What a warm step takes.
+// Times the steps behind a cause; returns what a warm one takes.
 double run_series(const std::function<void()>& step, Series& series) {
   std::vector<double> us(kSteps);
   for (double& time : us) time = microseconds_of(step);
