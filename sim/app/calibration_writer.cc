@@ -115,6 +115,9 @@ void write_link(ResultDirectory& files, const Calibration& c) {
     file.write(fmt::format("{},{},{:.4f},{:.4f},{:.4f}\n", link.kind, link.bytes, link.time.median, link.time.p10,
                            link.time.p90));
   }
+}
+
+void write_host(ResultDirectory& files, const Calibration& c) {
   const Rate h2d = rate_of(c, "h2d", 1), d2h = rate_of(c, "d2h", 1), both = rate_of(c, "duplex", 2);
   const ColdStartFit cold = fit_cold_start(c.cold);
   OutputFile& host = files.create("host.yaml");
@@ -202,6 +205,7 @@ void write_calibration(const std::filesystem::path& folder, const Calibration& c
   write_serving(files, calibration, static_cast<double>(model.layers));
   write_training(files, calibration);
   write_link(files, calibration);
+  write_host(files, calibration);
   write_cold_caches(files, calibration);
   write_steps(files, calibration);
   write_meta(files, provenance);

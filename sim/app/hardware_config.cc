@@ -12,7 +12,7 @@ namespace {
 enum class Quantity { bytes, rate, flops, share, factor, count, duration };
 
 // One table for reading and writing. All are positive, but for durations, which may be 0, and required unless they say
-// so. What is not required is only written if it is not what it is without being said.
+// so. What is not required is written only where it differs from its default.
 struct Field {
   const char* key;
   Quantity quantity;

@@ -45,7 +45,7 @@ class TurnCosts {
   }
 
  private:
-  // What a step's own prompt fills the caches with, it finds there at no other time either: its price has that part.
+  // A long prompt was measured behind others like it, in caches as cold as it leaves them: its price has that part.
   Duration with_cold_caches(std::int64_t prompt_tokens, Duration idle, Duration alone) {
     const double found = std::max(coldness_, share(idle.count_ns(), cold_.idle.count_ns()));
     const double left = share(prompt_tokens, cold_.prompt_tokens);

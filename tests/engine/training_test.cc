@@ -102,39 +102,44 @@ TEST(Training, HiddenTrainingKeepsToItsShare) {
   EXPECT_LE(share, 0.05);
 }
 
-// The same two requests with cold caches: the first piece of the step follows serving, and the second request's only
-// step follows the optimizer. The other pieces follow pieces, and the first request's steps follow nothing or steps.
-TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
-  World warm, cold;
-  cold.cold_start.serving = Duration::microseconds(30);
-  cold.cold_start.training = Duration::microseconds(700);
-  const std::vector<WorkloadRequest> requests = one_sample();
+// One sample's run (`share`: of the answers that are rated) in caches that are always warm, and in such as `cold` says.
+struct WarmAndCold {
+  WarmAndCold(const ColdStart& cold, double share) {
+    for (const bool is_cold : {false, true}) {
+      World world;
+      if (is_cold) world.cold_start = cold;
+      world.run(kTemporal, one_sample(), is_cold ? with : without, 4'000, share, Duration::milliseconds(1));
+    }
+  }
+  Duration later(std::uint32_t request) const {
+    return with.outcomes.at(RequestId(request)).finished - without.outcomes.at(RequestId(request)).finished;
+  }
   TrainingObserver without, with;
-  warm.run(kTemporal, requests, without, 4'000, 1.0, Duration::milliseconds(1));
-  cold.run(kTemporal, requests, with, 4'000, 1.0, Duration::milliseconds(1));
-  ASSERT_EQ(with.steps.size(), 1u);
-  EXPECT_EQ(with.steps[0].end, without.steps[0].end + Duration::microseconds(700));
-  EXPECT_EQ(with.steps[0].forward, without.steps[0].forward + Duration::microseconds(700));
-  EXPECT_EQ(with.outcomes.at(RequestId(0)).finished, without.outcomes.at(RequestId(0)).finished);
-  EXPECT_EQ(with.outcomes.at(RequestId(1)).finished,
-            without.outcomes.at(RequestId(1)).finished + Duration::microseconds(30));
+};
+
+// The first piece of the step follows serving, and the second request's only step follows the optimizer. The other
+// pieces follow pieces, and the first request's steps follow nothing or steps.
+TEST(Training, ChangesBetweenServingAndTrainingAreCharged) {
+  ColdStart cold;
+  cold.serving = Duration::microseconds(30);
+  cold.training = Duration::microseconds(700);
+  const WarmAndCold runs(cold, 1.0);
+  ASSERT_EQ(runs.with.steps.size(), 1u);
+  EXPECT_EQ(runs.with.steps[0].end, runs.without.steps[0].end + Duration::microseconds(700));
+  EXPECT_EQ(runs.with.steps[0].forward, runs.without.steps[0].forward + Duration::microseconds(700));
+  EXPECT_EQ(runs.later(0), Duration());
+  EXPECT_EQ(runs.later(1), Duration::microseconds(30));
 }
 
-// The same two requests, and nobody trains: the second one's only step comes after time without work. Nothing was
-// before the first one, which came when the clock began.
+// Nobody trains: the second request's only step comes after time without work. Nothing was before the first one, which
+// came when the clock began.
 TEST(Training, StepsBehindIdleTimeAreCharged) {
-  World warm, cold;
-  cold.cold_start.serving = Duration::microseconds(30);
-  cold.cold_start.idle = Duration::microseconds(100);
-  const std::vector<WorkloadRequest> requests = one_sample();
-  TrainingObserver without, with;
-  warm.run(kTemporal, requests, without, 4'000, 0.0, Duration::milliseconds(1));
-  cold.run(kTemporal, requests, with, 4'000, 0.0, Duration::milliseconds(1));
-  ASSERT_GT(without.outcomes.at(RequestId(1)).arrived - without.outcomes.at(RequestId(0)).finished,
-            Duration::microseconds(100));
-  EXPECT_EQ(with.outcomes.at(RequestId(0)).finished, without.outcomes.at(RequestId(0)).finished);
-  EXPECT_EQ(with.outcomes.at(RequestId(1)).finished,
-            without.outcomes.at(RequestId(1)).finished + Duration::microseconds(30));
+  ColdStart cold;
+  cold.serving = Duration::microseconds(30);
+  cold.idle = Duration::microseconds(100);
+  const WarmAndCold runs(cold, 0.0);
+  EXPECT_EQ(runs.later(0), Duration());
+  EXPECT_EQ(runs.later(1), Duration::microseconds(30));
 }
 
 // Every kind of operation has a factor of its own. Of the first request, one step computes the prompt and ten decode;
