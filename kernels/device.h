@@ -10,8 +10,10 @@
 // the device is lost.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "kernels/adamw.h"
@@ -22,6 +24,7 @@
 #include "kernels/linear.h"
 #include "kernels/paged_attention.h"
 #include "kernels/preference_loss.h"
+#include "kernels/random_fill.h"
 #include "kernels/record_copy.h"
 #include "kernels/residual.h"
 #include "kernels/rms_norm.h"
@@ -54,6 +57,15 @@ class DeviceMemory {
   virtual void link_wait(CopyDirection direction) = 0;
   // Returns when everything called before has ended.
   virtual void synchronise() = 0;
+  // Seconds from the end of everything called before `work` to the end of what `work` calls, by the device's clock where
+  // it has one; waits for that end.
+  virtual double time(const std::function<void()>& work) {
+    synchronise();
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    synchronise();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
 };
 
 // Arguments are in device memory, but for sizes; see each operator's header.
@@ -83,6 +95,7 @@ class Device : public DeviceMemory {
   virtual void run(const RoundRows<T>& call) = 0;
   virtual void run(const RecordCopy& call) = 0;
   virtual void run(const RowCopy& call) = 0;
+  virtual void run(const RandomFill<T>& call) = 0;
 };
 
 }  // namespace alchemist

@@ -57,7 +57,7 @@ std::int64_t divide(std::byte* memory, const DecoderOptions& options, std::int64
   divider.take(scratch.normed, rows * s.hidden);
   divider.take(scratch.gated, rows * s.intermediate);
   divider.take(scratch.branch, rows * s.hidden);
-  divider.take(scratch.adapter, rows * rank);
+  divider.take(scratch.adapter, kGroupModules * rows * rank);
   if (training) {
     divider.take(scratch.d_adapter, kGroupModules * rows * rank);
     divider.take(scratch.d_gated, rows * s.intermediate);

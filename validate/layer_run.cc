@@ -59,17 +59,31 @@ typename LayerRun<T>::Group LayerRun<T>::group(std::int32_t layer, LinearModule 
 }
 
 template <class T>
-void LayerRun<T>::linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
-                         std::int64_t rows) {
-  device_.run(LinearForward<T>{x, group.weight, group.bias, y, rows, group.in, group.out, group.in, group.out});
+typename LayerRun<T>::Adapters LayerRun<T>::adapters(std::int32_t layer, const Group& group) const {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  const std::int64_t rank = training_.lora_rank;
+  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
+  Adapters result;
   for (const Module& part : group.modules) {
     const auto index = static_cast<std::size_t>(part.module);
     if (!w.lora_a[index]) continue;
-    device_.run(LinearForward<T>{x, w.lora_a[index], nullptr, scratch.adapter, rows, group.in, rank, group.in, rank});
-    device_.run(LinearForward<T>{scratch.adapter, w.lora_b[index], nullptr, y + part.column, rows, rank,
-                                 module_out(shape_, part.module), rank, group.out, lora_scale_, true});
+    if (result.parts.empty()) result.a = w.lora_a[index], result.d_a = g.lora_a[index];
+    result.parts.push_back(
+        {part.column, result.width, module_out(shape_, part.module), w.lora_b[index], g.lora_b[index]});
+    result.width += training_.lora_rank;
+  }
+  return result;
+}
+
+template <class T>
+void LayerRun<T>::linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
+                         std::int64_t rows) {
+  device_.run(LinearForward<T>{x, group.weight, group.bias, y, rows, group.in, group.out, group.in, group.out});
+  const Adapters all = adapters(layer, group);
+  if (all.parts.empty()) return;
+  device_.run(LinearForward<T>{x, all.a, nullptr, scratch.adapter, rows, group.in, all.width, group.in, all.width});
+  for (const Adapter& part : all.parts) {
+    device_.run(LinearForward<T>{scratch.adapter + part.column, part.b, nullptr, y + part.out_column, rows,
+                                 training_.lora_rank, part.out, all.width, group.out, lora_scale_, true});
   }
 }
 
@@ -77,18 +91,14 @@ template <class T>
 void LayerRun<T>::input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x,
                                  const LayerScratch<T>& scratch, std::int64_t rows) {
   device_.run(LinearInputGradient<T>{d_y, group.weight, d_x, rows, group.in, group.out, group.out, group.in});
-  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  const std::int64_t rank = training_.lora_rank;
-  T* d_adapter = scratch.d_adapter;
-  for (const Module& part : group.modules) {
-    const auto index = static_cast<std::size_t>(part.module);
-    if (!w.lora_a[index]) continue;
-    device_.run(LinearInputGradient<T>{d_y + part.column, w.lora_b[index], d_adapter, rows, rank,
-                                       module_out(shape_, part.module), group.out, rank, lora_scale_});
-    device_.run(
-        LinearInputGradient<T>{d_adapter, w.lora_a[index], d_x, rows, group.in, rank, rank, group.in, A(1), true});
-    d_adapter += rows * rank;
+  const Adapters all = adapters(layer, group);
+  if (all.parts.empty()) return;
+  for (const Adapter& part : all.parts) {
+    device_.run(LinearInputGradient<T>{d_y + part.out_column, part.b, scratch.d_adapter + part.column, rows,
+                                       training_.lora_rank, part.out, group.out, all.width, lora_scale_});
   }
+  device_.run(LinearInputGradient<T>{scratch.d_adapter, all.a, d_x, rows, group.in, all.width, all.width, group.in,
+                                     A(1), true});
 }
 
 template <class T>
@@ -98,30 +108,20 @@ void LayerRun<T>::weight_gradient(std::int32_t layer, const Group& group, const 
     device_.run(
         LinearWeightGradient<T>{d_y, x, group.d_weight, group.d_bias, rows, group.in, group.out, group.out, group.in});
   }
-  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
-  const std::int64_t rank = training_.lora_rank;
-  const T* d_adapter = scratch.d_adapter;
-  for (const Module& part : group.modules) {
-    const auto index = static_cast<std::size_t>(part.module);
-    if (!g.lora_a[index]) continue;
-    const std::int64_t out = module_out(shape_, part.module);
-    device_.run(LinearForward<T>{x, w.lora_a[index], nullptr, scratch.adapter, rows, group.in, rank, group.in, rank});
-    device_.run(LinearWeightGradient<T>{d_y + part.column, scratch.adapter, g.lora_b[index], nullptr, rows, rank, out,
-                                        group.out, rank, lora_scale_});
-    device_.run(LinearWeightGradient<T>{d_adapter, x, g.lora_a[index], nullptr, rows, group.in, rank, rank, group.in});
-    d_adapter += rows * rank;
+  const Adapters all = adapters(layer, group);
+  if (!all.d_a) return;
+  device_.run(LinearForward<T>{x, all.a, nullptr, scratch.adapter, rows, group.in, all.width, group.in, all.width});
+  for (const Adapter& part : all.parts) {
+    device_.run(LinearWeightGradient<T>{d_y + part.out_column, scratch.adapter + part.column, part.d_b, nullptr, rows,
+                                        training_.lora_rank, part.out, group.out, all.width, lora_scale_});
   }
+  device_.run(LinearWeightGradient<T>{scratch.d_adapter, x, all.d_a, nullptr, rows, group.in, all.width, all.width,
+                                      group.in});
 }
 
 template <class T>
 bool LayerRun<T>::trains(std::int32_t layer, const Group& group) const {
-  if (group.d_weight) return true;
-  const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
-  for (const Module& part : group.modules) {
-    if (g.lora_a[static_cast<std::size_t>(part.module)]) return true;
-  }
-  return false;
+  return group.d_weight || adapters(layer, group).d_a;
 }
 
 template <class T>

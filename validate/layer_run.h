@@ -33,9 +33,9 @@ struct LayerScratch {
   T* normed = nullptr;   // [rows, hidden]: n1, n2
   T* gated = nullptr;    // [rows, intermediate]
   T* branch = nullptr;   // [rows, hidden]: output of o and down; gradients of n1 and n2
-  T* adapter = nullptr;  // [rows, rank]: x A^T
+  T* adapter = nullptr;  // [rows, adapters of the group * rank]: x A^T; room for kGroupModules adapters
   // Training alone:
-  T* d_adapter = nullptr;    // [kGroupModules, rows, rank]
+  T* d_adapter = nullptr;    // as adapter
   T* d_gated = nullptr;      // [rows, intermediate]
   T* d_attention = nullptr;  // [rows, q_width]
   T* d_qkv = nullptr;        // [rows, q_width + 2 kv_width]
@@ -100,7 +100,22 @@ class LayerRun {
     std::int64_t out;
     std::span<const Module> modules;
   };
+  // The adapters of a group. What they make of an input lies side by side, `width` columns in a row.
+  struct Adapter {
+    std::int64_t out_column;  // in the group's output
+    std::int64_t column;      // in the width
+    std::int64_t out;
+    const T* b;
+    A* d_b;
+  };
+  struct Adapters {
+    const T* a = nullptr;  // [width, in]
+    A* d_a = nullptr;      // null if not trained
+    std::int64_t width = 0;
+    std::vector<Adapter> parts;
+  };
   Group group(std::int32_t layer, LinearModule first) const;
+  Adapters adapters(std::int32_t layer, const Group& group) const;
   void linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
               std::int64_t rows);
   // d_x = d_y W, adapters included, whose d a = scale * d y B stay in the scratch for weight_gradient(), which follows.

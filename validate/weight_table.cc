@@ -28,20 +28,18 @@ class TableBuilder {
     table_.entries.push_back(std::move(entry));
   }
 
-  // Modules of one product follow each other.
   void add_layer(std::int64_t layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
     add({prefix + "input_layernorm.weight", {shape_.hidden}, WeightRole::kInputNorm, layer});
-    for (const LinearModule module : {LinearModule::kQ, LinearModule::kK, LinearModule::kV}) add_linear(layer, module);
+    add_linears(layer, {LinearModule::kQ, LinearModule::kK, LinearModule::kV});
     for (const LinearModule module : {LinearModule::kQ, LinearModule::kK, LinearModule::kV}) {
       if (!shape_.qkv_bias) break;
       add({module_prefix(layer, module) + "bias", {module_out(shape_, module)}, WeightRole::kBias, layer, module});
     }
-    add_linear(layer, LinearModule::kO);
+    add_linears(layer, {LinearModule::kO});
     add({prefix + "post_attention_layernorm.weight", {shape_.hidden}, WeightRole::kPostNorm, layer});
-    for (const LinearModule module : {LinearModule::kGate, LinearModule::kUp, LinearModule::kDown}) {
-      add_linear(layer, module);
-    }
+    add_linears(layer, {LinearModule::kGate, LinearModule::kUp});
+    add_linears(layer, {LinearModule::kDown});
   }
 
   static std::string module_prefix(std::int64_t layer, LinearModule module) {
@@ -49,13 +47,25 @@ class TableBuilder {
     return fmt::format("model.layers.{}.{}.{}_proj.", layer, block, module_name(module));
   }
 
-  void add_linear(std::int64_t layer, LinearModule module) {
-    const std::string prefix = module_prefix(layer, module);
-    const std::int64_t in = module_in(shape_, module), out = module_out(shape_, module), rank = training_.lora_rank;
-    add({prefix + "weight", {out, in}, WeightRole::kLinear, layer, module});
-    if (training_.method == TrainingMethod::full || !training_.lora_modules.contains(module)) return;
-    add({prefix + "lora_A.weight", {rank, in}, WeightRole::kLoraA, layer, module});
-    add({prefix + "lora_B.weight", {out, rank}, WeightRole::kLoraB, layer, module});
+  // The modules of one product: their weights lie one behind the other, and so do their adapters' A.
+  void add_linears(std::int64_t layer, std::initializer_list<LinearModule> modules) {
+    for (const LinearModule module : modules) {
+      add({module_prefix(layer, module) + "weight", {module_out(shape_, module), module_in(shape_, module)},
+           WeightRole::kLinear, layer, module});
+    }
+    if (training_.method == TrainingMethod::full) return;
+    const std::int64_t rank = training_.lora_rank;
+    for (const WeightRole role : {WeightRole::kLoraA, WeightRole::kLoraB}) {
+      for (const LinearModule module : modules) {
+        if (!training_.lora_modules.contains(module)) continue;
+        const std::string prefix = module_prefix(layer, module);
+        if (role == WeightRole::kLoraA) {
+          add({prefix + "lora_A.weight", {rank, module_in(shape_, module)}, role, layer, module});
+        } else {
+          add({prefix + "lora_B.weight", {module_out(shape_, module), rank}, role, layer, module});
+        }
+      }
+    }
   }
 
   const ModelShape& shape_;

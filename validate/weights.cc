@@ -2,26 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 #include "kernels/rounding.h"
 #include "sim/base/check.h"
-#include "sim/base/random.h"
 
 namespace alchemist {
 namespace {
 
 constexpr double kDeviation = 0.02;  // of weights at the start, as GPT-2 and Llama are initialised
-
-// The sum of four uniform numbers, which is close to normal, scaled to deviation 1: one hash for each number, so that
-// billions of weights are drawn in seconds.
-double near_normal(std::uint64_t bits) {
-  double sum = 0;
-  for (int part = 0; part < 4; ++part) sum += static_cast<double>((bits >> (16 * part)) & 0xffff);
-  return (sum / 65535.0 - 2) * std::sqrt(3.0);
-}
-
-double uniform(std::uint64_t bits) { return static_cast<double>(bits >> 11) / 9007199254740992.0 * 2 - 1; }
 
 // The tensor of a layer that an entry begins; none for those that lie behind the first of their group.
 template <class E>
@@ -76,18 +64,23 @@ ModelTensors<E*> point_into(const WeightTable& table, const ModelShape& shape, E
   return result;
 }
 
-double starting_value(const WeightEntry& entry, std::uint64_t bits) {
+struct StartingValues {
+  RandomKind kind;
+  double scale;
+};
+
+StartingValues starting_values(const WeightEntry& entry) {
   switch (entry.role) {
     case WeightRole::kInputNorm:
     case WeightRole::kPostNorm:
     case WeightRole::kFinalNorm:
-      return 1;
+      return {RandomKind::kConstant, 1};
     case WeightRole::kLoraA:
-      return uniform(bits) / std::sqrt(static_cast<double>(entry.shape.back()));  // Kaiming's with a = sqrt(5)
+      return {RandomKind::kUniform, 1 / std::sqrt(static_cast<double>(entry.shape.back()))};  // Kaiming's, a = sqrt(5)
     case WeightRole::kLoraB:
-      return 0;
+      return {RandomKind::kConstant, 0};
     default:
-      return kDeviation * near_normal(bits);
+      return {RandomKind::kNearNormal, kDeviation};
   }
 }
 
@@ -127,8 +120,11 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
     std::copy(from.lora_a.begin(), from.lora_a.end(), to.lora_a.begin());
     std::copy(from.lora_b.begin(), from.lora_b.end(), to.lora_b.begin());
   }
-  std::vector<T> values;
-  for (const WeightEntry& entry : table_.entries) start(entry, options.seed, values);
+  for (const WeightEntry& entry : table_.entries) {
+    const StartingValues start = starting_values(entry);
+    device.run(RandomFill<T>{place(entry), entry.count(), mix64(options.seed, hash_name(entry.name)), start.kind,
+                             start.scale});
+  }
   gradients_.layers.resize(static_cast<std::size_t>(options.shape.layers));
   if (!options.train) return;
   const std::int64_t count = trained().size();
@@ -140,26 +136,6 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
   copy_master();
   gradients_ =
       point_into<A>(table_, options.shape, full_ ? gradient_.data() : nullptr, full_ ? nullptr : gradient_.data());
-}
-
-// Billions of weights are drawn by all cores. Each value depends on its place alone, not on who draws it. `values` is
-// memory for them, which the next call takes again: to take it afresh costs as much as drawing.
-template <class T>
-void Weights<T>::start(const WeightEntry& entry, std::uint64_t seed, std::vector<T>& values) {
-  constexpr std::size_t kFewestOfAThread = std::size_t{1} << 22;
-  const auto count = static_cast<std::size_t>(entry.count());
-  if (values.size() < count) values.resize(count);
-  const std::uint64_t stream = mix64(seed, hash_name(entry.name));
-  const auto draw = [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) values[i] = to_element<T>(starting_value(entry, mix64(stream + i)));
-  };
-  const std::size_t share = std::max(kFewestOfAThread, count / std::max(1U, std::thread::hardware_concurrency()) + 1);
-  std::vector<std::jthread> threads;
-  for (std::size_t begin = share; begin < count; begin += share)
-    threads.emplace_back(draw, begin, std::min(begin + share, count));
-  draw(0, std::min(share, count));
-  threads.clear();  // waits for them
-  device_.upload(place(entry), values.data(), static_cast<std::int64_t>(count * sizeof(T)));
 }
 
 // The master weights are what the parameters are rounded from.

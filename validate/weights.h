@@ -14,7 +14,8 @@ namespace alchemist {
 inline constexpr std::size_t kModules = std::size(kLinearModules);
 
 // The tensors of one layer, as pointers P: to weights, or to gradients (null for what is not trained). q, k and v lie
-// one behind the other, and so do gate and up, so that each group is one product.
+// one behind the other, and so do gate and up, so that each group is one product; within a group, so do the lora_a of
+// the modules that have an adapter.
 template <class P>
 struct LayerTensors {
   P input_norm{};                    // [hidden]
@@ -101,7 +102,6 @@ class Weights {
   DeviceArray<T>& trained() { return full_ ? model_ : adapters_; }
   const DeviceArray<T>& trained() const { return full_ ? model_ : adapters_; }
   T* place(const WeightEntry& entry) const { return (entry.adapter() ? adapters_ : model_).data() + entry.offset; }
-  void start(const WeightEntry& entry, std::uint64_t seed, std::vector<T>& values);
   void copy_master();
 
   Device<T>& device_;

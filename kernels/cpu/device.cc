@@ -94,6 +94,7 @@ class CpuDevice final : public Device<T> {
   void run(const RoundRows<T>& call) override { round_rows(call); }
   void run(const RecordCopy& call) override { record_copy(call); }
   void run(const RowCopy& call) override { row_copy(call); }
+  void run(const RandomFill<T>& call) override { random_fill(call); }
 
  private:
   static void copy(void* to, const void* from, std::int64_t bytes) {

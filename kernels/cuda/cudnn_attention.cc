@@ -101,6 +101,9 @@ CudnnAttention::CudnnAttention(GpuMemory& memory) : body_(std::make_unique<Body>
 
 CudnnAttention::~CudnnAttention() = default;
 
+// cuDNN 9.14 rejects a single query of a single key.
+bool CudnnAttention::takes(const AttentionShape& shape) { return shape.max_queries > 1 || shape.max_keys > 1; }
+
 void CudnnAttention::run(const AttentionForward<BFloat16>& call) {
   if (call.shape.sequences == 0) return;
   const RowStrides strides{call.q_stride, call.kv_stride, 0};

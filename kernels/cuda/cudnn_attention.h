@@ -19,10 +19,14 @@ class CudnnAttention {
   CudnnAttention(const CudnnAttention&) = delete;
   CudnnAttention& operator=(const CudnnAttention&) = delete;
 
-  // As attention_forward() and attention_backward(), within bf16's rounding; `delta` is not used. The first call of a
-  // shape takes longer: cuDNN compiles its kernel. DeviceError if cuDNN has none for this shape on this GPU.
+  // As attention_forward() and attention_backward(), within bf16's rounding; `delta` is used by neither, and gradients
+  // may differ in their last bits from run to run. The first call of a shape takes longer: cuDNN compiles its kernel.
+  // DeviceError if cuDNN has none for this shape on this GPU.
   void run(const AttentionForward<BFloat16>& call);
   void run(const AttentionBackward<BFloat16>& call);
+
+  // Whether cuDNN computes calls of this shape; none of the others may be run.
+  static bool takes(const AttentionShape& shape);
 
   std::string version() const;  // "9.19.0 from /usr/lib/...", for provenance
 

@@ -34,6 +34,7 @@ class GpuDevice final : public Device<Bf16> {
   }
   void link_wait(CopyDirection direction) override { memory_.link_wait(direction); }
   void synchronise() override { memory_.synchronise(); }
+  double time(const std::function<void()>& work) override { return memory_.time(work); }
 
   void run(const EmbeddingForward<Bf16>& call) override { embedding_forward(call, stream()); }
   void run(const EmbeddingBackward<Bf16>& call) override { embedding_backward(call, stream()); }
@@ -48,10 +49,10 @@ class GpuDevice final : public Device<Bf16> {
   void run(const LinearInputGradient<Bf16>& call) override;
   void run(const LinearWeightGradient<Bf16>& call) override;
   void run(const AttentionForward<Bf16>& call) override {
-    cudnn_ ? cudnn_->run(call) : attention_forward(call, stream());
+    by_cudnn(call.shape) ? cudnn_->run(call) : attention_forward(call, stream());
   }
   void run(const AttentionBackward<Bf16>& call) override {
-    cudnn_ ? cudnn_->run(call) : attention_backward(call, stream());
+    by_cudnn(call.shape) ? cudnn_->run(call) : attention_backward(call, stream());
   }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {
@@ -67,9 +68,11 @@ class GpuDevice final : public Device<Bf16> {
   void run(const RoundRows<Bf16>& call) override { round_rows(call, stream()); }
   void run(const RecordCopy& call) override { record_copy(call, stream()); }
   void run(const RowCopy& call) override { row_copy(call, stream()); }
+  void run(const RandomFill<Bf16>& call) override { random_fill(call, stream()); }
 
  private:
   Stream stream() const { return memory_.stream(); }
+  bool by_cudnn(const AttentionShape& shape) const { return cudnn_ && CudnnAttention::takes(shape); }
 
   GpuMemory memory_;
   Workspace workspace_{memory_};

@@ -41,6 +41,8 @@ GpuMemory::~GpuMemory() {
 void GpuMemory::open_streams() {
   check_cuda(cudaStreamCreateWithFlags(&kernels_, cudaStreamNonBlocking), "making a stream");
   for (Stream& stream : link_) check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  for (cudaEvent_t& event : timed_)
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventBlockingSync), "making an event");
   for (Slot& slot : slots_) {
     slot.host = allocate_host(kSlotBytes);
     check_cuda(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming | cudaEventBlockingSync),
@@ -49,6 +51,8 @@ void GpuMemory::open_streams() {
 }
 
 void GpuMemory::close() noexcept {
+  for (cudaEvent_t event : timed_)
+    if (event != nullptr) cudaEventDestroy(event);
   for (Slot& slot : slots_) {
     if (slot.copied != nullptr) cudaEventDestroy(slot.copied);
     free_host(slot.host);
@@ -138,6 +142,16 @@ void GpuMemory::link_wait(CopyDirection direction) {
 }
 
 void GpuMemory::synchronise() { check_cuda(cudaStreamSynchronize(kernels_), "waiting for kernels"); }
+
+double GpuMemory::time(const std::function<void()>& work) {
+  check_cuda(cudaEventRecord(timed_[0], kernels_), "timing");
+  work();
+  check_cuda(cudaEventRecord(timed_[1], kernels_), "timing");
+  check_cuda(cudaEventSynchronize(timed_[1]), "timing");
+  float milliseconds = 0;
+  check_cuda(cudaEventElapsedTime(&milliseconds, timed_[0], timed_[1]), "timing");
+  return 1e-3 * static_cast<double>(milliseconds);
+}
 
 void* Workspace::get(std::int64_t bytes) {
   if (bytes <= bytes_) return begin_;

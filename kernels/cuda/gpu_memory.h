@@ -35,6 +35,7 @@ class GpuMemory {
   void link_copy(CopyDirection direction, void* to, const void* from, std::int64_t bytes);
   void link_wait(CopyDirection direction);
   void synchronise();
+  double time(const std::function<void()>& work);
 
  private:
   // Uploads pass through pinned slots, so that the caller may reuse its memory at once and nobody waits for the stream
@@ -51,6 +52,7 @@ class GpuMemory {
 
   int index_;
   Stream kernels_ = nullptr;
+  std::array<cudaEvent_t, 2> timed_{};  // begin and end of what time() times
   std::array<Stream, 2> link_{};  // by direction
   std::array<Slot, kSlots> slots_{};
   std::size_t next_slot_ = 0;

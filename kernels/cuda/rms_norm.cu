@@ -9,6 +9,7 @@ namespace {
 
 // A block computes a row at a time and keeps it in registers: up to kRuns runs of eight a thread.
 constexpr int kRuns = 4;
+constexpr int kMostThreads = 512;  // as many as have registers for a row each way
 // Partial sums of d_weight: enough blocks to fill a large GPU, the same on every GPU, so that the sums are too.
 constexpr std::int64_t kPartialRows = 528;
 constexpr std::int64_t kBlocksWithoutPartials = 4096;
@@ -18,7 +19,7 @@ constexpr int kSumRows = 32;
 int threads_for(std::int64_t width) {
   check_runs(width, "norm: a width of whole runs");
   const std::int64_t threads = (width / kRun + kRuns - 1) / kRuns;
-  check(threads <= 1024, "norm: at most 32768 columns");
+  check(threads <= kMostThreads, "norm: at most 16384 columns");
   return static_cast<int>((threads + 31) / 32 * 32);
 }
 
@@ -46,7 +47,7 @@ __device__ __forceinline__ void store_scaled(std::uint16_t* y, const float (&x)[
   store_run(y, scaled);
 }
 
-__global__ void norm_forward(RmsNormForward<BFloat16> call) {
+__global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFloat16> call) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
   const auto* x = reinterpret_cast<const std::uint16_t*>(call.x) + row;
   const auto* branch = reinterpret_cast<const std::uint16_t*>(call.branch) + row;
@@ -78,7 +79,7 @@ __global__ void norm_forward(RmsNormForward<BFloat16> call) {
   for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, values[i], weight + column, rstd); });
 }
 
-__global__ void norm_rebuild(RmsNormRebuild<BFloat16> call) {
+__global__ void __launch_bounds__(kMostThreads) norm_rebuild(RmsNormRebuild<BFloat16> call) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
   const float rstd = call.rstd[blockIdx.x];
   for_runs(call.width, [&](int, std::int64_t column) {
@@ -91,7 +92,7 @@ __global__ void norm_rebuild(RmsNormRebuild<BFloat16> call) {
 
 // Block b does the rows b, b + blocks, ... and, if asked, leaves its sum of d_weight in row b of `partial`.
 template <bool kTrainWeight>
-__global__ void norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
+__global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
   const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
   float weight_sums[kTrainWeight ? kRuns : 1][kRun] = {};
   for (std::int64_t token = blockIdx.x; token < call.tokens; token += gridDim.x) {

@@ -9,12 +9,12 @@ struct CudnnAttention::Body {};
 CudnnAttention::CudnnAttention(GpuMemory&) {
   throw ConfigError(
       "cuDNN's attention: this program was built without cuDNN's front end; expected cudnn.h and cudnn_frontend.h, "
-      "which "
-      "tools/get_cudnn_frontend fetches");
+      "which tools/get_cudnn_frontend fetches");
 }
 CudnnAttention::~CudnnAttention() = default;
 void CudnnAttention::run(const AttentionForward<BFloat16>&) {}
 void CudnnAttention::run(const AttentionBackward<BFloat16>&) {}
+bool CudnnAttention::takes(const AttentionShape&) { return false; }
 std::string CudnnAttention::version() const { return {}; }
 
 }  // namespace alchemist::cuda

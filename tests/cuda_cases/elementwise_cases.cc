@@ -82,6 +82,14 @@ Case embedding(std::int64_t count, std::int64_t hidden) {
           }};
 }
 
+Case random_fill(const std::string& name, RandomKind kind, std::int64_t count) {
+  return {"random_fill_" + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            T* values = bench.unset_storage(count);
+            bench.device().run(RandomFill<T>{values, count, hash_name(name), kind, 0.02});
+            return {{"values", bench.read(values, count), kRoundedOnce}};
+          }};
+}
+
 // Five steps; the last count of elements is no multiple of a thread's.
 Case adamw(std::int64_t count, bool master) {
   return {"adamw_" + std::to_string(count) + (master ? "_master" : ""), [=]<class T>(Bench<T>& bench) -> Outputs {
@@ -117,7 +125,8 @@ std::vector<Case> elementwise_cases(bool large) {
   std::vector<Case> cases = {
       gated(3, 688),     rotary(5, 4, 32, false), rotary(5, 4, 32, true), rotary(2, 9, 128, false), residual(1000),
       residual(4),       residual(2053),          round_rows(5, 128),     embedding(40, 64),        embedding(3, 2048),
-      adamw(1027, true), adamw(1027, false)};
+      adamw(1027, true), adamw(1027, false), random_fill("constant", RandomKind::kConstant, 300),
+      random_fill("uniform", RandomKind::kUniform, 1001), random_fill("near_normal", RandomKind::kNearNormal, 1001)};
   if (large) {
     cases.insert(cases.end(), {gated(300, 14336), rotary(2048, 32, 128, false), residual(10000001),
                                round_rows(70000, 128), embedding(2000, 4096), adamw(5000003, true)});

@@ -37,8 +37,8 @@ def parse(report):
 
 def compile_kernels(nvcc, root, source, folder):
     cache = [program] if (program := shutil.which("ccache")) else []  # it repeats the compiler's report as well
-    command = [*cache, nvcc, "-std=c++20", "-O3", f"-I{root}", *TARGETS, "-Xptxas", "-v", "-c", str(source), "-o",
-               str(Path(folder) / (source.stem + ".o"))]
+    command = [*cache, nvcc, "-std=c++20", "-O3", "--expt-relaxed-constexpr", f"-I{root}", *TARGETS, "-Xptxas", "-v",
+               "-c", str(source), "-o", str(Path(folder) / (source.stem + ".o"))]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{source} does not compile:\n{done.stderr}")

@@ -48,6 +48,7 @@ class CountingDevice final : public Device<float> {
   void run(const RoundRows<float>&) override {}
   void run(const RecordCopy& call) override { count(call); }
   void run(const RowCopy& call) override { count(call); }
+  void run(const RandomFill<float>&) override {}
 
  private:
   template <class Call>

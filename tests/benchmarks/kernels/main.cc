@@ -21,7 +21,8 @@ struct Request {
   std::string device = "cuda";
   std::string model = "llama-3.1-8b";
   std::vector<std::int64_t> tokens = {2048, 8192};
-  bool quick = false;  // two short batches each: shows that everything runs, not how fast
+  bool quick = false;   // two short batches each: shows that everything runs, not how fast
+  bool layers = false;  // the layer as a whole and attention, not the other kernels
 };
 
 // What the machine does at best, in FLOP/s and bytes/s.
@@ -77,11 +78,13 @@ void run(Device<T>& device, const Request& request) {
   std::printf("kernel,tokens,median_us,p10_us,p90_us,tflop_per_s,gbyte_per_s,roof,share_of_roof\n");
   Arrays<T> arrays(device);
   const Machine machine = measure_roofs(arrays, request, effort);
-  time_list(arrays, step_kernels(arrays, shape), 0, effort, machine);
+  if (!request.layers) time_list(arrays, step_kernels(arrays, shape), 0, effort, machine);
   for (const std::int64_t tokens : request.tokens) {
     std::fprintf(stderr, "%lld tokens\n", static_cast<long long>(tokens));
-    time_list(arrays, row_kernels(arrays, shape, tokens), tokens, effort, machine);
-    time_list(arrays, linear_kernels(arrays, shape, tokens), tokens, effort, machine);
+    if (!request.layers) {
+      time_list(arrays, row_kernels(arrays, shape, tokens), tokens, effort, machine);
+      time_list(arrays, linear_kernels(arrays, shape, tokens), tokens, effort, machine);
+    }
     time_list(arrays, attention_kernels(arrays, shape, tokens), tokens, effort, machine);
     for (const NamedTimes& named : layer_times(device, shape, tokens, effort))
       print_line(named.name, tokens, named.times, ",,,");
@@ -95,6 +98,7 @@ int run_command_line(int argc, char** argv) {
   app.add_option("--model", request.model, "name or path of a model");
   app.add_option("--tokens", request.tokens, "sizes of the batch");
   app.add_flag("--quick", request.quick, "two short batches each: shows that everything runs, not how fast");
+  app.add_flag("--layers", request.layers, "the layer as a whole and attention, not the other kernels");
   try {
     app.parse(argc, argv);
     const DeviceKind kind = device_kinds().at(request.device);

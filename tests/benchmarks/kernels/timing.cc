@@ -1,20 +1,12 @@
 #include "tests/benchmarks/kernels/timing.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 #include <vector>
 
 namespace alchemist::benchmarks {
 namespace {
-
-double seconds_of(DeviceMemory& device, const std::function<void()>& run) {
-  const auto start = std::chrono::steady_clock::now();
-  run();
-  device.synchronise();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Times quantiles(std::vector<double> times) {
   std::sort(times.begin(), times.end());
@@ -28,7 +20,7 @@ Times quantiles(std::vector<double> times) {
 Times time_runs(DeviceMemory& device, const Effort& effort, const std::function<void(int)>& run) {
   int number = 0;
   const auto seconds = [&](int runs) {
-    return seconds_of(device, [&] {
+    return device.time([&] {
       for (int i = 0; i < runs; ++i) run(number++);
     });
   };
@@ -48,8 +40,7 @@ Times time_each(DeviceMemory& device, const Effort& effort, const std::function<
   std::vector<double> times;
   for (int i = -1; i < effort.batches; ++i) {
     prepare();
-    device.synchronise();
-    const double seconds = seconds_of(device, run);
+    const double seconds = device.time(run);
     if (i >= 0) times.push_back(seconds);  // the first run warms up
   }
   return quantiles(std::move(times));

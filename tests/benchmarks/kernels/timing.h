@@ -1,4 +1,5 @@
-// Times work on a device from outside: batches of runs between two waits, each long enough that the waits do not count.
+// Times work on a device by its own clock (see DeviceMemory::time()): batches of runs, each long enough that its ends do
+// not count.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,7 @@ struct Effort {
 // `run(i)` queues run number i; runs may rotate over several sets of inputs so that none stays in a cache.
 Times time_runs(DeviceMemory& device, const Effort& effort, const std::function<void(int)>& run);
 
-// The same for work that cannot be repeated: `prepare` is not timed, and each run is waited for.
+// The same for work that cannot be repeated: `prepare`, queued before each run, is not timed.
 Times time_each(DeviceMemory& device, const Effort& effort, const std::function<void()>& prepare,
                 const std::function<void()>& run);
 
