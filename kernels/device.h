@@ -57,8 +57,8 @@ class DeviceMemory {
   virtual void link_wait(CopyDirection direction) = 0;
   // Returns when everything called before has ended.
   virtual void synchronise() = 0;
-  // Seconds from the end of everything called before `work` to the end of what `work` calls, by the device's clock where
-  // it has one; waits for that end.
+  // Seconds from the end of everything called before `work` to the end of what `work` calls, by the device's clock
+  // where it has one; waits for that end.
   virtual double time(const std::function<void()>& work) {
     synchronise();
     const auto start = std::chrono::steady_clock::now();

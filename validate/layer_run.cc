@@ -115,8 +115,8 @@ void LayerRun<T>::weight_gradient(std::int32_t layer, const Group& group, const 
     device_.run(LinearWeightGradient<T>{d_y + part.out_column, scratch.adapter + part.column, part.d_b, nullptr, rows,
                                         training_.lora_rank, part.out, group.out, all.width, lora_scale_});
   }
-  device_.run(LinearWeightGradient<T>{scratch.d_adapter, x, all.d_a, nullptr, rows, group.in, all.width, all.width,
-                                      group.in});
+  device_.run(
+      LinearWeightGradient<T>{scratch.d_adapter, x, all.d_a, nullptr, rows, group.in, all.width, all.width, group.in});
 }
 
 template <class T>

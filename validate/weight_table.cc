@@ -50,8 +50,11 @@ class TableBuilder {
   // The modules of one product: their weights lie one behind the other, and so do their adapters' A.
   void add_linears(std::int64_t layer, std::initializer_list<LinearModule> modules) {
     for (const LinearModule module : modules) {
-      add({module_prefix(layer, module) + "weight", {module_out(shape_, module), module_in(shape_, module)},
-           WeightRole::kLinear, layer, module});
+      add({module_prefix(layer, module) + "weight",
+           {module_out(shape_, module), module_in(shape_, module)},
+           WeightRole::kLinear,
+           layer,
+           module});
     }
     if (training_.method == TrainingMethod::full) return;
     const std::int64_t rank = training_.lora_rank;

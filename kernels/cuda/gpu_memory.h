@@ -53,7 +53,7 @@ class GpuMemory {
   int index_;
   Stream kernels_ = nullptr;
   std::array<cudaEvent_t, 2> timed_{};  // begin and end of what time() times
-  std::array<Stream, 2> link_{};  // by direction
+  std::array<Stream, 2> link_{};        // by direction
   std::array<Slot, kSlots> slots_{};
   std::size_t next_slot_ = 0;
 };

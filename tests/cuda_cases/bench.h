@@ -140,8 +140,11 @@ std::vector<Case> copy_cases(bool large);
 std::vector<Case> attention_cases(bool large);
 std::vector<Case> paged_attention_cases(bool large);
 
+enum class Repeats : std::uint8_t { kToTheBit, kWithinTolerance };
+
 // Runs the case on both and expects outputs within their tolerances; then once more on the GPU and expects the same
-// bits. `before_each` is called before each run on the GPU.
-void expect_equal(const Case& example, Device<BFloat16>& gpu, const std::function<void()>& before_each);
+// again. `before_each` is called before each run on the GPU.
+void expect_equal(const Case& example, Device<BFloat16>& gpu, const std::function<void()>& before_each,
+                  Repeats repeats = Repeats::kToTheBit);
 
 }  // namespace alchemist::cases

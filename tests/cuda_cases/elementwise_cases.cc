@@ -122,11 +122,21 @@ Case adamw(std::int64_t count, bool master) {
 }  // namespace
 
 std::vector<Case> elementwise_cases(bool large) {
-  std::vector<Case> cases = {
-      gated(3, 688),     rotary(5, 4, 32, false), rotary(5, 4, 32, true), rotary(2, 9, 128, false), residual(1000),
-      residual(4),       residual(2053),          round_rows(5, 128),     embedding(40, 64),        embedding(3, 2048),
-      adamw(1027, true), adamw(1027, false), random_fill("constant", RandomKind::kConstant, 300),
-      random_fill("uniform", RandomKind::kUniform, 1001), random_fill("near_normal", RandomKind::kNearNormal, 1001)};
+  std::vector<Case> cases = {gated(3, 688),
+                             rotary(5, 4, 32, false),
+                             rotary(5, 4, 32, true),
+                             rotary(2, 9, 128, false),
+                             residual(1000),
+                             residual(4),
+                             residual(2053),
+                             round_rows(5, 128),
+                             embedding(40, 64),
+                             embedding(3, 2048),
+                             adamw(1027, true),
+                             adamw(1027, false),
+                             random_fill("constant", RandomKind::kConstant, 300),
+                             random_fill("uniform", RandomKind::kUniform, 1001),
+                             random_fill("near_normal", RandomKind::kNearNormal, 1001)};
   if (large) {
     cases.insert(cases.end(), {gated(300, 14336), rotary(2048, 32, 128, false), residual(10000001),
                                round_rows(70000, 128), embedding(2000, 4096), adamw(5000003, true)});

@@ -1,5 +1,5 @@
-// Times work on a device by its own clock (see DeviceMemory::time()): batches of runs, each long enough that its ends do
-// not count.
+// Times work on a device by its own clock (see DeviceMemory::time()): batches of runs, each long enough that its ends
+// do not count.
 #pragma once
 
 #include <functional>
