@@ -104,8 +104,8 @@ void describe_backward(CudnnGraph& graph, const AttentionExtent& e) {
   const Tensor d_out = tensors.input(kDOut, e.heads, e.longest_queries, width, out_offsets);
   Attributes lse_attributes;
   const Tensor lse = graph.tensor(tensors.sums(lse_attributes.set_uid(kLse), tensors.offsets(kLseOffsets)));
-  // Not the deterministic algorithm, which takes 1.25 to 1.3 times as long on an H200 (cuDNN 9.14): who wants the same
-  // bits in every run has our own kernels.
+  // Not the deterministic algorithm, which took about 1.2 times as long on an H200 (cuDNN 9.14, in another call, shared
+  // with other programs): who wants the same bits in every run has our own kernels.
   const auto [d_q, d_k, d_v] =
       graph.sdpa_backward(q, k, v, out, d_out, lse, tensors.masked(fe::graph::SDPA_backward_attributes()));
   tensors.output(d_q, kDQ, e.heads, e.longest_queries, e.d_q_stride, tensors.offsets(kDQOffsets));

@@ -57,6 +57,13 @@ TEST(DecoderGradient, LoraOnSomeModules) {
   expect_gradient_of_finite_differences(options, Samples({{3, 4}, {1, 2}}, options.shape.vocabulary));
 }
 
+// Products that two of three modules share.
+TEST(DecoderGradient, LoraOnSomeModulesOfAProduct) {
+  DecoderOptions options = small_options<double>(TrainingMethod::lora);
+  options.training.lora_modules = {LinearModule::kQ, LinearModule::kV, LinearModule::kUp};
+  expect_gradient_of_finite_differences(options, Samples({{3, 4}, {1, 2}}, options.shape.vocabulary));
+}
+
 TEST(DecoderGradient, PreferencePairs) {
   DecoderOptions options = small_options<double>(TrainingMethod::lora);
   options.training.objective = TrainingObjective::dpo;
