@@ -6,55 +6,143 @@
 #include "validate/training_bench.h"
 
 namespace alchemist {
+namespace {
+
+// Enough of them that one's weights have left the caches before it is run again.
+constexpr std::int32_t kLayers = 4, kLayersInBetween = 2;
+
+// The smallest are what parts of pieces leave over.
+std::vector<std::int32_t> powers_of_two(std::int32_t most) {
+  std::vector<std::int32_t> sizes;
+  for (std::int32_t tokens = 4; tokens <= most; tokens *= 2) sizes.push_back(tokens);
+  return sizes;
+}
+
+// Quarters of the way from one power of two to the next.
+std::vector<std::int32_t> sizes_in_between(std::int32_t most) {
+  std::vector<std::int32_t> sizes;
+  for (std::int32_t power = 64; power < most; power *= 2) {
+    for (std::int32_t tokens = power + power / 4; tokens < 2 * power && tokens <= most; tokens += power / 4) {
+      sizes.push_back(tokens);
+    }
+  }
+  return sizes;
+}
+
+// As odd as the parts of pieces come.
+std::vector<std::int32_t> held_out_sizes(std::int32_t most) {
+  std::vector<std::int32_t> sizes;
+  for (const std::int32_t tokens : {23, 101, 333, 777, 1411, 2112, 3001, 6001}) {
+    if (tokens <= most) sizes.push_back(tokens);
+  }
+  return sizes;
+}
+
+}  // namespace
+
+enum class TrainingRounds::Purpose { kEveryKind, kManyKeys, kInBetween, kHeldOut };
 
 struct TrainingRounds::Case {
   TrainingBench bench;
-  bool is_short;
+  Purpose purpose;
   TrainingBench::Times times = {};
+  double first_forward_us = 0;  // of a held-out one, before any of its size had run
+  double first_backward_us = 0;
+
+  void run() {
+    const bool every_kind = purpose == Purpose::kEveryKind || purpose == Purpose::kManyKeys;
+    every_kind ? bench.run(times) : bench.run_layers(times);
+  }
+  // Runs it for the first time.
+  void run_first() {
+    bench.run_layers(times);
+    first_forward_us = times.at("forward").front();
+    first_backward_us = times.at("backward").front();
+    times.clear();
+  }
 };
 
-TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena) {
-  const std::int32_t shortest = config.short_sample;
-  for (std::int32_t tokens = 64; tokens <= config.micro_batch_tokens; tokens *= 2) {
-    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, shortest), true}));
+TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena)
+    : model_(model), arena_(arena) {
+  const std::int32_t most = config.micro_batch_tokens, shortest = config.short_sample;
+  for (const std::int32_t tokens : powers_of_two(most)) {
+    add(tokens, shortest, Purpose::kEveryKind);
     const std::int32_t longest = std::min(tokens, config.longest_context);
-    if (longest <= 2 * shortest) continue;
-    cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model, arena, tokens, longest), false}));
+    if (longest > 2 * shortest) add(tokens, longest, Purpose::kManyKeys);
+  }
+  for (const std::int32_t tokens : sizes_in_between(most)) add(tokens, shortest, Purpose::kInBetween);
+  // Of lengths between those of the tables.
+  for (const std::int32_t tokens : held_out_sizes(most)) {
+    add(tokens, std::min(tokens, config.longest_context / 2), Purpose::kHeldOut);
   }
 }
 
 TrainingRounds::~TrainingRounds() = default;
 
+void TrainingRounds::add(std::int32_t tokens, std::int32_t length, Purpose purpose) {
+  const std::int32_t layers = purpose == Purpose::kInBetween ? kLayersInBetween : kLayers;
+  cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model_, arena_, tokens, length, layers), purpose}));
+}
+
+// The round that is not counted loads and allocates what all sizes share, so that a held-out size that runs for the
+// first time behind it pays for what is its own.
 void TrainingRounds::run() {
   for (const auto& c : cases_) {
-    c->bench.run(c->times);
+    if (!warm_ && c->purpose == Purpose::kHeldOut) continue;
+    c->run();
     if (!warm_) c->times.clear();
   }
+  for (const auto& c : cases_) {
+    if (!warm_ && c->purpose == Purpose::kHeldOut) c->run_first();
+  }
+  model_.zero_gradients();
   warm_ = true;
 }
 
 std::vector<PieceCase> TrainingRounds::pieces() const {
-  std::vector<PieceCase> pieces;
+  std::vector<PieceCase> pieces, optimizer;
   for (const auto& c : cases_) {
+    if (c->purpose == Purpose::kHeldOut) continue;
     const auto add = [&](const char* kind, const Timing& time, double keys) {
       pieces.push_back({kind, c->bench.tokens(), keys, time});
     };
     const Timing backward = timing_of(c->times.at("backward"));
     add("forward", timing_of(c->times.at("forward")), c->bench.keys());
     add("backward", backward, c->bench.keys());
-    if (!c->is_short) continue;
+    if (c->purpose != Purpose::kEveryKind) continue;
     const Timing lean = timing_of(c->times.at("lean"));
     add("rebuild", {lean.p10 - backward.p10, lean.median - backward.median, lean.p90 - backward.p90}, 0);
     add("head", timing_of(c->times.at("head")), 0);
+    optimizer = {{"optimizer", 1, 0, timing_of(c->times.at("optimizer"))}};  // of the largest
   }
-  pieces.push_back({"optimizer", 1, 0, timing_of(cases_.back()->times.at("optimizer"))});
+  pieces.insert(pieces.end(), optimizer.begin(), optimizer.end());
   return pieces;
+}
+
+std::vector<HeldOutPiece> TrainingRounds::held_out() const {
+  std::vector<HeldOutPiece> result;
+  for (const auto& c : cases_) {
+    if (c->purpose != Purpose::kHeldOut) continue;
+    const auto add = [&](const char* kind, double first_us) {
+      result.push_back({{kind, c->bench.tokens(), c->bench.keys(), timing_of(c->times.at(kind))}, first_us});
+    };
+    add("forward", c->first_forward_us);
+    add("backward", c->first_backward_us);
+  }
+  return result;
 }
 
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena) {
   TrainingBench bench(model, arena, tokens, tokens);
   bench.begin();
   for (const std::function<void()>& piece : bench.pieces_in_order()) piece();
+  model.zero_gradients();
+}
+
+void run_layer(Decoder& model, std::int32_t tokens, std::int32_t length, PagedMemory arena) {
+  TrainingBench bench(model, arena, tokens, length, 1);
+  TrainingBench::Times times;
+  bench.run_layers(times);
   model.zero_gradients();
 }
 

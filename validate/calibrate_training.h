@@ -10,7 +10,9 @@
 
 namespace alchemist {
 
-// Forward, head and backward by tokens and attended keys, what rebuilding gate and up adds, the optimizer step.
+// Forward, head and backward by tokens and attended keys, what rebuilding gate and up adds, the optimizer step. Forward
+// and backward are also measured at numbers of tokens in between, where libraries choose other kernels and tiles do not
+// come out even, and at some that no table has.
 class TrainingRounds {
  public:
   // `arena`: of the model; each round overwrites its first pages.
@@ -19,14 +21,22 @@ class TrainingRounds {
 
   void run();                             // a round of all pieces; the first one is not counted
   std::vector<PieceCase> pieces() const;  // over the rounds that were
+  std::vector<HeldOutPiece> held_out() const;
 
  private:
+  enum class Purpose;
   struct Case;
+  void add(std::int32_t tokens, std::int32_t length, Purpose purpose);
+
+  Decoder& model_;
+  PagedMemory arena_;
   std::vector<std::unique_ptr<Case>> cases_;
   bool warm_ = false;
 };
 
 // Forward, head and backward of one sample, without an optimizer step; leaves no gradients.
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena);
+// Forward and backward of the last layer, in samples of `length`; leaves no gradients.
+void run_layer(Decoder& model, std::int32_t tokens, std::int32_t length, PagedMemory arena);
 
 }  // namespace alchemist

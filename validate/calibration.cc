@@ -14,6 +14,8 @@ Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   TrainingRounds training(model, config, steps.arena());
   steps.measure(result, [&] { training.run(); });
   result.pieces = training.pieces();
+  result.held_out_pieces = training.held_out();
+  result.token_tile = model.device().token_tile();
   config.progress("cold caches");
   measure_cold_starts(model, steps, config, result);
   config.progress("link and host");

@@ -42,6 +42,12 @@ struct PieceCase {
   Timing time;
 };
 
+// One that is in no table: what the fit is checked with.
+struct HeldOutPiece {
+  PieceCase piece;
+  double first_us = 0;  // when none of its size had run before: libraries may choose and load kernels by size
+};
+
 struct LinkCase {
   std::string kind;  // h2d, d2h, duplex (both directions, bytes in each), busy_h2d, busy_d2h (beside a step)
   std::int64_t bytes = 0;
@@ -56,11 +62,13 @@ struct Calibration {
   std::vector<StepCase> recorded;  // chunks that are recorded, and the same ones that are not
   std::vector<StepCase> held_out;  // in none of the tables: what the fit is checked with
   std::vector<PieceCase> pieces;
+  std::vector<HeldOutPiece> held_out_pieces;
   std::vector<LinkCase> links;
-  Timing host;                 // from a job's end to the next one's start, by way of the deciding thread
-  double kernel_slowdown = 1;  // of a step while a copy runs in each direction
-  std::vector<ColdCase> cold;  // decode steps behind what leaves caches cold
-  Timing training_cold_start;  // what the first of two pieces behind a step takes longer
+  Timing host;                  // from a job's end to the next one's start, by way of the deciding thread
+  double kernel_slowdown = 1;   // of a step while a copy runs in each direction
+  std::vector<ColdCase> cold;   // decode steps behind what leaves caches cold
+  std::int64_t token_tile = 1;  // DeviceMemory::token_tile()
+  Timing training_cold_start;   // what the first of two pieces behind a step takes longer
 };
 
 // Measures all of it. The model's limits must allow the sizes; its arena must not be in use. About 20 s for the tiny

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "sim/base/check.h"
 
 namespace alchemist {
@@ -16,6 +19,14 @@ void for_each_kind(const OperationPrices::Sums& sums, Visit&& visit) {
   }
 }
 
+void append_table(const char* title, const OperationPrices::Sums& sums, std::string& text) {
+  text += fmt::format("{:<24}{:>12}{:>18}{:>18}{:>10}\n", title, "count", "real s", "priced s", "error");
+  for_each_kind(sums, [&](const char* name, const OperationPrices::Sum& sum, double error) {
+    text += fmt::format("{:<24}{:>12}{:>18.4f}{:>18.4f}{:>+8.1f} %\n", name, sum.count, sum.took.in_seconds(),
+                        sum.priced.in_seconds(), 100 * error);
+  });
+}
+
 }  // namespace
 
 void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took) {
@@ -24,20 +35,37 @@ void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorde
     check(training_ != nullptr, "only who trains records");
     alone += training_->recording(recorded);
   }
-  add(shape.prefills.empty() ? OperationKind::kDecode : OperationKind::kPrefill, took,
-      turns_.step(shape.prefill_tokens(), idle, alone, copying));
+  add({.kind = shape.prefills.empty() ? OperationKind::kDecode : OperationKind::kPrefill,
+       .tokens = shape.tokens(),
+       .copying = copying,
+       .took = took,
+       .priced = turns_.step(shape.prefill_tokens(), idle, alone, copying)});
 }
 
 void OperationPrices::piece(const TrainingPiece& piece, bool copying, Duration took) {
   check(training_ != nullptr, "only who trains runs pieces");
-  add(kind_of(piece.kind), took, turns_.piece(piece.kind, training_->piece(piece), copying));
+  add({.kind = kind_of(piece.kind),
+       .tokens = piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens,
+       .attended_keys = piece.attended_keys,
+       .copying = copying,
+       .took = took,
+       .priced = turns_.piece(piece.kind, training_->piece(piece), copying)});
 }
 
-void OperationPrices::add(OperationKind kind, Duration took, Duration priced) {
-  Sum& sum = sums_[static_cast<std::size_t>(kind)];
-  ++sum.count;
-  sum.took += took;
-  sum.priced += priced;
+void OperationPrices::add(Timed operation) {
+  operation.new_size = sizes_.emplace(operation.kind, operation.tokens).second;
+  all_.push_back(operation);
+}
+
+OperationPrices::Sums sums_of(const std::vector<OperationPrices::Timed>& operations) {
+  OperationPrices::Sums sums;
+  for (const OperationPrices::Timed& operation : operations) {
+    OperationPrices::Sum& sum = sums[static_cast<std::size_t>(operation.kind)];
+    ++sum.count;
+    sum.took += operation.took;
+    sum.priced += operation.priced;
+  }
+  return sums;
 }
 
 OperationFactors factors_of(const OperationPrices::Sums& sums) {
@@ -48,13 +76,13 @@ OperationFactors factors_of(const OperationPrices::Sums& sums) {
   return factors;
 }
 
-std::string operation_table(const OperationPrices::Sums& sums) {
-  std::string text =
-      fmt::format("{:<24}{:>12}{:>18}{:>18}{:>10}\n", "operation", "count", "real s", "priced s", "error");
-  for_each_kind(sums, [&](const char* name, const OperationPrices::Sum& sum, double error) {
-    text += fmt::format("{:<24}{:>12}{:>18.4f}{:>18.4f}{:>+8.1f} %\n", name, sum.count, sum.took.in_seconds(),
-                        sum.priced.in_seconds(), 100 * error);
-  });
+std::string operation_table(const std::vector<OperationPrices::Timed>& operations) {
+  std::vector<OperationPrices::Timed> first;
+  std::copy_if(operations.begin(), operations.end(), std::back_inserter(first),
+               [](const OperationPrices::Timed& operation) { return operation.new_size; });
+  std::string text;
+  append_table("operation", sums_of(operations), text);
+  append_table("the first of a size", sums_of(first), text);
   return text;
 }
 
@@ -63,6 +91,16 @@ std::string operation_csv(const OperationPrices::Sums& sums) {
   for_each_kind(sums, [&](const char* name, const OperationPrices::Sum& sum, double error) {
     text += fmt::format("{},{},{},{},{}\n", name, sum.count, sum.took.in_seconds(), sum.priced.in_seconds(), error);
   });
+  return text;
+}
+
+std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations) {
+  std::string text = "operation,tokens,attended_keys,new_size,copying,real_us,priced_us\n";
+  for (const OperationPrices::Timed& o : operations) {
+    text +=
+        fmt::format("{},{},{},{:d},{:d},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)], o.tokens,
+                    o.attended_keys, o.new_size, o.copying, 1e6 * o.took.in_seconds(), 1e6 * o.priced.in_seconds());
+  }
   return text;
 }
 

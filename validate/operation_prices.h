@@ -5,7 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sim/base/batch.h"
 #include "sim/base/training_piece.h"
@@ -25,6 +28,17 @@ class OperationPrices {
   };
   using Sums = ByOperation<Sum>;
 
+  struct Timed {
+    OperationKind kind;
+    std::int64_t tokens = 0;   // parameters of an optimizer piece
+    double attended_keys = 0;  // by all its tokens; 0 for steps
+    // None of its kind with as many tokens ran before: libraries may choose kernels, and load them, for each new shape.
+    bool new_size = false;
+    bool copying = false;
+    Duration took;
+    Duration priced;
+  };
+
   // `serving` prices the device's time alone, without host time; `training`: none if nobody trains. Both outlive this.
   OperationPrices(const StepCost& serving, const TrainingCost* training, const TurnCosts& turns)
       : serving_(serving), training_(training), turns_(turns) {}
@@ -34,21 +48,27 @@ class OperationPrices {
   void step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took);
   void piece(const TrainingPiece& piece, bool copying, Duration took);
 
-  const Sums& sums() const { return sums_; }
+  const std::vector<Timed>& all() const { return all_; }  // in the order in which they ran
 
  private:
-  void add(OperationKind kind, Duration took, Duration priced);
+  void add(Timed operation);
 
   const StepCost& serving_;
   const TrainingCost* training_;
   TurnCosts turns_;
-  Sums sums_;
+  std::vector<Timed> all_;
+  std::set<std::pair<OperationKind, std::int64_t>> sizes_;
 };
+
+OperationPrices::Sums sums_of(const std::vector<OperationPrices::Timed>& operations);
 
 // took / priced; 1 for kinds that did not run.
 OperationFactors factors_of(const OperationPrices::Sums& sums);
 
-std::string operation_table(const OperationPrices::Sums& sums);  // for people; kinds that did not run are left out
-std::string operation_csv(const OperationPrices::Sums& sums);    // operation,count,real_s,priced_s,error
+// For people: sums, and the same of those that were the first of their size. Kinds that did not run are left out.
+std::string operation_table(const std::vector<OperationPrices::Timed>& operations);
+std::string operation_csv(const OperationPrices::Sums& sums);  // operation,count,real_s,priced_s,error
+// operation,tokens,attended_keys,new_size,copying,real_us,priced_us: each in a row.
+std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations);
 
 }  // namespace alchemist

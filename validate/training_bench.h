@@ -15,13 +15,18 @@
 
 namespace alchemist {
 
-// One micro-batch of samples of equal length, run through all layers again and again; each piece is timed on its own.
+// One micro-batch of samples of equal length, run through the last `layers` layers (as many as there are, if fewer)
+// again and again; each piece is timed on its own.
 class TrainingBench {
  public:
-  TrainingBench(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length)
+  static constexpr std::int32_t kAllLayers = INT32_MAX;
+
+  TrainingBench(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length,
+                std::int32_t layers = kAllLayers)
       : model_(model),
         arena_(arena),
-        layers_(static_cast<std::int32_t>(model.options().shape.layers)),
+        end_(static_cast<std::int32_t>(model.options().shape.layers)),
+        first_(end_ - std::min(end_, layers)),
         tokens_(tokens) {
     const RecordLayout layout(model.options().shape);
     const std::int64_t bytes = layout.bytes_per_token(RecordKind::kMinimal) * tokens;
@@ -43,15 +48,15 @@ class TrainingBench {
   double keys() const { return keys_; }
   std::int32_t tokens() const { return tokens_; }
 
-  // The pieces of a micro-batch, to be run in this order.
+  // The pieces of a micro-batch, to be run in this order behind begin().
   std::vector<std::function<void()>> pieces_in_order() {
     const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
     std::vector<std::function<void()>> all;
-    for (std::int32_t layer = 0; layer < layers_; ++layer) {
+    for (std::int32_t layer = first_; layer < end_; ++layer) {
       all.push_back(to_the_end([this, kept, layer] { model_.forward_layer({layer, rows_, {}, kept}); }));
     }
     all.push_back(to_the_end([this] { model_.head({{0, tokens_}, {}}); }));
-    for (std::int32_t layer = layers_ - 1; layer >= 0; --layer) {
+    for (std::int32_t layer = end_; layer-- > first_;) {
       all.push_back(to_the_end([this, kept, layer] { model_.backward_layer({layer, {0, tokens_}, kept}); }));
     }
     return all;
@@ -61,23 +66,37 @@ class TrainingBench {
     std::vector<TrainingSample> samples;
     for (const std::vector<std::int32_t>& text : texts_) samples.push_back({text, 1, 1.0 / tokens_, 0});
     model_.begin_micro_batch(samples);
+    // What enters the first layer is of a kind with what leaves it: arithmetic on zeros takes less power.
+    if (first_ > 0) model_.forward_layer({0, rows_, {}, {}});
   }
 
   using Times = std::map<std::string, std::vector<double>>;  // by kind; "lean": backward that rebuilds gate and up
+  // Every kind.
   void run(Times& times) {
     for (const bool lean : {false, true}) {
       begin();
       const std::vector<ActivationPiece> keep = pieces(RecordKind::kMinimal);
-      for (std::int32_t layer = 0; layer < layers_; ++layer) {
+      for (std::int32_t layer = first_; layer < end_; ++layer) {
         time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, keep}); });
       }
       time(times["head"], [&] { model_.head({{0, tokens_}, {}}); });
       const std::vector<ActivationPiece> kept = pieces(lean ? RecordKind::kLean : RecordKind::kMinimal);
-      for (std::int32_t layer = layers_ - 1; layer >= 0; --layer) {
+      for (std::int32_t layer = end_; layer-- > first_;) {
         time(times[lean ? "lean" : "backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
       }
     }
     time(times["optimizer"], [&] { model_.optimizer_step(); });
+  }
+  // Forward and backward of layers alone; leaves gradients.
+  void run_layers(Times& times) {
+    begin();
+    const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
+    for (std::int32_t layer = first_; layer < end_; ++layer) {
+      time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, kept}); });
+    }
+    for (std::int32_t layer = end_; layer-- > first_;) {
+      time(times["backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
+    }
   }
 
  private:
@@ -102,7 +121,8 @@ class TrainingBench {
 
   Decoder& model_;
   PagedMemory arena_;
-  std::int32_t layers_;
+  std::int32_t end_;    // of the layers
+  std::int32_t first_;  // layer that is run
   std::int32_t tokens_;
   std::vector<std::int32_t> pages_;
   std::vector<RowRange> rows_;

@@ -7,8 +7,8 @@
 
 namespace alchemist {
 
-void warm_up(Decoder& model) {
-  constexpr std::int64_t kMostTokens = 2048;
+void warm_up(Decoder& model, std::int64_t tile) {
+  constexpr std::int64_t kMostTokens = 8192;
   const DecoderLimits& limits = model.options().limits;
   const auto at_most = [&](std::int64_t limit) { return static_cast<std::int32_t>(std::min(limit, kMostTokens)); };
   CalibrationConfig sizes;
@@ -30,6 +30,18 @@ void warm_up(Decoder& model) {
     }
   }
   if (model.options().train) run_micro_batch(model, sizes.micro_batch_tokens, steps.arena());
+  if (tile == 1) return;
+  for (std::int64_t decodes = 1; decodes <= limits.step_sequences; ++decodes) {
+    StepCase shape;
+    shape.decodes = static_cast<std::int32_t>(decodes);
+    shape.decode_context = 1;
+    shape.head = true;
+    steps.runner(shape)();
+  }
+  if (!model.options().train) return;
+  for (std::int64_t tokens = tile; tokens <= sizes.micro_batch_tokens; tokens += tile) {
+    run_layer(model, static_cast<std::int32_t>(tokens), sizes.longest_context, steps.arena());
+  }
 }
 
 }  // namespace alchemist

@@ -10,6 +10,8 @@ namespace {
 
 using Bf16 = BFloat16;
 
+constexpr std::int64_t kTileRows = 128;  // of cuBLAS's kernels for large products, on all GPUs since Volta
+
 // Operators are queued on one stream, in the order of the calls.
 class GpuDevice final : public Device<Bf16> {
  public:
@@ -22,6 +24,7 @@ class GpuDevice final : public Device<Bf16> {
 
   std::string description() const override { return memory_.description() + libraries_; }
   std::int64_t usable_bytes() const override { return memory_.usable_bytes(); }
+  std::int64_t token_tile() const override { return kTileRows; }
   void* allocate(std::int64_t bytes) override { return memory_.allocate(bytes); }
   void free(void* device) noexcept override { memory_.free(device); }
   void* allocate_host(std::int64_t bytes) override { return memory_.allocate_host(bytes); }

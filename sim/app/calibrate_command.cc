@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "sim/app/calibration_writer.h"
 #include "sim/app/cli.h"
@@ -27,6 +28,20 @@ struct Arguments {
 constexpr std::int32_t kShortSampleOnGpu = 512;
 constexpr std::int64_t kCpuMemory = std::int64_t{8} << 30;  // that the measurements may take at most
 
+void print_held_out(const std::vector<HeldOut>& held_out) {
+  const auto heading = [](const char* title, const char* first) {
+    fmt::print("{:<24}{:>14}{:>14}{:>10}{:>18}\n", title, "measured us", "priced us", "error", first);
+  };
+  heading("steps held out", "");
+  bool pieces = false;
+  for (const HeldOut& row : held_out) {
+    if (row.first_us && !std::exchange(pieces, true)) heading("pieces held out", "first of a size");
+    const std::string first = row.first_us ? fmt::format("{:.1f}", *row.first_us) : "";
+    fmt::print("{:<24}{:>14.1f}{:>14.1f}{:>+8.1f} %{:>18}\n", row.shape, row.measured_us, row.priced_us,
+               100 * row.error(), first);
+  }
+}
+
 void calibrate_device(const Arguments& arguments) {
   const CalibrationConfig& config = arguments.config;
   if (config.step_tokens >= config.longest_context) {
@@ -50,11 +65,7 @@ void calibrate_device(const Arguments& arguments) {
   const Calibration result = calibrate(model.decoder(), with_progress);
   write_calibration(arguments.out, result, options.shape,
                     {model.description(), options.shape.name, arguments.method, config.rounds});
-  fmt::print("{:<24}{:>14}{:>14}{:>10}\n", "steps held out", "measured us", "priced us", "error");
-  for (const HeldOut& step : check_calibration(arguments.out, result, options.shape)) {
-    fmt::print("{:<24}{:>14.1f}{:>14.1f}{:>+8.1f} %\n", step.shape, step.measured_us, step.priced_us,
-               100 * step.error());
-  }
+  print_held_out(check_calibration(arguments.out, result, options.shape));
   fmt::print("\ndevice: {}\nProfile: {}\n", model.description(), arguments.out);
 }
 

@@ -15,6 +15,7 @@
 #include "sim/model/kernel_profile.h"
 #include "sim/model/profile_cost.h"
 #include "sim/model/rising.h"
+#include "sim/model/training_profile.h"
 #include "sim/report/output_file.h"
 
 namespace alchemist {
@@ -81,6 +82,15 @@ void write_training(ResultDirectory& files, const Calibration& c) {
   }
 }
 
+void write_held_out_training(ResultDirectory& files, const Calibration& c) {
+  OutputFile& file = files.create("held_out.csv");
+  file.write("kind,tokens,attended_keys,first_us,time_us,p10_us,p90_us\n");
+  for (const auto& [piece, first_us] : c.held_out_pieces) {
+    file.write(fmt::format("{},{},{},{:.4f},{:.4f},{:.4f},{:.4f}\n", piece.kind, piece.tokens, piece.attended_keys,
+                           first_us, piece.time.median, piece.time.p10, piece.time.p90));
+  }
+}
+
 struct Rate {
   double bandwidth;  // bytes/s
   double latency_us;
@@ -131,6 +141,7 @@ void write_host(ResultDirectory& files, const Calibration& c) {
       c.kernel_slowdown, std::max(0.0, c.training_cold_start.median), cold.first_us, cold.steps));
   if (cold.prompt_tokens > 0) host.write(fmt::format("cold_prompt_tokens: {:.0f}\n", std::ceil(cold.prompt_tokens)));
   if (cold.idle_us > 0) host.write(fmt::format("cold_idle: {:.0f} us\n", cold.idle_us));
+  if (c.token_tile > 1) host.write(fmt::format("token_tile: {}\n", c.token_tile));
 }
 
 void write_cold_caches(ResultDirectory& files, const Calibration& c) {
@@ -204,6 +215,7 @@ void write_calibration(const std::filesystem::path& folder, const Calibration& c
   ResultDirectory files(folder);
   write_serving(files, calibration, static_cast<double>(model.layers));
   write_training(files, calibration);
+  write_held_out_training(files, calibration);
   write_link(files, calibration);
   write_host(files, calibration);
   write_cold_caches(files, calibration);
@@ -231,7 +243,13 @@ std::vector<HeldOut> check_calibration(const std::filesystem::path& folder, cons
     batch.decode_context_sum = static_cast<std::int64_t>(shape.decodes) * shape.decode_context;
     batch.decode_context_max = shape.decode_context;
     batch.sampled = shape.decodes + static_cast<std::int32_t>(shape.chunks.size());
-    result.push_back({shape_text(shape), shape.time.median, cost.step(batch).in_seconds() * 1e6});
+    result.push_back({shape_text(shape), shape.time.median, cost.step(batch).in_seconds() * 1e6, {}});
+  }
+  const TrainingProfile training = read_training_profile((folder / "training.csv").string());
+  for (const auto& [piece, first_us] : calibration.held_out_pieces) {
+    const PieceSeries& series = piece.kind == "forward" ? training.forward : training.backward;
+    result.push_back({fmt::format("{} {}", piece.kind, piece.tokens), piece.time.median,
+                      series.at(static_cast<double>(piece.tokens), piece.attended_keys), first_us});
   }
   return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,20 +22,22 @@ struct Provenance {
 // Writes, all or nothing:
 //   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
 //   training.csv                                 training (training_profile.h)
+//   held_out.csv                                 training pieces that are in no table; first_us: the first of its size
 //   link.csv                                     every copy that was measured
 //   host.yaml                                    link, slowdown beside copies, cold caches and host overhead, by the
-//                                                keys of hardware
+//                                                keys of hardware, and the tile of tokens
 //   cold.csv                                     steps behind what leaves caches cold
 //   steps.csv                                    every step as measured, with 10th and 90th percentile
 //   meta.yaml                                    provenance
 void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
                        const Provenance& provenance);
 
-// A step that is in no table, as measured and as the profile prices it.
+// A step or a piece of training that is in no table, as measured and as the profile prices it.
 struct HeldOut {
   std::string shape;
   double measured_us = 0;
   double priced_us = 0;
+  std::optional<double> first_us;  // of a piece: the first of its size
   double error() const { return (priced_us - measured_us) / measured_us; }
 };
 // Reads the written folder again.

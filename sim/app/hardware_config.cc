@@ -46,6 +46,7 @@ const Field kFields[] = {
     {"cold_prompt_tokens", Quantity::count, &HardwareSpec::cold_prompt_tokens, false},
     {"cold_idle", Quantity::duration, &HardwareSpec::cold_idle, false},
     {"training_cold_start", Quantity::duration, &HardwareSpec::training_cold_start, false},
+    {"token_tile", Quantity::count, &HardwareSpec::token_tile, false},
     {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
     {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
     {"interconnect_latency", Quantity::duration, &HardwareSpec::interconnect_latency},

@@ -68,7 +68,7 @@ OperationPrices make_operation_prices(const StepCost& steps, const SimulationCon
 
 struct RealReport {
   RunReport run;
-  OperationPrices::Sums operations;
+  std::vector<OperationPrices::Timed> operations;
 };
 
 RealReport run_real(const Experiment& experiment, DeviceKind device, std::optional<LinkPace> pace,
@@ -76,7 +76,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   const ExperimentWorld world(experiment, World::kReal);
   check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
-  if (device != DeviceKind::cpu) warm_up(model.decoder());
+  if (device != DeviceKind::cpu) warm_up(model.decoder(), model.decoder().device().token_tile());
   const std::unique_ptr<WorkloadSource> workload =
       make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
   EventLogWriter log(out / "events.log", experiment, World::kReal);
@@ -97,7 +97,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   });
   log.commit();
   if (error) std::rethrow_exception(error);
-  return {report, prices.sums()};
+  return {report, prices.all()};
 }
 
 }  // namespace
@@ -112,7 +112,8 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   RunOptions options;
   options.planned_for = World::kReal;
   const RunReport simulated = run_with_results(experiment, out / "simulated", true, nullptr, options);
-  options.factors = factors_of(operations);
+  const OperationPrices::Sums sums = sums_of(operations);
+  options.factors = factors_of(sums);
   result.repriced = run_with_results(experiment, out / "repriced", true, nullptr, options).summary;
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
@@ -123,7 +124,8 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   ResultDirectory files(out);
   files.create("comparison.csv")
       .write(difference_csv(compare_summaries(result.real, result.simulated, result.repriced)));
-  files.create("operations.csv").write(operation_csv(operations));
+  files.create("operations.csv").write(operation_csv(sums));
+  files.create("operation_times.csv").write(operation_times_csv(operations));
   files.commit();
   return result;
 }

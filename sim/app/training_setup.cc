@@ -123,6 +123,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
+  setup.trainer.token_tile = experiment_.hardware.token_tile;
   setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;
   setup.trainer.window_layers = policy_.window_layers;

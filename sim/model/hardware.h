@@ -36,6 +36,7 @@ struct HardwareSpec {
   std::int64_t cold_prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
   Duration cold_idle;                   // time without work that does; 0: none does
   Duration training_cold_start;         // added to a training piece that follows a serving step
+  std::int64_t token_tile = 1;          // tokens of a tile of matrix products; training pieces are cut between tiles
   Bytes host_memory;                    // of the machine, for each GPU
   double interconnect_bandwidth = 0;    // bytes/s between GPUs, each direction (NVLink or PCIe)
   Duration interconnect_latency;        // fixed cost of one all-reduce

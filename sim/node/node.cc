@@ -166,7 +166,7 @@ Node::PieceOutcome Node::submit_piece() {
   if (!piece) return PieceOutcome::kNothingToDo;
   const TrainPieceView view = view_for_training();
   const TrainAllowance allowance = training_->policy.train->allow(view);
-  const auto part = part_within(*piece, allowance, *training_->estimator);
+  const auto part = part_within(*piece, allowance, *training_->estimator, training_->trainer.token_tile);
   if (!part) return PieceOutcome::kServingMayFollow;
   piece_.emplace(host_.submit(part->piece), part->piece);
   trainer_->on_piece_submitted();

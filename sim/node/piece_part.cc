@@ -7,7 +7,11 @@ namespace {
 
 // Fewer tokens would leave matrix units idle and pay for reading the weights all the same; fewer parameters would not
 // be worth a launch.
-std::int64_t smallest_part(PieceKind kind) { return kind == PieceKind::kOptimizer ? 1 << 20 : 128; }
+constexpr std::int64_t kFewestTokens = 128, kFewestParameters = 1 << 20;
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace
 
@@ -27,11 +31,13 @@ TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size) {
 }
 
 std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
-                                       const Estimator& estimator) {
+                                       const Estimator& estimator, std::int64_t tile) {
   if (allowance.time <= Duration()) return std::nullopt;
   const Duration whole = estimator.piece(piece);
-  const std::int64_t full = size_of(piece), smallest = smallest_part(piece.kind);
-  std::int64_t size = piece.kind == PieceKind::kOptimizer ? full : std::min(full, allowance.tokens);
+  const bool is_optimizer = piece.kind == PieceKind::kOptimizer;
+  const std::int64_t unit = is_optimizer ? 1 : tile, full = size_of(piece);
+  const std::int64_t smallest = is_optimizer ? kFewestParameters : round_up(kFewestTokens, tile);
+  std::int64_t size = is_optimizer ? full : std::min(full, allowance.tokens);
   if (whole > allowance.time) {
     const double share = allowance.time / whole;
     size = std::min(size, static_cast<std::int64_t>(static_cast<double>(full) * share));
@@ -39,7 +45,7 @@ std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAl
   if (size == full) return PricedPiece{piece, whole};
   // A part costs more than its share, because it reads the weights again: it shrinks until it fits, each time to where
   // the straight line through its time and the whole's meets the allowance.
-  while (size >= smallest) {
+  for (size = size / unit * unit; size >= smallest; size = size / unit * unit) {
     const TrainingPiece part = first_part(piece, size);
     const Duration expected = estimator.piece(part);
     if (expected <= allowance.time) return PricedPiece{part, expected};

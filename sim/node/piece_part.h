@@ -22,10 +22,10 @@ struct PricedPiece {
   Duration expected;
 };
 
-// As much of the piece as keeps to the allowance by the estimator's reckoning. If that is too little to be worth a
-// launch: the smallest part that is, or none, as the allowance says. `allowance.tokens` has no say over an optimizer
-// piece.
+// As much of the piece as keeps to the allowance by the estimator's reckoning: all of it, or a multiple of `tile`
+// tokens. If that is too little to be worth a launch: the smallest part that is, or none, as the allowance says.
+// `allowance.tokens` and `tile` have no say over an optimizer piece.
 std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
-                                       const Estimator& estimator);
+                                       const Estimator& estimator, std::int64_t tile = 1);
 
 }  // namespace alchemist

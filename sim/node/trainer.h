@@ -24,6 +24,7 @@ struct TrainerConfig {
   TrainingConfig training;
   std::int32_t layers = 0;
   std::int64_t micro_batch_tokens = 2048;
+  std::int64_t token_tile = 1;  // parts of pieces are multiples of it
   std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   TokenBytes bytes;

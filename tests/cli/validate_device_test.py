@@ -34,6 +34,13 @@ class ValidateDevice(CliTestCase):
         self.assertEqual(real["mean_ttft_ms"], float(rows["mean_ttft_ms"]["real"]))
         self.assertEqual(simulated["mean_ttft_ms"], float(rows["mean_ttft_ms"]["simulated"]))
         self.assert_operations(out / "operations.csv", real)
+        with open(out / "operation_times.csv", newline="", encoding="utf-8") as file:
+            times = list(csv.DictReader(file))
+        with open(out / "operations.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                of_kind = [float(each["real_us"]) for each in times if each["operation"] == row["operation"]]
+                self.assertEqual(int(row["count"]), len(of_kind))
+                self.assertAlmostEqual(float(row["real_s"]), 1e-6 * sum(of_kind), places=5)
         for world in ["real", "simulated"]:
             for name in ["config.yaml", "requests.csv", "memory.csv", "trace.json"]:
                 self.assertTrue((out / world / name).exists(), f"{world}/{name}")
@@ -100,6 +107,14 @@ class Calibrate(CliTestCase):
                      "--context", 512, "--micro-batch-tokens", 256, "--out", profile)
         self.assert_done(result)
         self.assertIn("steps held out", result.stdout)
+        self.assertIn("pieces held out", result.stdout)
+        with open(profile / "held_out.csv", newline="", encoding="utf-8") as file:
+            held_out = list(csv.DictReader(file))
+        self.assertEqual([("forward", "23"), ("backward", "23"), ("forward", "101"), ("backward", "101")],
+                         [(row["kind"], row["tokens"]) for row in held_out])
+        for row in held_out:
+            self.assertGreater(float(row["first_us"]), 0)
+            self.assertGreater(float(row["time_us"]), 0)
         out = self.make_directory() / "out"
         result = run("run", "tiny", "--policy", "planned", "--set", f"profile={profile}", "--set",
                      "workload.requests=20", "--out", out)

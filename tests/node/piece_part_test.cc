@@ -70,6 +70,26 @@ TEST(PiecePart, NeverTakesLonger) {
   }
 }
 
+// Of 2,000 tokens 800 fit, but 768 = 6 * 128 are the most whole tiles; the smallest part is a tile. What fits as a
+// whole is not cut, and an optimizer has no tokens.
+TEST(PiecePart, PartsAreWholeTiles) {
+  const GivenTimes times([](double tokens) { return 100 + 0.5 * tokens; });
+  const TrainAllowance allowance = {Duration::microseconds(500), kAny};
+  EXPECT_EQ(part_within(piece_of(2'000), allowance, times, 128)->piece.tokens, 768);
+  EXPECT_EQ(part_within(piece_of(2'000), allowance, times, 300)->piece.tokens, 600);
+  EXPECT_EQ(part_within(piece_of(700), allowance, times, 128)->piece.tokens, 700);
+  EXPECT_FALSE(part_within(piece_of(2'000), allowance, times, 1'000));
+  TrainAllowance little{Duration::microseconds(10), kAny};
+  little.smallest_part = true;
+  EXPECT_EQ(part_within(piece_of(2'000), little, times, 100)->piece.tokens, 200);
+  EXPECT_EQ(part_within(piece_of(2'000), {Duration::max(), 300}, times, 128)->piece.tokens, 256);
+  TrainingPiece optimizer;
+  optimizer.kind = PieceKind::kOptimizer;
+  optimizer.parameters = 10'000'001;
+  const GivenTimes by_parameters([](double parameters) { return 1e-3 * parameters; });
+  EXPECT_EQ(part_within(optimizer, {Duration::milliseconds(5), kAny}, by_parameters, 128)->piece.parameters, 5'000'000);
+}
+
 TEST(PiecePart, TokensAreALimitToo) {
   const GivenTimes times([](double tokens) { return tokens; });
   const auto part = part_within(piece_of(2'000), {Duration::max(), 300}, times);

@@ -35,8 +35,8 @@ TrainingCost training_cost() {
   return {hardware, model, TrainingShape(), 1};
 }
 
-const OperationPrices::Sum& of(const OperationPrices& prices, OperationKind kind) {
-  return prices.sums()[static_cast<std::size_t>(kind)];
+OperationPrices::Sum of(const OperationPrices& prices, OperationKind kind) {
+  return sums_of(prices.all())[static_cast<std::size_t>(kind)];
 }
 
 // Three decode steps of 2, 3 and 3 tokens, which took 10 ms each: priced 8 ms. A prompt of 4 tokens beside one decode:
@@ -53,12 +53,17 @@ TEST(OperationPrices, SumsServingByKind) {
   EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
   EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
-  EXPECT_EQ(factors_of(prices.sums()), (OperationFactors{3.75, 0.8, 1, 1, 1, 1}));
+  EXPECT_EQ(factors_of(sums_of(prices.all())), (OperationFactors{3.75, 0.8, 1, 1, 1, 1}));
   EXPECT_EQ(of(prices, OperationKind::kPrefill).count, 1);
   EXPECT_EQ(of(prices, OperationKind::kPrefill).priced, Duration::milliseconds(5));
-  EXPECT_EQ(operation_csv(prices.sums()),
+  EXPECT_EQ(operation_csv(sums_of(prices.all())),
             "operation,count,real_s,priced_s,error\n"
             "decode,3,0.030000000000000002,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
+  // The second step of three is the first that has run before.
+  EXPECT_EQ(operation_times_csv(prices.all()),
+            "operation,tokens,attended_keys,new_size,copying,real_us,priced_us\n"
+            "decode,2,0,1,0,10000.000,2000.000\ndecode,3,0,1,0,10000.000,3000.000\n"
+            "decode,3,0,0,0,10000.000,3000.000\nprefill,5,0,1,0,4000.000,5000.000\n");
 }
 
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
