@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "kernels/adamw.h"
@@ -34,6 +35,15 @@
 namespace alchemist {
 
 enum class CopyDirection : std::uint8_t { kHostToDevice, kDeviceToHost };
+
+// Calls that are made again and again, with the same arguments in the same order; what lies behind the pointers among
+// them may change. A device that can replay them makes each but the first two times for the price of one call.
+class RepeatedCalls {
+ public:
+  virtual ~RepeatedCalls() = default;
+  // `calls`: run()s of the device that this came from, and nothing that waits for it. They are made now or replayed.
+  virtual void run(const std::function<void()>& calls) { calls(); }
+};
 
 class DeviceMemory {
  public:
@@ -59,6 +69,8 @@ class DeviceMemory {
   virtual void link_wait(CopyDirection direction) = 0;
   // Returns when everything called before has ended.
   virtual void synchronise() = 0;
+  // Lives no longer than the device.
+  virtual std::unique_ptr<RepeatedCalls> repeated_calls() { return std::make_unique<RepeatedCalls>(); }
   // Seconds from the end of everything called before `work` to the end of what `work` calls, by the device's clock
   // where it has one; waits for that end.
   virtual double time(const std::function<void()>& work) {

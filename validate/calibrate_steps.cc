@@ -44,6 +44,14 @@ StepCase short_chunks(std::int32_t tokens) {
   return shape;
 }
 
+// Each of a token without a context.
+StepCase decodes_of(std::int32_t count) {
+  StepCase shape;
+  shape.decodes = count;
+  shape.decode_context = 1;
+  return shape;
+}
+
 }  // namespace
 
 StepBench::StepBench(Decoder& model, const CalibrationConfig& config)
@@ -108,7 +116,11 @@ std::vector<StepCase> StepBench::base_cases() const {
   std::vector<StepCase> cases;
   const std::int32_t most = std::min(config_.step_tokens + config_.step_sequences,
                                      static_cast<std::int32_t>(model_.options().limits.step_tokens));
-  for (const std::int32_t tokens : counts_up_to(most)) cases.push_back(short_chunks(tokens));
+  for (const std::int32_t tokens : counts_up_to(most)) {
+    // Where steps of decodes alone are another way to run the same work, they are what small steps are.
+    const bool decodes = model_.options().repeat_decodes && tokens <= config_.step_sequences;
+    cases.push_back(decodes ? decodes_of(tokens) : short_chunks(tokens));
+  }
   return cases;
 }
 

@@ -113,7 +113,8 @@ struct DecoderOptions {
   RopeSettings rope;
   double norm_epsilon = 1e-5;
   std::uint64_t seed = 0;
-  bool train = true;  // false: no training state or workspace is allocated
+  bool repeat_decodes = false;  // steps of decodes alone are the device's RepeatedCalls: CUDA graphs on a GPU
+  bool train = true;            // false: no training state or workspace is allocated
 };
 
 class Decoder {

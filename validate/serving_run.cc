@@ -1,6 +1,5 @@
 #include "validate/serving_run.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "sim/base/check.h"
@@ -19,7 +18,8 @@ ServingRun<T>::ServingRun(Device<T>& device, const DecoderOptions& options, cons
       memory_(device, options, options.limits.step_tokens, false),
       other_x_(device, options.limits.step_tokens * options.shape.hidden),
       logits_(device, options.limits.step_sequences * options.shape.vocabulary),
-      next_(device, options.limits.step_sequences) {}
+      next_(device, options.limits.step_sequences),
+      decode_steps_(device) {}
 
 template <class T>
 std::int64_t ServingRun<T>::layer_bytes() const {
@@ -69,15 +69,18 @@ typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const Sequ
                       position % block_size);
     }
     tables.recorded = tables.recorded || !sequence.record.empty();
+    tables.yielding += sequence.yields_token;
   }
   tables.tokens = static_cast<std::int64_t>(ids.size());
   check(tables.tokens <= options_.limits.step_tokens, "a step keeps to its limit of tokens");
+  // Tables whose size depends on the numbers of tokens and sequences alone come first, so that those of equal steps lie
+  // where they lay before.
   metadata_.reset();
   tables.ids = metadata_.upload(ids);
   tables.slots = metadata_.upload(slots);
-  tables.blocks = metadata_.upload(blocks);
   tables.prefills = upload_rows(metadata_, prefills);
   tables.decodes = upload_rows(metadata_, decodes);
+  tables.blocks = metadata_.upload(blocks);
   device_.upload(memory_.activations().positions, positions.data(), tables.tokens * 4);
   return tables;
 }
@@ -88,7 +91,32 @@ void ServingRun<T>::step(std::span<const SequenceStep> batch, std::span<std::int
   check(!batch.empty() && next.size() == batch.size(), "one next token for each sequence");
   check(static_cast<std::int64_t>(batch.size()) <= options_.limits.step_sequences,
         "a step keeps to its limit of sequences");
-  const Tables tables = upload_tables(batch);
+  Tables tables = upload_tables(batch);
+  const bool all_or_none = tables.yielding == 0 || tables.yielding == tables.decodes.count;
+  if (options_.repeat_decodes && tables.prefills.count == 0 && !tables.recorded && all_or_none) {
+    tables.decodes.max_keys = DecodeSteps::key_limit(tables.decodes.max_keys);
+    decode_steps_.run({tables.tokens,
+                       tables.decodes.max_keys,
+                       tables.yielding > 0,
+                       {arena_, tables.ids, tables.slots, tables.decodes.rows, tables.blocks}},
+                      [&] { compute(tables, batch); });
+  } else {
+    compute(tables, batch);
+  }
+  if (tables.yielding == 0) {
+    device_.synchronise();
+    return;
+  }
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(tables.yielding));
+  device_.download(tokens.data(), next_.data(), tables.yielding * 4);
+  auto token = tokens.begin();
+  for (std::size_t s = 0; s < batch.size(); ++s) {
+    if (batch[s].yields_token) next[s] = *token++;
+  }
+}
+
+template <class T>
+void ServingRun<T>::compute(const Tables& tables, std::span<const SequenceStep> batch) {
   LayerActivations<T> act = memory_.activations();
   T* output = other_x_.data();
   device_.run(
@@ -97,7 +125,7 @@ void ServingRun<T>::step(std::span<const SequenceStep> batch, std::span<std::int
     run_layer(layer, tables, batch, act, output);
     std::swap(act.x, output);
   }
-  sample(batch, act.x, next);
+  sample(tables, batch, act.x);
 }
 
 template <class T>
@@ -163,43 +191,35 @@ void ServingRun<T>::record(std::int32_t layer, std::span<const SequenceStep> bat
 
 // The last row of each sequence that yields a token, through final norm and output head.
 template <class T>
-void ServingRun<T>::sample(std::span<const SequenceStep> batch, const T* hidden, std::span<std::int32_t> next) {
+void ServingRun<T>::sample(const Tables& tables, std::span<const SequenceStep> batch, const T* hidden) {
+  if (tables.yielding == 0) return;
   const ModelShape& shape = options_.shape;
   const LayerScratch<T>& scratch = memory_.scratch();
   const std::int64_t row_bytes = shape.hidden * static_cast<std::int64_t>(sizeof(T));
-  std::vector<std::size_t> yielding;
+  T* to = scratch.branch;
   std::int64_t row = 0, first = 0, rows = 0;  // rows side by side, as those of decodes are, take one copy
   const auto copy_rows = [&] {
     if (rows == 0) return;
-    T* to = scratch.branch + (static_cast<std::int64_t>(yielding.size()) - rows) * shape.hidden;
     device_.run(RowCopy{reinterpret_cast<const std::byte*>(hidden + first * shape.hidden),
                         reinterpret_cast<std::byte*>(to), rows, row_bytes, row_bytes, row_bytes});
+    to += rows * shape.hidden;
     rows = 0;
   };
-  for (std::size_t s = 0; s < batch.size(); ++s) {
-    row += static_cast<std::int64_t>(batch[s].tokens.size());
-    if (!batch[s].yields_token) continue;
+  for (const SequenceStep& sequence : batch) {
+    row += static_cast<std::int64_t>(sequence.tokens.size());
+    if (!sequence.yields_token) continue;
     if (first + rows != row - 1) copy_rows();
     if (rows == 0) first = row - 1;
     ++rows;
-    yielding.push_back(s);
   }
   copy_rows();
-  if (yielding.empty()) {
-    device_.synchronise();
-    return;
-  }
-  const auto count = static_cast<std::int64_t>(yielding.size());
   const ModelTensors<const T*>& w = weights_.tensors();
   device_.run(RmsNormForward<T>{scratch.branch, nullptr, nullptr, w.final_norm, scratch.normed,
-                                memory_.activations().rstd1, count, shape.hidden,
+                                memory_.activations().rstd1, tables.yielding, shape.hidden,
                                 static_cast<A>(options_.norm_epsilon)});
-  device_.run(LinearForward<T>{scratch.normed, w.head, nullptr, logits_.data(), count, shape.hidden, shape.vocabulary,
-                               shape.hidden, shape.vocabulary});
-  device_.run(Argmax<T>{logits_.data(), next_.data(), count, shape.vocabulary});
-  std::vector<std::int32_t> tokens(yielding.size());
-  device_.download(tokens.data(), next_.data(), count * 4);
-  for (std::size_t i = 0; i < yielding.size(); ++i) next[yielding[i]] = tokens[i];
+  device_.run(LinearForward<T>{scratch.normed, w.head, nullptr, logits_.data(), tables.yielding, shape.hidden,
+                               shape.vocabulary, shape.hidden, shape.vocabulary});
+  device_.run(Argmax<T>{logits_.data(), next_.data(), tables.yielding, shape.vocabulary});
 }
 
 template class ServingRun<float>;

@@ -1,6 +1,7 @@
 // Serving's half of the decoder: one step over prefill chunks and decodes, with recording.
 #pragma once
 
+#include "validate/decode_steps.h"
 #include "validate/record_io.h"
 
 namespace alchemist {
@@ -25,17 +26,20 @@ class ServingRun {
     const std::int64_t* slots = nullptr;
     const std::int32_t* blocks = nullptr;
     UploadedRows<PagedRows> prefills, decodes;
+    std::int64_t yielding = 0;  // sequences that yield a token
     bool recorded = false;
   };
   std::int64_t layer_bytes() const;
   void check_sequence(const SequenceStep& sequence) const;
   Tables upload_tables(std::span<const SequenceStep> batch);
+  // Starts everything that the step computes.
+  void compute(const Tables& tables, std::span<const SequenceStep> batch);
   void run_layer(std::int32_t layer, const Tables& tables, std::span<const SequenceStep> batch,
                  const LayerActivations<T>& act, T* output);
   void attend(std::int32_t layer, const Tables& tables, const UploadedRows<PagedRows>& sequences,
               const LayerActivations<T>& act);
   void record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act);
-  void sample(std::span<const SequenceStep> batch, const T* hidden, std::span<std::int32_t> next);
+  void sample(const Tables& tables, std::span<const SequenceStep> batch, const T* hidden);
 
   Device<T>& device_;
   const DecoderOptions& options_;
@@ -47,6 +51,7 @@ class ServingRun {
   DeviceArray<T> other_x_;  // a layer's output, which is the next layer's input
   DeviceArray<T> logits_;
   DeviceArray<std::int32_t> next_;
+  DecodeSteps decode_steps_;
   std::byte* arena_ = nullptr;
 };
 

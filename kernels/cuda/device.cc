@@ -1,6 +1,7 @@
 #include "kernels/cuda/device.h"
 
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/captured_calls.h"
 #include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/gpu_memory.h"
 #include "kernels/cuda/linear_bias.h"
@@ -38,6 +39,9 @@ class GpuDevice final : public Device<Bf16> {
   void link_wait(CopyDirection direction) override { memory_.link_wait(direction); }
   void synchronise() override { memory_.synchronise(); }
   double time(const std::function<void()>& work) override { return memory_.time(work); }
+  std::unique_ptr<RepeatedCalls> repeated_calls() override {
+    return std::make_unique<CapturedCalls>(stream(), workspace_);
+  }
 
   void run(const EmbeddingForward<Bf16>& call) override { embedding_forward(call, stream()); }
   void run(const EmbeddingBackward<Bf16>& call) override { embedding_backward(call, stream()); }

@@ -161,6 +161,7 @@ void* Workspace::get(std::int64_t bytes) {
   bytes_ = 0;
   begin_ = memory_.allocate(bytes);
   bytes_ = bytes;
+  ++generation_;
   return begin_;
 }
 

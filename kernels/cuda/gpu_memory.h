@@ -68,11 +68,14 @@ class Workspace {
 
   // At least so many bytes, until the next call.
   void* get(std::int64_t bytes);
+  // Rises when the memory is another one.
+  std::uint64_t generation() const { return generation_; }
 
  private:
   GpuMemory& memory_;
   void* begin_ = nullptr;
   std::int64_t bytes_ = 0;
+  std::uint64_t generation_ = 0;
 };
 
 }  // namespace alchemist::cuda

@@ -21,6 +21,7 @@ struct Arguments {
   std::string model = "tiny";
   std::string method = "lora";
   std::string out;
+  bool cuda_graphs = false;
   CalibrationConfig config;
 };
 
@@ -58,13 +59,14 @@ void calibrate_device(const Arguments& arguments) {
   options.training.method = arguments.method == "lora" ? TrainingMethod::lora : TrainingMethod::full;
   options.limits.step_tokens = options.limits.step_sequences = config.step_tokens + config.step_sequences;
   options.limits.micro_batch_tokens = config.micro_batch_tokens;
+  options.repeat_decodes = arguments.cuda_graphs;
   RealModel model(device_kinds().at(arguments.device), options, kCpuMemory);
   CalibrationConfig with_progress = config;
   if (device_kinds().at(arguments.device) != DeviceKind::cpu) with_progress.short_sample = kShortSampleOnGpu;
   with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
   const Calibration result = calibrate(model.decoder(), with_progress);
   write_calibration(arguments.out, result, options.shape,
-                    {model.description(), options.shape.name, arguments.method, config.rounds});
+                    {model.description(), options.shape.name, arguments.method, arguments.cuda_graphs, config.rounds});
   print_held_out(check_calibration(arguments.out, result, options.shape));
   fmt::print("\ndevice: {}\nProfile: {}\n", model.description(), arguments.out);
 }
@@ -82,6 +84,8 @@ void add_calibrate_command(CLI::App& app) {
   command->add_option("--method", arguments->method, "of training")
       ->check(CLI::IsMember({"lora", "full"}))
       ->capture_default_str();
+  command->add_flag("--cuda-graphs", arguments->cuda_graphs,
+                    "replay captured decode steps, as `serving.cuda_graphs: true` does on a GPU");
   command->add_option("--out", arguments->out, "folder of the profile")->required();
   CalibrationConfig& config = arguments->config;
   const auto number = [&](const char* name, std::int32_t& value, const char* meaning, int least, int most) {

@@ -201,11 +201,12 @@ std::string load_average() {
 void write_meta(ResultDirectory& files, const Provenance& p) {
   const std::time_t now = std::time(nullptr);
   files.create("meta.yaml")
-      .write(fmt::format("device: \"{}\"\nmodel: {}\ntraining: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
-                         "load_average_at_the_end: {}\nrounds: {}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
-                         p.device, p.model, p.training, first_match("/proc/cpuinfo", "model name"),
-                         first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(),
-                         p.rounds, fmt::gmtime(now), engine_git_hash()));
+      .write(fmt::format(
+          "device: \"{}\"\nmodel: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
+          "load_average_at_the_end: {}\nrounds: {}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
+          p.device, p.model, p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
+          first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(), p.rounds,
+          fmt::gmtime(now), engine_git_hash()));
 }
 
 }  // namespace

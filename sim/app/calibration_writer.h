@@ -16,6 +16,7 @@ struct Provenance {
   std::string device;
   std::string model;
   std::string training;  // method
+  bool cuda_graphs = false;
   int rounds = 0;
 };
 

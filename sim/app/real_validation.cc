@@ -41,6 +41,7 @@ DecoderOptions decoder_options(const Experiment& experiment, const ExperimentWor
   options.limits.step_sequences = experiment.serving.max_num_seqs;
   options.limits.micro_batch_tokens = std::max(world.policy().micro_batch_tokens, max_model_len(experiment));
   options.limits.block_size = experiment.serving.block_size;
+  options.repeat_decodes = experiment.serving.cuda_graphs;
   options.train = world.policy().trains();
   return options;
 }

@@ -72,7 +72,8 @@ class GpuSuiteTest(unittest.TestCase):
         calls = self.calls.read_text(encoding="utf-8")
         for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda ",
                          "kernels_benchmark --device cuda-cudnn", "alchemist calibrate --device cuda",
-                         "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100"):
+                         "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
+                         "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
 
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):

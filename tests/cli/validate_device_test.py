@@ -130,6 +130,19 @@ class Calibrate(CliTestCase):
         self.assert_done(run("run", out / "config.yaml", "--out", again))
         self.assertEqual((out / "requests.csv").read_text(), (again / "requests.csv").read_text())
 
+    def test_small_steps_are_decodes_where_those_are_replayed(self):
+        """As they are the steps that a GPU runs as graphs; without, they are chunks of prompts."""
+        for options, shape in [([], "3+0 0x0"), (["--cuda-graphs"], "3x1")]:
+            with self.subTest(options=options):
+                profile = self.make_directory() / "profile"
+                self.assert_done(run("calibrate", "--device", "cpu", "--rounds", 1, "--step-tokens", 256, "--sequences",
+                                     16, "--context", 512, "--micro-batch-tokens", 128, *options, "--out", profile))
+                with open(profile / "steps.csv", newline="", encoding="utf-8") as file:
+                    shapes = [row["shape"] for row in csv.DictReader(file)
+                              if row["table"] == "base" and row["tokens"] == "3"]
+                self.assertEqual([shape], shapes)
+                self.assertIn(f"cuda_graphs: {'true' if options else 'false'}\n", (profile / "meta.yaml").read_text())
+
     def test_mistakes(self):
         out = self.make_directory() / "profile"
         for arguments, expected in [(["--context", 512, "--step-tokens", 512], "--context"),

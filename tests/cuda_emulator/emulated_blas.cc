@@ -4,12 +4,9 @@
 
 namespace alchemist::cuda {
 
-struct Blas::Body {};
+namespace {
 
-Blas::Blas(cudaStream_t stream) : stream_(stream) {}
-Blas::~Blas() = default;
-
-void Blas::multiply(const MatrixProduct& p) {
+void multiply_now(const MatrixProduct& p) {
   const auto element = [](const void* matrix, std::int64_t at) {
     return from_bf16(static_cast<const std::uint16_t*>(matrix)[at]);
   };
@@ -29,6 +26,17 @@ void Blas::multiply(const MatrixProduct& p) {
         c = round_to_bf16(p.alpha * sum + (p.beta == 0 ? 0 : p.beta * from_bf16(c)));
       }
     }
+}
+
+}  // namespace
+
+struct Blas::Body {};
+
+Blas::Blas(cudaStream_t stream) : stream_(stream) {}
+Blas::~Blas() = default;
+
+void Blas::multiply(const MatrixProduct& product) {
+  cuda_emulator::enqueue([p = product] { multiply_now(p); });
 }
 
 std::string Blas::version() { return "emulated"; }

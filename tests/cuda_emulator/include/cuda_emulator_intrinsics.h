@@ -18,7 +18,7 @@ template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t,
             std::type_identity_t<Parameters>... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  cuda_emulator::launch(grid, block, shared_bytes, [&] { kernel(arguments...); });
+  cuda_emulator::enqueue([=] { cuda_emulator::launch(grid, block, shared_bytes, [&] { kernel(arguments...); }); });
 }
 
 inline std::byte* shared_memory() { return cuda_emulator::Block::current().shared(); }

@@ -1,0 +1,56 @@
+// Decode steps replayed from graphs: the same tokens and the same cache, to the bit, as steps whose kernels are started
+// one by one.
+#include <gmock/gmock.h>
+
+#include "kernels/cuda/captured_calls.h"
+#include "kernels/cuda/device.h"
+#include "sim/base/error.h"
+#include "tests/validate/repeated_decodes.h"
+
+namespace alchemist {
+namespace {
+
+TEST(EmulatedDecodeGraph, TokensAreThoseOfStepsWithoutOne) {
+  const std::vector<std::int32_t> expected = decode_requests(false, cuda::make_device(0));
+  const int before = cuda_emulator::launched_graphs;
+  EXPECT_EQ(decode_requests(true, cuda::make_device(0)), expected);
+  // The first step of a shape is none: of four, five and three steps one each. The last four have a shape that has run.
+  EXPECT_EQ(cuda_emulator::launched_graphs - before, 3 + 4 + 2 + 4);
+}
+
+TEST(EmulatedDecodeGraph, ACaptureIsMadeAnewWhenTheWorkspaceMoves) {
+  cuda::GpuMemory memory(0);
+  cuda::Workspace workspace(memory);
+  cuda::CapturedCalls calls(memory.stream(), workspace);
+  int made = 0;
+  const auto work = [&] {
+    ++made;
+    void* to = workspace.get(8);
+    memory.fill_zero(to, 8);
+  };
+  for (int i = 0; i < 5; ++i) calls.run(work);
+  EXPECT_EQ(made, 2);  // once as it is, once to capture it
+  workspace.get(1 << 20);
+  for (int i = 0; i < 5; ++i) calls.run(work);
+  EXPECT_EQ(made, 4);
+}
+
+TEST(EmulatedDecodeGraph, WhatFailsWhileItIsCapturedLeavesNothingBehind) {
+  cuda::GpuMemory memory(0);
+  const cuda::Workspace workspace(memory);
+  cuda::CapturedCalls calls(memory.stream(), workspace);
+  int made = 0;
+  const auto work = [&] {
+    if (++made == 2) memory.synchronise();
+  };
+  calls.run(work);
+  EXPECT_THROW(calls.run(work), ConfigError);
+  memory.synchronise();  // nothing is being captured
+  calls.run(work);
+  EXPECT_EQ(made, 3);
+  calls.run(work);
+  EXPECT_EQ(made, 3);
+}
+
+}  // namespace
+}  // namespace alchemist
