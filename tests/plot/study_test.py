@@ -29,6 +29,20 @@ class Rows:
         return column in self.header
 
 
+class Ticks(unittest.TestCase):
+    def test_thousands_are_short_where_they_would_be_long(self):
+        self.assertEqual(["0.5", "200", "5000", "10k", "12.5k", "200k"],
+                         [style.short_number(value) for value in (0.5, 200, 5000, 10000, 12500, 200000)])
+
+    def test_a_wide_span_is_logarithmic_and_labelled_with_them(self):
+        style.use()
+        _, axes = style.panels(1, 1)
+        style.fit_axis(axes[0], "x", [300, 60000])
+        axis = axes[0][0].xaxis
+        self.assertEqual("log", axes[0][0].get_xscale())
+        self.assertEqual("50k", axis.get_major_formatter()(50000, 0))
+
+
 class Policies(unittest.TestCase):
     def test_order_is_that_of_every_table_and_others_follow(self):
         names = ["zebra", "planned", "mine", "serve_only", "alchemist"]

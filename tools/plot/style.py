@@ -85,6 +85,11 @@ def start_at_zero(axes, which, values):
         getattr(panel, f"set_{which}lim")(0, 1.08 * max([0, *values]) or 1)
 
 
+def short_number(value):
+    """A tick's number, thousands as "50k" from ten of them on: longer ones run into each other in narrow panels."""
+    return f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:g}"
+
+
 def fit_axis(axes, which, values):
     """Makes the x or y axis of these panels logarithmic, with plain numbers at its ticks, if the values span much;
     otherwise it starts at 0."""
@@ -97,7 +102,7 @@ def fit_axis(axes, which, values):
         getattr(panel, f"set_{which}scale")("log")
         getattr(panel, f"set_{which}lim")(min(positive) / 1.2, max(positive) * 1.2)
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 200 else (1,)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axis.set_minor_formatter(NullFormatter())
 
 
