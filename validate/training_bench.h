@@ -15,8 +15,8 @@
 
 namespace alchemist {
 
-// One micro-batch of samples of equal length, run through the last `layers` layers (as many as there are, if fewer)
-// again and again; each piece is timed on its own.
+// One micro-batch of samples of equal length, run through layer 0 and the last `layers` layers (all, if there are
+// fewer) again and again; each piece is timed on its own.
 class TrainingBench {
  public:
   static constexpr std::int32_t kAllLayers = INT32_MAX;
@@ -66,8 +66,6 @@ class TrainingBench {
     std::vector<TrainingSample> samples;
     for (const std::vector<std::int32_t>& text : texts_) samples.push_back({text, 1, 1.0 / tokens_, 0});
     model_.begin_micro_batch(samples);
-    // What enters the first layer is of a kind with what leaves it: arithmetic on zeros takes less power.
-    if (first_ > 0) model_.forward_layer({0, rows_, {}, {}});
   }
 
   using Times = std::map<std::string, std::vector<double>>;  // by kind; "lean": backward that rebuilds gate and up
@@ -76,9 +74,7 @@ class TrainingBench {
     for (const bool lean : {false, true}) {
       begin();
       const std::vector<ActivationPiece> keep = pieces(RecordKind::kMinimal);
-      for (std::int32_t layer = first_; layer < end_; ++layer) {
-        time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, keep}); });
-      }
+      forward(times, keep);
       time(times["head"], [&] { model_.head({{0, tokens_}, {}}); });
       const std::vector<ActivationPiece> kept = pieces(lean ? RecordKind::kLean : RecordKind::kMinimal);
       for (std::int32_t layer = end_; layer-- > first_;) {
@@ -91,9 +87,7 @@ class TrainingBench {
   void run_layers(Times& times) {
     begin();
     const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
-    for (std::int32_t layer = first_; layer < end_; ++layer) {
-      time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, kept}); });
-    }
+    forward(times, kept);
     for (std::int32_t layer = end_; layer-- > first_;) {
       time(times["backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
     }
@@ -108,6 +102,14 @@ class TrainingBench {
           {rows, kind, RecordKind::kMinimal, tokens_, rows.begin, {arena_.base, arena_.page_bytes, pages_, 0}});
     }
     return all;
+  }
+  void forward(Times& times, const std::vector<ActivationPiece>& kept) {
+    const auto run = [&](std::int32_t layer) {
+      time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, kept}); });
+    };
+    // What enters the first of the last layers is of a kind with what leaves it: arithmetic on zeros takes less power.
+    if (first_ > 0) run(0);
+    for (std::int32_t layer = first_; layer < end_; ++layer) run(layer);
   }
   std::function<void()> to_the_end(std::function<void()> work) {
     return [this, work = std::move(work)] {
