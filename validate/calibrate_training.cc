@@ -84,16 +84,16 @@ void TrainingRounds::add(std::int32_t tokens, std::int32_t length, Purpose purpo
   cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model_, arena_, tokens, length, layers), purpose}));
 }
 
-// The round that is not counted loads and allocates what all sizes share, so that a held-out size that runs for the
-// first time behind it pays for what is its own.
+// In the round that is not counted the tables' sizes load and allocate what all share, so that a held-out size, which
+// comes behind them, pays for what is its own when it runs for the first time.
 void TrainingRounds::run() {
   for (const auto& c : cases_) {
-    if (!warm_ && c->purpose == Purpose::kHeldOut) continue;
+    if (!warm_ && c->purpose == Purpose::kHeldOut) {
+      c->run_first();
+      continue;
+    }
     c->run();
     if (!warm_) c->times.clear();
-  }
-  for (const auto& c : cases_) {
-    if (!warm_ && c->purpose == Purpose::kHeldOut) c->run_first();
   }
   model_.zero_gradients();
   warm_ = true;

@@ -36,7 +36,7 @@ class TrainingRounds {
 
 // Forward, head and backward of one sample, without an optimizer step; leaves no gradients.
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena);
-// Forward and backward of the last layer, in samples of `length`; leaves no gradients.
+// Forward of the first and the last layer and backward of the last, in samples of `length`; leaves no gradients.
 void run_layer(Decoder& model, std::int32_t tokens, std::int32_t length, PagedMemory arena);
 
 }  // namespace alchemist

@@ -77,9 +77,7 @@ class TrainingBench {
       forward(times, keep);
       time(times["head"], [&] { model_.head({{0, tokens_}, {}}); });
       const std::vector<ActivationPiece> kept = pieces(lean ? RecordKind::kLean : RecordKind::kMinimal);
-      for (std::int32_t layer = end_; layer-- > first_;) {
-        time(times[lean ? "lean" : "backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
-      }
+      backward(times[lean ? "lean" : "backward"], kept);
     }
     time(times["optimizer"], [&] { model_.optimizer_step(); });
   }
@@ -88,9 +86,7 @@ class TrainingBench {
     begin();
     const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
     forward(times, kept);
-    for (std::int32_t layer = end_; layer-- > first_;) {
-      time(times["backward"], [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
-    }
+    backward(times["backward"], kept);
   }
 
  private:
@@ -111,6 +107,11 @@ class TrainingBench {
     if (first_ > 0) run(0);
     for (std::int32_t layer = first_; layer < end_; ++layer) run(layer);
   }
+  void backward(std::vector<double>& us, const std::vector<ActivationPiece>& kept) {
+    for (std::int32_t layer = end_; layer-- > first_;) {
+      time(us, [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
+    }
+  }
   std::function<void()> to_the_end(std::function<void()> work) {
     return [this, work = std::move(work)] {
       work();
@@ -124,7 +125,7 @@ class TrainingBench {
   Decoder& model_;
   PagedMemory arena_;
   std::int32_t end_;    // of the layers
-  std::int32_t first_;  // layer that is run
+  std::int32_t first_;  // of the last layers, which are run
   std::int32_t tokens_;
   std::vector<std::int32_t> pages_;
   std::vector<RowRange> rows_;

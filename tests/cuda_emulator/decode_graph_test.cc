@@ -1,5 +1,4 @@
-// Decode steps replayed from graphs: the same tokens and the same cache, to the bit, as steps whose kernels are started
-// one by one.
+// Decode steps replayed from graphs: the same tokens as steps whose kernels are started one by one.
 #include <gmock/gmock.h>
 
 #include "kernels/cuda/captured_calls.h"
