@@ -132,7 +132,7 @@ TEST(ShareGptModel, KeepsTheLimitAndTheHistory) {
   std::map<std::uint64_t, std::int64_t> history;
   for_each_request(read("{base: sharegpt, requests: 3000}"), 1, [&](const WorkloadRequest& r) {
     const auto known = history.find(r.session.value());
-    if (known != history.end()) EXPECT_GT(r.prompt_tokens, known->second);
+    if (known != history.end()) { EXPECT_GT(r.prompt_tokens, known->second); }
     history[r.session.value()] = r.prompt_tokens + r.output_tokens;
   });
 }
