@@ -39,7 +39,8 @@ std::optional<Blas> load() {
   if (!library) return std::nullopt;
   Blas result;
   result.sgemm = reinterpret_cast<SgemmFunction>(dlsym(library, "cblas_sgemm"));
-  if (!result.sgemm) return std::nullopt;
+  result.sgemv = reinterpret_cast<SgemvFunction>(dlsym(library, "cblas_sgemv"));
+  if (!result.sgemm || !result.sgemv) return std::nullopt;
   result.description = "OpenBLAS, 1 thread";
   using TextFunction = const char* (*)();
   const auto config = reinterpret_cast<TextFunction>(dlsym(library, "openblas_get_config"));

@@ -12,8 +12,13 @@ namespace alchemist::cpu {
 using SgemmFunction = void (*)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha,
                                const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc);
 
+// cblas_sgemv.
+using SgemvFunction = void (*)(int order, int transpose, int m, int n, float alpha, const float* a, int lda,
+                               const float* x, int incx, float beta, float* y, int incy);
+
 struct Blas {
   SgemmFunction sgemm = nullptr;
+  SgemvFunction sgemv = nullptr;
   std::string description;  // library, the kernels it chose, threads
 };
 

@@ -1,5 +1,10 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/product.h"
 #include "tests/kernels/support.h"
@@ -62,27 +67,61 @@ TEST(Linear, Gradients) {
   for (std::size_t i = 0; i < twice.size(); ++i) EXPECT_NEAR(twice[i], 2 * d_x[i], 1e-14);
 }
 
-// The fast path against the specification: float has 6e-8; sums of 70 terms of size 1 are wrong by some 1e-6.
+// A product of random matrices whose rows lie `gap` elements apart; what lies between them is no number.
+struct RandomProduct {
+  RandomProduct(std::int64_t m, bool transpose_a, bool transpose_b, float beta) {
+    constexpr std::int64_t n = 17, k = 70, gap = 3;
+    product = {
+        .transpose_a = transpose_a, .transpose_b = transpose_b, .m = m, .n = n, .k = k, .alpha = 0.5f, .beta = beta};
+    product.a = fill(a, transpose_a ? k : m, transpose_a ? m : k, product.a_stride, gap, "a");
+    product.b = fill(b, transpose_b ? n : k, transpose_b ? k : n, product.b_stride, gap, "b");
+    product.c = fill(c, m, n, product.c_stride, gap, "c");
+    for (std::int64_t i = 0; beta == 0 && i < m; ++i) product.c[i * product.c_stride + i % n] = NAN;
+  }
+
+  // The whole of c, rows and what lies between them.
+  std::vector<float> by(void (*multiply)(const cpu::Product<float>&)) const {
+    std::vector<float> result = c;
+    cpu::Product<float> copy = product;
+    copy.c = result.data();
+    multiply(copy);
+    return result;
+  }
+
+  static float* fill(std::vector<float>& to, std::int64_t rows, std::int64_t columns, std::int64_t& stride,
+                     std::int64_t gap, const char* name) {
+    stride = columns + gap;
+    to.assign(static_cast<std::size_t>(rows * stride), NAN);
+    const auto values = random_values<float>(rows * columns, name);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      std::copy_n(values.begin() + i * columns, columns, to.begin() + i * stride);
+    }
+    return to.data();
+  }
+
+  std::vector<float> a, b, c;
+  cpu::Product<float> product;
+};
+
+// The fast paths against the specification, with as many rows as take each of them: float has 6e-8; sums of 70 terms of
+// size 1 are wrong by some 1e-6. Nothing but the rows of c is written, and beta = 0 overwrites what is no number.
 TEST(Linear, BlasIsThePlainProduct) {
   if (!cpu::blas()) GTEST_SKIP() << "OpenBLAS not found: there is only the plain product";
-  const std::int64_t m = 33, n = 17, k = 70;
-  for (const bool transpose_a : {false, true}) {
-    for (const bool transpose_b : {false, true}) {
-      const auto a = random_values<float>(m * k, "a"), b = random_values<float>(k * n, "b");
-      std::vector<float> fast = random_values<float>(m * n, "c"), plain = fast;
-      cpu::Product<float> product{.transpose_a = transpose_a, .transpose_b = transpose_b, .m = m, .n = n, .k = k};
-      product.alpha = 0.5f;
-      product.beta = 2;
-      product.a = a.data();
-      product.a_stride = transpose_a ? m : k;
-      product.b = b.data();
-      product.b_stride = transpose_b ? k : n;
-      product.c_stride = n;
-      product.c = fast.data();
-      cpu::product(product);
-      product.c = plain.data();
-      cpu::plain_product(product);
-      expect_near(fast, plain, 2e-5, "product");
+  for (const std::int64_t m : {1, 2, 3, 4, 6, 11, 33, 47, 49, 51}) {
+    for (const int variant : {0, 1, 2, 3, 4, 5, 6, 7}) {
+      SCOPED_TRACE("rows: " + std::to_string(m) + ", variant: " + std::to_string(variant));
+      const RandomProduct random(m, variant & 1, variant & 2, variant & 4 ? 0.0F : 2.0F);
+      const auto fast = random.by(cpu::product<float>), plain = random.by(cpu::plain_product<float>);
+      for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < random.product.c_stride; ++j) {
+          const auto at = static_cast<std::size_t>(i * random.product.c_stride + j);
+          if (j < random.product.n) {
+            ASSERT_NEAR(fast[at], plain[at], 2e-5) << i << ", " << j;
+          } else {
+            ASSERT_TRUE(std::isnan(fast[at])) << i << ", " << j;
+          }
+        }
+      }
     }
   }
 }
