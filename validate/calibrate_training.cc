@@ -21,7 +21,7 @@ std::vector<std::int32_t> powers_of_two(std::int32_t most) {
 // Quarters of the way from one power of two to the next.
 std::vector<std::int32_t> sizes_in_between(std::int32_t most) {
   std::vector<std::int32_t> sizes;
-  for (std::int32_t power = 64; power < most; power *= 2) {
+  for (std::int32_t power = 16; power < most; power *= 2) {
     for (std::int32_t tokens = power + power / 4; tokens < 2 * power && tokens <= most; tokens += power / 4) {
       sizes.push_back(tokens);
     }
@@ -84,19 +84,30 @@ void TrainingRounds::add(std::int32_t tokens, std::int32_t length, Purpose purpo
   cases_.push_back(std::make_unique<Case>(Case{TrainingBench(model_, arena_, tokens, length, layers), purpose}));
 }
 
-// In the round that is not counted the tables' sizes load and allocate what all share, so that a held-out size, which
-// comes behind them, pays for what is its own when it runs for the first time.
 void TrainingRounds::run() {
-  for (const auto& c : cases_) {
-    if (!warm_ && c->purpose == Purpose::kHeldOut) {
-      c->run_first();
-      continue;
-    }
-    c->run();
-    if (!warm_) c->times.clear();
+  if (by_size_.empty()) {
+    warm_up();
+  } else {
+    for (Case* c : by_size_) c->run();
+    std::reverse(by_size_.begin(), by_size_.end());
   }
   model_.zero_gradients();
-  warm_ = true;
+}
+
+// The tables' sizes load and allocate what all share, so that a held-out size, which comes behind them, pays for what
+// is its own when it runs for the first time.
+void TrainingRounds::warm_up() {
+  for (const auto& c : cases_) {
+    if (c->purpose == Purpose::kHeldOut) {
+      c->run_first();
+    } else {
+      c->run();
+      c->times.clear();
+    }
+    by_size_.push_back(c.get());
+  }
+  const auto tokens = [](const Case* c) { return c->bench.tokens(); };
+  std::stable_sort(by_size_.begin(), by_size_.end(), [&](Case* a, Case* b) { return tokens(a) < tokens(b); });
 }
 
 std::vector<PieceCase> TrainingRounds::pieces() const {

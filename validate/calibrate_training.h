@@ -27,11 +27,14 @@ class TrainingRounds {
   enum class Purpose;
   struct Case;
   void add(std::int32_t tokens, std::int32_t length, Purpose purpose);
+  void warm_up();
 
   Decoder& model_;
   PagedMemory arena_;
   std::vector<std::unique_ptr<Case>> cases_;
-  bool warm_ = false;
+  // The order of the next round: up and down in turn, so that each runs behind one of about its size. Behind a much
+  // larger one a small one's weights come from memory, which takes half as long again.
+  std::vector<Case*> by_size_;
 };
 
 // Forward, head and backward of one sample, without an optimizer step; leaves no gradients.
