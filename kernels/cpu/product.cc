@@ -94,7 +94,8 @@ void product(const Product<float>& p) {
     plain_product(p);
     return;
   }
-  if (!p.transpose_a && p.m <= kMostSingleRows) {
+  const bool terms = p.k > 0;  // without any, sgemv leaves c as it is
+  if (!p.transpose_a && terms && p.m <= kMostSingleRows) {
     product_by_rows(p);
   } else if (!p.transpose_a && p.m % kRowsAtOnce != 0 && p.m <= kMostPaddedRows) {
     padded_product(p);

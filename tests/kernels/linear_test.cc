@@ -126,6 +126,23 @@ TEST(Linear, BlasIsThePlainProduct) {
   }
 }
 
+// A sum without terms is 0, whichever path the number of rows takes.
+TEST(Linear, WithoutTermsTheProductIsBetaTimesC) {
+  for (const std::int64_t m : {1, 3, 4, 6, 50}) {
+    std::vector<float> nothing(1), c(static_cast<std::size_t>(m), 3.0F);
+    cpu::product<float>({.m = m,
+                         .n = 1,
+                         .a = nothing.data(),
+                         .a_stride = 1,
+                         .b = nothing.data(),
+                         .b_stride = 1,
+                         .beta = 2,
+                         .c = c.data(),
+                         .c_stride = 1});
+    EXPECT_EQ(c, std::vector<float>(static_cast<std::size_t>(m), 6.0F)) << m;
+  }
+}
+
 // beta = 0 overwrites whatever was there, also what is no number.
 TEST(Linear, OverwritesNotANumber) {
   const std::vector<double> one = {1};
