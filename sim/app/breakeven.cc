@@ -60,6 +60,7 @@ BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hard
   demand.layers = static_cast<std::int32_t>(model.layers);
   demand.tokens = demand.targets = demand.recorded = sequences * context_tokens;
   demand.attended_keys = static_cast<double>(demand.tokens) * static_cast<double>(context_tokens + 1) / 2;
+  demand.recorded_keys = demand.attended_keys;
   demand.lean_per_token = cost.record_bytes().lean * model.layers;
   demand.minimal_per_token = cost.record_bytes().minimal * model.layers;
   const LayerTimes times = layer_times(demand, CostEstimator(cost, with_link));

@@ -3,19 +3,33 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "sim/base/work.h"
 #include "sim/policy/layer_times.h"
 
 namespace alchemist {
+namespace {
+
+// Of a sequence, the tokens that the parts of its sample's records leave out. The sequences of other answers share
+// those of the prompt alone: their first `shared` tokens.
+void add_without_record(std::span<const RecordedTokens> parts, std::int32_t shared, std::int32_t length,
+                        TokenRuns& runs) {
+  std::int32_t covered = 0;
+  for (const RecordedTokens& part : parts) {
+    if (part.first_token >= shared) break;
+    runs.add(covered, part.first_token - covered);
+    covered = std::min(part.first_token + part.tokens, shared);
+  }
+  runs.add(covered, length - covered);
+}
+
+}  // namespace
 
 void MicroBatch::add(const Feedback& sample) {
-  const auto attended = [&](std::int32_t answer) {
-    const double length = static_cast<double>(sample.prompt_tokens) + answer;
-    return length * (length + 1) / 2;
-  };
   samples.push_back(sample);
   tokens += sample.tokens();
   targets += sample.answer_tokens();
-  keys += attended(sample.output_tokens) + sample.other_answers * attended(sample.other_answer_tokens);
+  all.add(0, sample.prompt_tokens + sample.output_tokens);
+  for (std::int32_t i = 0; i < sample.other_answers; ++i) all.add(0, sample.prompt_tokens + sample.other_answer_tokens);
 }
 
 void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag) {
@@ -23,6 +37,9 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   recorded.clear();
   lags.clear();
   resident = host = lean = host_lean = dropped = resident_copies = host_copies = 0;
+  without_record.clear();
+  from_host.clear();
+  recorded_keys = 0;
   std::int64_t served = 0;
   for (const Feedback& sample : samples) {
     const Coverage coverage = store.acquire(sample, version, max_lag);
@@ -33,9 +50,17 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     dropped += coverage.dropped_tokens;
     records.insert(records.end(), coverage.records.begin(), coverage.records.end());
     served += sample.tokens() - static_cast<std::int64_t>(sample.other_answers) * sample.other_answer_tokens;
+    const std::int32_t length = sample.prompt_tokens + sample.output_tokens;
+    add_without_record(coverage.parts, length, length, without_record);
+    for (std::int32_t i = 0; i < sample.other_answers; ++i) {
+      add_without_record(coverage.parts, sample.prompt_tokens, sample.prompt_tokens + sample.other_answer_tokens,
+                         without_record);
+    }
     for (RecordedTokens part : coverage.parts) {
       const std::int64_t of_prompt = std::clamp(sample.prompt_tokens - part.first_token, 0, part.tokens);
       (part.on_host ? host_copies : resident_copies) += sample.other_answers * of_prompt;
+      if (part.on_host) from_host.add(part.first_token, part.tokens);
+      recorded_keys += attended_keys({part.tokens, part.first_token});
       part.sample = static_cast<std::int32_t>(lags.size());
       recorded.push_back(part);
     }
@@ -44,6 +69,26 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   fresh = tokens - restored();
   fresh_served = served - restored();
   check(fresh_served >= 0, "records hold no more than the sample");
+  check(without_record.tokens() == fresh && from_host.tokens() == host, "every token has its place");
+}
+
+double MicroBatch::keys_of(const TrainingPiece& piece) const {
+  const std::int64_t begin = piece.first_token, end = begin + piece.tokens;
+  switch (piece.kind) {
+    case PieceKind::kReference:
+      return all.keys(begin, end);
+    case PieceKind::kForward:
+      return without_record.keys(begin, end);
+    case PieceKind::kRecompute:
+      return from_host.keys(begin, end);
+    case PieceKind::kBackward:
+      return all.keys(tokens - end, tokens - begin);
+    case PieceKind::kReferenceHead:
+    case PieceKind::kHead:
+    case PieceKind::kOptimizer:
+      break;
+  }
+  return 0;
 }
 
 std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
@@ -58,8 +103,15 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
   batch.recompute_below = 0;
   if (batch.host == 0) return;
   const std::int64_t recorded = batch.resident + batch.host;
-  const RestoreDemand demand{layers,   batch.tokens, batch.targets, batch.keys,
-                             recorded, batch.lean,   bytes.lean,    bytes.minimal};
+  const RestoreDemand demand{.layers = layers,
+                             .tokens = batch.tokens,
+                             .targets = batch.targets,
+                             .attended_keys = batch.all.keys(),
+                             .recorded = recorded,
+                             .recorded_keys = batch.recorded_keys,
+                             .lean = batch.lean,
+                             .lean_per_token = bytes.lean,
+                             .minimal_per_token = bytes.minimal};
   LayerTimes times = layer_times(demand, estimator);
   for (double* compute : {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head}) *compute *= pace;
   RestoreProblem problem(times);
@@ -70,7 +122,7 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     TrainingPiece forward;
     forward.kind = kind;
     forward.tokens = tokens;
-    forward.attended_keys = batch.keys_of(tokens);
+    forward.attended_keys = batch.keys_of(forward);
     return pace * estimator.piece(forward).in_seconds();
   };
   if (batch.fresh > 0) problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);

@@ -6,6 +6,7 @@
 
 #include "sim/base/events.h"
 #include "sim/node/activation_store.h"
+#include "sim/node/token_runs.h"
 #include "sim/policy/decisions.h"
 #include "sim/policy/estimator.h"
 
@@ -15,7 +16,10 @@ struct MicroBatch {
   std::vector<Feedback> samples;
   std::int64_t tokens = 0;
   std::int64_t targets = 0;  // of them, those with a loss
-  double keys = 0;           // attended, over all tokens
+  // By sample, of each the served sequence and then those of its other answers, by position: all tokens, those without
+  // a usable record, and those whose record is on the host. What a forward piece works on, in its order.
+  TokenRuns all, without_record, from_host;
+  double recorded_keys = 0;  // attended by those with a record here, each counted once
   // By where the records are. Lean: of resident and host tokens, those without gate and up.
   std::int64_t resident = 0, lean = 0;
   std::int64_t host = 0, host_lean = 0;
@@ -37,7 +41,9 @@ struct MicroBatch {
   // Looks the samples' records up and holds them.
   void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
 
-  double keys_of(std::int64_t part) const { return keys * static_cast<double>(part) / static_cast<double>(tokens); }
+  // Keys that the tokens of a piece of this batch attend to: its kind, first_token and tokens say which. Backward goes
+  // from the last token down. None for output heads and the optimizer.
+  double keys_of(const TrainingPiece& piece) const;
   // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
   // host. Below the meeting layer host tokens were recomputed in full.
   std::int64_t rebuilt_tokens(std::int32_t layer) const;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
-#include "sim/node/piece_part.h"
 
 namespace alchemist {
 
@@ -166,7 +165,7 @@ Node::PieceOutcome Node::submit_piece() {
   if (!piece) return PieceOutcome::kNothingToDo;
   const TrainPieceView view = view_for_training();
   const TrainAllowance allowance = training_->policy.train->allow(view);
-  const auto part = part_within(*piece, allowance, *training_->estimator, training_->trainer.token_tile);
+  const auto part = trainer_->part_within(*piece, allowance);
   if (!part) return PieceOutcome::kServingMayFollow;
   piece_.emplace(host_.submit(part->piece), part->piece);
   trainer_->on_piece_submitted();

@@ -19,19 +19,19 @@ std::int64_t size_of(const TrainingPiece& piece) {
   return piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens;
 }
 
-TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size) {
+TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size, const KeysOfPiece& keys) {
   TrainingPiece part = piece;
   const double share = static_cast<double>(size) / static_cast<double>(size_of(piece));
   const auto of = [&](std::int64_t whole) { return static_cast<std::int64_t>(static_cast<double>(whole) * share); };
   (piece.kind == PieceKind::kOptimizer ? part.parameters : part.tokens) = size;
-  part.attended_keys = piece.attended_keys * share;
+  part.attended_keys = keys(part);
   part.rebuild_tokens = of(piece.rebuild_tokens);
   part.checkpoint_tokens = of(piece.checkpoint_tokens);
   return part;
 }
 
 std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
-                                       const Estimator& estimator, std::int64_t tile) {
+                                       const Estimator& estimator, const KeysOfPiece& keys, std::int64_t tile) {
   if (allowance.time <= Duration()) return std::nullopt;
   const Duration whole = estimator.piece(piece);
   const bool is_optimizer = piece.kind == PieceKind::kOptimizer;
@@ -46,7 +46,7 @@ std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAl
   // A part costs more than its share, because it reads the weights again: it shrinks until it fits, each time to where
   // the straight line through its time and the whole's meets the allowance.
   for (size = size / unit * unit; size >= smallest; size = size / unit * unit) {
-    const TrainingPiece part = first_part(piece, size);
+    const TrainingPiece part = first_part(piece, size, keys);
     const Duration expected = estimator.piece(part);
     if (expected <= allowance.time) return PricedPiece{part, expected};
     const double slope = (whole - expected).in_seconds() / static_cast<double>(full - size);
@@ -56,7 +56,7 @@ std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAl
     size -= in_range ? std::max(least, static_cast<std::int64_t>(excess) + 1) : most;
   }
   if (!allowance.smallest_part) return std::nullopt;
-  const TrainingPiece part = first_part(piece, std::min(full, smallest));
+  const TrainingPiece part = first_part(piece, std::min(full, smallest), keys);
   return PricedPiece{part, estimator.piece(part)};
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "sim/base/time.h"
@@ -14,8 +15,11 @@ namespace alchemist {
 // Its tokens, or the parameters of an optimizer piece.
 std::int64_t size_of(const TrainingPiece& piece);
 
-// The first `size` tokens or parameters of it. Attention's share is taken as proportional, which it is on average.
-TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size);
+// Keys that the tokens of a piece attend to, whatever the piece itself says of them.
+using KeysOfPiece = std::function<double(const TrainingPiece&)>;
+
+// The first `size` tokens or parameters of it. What of a backward piece is rebuilt or run again is taken to lie evenly.
+TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size, const KeysOfPiece& keys);
 
 struct PricedPiece {
   TrainingPiece piece;
@@ -26,6 +30,6 @@ struct PricedPiece {
 // tokens. If that is too little to be worth a launch: the smallest part that is, or none, as the allowance says.
 // `allowance.tokens` and `tile` have no say over an optimizer piece.
 std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
-                                       const Estimator& estimator, std::int64_t tile = 1);
+                                       const Estimator& estimator, const KeysOfPiece& keys, std::int64_t tile = 1);
 
 }  // namespace alchemist

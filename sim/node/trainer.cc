@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
-#include "sim/node/piece_part.h"
 
 namespace alchemist {
 
@@ -186,7 +185,7 @@ bool Trainer::link_keeps_up() const {
   const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);
   TrainingPiece piece;
   piece.tokens = batch.fresh;
-  piece.attended_keys = batch.keys_of(batch.fresh);
+  piece.attended_keys = batch.keys_of(piece);
   const Duration forward = estimator_.piece(piece);
   piece.kind = PieceKind::kBackward;
   const Duration backward = estimator_.piece(piece);
@@ -269,13 +268,11 @@ TrainingPiece Trainer::make_piece() const {
   if (micro_batches_.empty()) {
     piece.kind = PieceKind::kOptimizer;
     piece.parameters = size_of_phase();
-    piece.first_token = done_;
-    return first_part(piece, piece.parameters - done_);
+    return rest_of(piece);
   }
   const MicroBatch& batch = micro_batches_.front();
   piece.layer = layer_;
   piece.tokens = size_of_phase();
-  piece.attended_keys = batch.keys_of(piece.tokens);
   switch (phase_) {
     case Phase::kReference:
       piece.kind = PieceKind::kReference;
@@ -298,8 +295,22 @@ TrainingPiece Trainer::make_piece() const {
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
       break;
   }
-  piece.first_token = done_;
-  return first_part(piece, piece.tokens - done_);
+  return rest_of(piece);
+}
+
+// Of a piece that stands for all of its layer, or the optimizer, what is not done yet.
+TrainingPiece Trainer::rest_of(TrainingPiece whole) const {
+  whole.first_token = done_;
+  return first_part(whole, size_of(whole) - done_, [this](const TrainingPiece& part) { return keys_of(part); });
+}
+
+std::optional<PricedPiece> Trainer::part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const {
+  return alchemist::part_within(
+      piece, allowance, estimator_, [this](const TrainingPiece& part) { return keys_of(part); }, config_.token_tile);
+}
+
+double Trainer::keys_of(const TrainingPiece& piece) const {
+  return micro_batches_.empty() ? 0 : micro_batches_.front().keys_of(piece);
 }
 
 // Of a forward piece: over tokens that serving had computed with these weights. It had not run the reference model, nor

@@ -13,6 +13,7 @@
 #include "sim/node/host.h"
 #include "sim/node/layer_traffic.h"
 #include "sim/node/micro_batch.h"
+#include "sim/node/piece_part.h"
 #include "sim/node/training_config.h"
 #include "sim/node/training_pace.h"
 #include "sim/policy/decisions.h"
@@ -50,6 +51,8 @@ class Trainer {
   // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
   // again.
   std::optional<TrainingPiece> next_piece(Time now);
+  // As much of such a piece as keeps to the allowance (piece_part.h).
+  std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
@@ -76,6 +79,8 @@ class Trainer {
   Bytes fresh_host_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
   TrainingPiece make_piece() const;
+  TrainingPiece rest_of(TrainingPiece whole) const;
+  double keys_of(const TrainingPiece& piece) const;
   std::int64_t size_of_phase() const;
   Phase first_phase() const;
   double redundant_share(PieceKind kind) const;

@@ -3,12 +3,12 @@
 namespace alchemist {
 namespace {
 
-double piece_seconds(const RestoreDemand& demand, const Estimator& estimator, PieceKind kind, std::int64_t tokens,
+double piece_seconds(const Estimator& estimator, PieceKind kind, std::int64_t tokens, double keys,
                      std::int64_t rebuilt = 0) {
   TrainingPiece piece;
   piece.kind = kind;
   piece.tokens = tokens;
-  piece.attended_keys = demand.attended_keys * static_cast<double>(tokens) / static_cast<double>(demand.tokens);
+  piece.attended_keys = keys;
   piece.rebuild_tokens = rebuilt;
   return estimator.piece(piece).in_seconds();
 }
@@ -23,13 +23,14 @@ LayerTimes layer_times(const RestoreDemand& demand, const Estimator& estimator) 
   const Bytes lean = demand.lean_per_token * demand.recorded;
   LayerTimes times;
   times.layers = demand.layers;
-  times.forward = piece_seconds(demand, estimator, PieceKind::kRecompute, demand.recorded);
-  times.backward = piece_seconds(demand, estimator, PieceKind::kBackward, demand.tokens);
+  times.forward = piece_seconds(estimator, PieceKind::kRecompute, demand.recorded, demand.recorded_keys);
+  times.backward = piece_seconds(estimator, PieceKind::kBackward, demand.tokens, demand.attended_keys);
   times.rebuild_gate_up =
-      piece_seconds(demand, estimator, PieceKind::kBackward, demand.tokens, demand.recorded) - times.backward;
+      piece_seconds(estimator, PieceKind::kBackward, demand.tokens, demand.attended_keys, demand.recorded) -
+      times.backward;
   times.reload_lean = copy_seconds(lean);
   times.reload_full = copy_seconds(lean + gate_up * (demand.recorded - demand.lean));
-  times.head = piece_seconds(demand, estimator, PieceKind::kHead, demand.targets);
+  times.head = piece_seconds(estimator, PieceKind::kHead, demand.targets, 0);
   return times;
 }
 

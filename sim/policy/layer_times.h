@@ -16,12 +16,12 @@ struct RestoreDemand {
   std::int64_t targets = 0;   // of them, those with a loss
   double attended_keys = 0;   // summed over the tokens
   std::int64_t recorded = 0;  // tokens with a record somewhere
+  double recorded_keys = 0;   // attended by them
   std::int64_t lean = 0;      // of them, those without gate and up
   Bytes lean_per_token;       // of a lean record in all layers
   Bytes minimal_per_token;    // of a whole one
 };
 
-// Recorded tokens attend to their share of all keys.
 LayerTimes layer_times(const RestoreDemand& demand, const Estimator& estimator);
 
 }  // namespace alchemist

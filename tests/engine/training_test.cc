@@ -35,7 +35,7 @@ TEST(Training, OneSampleByHand) {
     if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
     return world.cost.piece(p);
   };
-  const double keys = 61 * 62 / 2.0;
+  constexpr double kPrompt = 50 * 51 / 2.0, keys = 61 * 62 / 2.0;
   const Duration rest = piece(PieceKind::kHead, 11, keys) + 4 * piece(PieceKind::kBackward, 61, keys) +
                         piece(PieceKind::kOptimizer, 0, 0);
   for (const bool reuse : {false, true}) {
@@ -47,7 +47,7 @@ TEST(Training, OneSampleByHand) {
     EXPECT_EQ(step.tokens, 61);
     EXPECT_EQ(step.recomputed_tokens, fresh);
     EXPECT_EQ(step.reused_tokens, 61 - fresh);
-    const Duration forward = 4 * piece(PieceKind::kForward, fresh, keys * static_cast<double>(fresh) / 61);
+    const Duration forward = 4 * piece(PieceKind::kForward, fresh, reuse ? keys - kPrompt : keys);
     EXPECT_EQ(step.forward, forward);
     EXPECT_EQ(step.end - step.start, forward + rest);
     const RequestOutcome& outcome = observer.outcomes.at(RequestId(0));
@@ -191,12 +191,12 @@ TEST(Training, PairAndGroupByHand) {
       World world;
       world.objective = n == 2 ? TrainingObjective::dpo : TrainingObjective::grpo;
       world.reference_model = n == 2;
-      const double keys = static_cast<double>(n) * 61 * 62 / 2.0;
+      const double copies = static_cast<double>(n), keys = copies * 61 * 62 / 2.0;
       const auto piece = [&](PieceKind kind, std::int64_t tokens) {
         TrainingPiece p;
         p.kind = kind;
         p.tokens = tokens;
-        p.attended_keys = keys * static_cast<double>(tokens) / static_cast<double>(n * 61);
+        p.attended_keys = tokens == n * 61 ? keys : keys - copies * 50 * 51 / 2.0;  // without the prompts
         if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
         return world.cost.piece(p);
       };

@@ -2,47 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include "sim/policy/decision_registry.h"
-#include "tests/node/copy_host.h"
+#include "tests/node/store.h"
 
 namespace alchemist {
 namespace {
 
-using testing::CopyHost;
-
-// A pool of 10 pages of 100 bytes; one record of 40 tokens at 10 bytes takes 4 of them.
-struct Store {
-  explicit Store(const char* place) {
-    policy.record = make_record_decision("minimal");
-    policy.place = make_place_decision(place);
-    policy.evict = make_evict_decision("oldest");
-    StoreConfig config;
-    config.page_bytes = Bytes(100);
-    config.max_pages = 10;
-    config.host_capacity = Bytes(1'000);
-    config.lean_per_token = Bytes(4);
-    config.minimal_per_token = Bytes(10);
-    config.link_bandwidth = 1e6;
-    store.emplace(config, pool, policy, host);
-  }
-  RecordId record(std::uint32_t request) {
-    Arrival arrival;
-    arrival.request = RequestHandle(request);
-    arrival.id = RequestId(request);
-    arrival.session = SessionId(request);
-    arrival.prompt_tokens = 40;
-    const auto id = store->begin(Time(), arrival, 0, 40, WeightVersion());
-    EXPECT_TRUE(id.has_value());
-    EXPECT_EQ(store->extend(Time(), *id, 40), Bytes(400));
-    store->complete(Time(), *id);
-    store->check_consistency();
-    return *id;
-  }
-  BlockPool pool{10};
-  CopyHost host;
-  Policy policy;
-  std::optional<ActivationStore> store;
-};
+using testing::Store;
 
 // Serving is short of 4 blocks in a burst. The hedged record has its copy on the host already, so its memory is free at
 // once and nothing moves.

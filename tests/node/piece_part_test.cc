@@ -25,10 +25,20 @@ class GivenTimes final : public Estimator {
 
 constexpr std::int64_t kAny = std::int64_t{1} << 40;
 
+// Later tokens attend to more.
+double keys_of(const TrainingPiece& piece) {
+  return static_cast<double>(piece.tokens * (2 * piece.first_token + piece.tokens));
+}
+
+std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
+                                       const Estimator& estimator, std::int64_t tile = 1) {
+  return part_within(piece, allowance, estimator, keys_of, tile);
+}
+
 TrainingPiece piece_of(std::int64_t tokens) {
   TrainingPiece piece;
   piece.tokens = tokens;
-  piece.attended_keys = 100.0 * static_cast<double>(tokens);
+  piece.attended_keys = keys_of(piece);
   return piece;
 }
 
@@ -41,7 +51,7 @@ TEST(PiecePart, FillsTheTimeThatItHas) {
   EXPECT_NEAR(static_cast<double>(part->piece.tokens), 800, 2);
   EXPECT_LE(part->expected, Duration::microseconds(500));
   EXPECT_EQ(part->expected, times.piece(part->piece));
-  EXPECT_NEAR(part->piece.attended_keys, 100.0 * static_cast<double>(part->piece.tokens), 1e-6);
+  EXPECT_EQ(part->piece.attended_keys, keys_of(part->piece));
 }
 
 TEST(PiecePart, AWholePieceThatFitsStaysWhole) {

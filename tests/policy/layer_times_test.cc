@@ -20,8 +20,8 @@ class SimpleEstimator final : public Estimator {
   }
 };
 
-// 10 tokens with 1,000 keys on 2 layers; 5 have a record, 2 of them a lean one; 4 have a
-// loss; 4 bytes a lean token, 12 a whole one.
+// 10 tokens with 1,000 keys on 2 layers; 5 of them, with 300 keys, have a record, 2 of these a lean one; 4 have a loss;
+// 4 bytes a lean token, 12 a whole one.
 TEST(LayerTimes, AreThoseOfTheTokensConcerned) {
   RestoreDemand demand;
   demand.layers = 2;
@@ -29,15 +29,16 @@ TEST(LayerTimes, AreThoseOfTheTokensConcerned) {
   demand.targets = 4;
   demand.attended_keys = 1000;
   demand.recorded = 5;
+  demand.recorded_keys = 300;
   demand.lean = 2;
   demand.lean_per_token = Bytes(4);
   demand.minimal_per_token = Bytes(12);
   const LayerTimes times = layer_times(demand, SimpleEstimator());
   EXPECT_EQ(times.layers, 2);
-  EXPECT_NEAR(times.forward, 5.5e-3, 1e-12);         // 5 tokens, half of the keys
+  EXPECT_NEAR(times.forward, 5.3e-3, 1e-12);         // 5 tokens and their keys
   EXPECT_NEAR(times.backward, 11e-3, 1e-12);         // all tokens, all keys
   EXPECT_NEAR(times.rebuild_gate_up, 10e-3, 1e-12);  // of all 5 records
-  EXPECT_NEAR(times.head, 44e-3, 1e-12);             // of the 4 with a loss
+  EXPECT_NEAR(times.head, 40e-3, 1e-12);             // of the 4 with a loss
   EXPECT_NEAR(times.reload_lean, 1 + 10e-3, 1e-12);  // 5 * 4 / 2 bytes of a layer
   EXPECT_NEAR(times.reload_full, 1 + 22e-3, 1e-12);  // and 3 * 8 / 2
 }

@@ -1,0 +1,82 @@
+#include "sim/node/micro_batch.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "tests/node/store.h"
+
+namespace alchemist {
+namespace {
+
+using Keys = std::vector<double>;  // of each token, in the order of its kind of piece
+
+void add_positions(Keys& keys, int first, int end) {
+  for (int position = first; position < end; ++position) keys.push_back(position + 1);
+}
+
+// Every piece of this kind that there can be.
+void expect_keys(const MicroBatch& batch, PieceKind kind, const Keys& keys) {
+  for (std::size_t first = 0; first <= keys.size(); ++first) {
+    for (std::size_t end = first; end <= keys.size(); ++end) {
+      TrainingPiece piece;
+      piece.kind = kind;
+      piece.first_token = static_cast<std::int64_t>(first);
+      piece.tokens = static_cast<std::int64_t>(end - first);
+      const double sum =
+          std::accumulate(keys.begin() + piece.first_token, keys.begin() + piece.first_token + piece.tokens, 0.0);
+      ASSERT_EQ(batch.keys_of(piece), sum) << first << " to " << end;
+    }
+  }
+}
+
+// Sample 1: tokens 16 to 39 of its prompt have a record here, and two other answers share it. Sample 2: the record of
+// its prompt is on the host alone. Sample 3 has none.
+TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
+  testing::Store s("eager", 20);
+  s.record(2);
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  std::vector<BlockId> taken;
+  while (s.pool.free() > 0) taken.push_back(s.pool.allocate());
+  s.store->reclaim(Time(), 4, false);
+  ASSERT_EQ(s.store->gpu_bytes(), Bytes());
+  for (const BlockId block : taken) s.pool.release(block);
+  s.record(1, 16);
+  MicroBatch batch;
+  batch.add({RequestId(1), SessionId(1), 40, 10, 2, 7});
+  batch.add({RequestId(2), SessionId(2), 40, 5, 0, 0});
+  batch.add({RequestId(3), SessionId(3), 8, 4, 0, 0});
+  batch.acquire(*s.store, WeightVersion(), 1);
+  ASSERT_EQ(batch.resident, 24);
+  ASSERT_EQ(batch.resident_copies, 48);
+  ASSERT_EQ(batch.host, 40);
+  ASSERT_EQ(batch.fresh, (16 + 10) + 2 * (16 + 7) + 5 + 12);
+
+  Keys all, fresh, on_host, recorded;
+  for (const int length : {50, 47, 47, 45, 12}) add_positions(all, 0, length);
+  for (const int length : {50, 47, 47}) {
+    add_positions(fresh, 0, 16);
+    add_positions(fresh, 40, length);
+  }
+  add_positions(fresh, 40, 45);
+  add_positions(fresh, 0, 12);
+  add_positions(on_host, 0, 40);
+  add_positions(recorded, 16, 40);
+  add_positions(recorded, 0, 40);
+  expect_keys(batch, PieceKind::kReference, all);
+  expect_keys(batch, PieceKind::kForward, fresh);
+  expect_keys(batch, PieceKind::kRecompute, on_host);
+  expect_keys(batch, PieceKind::kBackward, {all.rbegin(), all.rend()});
+  for (const PieceKind kind : {PieceKind::kHead, PieceKind::kReferenceHead}) expect_keys(batch, kind, Keys(26));
+  EXPECT_EQ(batch.recorded_keys, std::accumulate(recorded.begin(), recorded.end(), 0.0));
+
+  // The micro-batch did not begin, and looks its records up again later.
+  s.store->put_back(batch.records);
+  batch.acquire(*s.store, WeightVersion(), 1);
+  expect_keys(batch, PieceKind::kForward, fresh);
+  expect_keys(batch, PieceKind::kRecompute, on_host);
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,50 @@
+// An activation store over a small pool, whose copies the test itself lets end.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "sim/node/activation_store.h"
+#include "sim/policy/decision_registry.h"
+#include "tests/node/copy_host.h"
+
+namespace alchemist::testing {
+
+// Pages of 100 bytes; 10 bytes a token, 4 a lean one; room for 100 tokens on the host. A record of 40 tokens takes 4
+// pages.
+struct Store {
+  explicit Store(const char* place, std::int32_t pages = 10) : pool(pages) {
+    policy.record = make_record_decision("minimal");
+    policy.place = make_place_decision(place);
+    policy.evict = make_evict_decision("oldest");
+    StoreConfig config;
+    config.page_bytes = Bytes(100);
+    config.max_pages = pages;
+    config.host_capacity = Bytes(1'000);
+    config.lean_per_token = Bytes(4);
+    config.minimal_per_token = Bytes(10);
+    config.link_bandwidth = 1e6;
+    store.emplace(config, pool, policy, host);
+  }
+  // Of a prompt of 40 tokens, the first `cached` of which were not computed.
+  RecordId record(std::uint32_t request, std::int32_t cached = 0) {
+    Arrival arrival;
+    arrival.request = RequestHandle(request);
+    arrival.id = RequestId(request);
+    arrival.session = SessionId(request);
+    arrival.prompt_tokens = 40;
+    const auto id = store->begin(Time(), arrival, cached, 40, WeightVersion());
+    EXPECT_TRUE(id.has_value());
+    EXPECT_EQ(store->extend(Time(), *id, 40 - cached), Bytes(10 * (40 - cached)));
+    store->complete(Time(), *id);
+    store->check_consistency();
+    return *id;
+  }
+  BlockPool pool;
+  CopyHost host;
+  Policy policy;
+  std::optional<ActivationStore> store;
+};
+
+}  // namespace alchemist::testing

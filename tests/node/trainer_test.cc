@@ -1,0 +1,63 @@
+#include "sim/node/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "tests/node/store.h"
+
+namespace alchemist {
+namespace {
+
+// A token takes a microsecond, whatever it attends to; so does a thousand of the optimizer's parameters.
+class TimeOfTokens final : public Estimator {
+ public:
+  Duration piece(const TrainingPiece& piece) const override {
+    return Duration::microseconds(piece.tokens + piece.parameters / 1'000);
+  }
+  Duration copy(LinkDirection, Bytes) const override { return Duration(); }
+};
+
+// Of 440 tokens the first 40 have a record. Parts of 150 us: each says what its own tokens attend to, forward's from
+// the first token without a record up, backward's from the last token down.
+TEST(Trainer, PartsAttendToTheKeysOfTheirTokens) {
+  testing::Store s("stay", 100);
+  s.policy.train = make_train_decision("idle");
+  const TimeOfTokens times;
+  TrainerConfig config;
+  config.training.batch_tokens = 100;
+  config.layers = 2;
+  config.trained_parameters = 1'000;
+  config.page_bytes = Bytes(100);
+  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
+  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+  s.record(1);
+  trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 40, 400, 0, 0});
+
+  std::map<std::pair<PieceKind, std::int32_t>, std::vector<std::int64_t>> sizes;
+  while (const auto piece = trainer.next_piece(Time())) {
+    const auto part = trainer.part_within(*piece, {Duration::microseconds(150), 1'000, true});
+    ASSERT_TRUE(part);
+    const TrainingPiece& p = part->piece;
+    double keys = 0;
+    for (std::int64_t token = p.first_token; token < p.first_token + p.tokens; ++token) {
+      const std::int64_t position = p.kind == PieceKind::kBackward ? 439 - token : 40 + token;
+      keys += static_cast<double>(position + 1);
+    }
+    const bool attends = p.kind == PieceKind::kForward || p.kind == PieceKind::kBackward;
+    EXPECT_EQ(p.attended_keys, attends ? keys : 0);
+    sizes[{p.kind, p.layer}].push_back(p.tokens);
+    trainer.on_piece_submitted();
+    trainer.on_piece_done(Time(), p, part->expected);
+  }
+  for (const std::int32_t layer : {0, 1}) {
+    EXPECT_EQ((sizes[{PieceKind::kForward, layer}]), (std::vector<std::int64_t>{150, 150, 100}));
+    EXPECT_EQ((sizes[{PieceKind::kBackward, layer}]), (std::vector<std::int64_t>{150, 150, 140}));
+  }
+  EXPECT_EQ(trainer.totals().samples, 1);
+}
+
+}  // namespace
+}  // namespace alchemist
