@@ -239,8 +239,15 @@ std::int64_t YamlValue::as_int(std::int64_t min, std::int64_t max) const {
 double YamlValue::as_number(double min, double max) const {
   std::ostringstream expected;
   expected << "expected a number";
-  if (std::isfinite(min) && min > std::numeric_limits<double>::lowest()) expected << " of at least " << min;
-  if (std::isfinite(max) && max < std::numeric_limits<double>::max()) expected << " of at most " << max;
+  const bool bounded_below = std::isfinite(min) && min > std::numeric_limits<double>::lowest();
+  const bool bounded_above = std::isfinite(max) && max < std::numeric_limits<double>::max();
+  if (bounded_below && bounded_above) {
+    expected << " from " << min << " to " << max;
+  } else if (bounded_below) {
+    expected << " of at least " << min;
+  } else if (bounded_above) {
+    expected << " of at most " << max;
+  }
   if (!node_.IsScalar()) fail(expected.str() + ", got " + describe(node_));
   const std::string& text = node_.Scalar();
   double number = 0;

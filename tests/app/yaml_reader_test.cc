@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadText{"fraction", "x: 1.5\n", [](YamlMap& m) { m.required("x").as_int(0, 9); },
                 "f.yaml:1: key x: expected a whole number from 0 to 9, got \"1.5\""},
         BadText{"word_for_number", "x: many\n", [](YamlMap& m) { m.required("x").as_number(0, 1); },
-                "f.yaml:1: key x: expected a number of at least 0 of at most 1, got \"many\""},
+                "f.yaml:1: key x: expected a number from 0 to 1, got \"many\""},
         BadText{"nan", "x: nan\n", [](YamlMap& m) { m.required("x").as_number(0, 1); }, "f.yaml:1: key x: expected"},
         BadText{"yes_for_true", "x: yes\n", [](YamlMap& m) { m.required("x").as_bool(); },
                 "f.yaml:1: key x: expected true or false, got \"yes\""},
