@@ -5,6 +5,7 @@
 
 #include "kernels/cuda_stream.h"
 #include "kernels/element.h"
+#include "kernels/record_copy.h"
 #include "sim/base/operator_work.h"
 
 namespace alchemist {
@@ -16,6 +17,9 @@ struct GatedActivationForward {
   T* gated;          // [tokens, width]
   std::int64_t tokens;
   std::int64_t width;
+  // Where gate_up is kept as well, row behind row, so that it need not be read once more; no base: nowhere. Pages and
+  // alignment as in RecordCopy.
+  PagedBytes record = {};
 };
 
 // With s = 1 / (1 + exp(-gate)):
@@ -35,7 +39,8 @@ struct GatedActivationBackward {
 template <class T>
 CallCost cost(const GatedActivationForward<T>& call) {
   const double tokens = static_cast<double>(call.tokens), width = static_cast<double>(call.width);
-  return {tokens * gated_activation_work(call.width).vector_flops_per_token, tokens * 3 * width * sizeof(T)};
+  return {tokens * gated_activation_work(call.width).vector_flops_per_token,
+          tokens * (call.record.base ? 5 : 3) * width * sizeof(T)};
 }
 template <class T>
 CallCost cost(const GatedActivationBackward<T>& call) {

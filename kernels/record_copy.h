@@ -46,6 +46,8 @@ inline CallCost cost(const RecordCopy& call) { return {0, 2.0 * static_cast<doub
 inline CallCost cost(const RowCopy& call) { return {0, 2.0 * static_cast<double>(call.rows * call.row_bytes)}; }
 
 namespace cpu {
+// Row `row` of the record, `row_bytes` long, becomes what is at `from`.
+void keep_row(const PagedBytes& record, std::int64_t row, const void* from, std::int64_t row_bytes);
 void record_copy(const RecordCopy& call);
 void row_copy(const RowCopy& call);
 }  // namespace cpu

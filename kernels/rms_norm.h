@@ -5,6 +5,7 @@
 
 #include "kernels/cuda_stream.h"
 #include "kernels/element.h"
+#include "kernels/record_copy.h"
 #include "sim/base/operator_work.h"
 
 namespace alchemist {
@@ -12,7 +13,8 @@ namespace alchemist {
 //   sum[i, :] = x[i, :] + branch[i, :]      rounded to T; only with a branch, otherwise sum stands for x below
 //   rstd[i]   = 1 / sqrt(mean_j(sum[i, j]^2) + epsilon)
 //   y[i, j]   = sum[i, j] * rstd[i] * weight[j]
-// `sum` may be `x` or `branch`.
+// `sum` may be `x` or `branch`. What is normed (sum, or x without a branch) is kept in `record` as well, row behind
+// row, so that it need not be read once more; no base: nowhere. Pages and alignment as in RecordCopy.
 template <class T>
 struct RmsNormForward {
   const T* x;            // [tokens, width]
@@ -24,6 +26,7 @@ struct RmsNormForward {
   std::int64_t tokens;
   std::int64_t width;
   Accumulator<T> epsilon;
+  PagedBytes record = {};
 };
 
 // y[i, j] = x[i, j] * rstd[i] * weight[j] once more, to the bit as the forward gave it.
@@ -59,7 +62,8 @@ CallCost cost(const RmsNormForward<T>& call) {
   work += norm_scale_work(call.width);
   if (call.branch) work += residual_work(call.width);
   return {tokens * work.vector_flops_per_token,
-          (tokens * (call.branch ? 4 : 2) + 1) * width * sizeof(T) + tokens * sizeof(Accumulator<T>)};
+          (tokens * ((call.branch ? 4 : 2) + (call.record.base ? 1 : 0)) + 1) * width * sizeof(T) +
+              tokens * sizeof(Accumulator<T>)};
 }
 template <class T>
 CallCost cost(const RmsNormRebuild<T>& call) {

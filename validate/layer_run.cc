@@ -125,8 +125,21 @@ bool LayerRun<T>::trains(std::int32_t layer, const Group& group) const {
 }
 
 template <class T>
-void LayerRun<T>::norm(const T* x, const T* branch, T* sum, const T* weight, T* y, A* rstd, std::int64_t rows) {
-  device_.run(RmsNormForward<T>{x, branch, sum, weight, y, rstd, rows, shape_.hidden, epsilon_});
+template <class Run>
+void LayerRun<T>::for_ranges(std::int64_t rows, std::span<const KeptRows> kept, PagedBytes KeptRows::*tensor,
+                             const Run& run) {
+  std::int64_t done = 0;
+  const auto up_to = [&](std::int64_t end, const PagedBytes& record) {
+    check(end >= done && end <= rows, "rows that are kept ascend");
+    if (end > done) run(done, end - done, record);
+    done = end;
+  };
+  for (const KeptRows& part : kept) {
+    if (!(part.*tensor).base) continue;
+    up_to(part.rows.begin, {});
+    up_to(part.rows.end, part.*tensor);
+  }
+  up_to(rows, {});
 }
 
 template <class T>
@@ -138,20 +151,28 @@ void LayerRun<T>::rotate(T* rows_of_qkv, const std::int32_t* positions, std::int
 }
 
 template <class T>
-void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
-                         std::int64_t rows) {
+void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
+                         std::span<const KeptRows> kept) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  norm(act.x, nullptr, nullptr, w.input_norm, scratch.normed, act.rstd1, rows);
+  for_ranges(rows, kept, &KeptRows::x, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+    const std::int64_t at = first * shape_.hidden;
+    device_.run(RmsNormForward<T>{act.x + at, nullptr, nullptr, w.input_norm, scratch.normed + at, act.rstd1 + first,
+                                  count, shape_.hidden, epsilon_, record});
+  });
   linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.qkv, scratch, rows);
   rotate(act.qkv, act.positions, rows, false);
 }
 
 template <class T>
 void LayerRun<T>::to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
-                             std::int64_t rows) {
+                             std::int64_t rows, std::span<const KeptRows> kept) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   linear(layer, group(layer, LinearModule::kO), act.attention, scratch.branch, scratch, rows);
-  norm(act.x, scratch.branch, act.x_mid, w.post_norm, scratch.normed, act.rstd2, rows);
+  for_ranges(rows, kept, &KeptRows::x_mid, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+    const std::int64_t at = first * shape_.hidden;
+    device_.run(RmsNormForward<T>{act.x + at, scratch.branch + at, act.x_mid + at, w.post_norm, scratch.normed + at,
+                                  act.rstd2 + first, count, shape_.hidden, epsilon_, record});
+  });
   linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
 }
 
@@ -165,8 +186,12 @@ void LayerRun<T>::rebuild_gate_up(std::int32_t layer, const Activations& act, co
 
 template <class T>
 void LayerRun<T>::to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y,
-                            std::int64_t rows) {
-  device_.run(GatedActivationForward<T>{act.gate_up, scratch.gated, rows, shape_.intermediate});
+                            std::int64_t rows, std::span<const KeptRows> kept) {
+  for_ranges(rows, kept, &KeptRows::gate_up, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+    const std::int64_t at = first * shape_.intermediate;
+    device_.run(
+        GatedActivationForward<T>{act.gate_up + 2 * at, scratch.gated + at, count, shape_.intermediate, record});
+  });
   linear(layer, group(layer, LinearModule::kDown), scratch.gated, scratch.branch, scratch, rows);
   device_.run(ResidualAdd<T>{act.x_mid, scratch.branch, y, rows * shape_.hidden});
 }

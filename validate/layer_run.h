@@ -57,6 +57,12 @@ class LayerMemory {
   LayerScratch<T> scratch_;
 };
 
+// Rows of which operators that have them in hand keep what they read or make, and where; no base: not this tensor.
+struct KeptRows {
+  RowRange rows;
+  PagedBytes x, x_mid, gate_up;
+};
+
 template <class T>
 class LayerRun {
  public:
@@ -64,14 +70,17 @@ class LayerRun {
   using Activations = LayerActivations<T>;
   LayerRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights);
 
-  // x -> rstd1, qkv.
-  void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  // x -> rstd1, qkv. Here and below x, x_mid, and gate and up of some rows, ascending, are kept on the way.
+  void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
+              std::span<const KeptRows> kept = {});
   // x, attention -> x_mid, rstd2, gate_up.
-  void to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  void to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
+                  std::span<const KeptRows> kept = {});
   // x_mid, rstd2 -> gate_up.
   void rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
   // x_mid, gate_up -> y [rows, hidden], the next layer's x.
-  void to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y, std::int64_t rows);
+  void to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y, std::int64_t rows,
+                 std::span<const KeptRows> kept = {});
 
   // d y -> d x_mid in `gradient` [rows, hidden], d attention in the scratch; gate_up is overwritten by its gradient.
   void backward_mlp(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
@@ -124,7 +133,10 @@ class LayerRun {
   void weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch,
                        std::int64_t rows);
   bool trains(std::int32_t layer, const Group& group) const;
-  void norm(const T* x, const T* branch, T* sum, const T* weight, T* y, A* rstd, std::int64_t rows);
+  // run(first row, rows, where they are kept) for all rows, in ranges that are kept as a whole or not at all.
+  template <class Run>
+  static void for_ranges(std::int64_t rows, std::span<const KeptRows> kept, PagedBytes KeptRows::*tensor,
+                         const Run& run);
   void rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse);
 
   Device<T>& device_;

@@ -3,6 +3,23 @@
 #include "sim/base/check.h"
 
 namespace alchemist {
+namespace {
+
+// Null: no operator keeps this one.
+PagedBytes* place_in(KeptRows& kept, RecordTensor tensor) {
+  switch (tensor) {
+    case RecordTensor::kX:
+      return &kept.x;
+    case RecordTensor::kXMid:
+      return &kept.x_mid;
+    case RecordTensor::kGateUp:
+      return &kept.gate_up;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
 
 template <class T>
 typename RecordIo<T>::Place RecordIo<T>::place(RecordTensor tensor, const LayerActivations<T>& act) const {
@@ -31,21 +48,28 @@ typename RecordIo<T>::Place RecordIo<T>::place(RecordTensor tensor, const LayerA
   return {};
 }
 
+// Of the piece's rows.
 template <class T>
-void RecordIo<T>::move(const ActivationPiece& piece, RecordTensor tensor, Place place, RecordDirection direction) {
+PagedBytes RecordIo<T>::bytes_of(const ActivationPiece& piece, RecordTensor tensor) {
   const std::int64_t rows = piece.rows.end - piece.rows.begin;
   check(rows > 0 && piece.first_token >= 0 && piece.first_token + rows <= piece.record_tokens,
         "a piece lies within its record");
-  const std::int64_t row_bytes = layout_.row_bytes(tensor);
+  PagedBytes bytes;
+  bytes.base = piece.memory.base;
+  bytes.page_bytes = piece.memory.page_bytes;
+  bytes.pages = metadata_.upload_once(piece.memory.pages);
+  bytes.offset = piece.memory.offset + layout_.range(piece.layout, tensor, piece.record_tokens).begin +
+                 piece.first_token * layout_.row_bytes(tensor);
+  return bytes;
+}
+
+template <class T>
+void RecordIo<T>::move(const ActivationPiece& piece, RecordTensor tensor, Place place, RecordDirection direction) {
   RecordCopy copy{};
-  copy.record.base = piece.memory.base;
-  copy.record.page_bytes = piece.memory.page_bytes;
-  copy.record.pages = metadata_.upload_once(piece.memory.pages);
-  copy.record.offset = piece.memory.offset + layout_.range(piece.layout, tensor, piece.record_tokens).begin +
-                       piece.first_token * row_bytes;
+  copy.record = bytes_of(piece, tensor);
   copy.tensor = static_cast<std::byte*>(place.data);
-  copy.rows = rows;
-  copy.row_bytes = row_bytes;
+  copy.rows = piece.rows.end - piece.rows.begin;
+  copy.row_bytes = layout_.row_bytes(tensor);
   copy.row_stride_bytes = place.stride_bytes;
   copy.direction = direction;
   device_.run(copy);
@@ -58,8 +82,32 @@ void RecordIo<T>::copy(const ActivationPiece& piece, RecordTensor tensor, const 
 }
 
 template <class T>
-void RecordIo<T>::copy(const ActivationPiece& piece, const LayerActivations<T>& act, RecordDirection direction) {
-  for (const RecordTensor tensor : layout_.tensors(piece.kind)) copy(piece, tensor, act, direction);
+void RecordIo<T>::read(const ActivationPiece& piece, const LayerActivations<T>& act) {
+  for (const RecordTensor tensor : layout_.tensors(piece.kind)) copy(piece, tensor, act, RecordDirection::kFromRecord);
+}
+
+template <class T>
+std::vector<KeptRows> RecordIo<T>::kept_by_operators(std::span<const ActivationPiece> pieces) {
+  std::vector<KeptRows> all;
+  for (const ActivationPiece& piece : pieces) {
+    KeptRows& kept = all.emplace_back();
+    kept.rows = piece.rows;
+    for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
+      if (PagedBytes* place = place_in(kept, tensor)) *place = bytes_of(piece, tensor);
+    }
+  }
+  return all;
+}
+
+template <class T>
+void RecordIo<T>::keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act) {
+  KeptRows unused;
+  for (const ActivationPiece& piece : pieces) {
+    for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
+      if (place_in(unused, tensor)) continue;
+      copy(piece, tensor, act.from_row(shape_, piece.rows.begin), RecordDirection::kToRecord);
+    }
+  }
 }
 
 template <class T>

@@ -12,11 +12,15 @@ class RecordIo {
   RecordIo(Device<T>& device, const ModelShape& shape, MetadataBuffer& metadata)
       : device_(device), shape_(shape), layout_(shape), metadata_(metadata) {}
 
-  // All tensors of piece.kind; `act` begins at the piece's first row.
-  void copy(const ActivationPiece& piece, const LayerActivations<T>& act, RecordDirection direction);
+  // All tensors of piece.kind out of the record; `act` begins at the piece's first row.
+  void read(const ActivationPiece& piece, const LayerActivations<T>& act);
   // One tensor; `act` as above.
   void copy(const ActivationPiece& piece, RecordTensor tensor, const LayerActivations<T>& act,
             RecordDirection direction);
+  // Of pieces whose rows are rows of the layer's buffers, ascending: what the operators of the layer keep as they go
+  // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind.
+  std::vector<KeptRows> kept_by_operators(std::span<const ActivationPiece> pieces);
+  void keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act);
   // The keys and values into rows of their own, [rows, 2 kv_width].
   void read_keys_and_values(const ActivationPiece& piece, T* rows);
 
@@ -26,6 +30,7 @@ class RecordIo {
     std::int64_t stride_bytes = 0;
   };
   Place place(RecordTensor tensor, const LayerActivations<T>& act) const;
+  PagedBytes bytes_of(const ActivationPiece& piece, RecordTensor tensor);
   void move(const ActivationPiece& piece, RecordTensor tensor, Place place, RecordDirection direction);
 
   Device<T>& device_;

@@ -133,7 +133,10 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
                               const LayerActivations<T>& act, T* output) {
   const ModelShape& shape = options_.shape;
   const LayerScratch<T>& scratch = memory_.scratch();
-  layers_.to_qkv(layer, act, scratch, tables.tokens);
+  std::vector<ActivationPiece> pieces;
+  if (tables.recorded) pieces = recorded(layer, batch);
+  const std::vector<KeptRows> kept = records_.kept_by_operators(pieces);
+  layers_.to_qkv(layer, act, scratch, tables.tokens, kept);
   T* keys = reinterpret_cast<T*>(arena_ + layer * layer_bytes());
   device_.run(KvCacheWrite<T>{act.qkv + shape.q_width(), act.qkv + shape.q_width() + shape.kv_width(), keys,
                               keys + options_.limits.block_size * shape.kv_width(), tables.slots, tables.tokens,
@@ -141,9 +144,9 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
                               page_bytes() / static_cast<std::int64_t>(sizeof(T))});
   attend(layer, tables, tables.prefills, act);
   attend(layer, tables, tables.decodes, act);
-  layers_.to_gate_up(layer, act, scratch, tables.tokens);
-  if (tables.recorded) record(layer, batch, act);
-  layers_.to_output(layer, act, scratch, output, tables.tokens);
+  layers_.to_gate_up(layer, act, scratch, tables.tokens, kept);
+  records_.keep_rest(pieces, act);
+  layers_.to_output(layer, act, scratch, output, tables.tokens, kept);
 }
 
 template <class T>
@@ -171,22 +174,24 @@ void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const Uploa
   device_.run(call);
 }
 
+// What is recorded of this layer, as rows of the step.
 template <class T>
-void ServingRun<T>::record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act) {
+std::vector<ActivationPiece> ServingRun<T>::recorded(std::int32_t layer, std::span<const SequenceStep> batch) {
+  std::vector<ActivationPiece> pieces;
   std::int32_t row = 0;
   for (const SequenceStep& sequence : batch) {
     const auto tokens = static_cast<std::int32_t>(sequence.tokens.size());
     if (!sequence.record.empty()) {
-      const ActivationPiece piece{{row, row + tokens},
-                                  sequence.record_kind,
-                                  sequence.record_kind,
-                                  tokens,
-                                  0,
-                                  sequence.record[static_cast<std::size_t>(layer)]};
-      records_.copy(piece, act.from_row(options_.shape, row), RecordDirection::kToRecord);
+      pieces.push_back({{row, row + tokens},
+                        sequence.record_kind,
+                        sequence.record_kind,
+                        tokens,
+                        0,
+                        sequence.record[static_cast<std::size_t>(layer)]});
     }
     row += tokens;
   }
+  return pieces;
 }
 
 // The last row of each sequence that yields a token, through final norm and output head.

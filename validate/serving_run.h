@@ -38,7 +38,7 @@ class ServingRun {
                  const LayerActivations<T>& act, T* output);
   void attend(std::int32_t layer, const Tables& tables, const UploadedRows<PagedRows>& sequences,
               const LayerActivations<T>& act);
-  void record(std::int32_t layer, std::span<const SequenceStep> batch, const LayerActivations<T>& act);
+  static std::vector<ActivationPiece> recorded(std::int32_t layer, std::span<const SequenceStep> batch);
   void sample(const Tables& tables, std::span<const SequenceStep> batch, const T* hidden);
 
   Device<T>& device_;

@@ -53,7 +53,7 @@ void TrainingRun<T>::restore(const LayerBackward& call) {
       check(!covered[static_cast<std::size_t>(row)], "each row has one piece");
       covered[static_cast<std::size_t>(row)] = true;
     }
-    records_.copy(piece, act.from_row(options_.shape, piece.rows.begin), RecordDirection::kFromRecord);
+    records_.read(piece, act.from_row(options_.shape, piece.rows.begin));
   }
   check(std::all_of(covered.begin(), covered.end(), [](bool c) { return c; }), "each row has a piece");
   const RowRange all{0, batch_.rows()};

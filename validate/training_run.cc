@@ -66,13 +66,15 @@ void TrainingRun<T>::forward_layer(const LayerForward& call) {
   const RowRange& last = ranges.back().rows;
   const std::int64_t count = ranges.back().begin + last.end - last.begin;
   const LayerActivations<T>& act = memory_.activations();
+  const std::vector<ActivationPiece> pieces = kept(call, ranges);
+  const std::vector<KeptRows> by_operators = records_.kept_by_operators(pieces);
   bring_input(call.layer, ranges);
-  layers_.to_qkv(call.layer, act, memory_.scratch(), count);
+  layers_.to_qkv(call.layer, act, memory_.scratch(), count, by_operators);
   share_keys_and_values(call, ranges);
   attend_forward(ranges);
-  layers_.to_gate_up(call.layer, act, memory_.scratch(), count);
-  keep(call, ranges);
-  layers_.to_output(call.layer, act, memory_.scratch(), memory_.scratch().normed, count);
+  layers_.to_gate_up(call.layer, act, memory_.scratch(), count, by_operators);
+  records_.keep_rest(pieces, act);
+  layers_.to_output(call.layer, act, memory_.scratch(), memory_.scratch().normed, count, by_operators);
   take_output(call.layer, ranges);
 }
 
@@ -155,16 +157,21 @@ void TrainingRun<T>::run_attention(const std::vector<AttentionRows>& rows, const
                                   act.lse, qkv_width(), kv_stride});
 }
 
+// What is kept of this layer, as rows of its buffers.
 template <class T>
-void TrainingRun<T>::keep(const LayerForward& call, const std::vector<CompactRange>& ranges) {
-  for (const ActivationPiece& piece : call.keep) {
+std::vector<ActivationPiece> TrainingRun<T>::kept(const LayerForward& call, const std::vector<CompactRange>& ranges) {
+  std::vector<ActivationPiece> pieces(call.keep.begin(), call.keep.end());
+  for (ActivationPiece& piece : pieces) {
     const auto range = std::find_if(ranges.begin(), ranges.end(), [&](const CompactRange& r) {
       return piece.rows.begin >= r.rows.begin && piece.rows.end <= r.rows.end;
     });
     check(range != ranges.end(), "what is kept was computed");
-    const std::int32_t row = range->begin + piece.rows.begin - range->rows.begin;
-    records_.copy(piece, memory_.activations().from_row(options_.shape, row), RecordDirection::kToRecord);
+    const std::int32_t moved = range->begin - range->rows.begin;
+    piece.rows = {piece.rows.begin + moved, piece.rows.end + moved};
   }
+  std::sort(pieces.begin(), pieces.end(),
+            [](const ActivationPiece& a, const ActivationPiece& b) { return a.rows.begin < b.rows.begin; });
+  return pieces;
 }
 
 template <class T>

@@ -31,7 +31,7 @@ class TrainingRun {
   void bring_input(std::int32_t layer, const std::vector<CompactRange>& ranges);
   void share_keys_and_values(const LayerForward& call, const std::vector<CompactRange>& ranges);
   void attend_forward(const std::vector<CompactRange>& ranges);
-  void keep(const LayerForward& call, const std::vector<CompactRange>& ranges);
+  static std::vector<ActivationPiece> kept(const LayerForward& call, const std::vector<CompactRange>& ranges);
   void take_output(std::int32_t layer, const std::vector<CompactRange>& ranges);
   void rebuild_final_rows(const HeadCall& call);
 

@@ -24,6 +24,7 @@ void gated_activation_forward(const GatedActivationForward<T>& call) {
     const T* up = gate + call.width;
     T* gated = call.gated + i * call.width;
     for (std::int64_t j = 0; j < call.width; ++j) gated[j] = gate_up_product(gate[j], up[j]);
+    if (call.record.base) keep_row(call.record, i, gate, 2 * call.width * static_cast<std::int64_t>(sizeof(T)));
   }
 }
 

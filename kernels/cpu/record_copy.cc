@@ -24,6 +24,13 @@ void copy_run(const RecordCopy& call, std::int64_t position, std::byte* flat, st
 
 }  // namespace
 
+void keep_row(const PagedBytes& record, std::int64_t row, const void* from, std::int64_t row_bytes) {
+  auto* row_of_tensor = static_cast<std::byte*>(const_cast<void*>(from));  // is only read in this direction
+  RecordCopy copy{record, row_of_tensor, 1, row_bytes, row_bytes, RecordDirection::kToRecord};
+  copy.record.offset += row * row_bytes;
+  record_copy(copy);
+}
+
 void record_copy(const RecordCopy& call) {
   if (call.row_stride_bytes == call.row_bytes) {
     copy_run(call, 0, call.tensor, call.rows * call.row_bytes);

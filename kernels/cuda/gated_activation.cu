@@ -1,5 +1,4 @@
-#include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/storage.cuh"
+#include "kernels/cuda/paged_units.cuh"
 #include "kernels/gated_activation.h"
 
 namespace alchemist::cuda {
@@ -22,14 +21,19 @@ __device__ float sigmoid(float x) { return __fdividef(1.0F, 1.0F + __expf(-x)); 
 // One place for forward and rebuild, so that both give the same bits.
 __device__ float gated_value(float gate, float up, float s) { return gate * s * up; }
 
-__global__ void gated_forward(GatedActivationForward<BFloat16> call) {
+template <typename Record>
+__global__ void gated_forward(GatedActivationForward<BFloat16> call, Record record) {
   const std::int64_t column = column_of_thread();
   if (column >= call.width) return;
   const std::int64_t token = blockIdx.x;
-  const auto* row = reinterpret_cast<const std::uint16_t*>(call.gate_up) + token * 2 * call.width + column;
+  const std::int64_t wide = token * 2 * call.width + column;
+  const auto* row = reinterpret_cast<const std::uint16_t*>(call.gate_up) + wide;
+  const uint4 gate_bits = load_bits(row), up_bits = load_bits(row + call.width);
+  keep_run(record, wide, gate_bits);
+  keep_run(record, wide + call.width, up_bits);
   float gate[kRun], up[kRun], gated[kRun];
-  load_run(gate, row);
-  load_run(up, row + call.width);
+  unpack(gate, gate_bits);
+  unpack(up, up_bits);
 #pragma unroll
   for (int e = 0; e < kRun; ++e) gated[e] = gated_value(gate[e], up[e], sigmoid(gate[e]));
   store_run(reinterpret_cast<std::uint16_t*>(call.gated) + token * call.width + column, gated);
@@ -62,7 +66,9 @@ __global__ void gated_backward(GatedActivationBackward<BFloat16> call) {
 }  // namespace
 
 void gated_activation_forward(const GatedActivationForward<BFloat16>& call, Stream stream) {
-  launch(gated_forward, grid_of(call.tokens, call.width), dim3(kThreads), 0, stream, call);
+  with_record(call.record, call.tokens * 2 * call.width, [&](auto record) {
+    launch(gated_forward<decltype(record)>, grid_of(call.tokens, call.width), dim3(kThreads), 0, stream, call, record);
+  });
 }
 
 void gated_activation_backward(const GatedActivationBackward<BFloat16>& call, Stream stream) {

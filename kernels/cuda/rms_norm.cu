@@ -1,7 +1,6 @@
 #include <algorithm>
 
-#include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/storage.cuh"
+#include "kernels/cuda/paged_units.cuh"
 #include "kernels/rms_norm.h"
 
 namespace alchemist::cuda {
@@ -47,7 +46,8 @@ __device__ __forceinline__ void store_scaled(std::uint16_t* y, const float (&x)[
   store_run(y, scaled);
 }
 
-__global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFloat16> call) {
+template <typename Record>
+__global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFloat16> call, Record record) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
   const auto* x = reinterpret_cast<const std::uint16_t*>(call.x) + row;
   const auto* branch = reinterpret_cast<const std::uint16_t*>(call.branch) + row;
@@ -65,10 +65,11 @@ __global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFlo
       unpack(addend, other[i]);
 #pragma unroll
       for (int e = 0; e < kRun; ++e) values[i][e] += addend[e];
-      const uint4 rounded = pack(values[i]);
-      *reinterpret_cast<uint4*>(sum + column) = rounded;
-      unpack(values[i], rounded);
+      packed[i] = pack(values[i]);
+      *reinterpret_cast<uint4*>(sum + column) = packed[i];
+      unpack(values[i], packed[i]);
     }
+    keep_run(record, row + column, packed[i]);
 #pragma unroll
     for (int e = 0; e < kRun; ++e) squares += values[i][e] * values[i][e];
   });
@@ -154,8 +155,10 @@ __global__ void add_columns(const float* partial, std::int64_t rows, std::int64_
 }  // namespace
 
 void rms_norm_forward(const RmsNormForward<BFloat16>& call, Stream stream) {
-  launch(norm_forward, dim3(static_cast<unsigned>(call.tokens)), dim3(threads_for(call.width)), kScratchBytes, stream,
-         call);
+  with_record(call.record, call.tokens * call.width, [&](auto record) {
+    launch(norm_forward<decltype(record)>, dim3(static_cast<unsigned>(call.tokens)), dim3(threads_for(call.width)),
+           kScratchBytes, stream, call, record);
+  });
 }
 
 void rms_norm_rebuild(const RmsNormRebuild<BFloat16>& call, Stream stream) {

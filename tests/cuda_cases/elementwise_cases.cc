@@ -1,4 +1,4 @@
-#include "tests/cuda_cases/bench.h"
+#include "tests/cuda_cases/paged_record.h"
 
 namespace alchemist::cases {
 namespace {
@@ -14,12 +14,23 @@ Case gated(std::int64_t tokens, std::int64_t width) {
             bench.device().run(GatedActivationForward<T>{gate_up, forward, tokens, width});
             // The rebuilt output may take the place of its gradient.
             bench.device().run(GatedActivationBackward<T>{gate_up, d_gated, d_gate_up, d_gated, tokens, width});
-            Values difference = bench.read(d_gated, count);
-            const Values values = bench.read(forward, count);
-            for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= values[i];
-            return {{"gated", values, kRoundedOnce},
+            return {{"gated", bench.read(forward, count), kRoundedOnce},
                     {"d_gate_up", bench.read(d_gate_up, 2 * count), kRoundedOnce},
-                    {"rebuilt - gated", difference, 0}};
+                    {"rebuilt - gated", difference<T>(bench, d_gated, forward, count), 0}};
+          }};
+}
+
+// Gate and up kept besides: all bits of the record's memory, and the output as without.
+Case gated_recorded(const char* name, std::int64_t tokens, std::int64_t width, std::int64_t page, std::int64_t first) {
+  return {std::string("gated_activation_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            const T* gate_up = bench.storage(normal_values(2 * tokens * width, "gate_up", 3));
+            T* gated = bench.unset_storage(tokens * width);
+            T* without = bench.unset_storage(tokens * width);
+            const PagedRecord<T> record = paged_record(bench, 2 * tokens * width, page, first);
+            bench.device().run(GatedActivationForward<T>{gate_up, without, tokens, width});
+            bench.device().run(GatedActivationForward<T>{gate_up, gated, tokens, width, record.bytes});
+            return {{"pages", bench.read(record.memory, record.size), 0},
+                    {"gated - without", difference<T>(bench, gated, without, tokens * width), 0}};
           }};
 }
 
@@ -123,6 +134,10 @@ Case adamw(std::int64_t count, bool master) {
 
 std::vector<Case> elementwise_cases(bool large) {
   std::vector<Case> cases = {gated(3, 688),
+                             gated_recorded("wide", 5, 64, 128, 16),  // 16-byte accesses
+                             gated_recorded("pairs", 5, 64, 132, 4),  // 8-byte accesses, runs of two pages
+                             gated_recorded("words", 5, 64, 134, 6),  // 4-byte accesses, the same
+                             gated_recorded("one_page", 3, 688, 8192, 0),
                              rotary(5, 4, 32, false),
                              rotary(5, 4, 32, true),
                              rotary(2, 9, 128, false),
@@ -138,8 +153,9 @@ std::vector<Case> elementwise_cases(bool large) {
                              random_fill("uniform", RandomKind::kUniform, 1001),
                              random_fill("near_normal", RandomKind::kNearNormal, 1001)};
   if (large) {
-    cases.insert(cases.end(), {gated(300, 14336), rotary(2048, 32, 128, false), residual(10000001),
-                               round_rows(70000, 128), embedding(2000, 4096), adamw(5000003, true)});
+    cases.insert(cases.end(),
+                 {gated(300, 14336), gated_recorded("large", 300, 14336, 1 << 20, 0), rotary(2048, 32, 128, false),
+                  residual(10000001), round_rows(70000, 128), embedding(2000, 4096), adamw(5000003, true)});
   }
   return cases;
 }

@@ -1,4 +1,4 @@
-#include "tests/cuda_cases/bench.h"
+#include "tests/cuda_cases/paged_record.h"
 
 namespace alchemist::cases {
 namespace {
@@ -37,10 +37,40 @@ Case forward(const Shape& s, bool branch) {
             Outputs outputs{{"y", bench.read(y, count), branch ? 2 * kRoundedOnce : kRoundedOnce},
                             {"rstd", bench.read(rstd, s.tokens), branch ? kRoundedOnce : kSummed}};
             if (branch) outputs.push_back({"sum", bench.read(sum, count), kRoundedOnce});
-            Values difference = bench.read(rebuilt, count);  // zero to the bit, whatever the tolerance
-            const Values values = bench.read(y, count);
-            for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= values[i];
-            outputs.push_back({"rebuilt - y", difference, 0});
+            outputs.push_back({"rebuilt - y", difference<T>(bench, rebuilt, y, count), 0});
+            return outputs;
+          }};
+}
+
+// What is normed kept besides: all of the record's memory, and the output as without. Sums are rounded on a GPU alone,
+// so what is kept of them is compared with them on either device.
+Case recorded(const char* name, const Shape& s, bool branch, std::int64_t page, std::int64_t first) {
+  return {std::string("norm_forward_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            const std::int64_t count = s.tokens * s.width;
+            const PagedRecord<T> record = paged_record(bench, count, page, first);
+            T* without = bench.unset_storage(count);
+            T* y = bench.unset_storage(count);
+            RmsNormForward<T> call{.x = bench.storage(normal_values(count, "x")),
+                                   .branch = branch ? bench.storage(normal_values(count, "branch")) : nullptr,
+                                   .sum = branch ? bench.unset_storage(count) : nullptr,
+                                   .weight = bench.storage(normal_values(s.width, "weight")),
+                                   .y = without,
+                                   .rstd = bench.unset_accumulators(s.tokens),
+                                   .tokens = s.tokens,
+                                   .width = s.width,
+                                   .epsilon = static_cast<Accumulator<T>>(1e-5)};
+            bench.device().run(call);
+            call.y = y;
+            call.record = record.bytes;
+            bench.device().run(call);
+            Outputs outputs{{"pages", bench.read(record.memory, record.size), branch ? kRoundedOnce : 0},
+                            {"y - without", difference<T>(bench, y, without, count), 0}};
+            if (!branch) return outputs;
+            T* kept = bench.unset_storage(count);
+            bench.device().run(RecordCopy{record.bytes, reinterpret_cast<std::byte*>(kept), 1,
+                                          count * static_cast<std::int64_t>(sizeof(T)),
+                                          count * static_cast<std::int64_t>(sizeof(T)), RecordDirection::kFromRecord});
+            outputs.push_back({"kept - sum", difference<T>(bench, kept, call.sum, count), 0});
             return outputs;
           }};
 }
@@ -78,6 +108,9 @@ std::vector<Case> norm_cases(bool large) {
       cases.push_back(backward(s, flag));
     }
   }
+  cases.push_back(recorded("wide", {5, 64}, false, 128, 16));
+  cases.push_back(recorded("branch_pairs", {5, 64}, true, 132, 4));  // runs of two pages
+  cases.push_back(recorded("branch_words", {3, 1056}, true, 134, 6));
   cases.push_back(backward({1200, 1056}, true));  // blocks of two warps, with several rows each
   return cases;
 }

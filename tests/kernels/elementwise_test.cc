@@ -65,6 +65,25 @@ TEST(GatedActivation, BackwardIsTheGradientAlsoInPlace) {
       "d_gate_up");
 }
 
+// Rows of 10 values behind 3 others of the record, whose pages of 16 values come in the order 2, 0, 1.
+TEST(GatedActivation, KeepsWhatItReads) {
+  Gated g;
+  g.forward();
+  const std::vector<double> alone = std::exchange(g.gated, std::vector<double>(g.gated.size()));
+  std::vector<double> memory(48, -7);
+  const std::vector<std::int32_t> pages = {2, 0, 1};
+  const PagedBytes record{reinterpret_cast<std::byte*>(memory.data()), 16 * sizeof(double), pages.data(),
+                          3 * sizeof(double)};
+  cpu::gated_activation_forward<double>({g.gate_up.data(), g.gated.data(), g.tokens, g.width, record});
+  EXPECT_EQ(g.gated, alone);
+  std::vector<double> expected(48, -7);
+  for (std::size_t i = 0; i < g.gate_up.size(); ++i) {
+    const std::size_t at = 3 + i;
+    expected[static_cast<std::size_t>(pages[at / 16]) * 16 + at % 16] = g.gate_up[i];
+  }
+  EXPECT_EQ(memory, expected);
+}
+
 // Far out the sigmoid is 0 or 1, and nothing is infinite or no number.
 TEST(GatedActivation, Extremes) {
   const std::vector<float> gate_up = {-200, 200, 1, 1}, d_gated = {1, 1};

@@ -61,7 +61,8 @@ void add_rotary(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape,
   });
 }
 
-// Recording: gate and up, the widest tensor, into pages that hold KV blocks of all layers.
+// Recording: gate and up, the widest tensor, into pages that hold KV blocks of all layers; as a copy, and by the gated
+// activation, which reads them anyway.
 template <class T>
 void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
   constexpr std::int64_t kBlock = 16;
@@ -70,13 +71,18 @@ void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& sha
   const std::int64_t pages = (tokens * row_bytes + page_bytes - 1) / page_bytes;
   std::vector<std::int32_t> table;
   for (std::int64_t i = pages; i-- > 0;) table.push_back(static_cast<std::int32_t>(i));
-  add(list, a, "record_gate_up", Roof::kCopy, 2.0 * static_cast<double>(tokens * row_bytes), [&] {
-    return RecordCopy{{a.template empty<std::byte>(pages * page_bytes), page_bytes, a.plain(table), 0},
-                      reinterpret_cast<std::byte*>(a.random(tokens * 2 * shape.intermediate)),
-                      tokens,
-                      row_bytes,
-                      row_bytes,
-                      RecordDirection::kToRecord};
+  const auto record = [&]() -> PagedBytes {
+    return {a.template empty<std::byte>(pages * page_bytes), page_bytes, a.plain(table), 0};
+  };
+  const auto bytes = static_cast<double>(tokens * row_bytes);
+  add(list, a, "gated_forward_recorded", Roof::kCopy, 2.5 * bytes, [&] {
+    return GatedActivationForward<T>{a.random(tokens * 2 * shape.intermediate), a.empty(tokens * shape.intermediate),
+                                     tokens, shape.intermediate, record()};
+  });
+  add(list, a, "record_gate_up", Roof::kCopy, 2 * bytes, [&] {
+    return RecordCopy{record(),  reinterpret_cast<std::byte*>(a.random(tokens * 2 * shape.intermediate)),
+                      tokens,    row_bytes,
+                      row_bytes, RecordDirection::kToRecord};
   });
 }
 
