@@ -94,7 +94,7 @@ class BadInput(CliTestCase):
             for value in ("-1", "0", "1.5", "many", "1e30"):
                 with self.subTest(key=key, value=value):
                     self.refuse("--set", f"serving.{key}={value}", expected=[f"serving.{key}={value}", "whole number"])
-        self.refuse("--set", "serving.gpu_memory_utilization=1.1", expected=["gpu_memory_utilization", "at most 1"])
+        self.refuse("--set", "serving.gpu_memory_utilization=1.1", expected=["gpu_memory_utilization", "to 1"])
         self.refuse("--set", "hardware.memory=80", expected=["hardware.memory", "without a unit"])
         self.refuse("--set", "workload.requests=0", expected=["workload.requests"])
 
