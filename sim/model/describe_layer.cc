@@ -1,6 +1,7 @@
 #include "sim/model/describe_layer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,8 @@
 #include "sim/model/kernel_profile.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -140,11 +143,10 @@ void fill_grid(Grid<N>& grid, const std::map<std::array<std::int32_t, N>, double
                const std::string& columns) {
   if (values.empty()) throw ConfigError::at(path, 0, "has no rows with " + columns);
   for (const auto& missing : grid.fill(values)) {
-    std::string point;
-    for (const std::int32_t x : missing) point += (point.empty() ? "" : ",") + std::to_string(x);
     throw ConfigError::at(
         path, 0,
-        "has a hole: no row with " + columns + " = " + point + "; expected every combination of the values that occur");
+        fmt::format("has a hole: no row with {} = {}; expected every combination of the values that occur", columns,
+                    fmt::join(missing, ",")));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "sim/sweep/sweep_tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
