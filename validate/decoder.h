@@ -74,8 +74,9 @@ struct LayerForward {
 };
 
 // The backward of one layer for the rows `part`, which ends where the part before began; the first part ends at the
-// last row. Activations of all rows must be given with the first part. What a piece lacks is rebuilt: gate and up of a
-// lean record, everything of an input record.
+// last row. Activations of all rows must be given with the first part, and their memory and pages must stay as they are
+// until the last: each part reads its own rows, the first part all keys and values. What a piece lacks is rebuilt by
+// the part that needs it: gate and up of a lean record, everything of an input record.
 struct LayerBackward {
   std::int32_t layer = 0;
   RowRange part;

@@ -41,4 +41,12 @@ class MicroBatch {
 inline RowRange intersection(RowRange a, RowRange b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 inline bool is_empty(RowRange rows) { return rows.begin >= rows.end; }
 
+// What of a piece lies within `rows`; empty rows if nothing does.
+inline ActivationPiece trimmed(ActivationPiece piece, RowRange rows) {
+  const RowRange part = intersection(piece.rows, rows);
+  piece.first_token += part.begin - piece.rows.begin;
+  piece.rows = part;
+  return piece;
+}
+
 }  // namespace alchemist

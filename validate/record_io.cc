@@ -82,8 +82,10 @@ void RecordIo<T>::copy(const ActivationPiece& piece, RecordTensor tensor, const 
 }
 
 template <class T>
-void RecordIo<T>::read(const ActivationPiece& piece, const LayerActivations<T>& act) {
-  for (const RecordTensor tensor : layout_.tensors(piece.kind)) copy(piece, tensor, act, RecordDirection::kFromRecord);
+void RecordIo<T>::read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act) {
+  for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
+    if (tensor != RecordTensor::kKeyValue) copy(piece, tensor, act, RecordDirection::kFromRecord);
+  }
 }
 
 template <class T>

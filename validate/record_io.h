@@ -12,11 +12,11 @@ class RecordIo {
   RecordIo(Device<T>& device, const ModelShape& shape, MetadataBuffer& metadata)
       : device_(device), shape_(shape), layout_(shape), metadata_(metadata) {}
 
-  // All tensors of piece.kind out of the record; `act` begins at the piece's first row.
-  void read(const ActivationPiece& piece, const LayerActivations<T>& act);
-  // One tensor; `act` as above.
+  // One tensor; `act` begins at the piece's first row.
   void copy(const ActivationPiece& piece, RecordTensor tensor, const LayerActivations<T>& act,
             RecordDirection direction);
+  // The others of piece.kind, out of the record; `act` as above.
+  void read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act);
   // Of pieces whose rows are rows of the layer's buffers, ascending: what the operators of the layer keep as they go
   // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind.
   std::vector<KeptRows> kept_by_operators(std::span<const ActivationPiece> pieces);

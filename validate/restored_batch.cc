@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
+#include "validate/micro_batch.h"
 
 namespace alchemist {
 
@@ -228,13 +229,6 @@ std::vector<RowRange> RestoredBatch::part_of(Source source, std::int64_t first, 
   return rows;
 }
 
-ActivationPiece RestoredBatch::trimmed(const ActivationPiece& piece, RowRange rows) const {
-  ActivationPiece part = piece;
-  part.rows = {std::max(piece.rows.begin, rows.begin), std::min(piece.rows.end, rows.end)};
-  part.first_token += part.rows.begin - piece.rows.begin;
-  return part;
-}
-
 // Keys and values of tokens on the host that are not here (yet), or not any more, are read where they lie.
 void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& model) const {
   const std::vector<RowRange> rows = part_of(source, piece.first_token, piece.tokens);
@@ -250,7 +244,7 @@ void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& 
       }
       for (const RowRange& part : rows) {
         const ActivationPiece kept = trimmed(pieces.front(), part);
-        if (kept.rows.begin < kept.rows.end) keep.push_back(kept);
+        if (!is_empty(kept.rows)) keep.push_back(kept);
       }
     } else if (piece.first_token == 0 && stretch.source == Source::kHost) {
       known.push_back({stretch.rows, stretch.layout, stretch.layout, stretch.record_tokens, stretch.first_token,
@@ -295,7 +289,7 @@ void RestoredBatch::head(const TrainingPiece& piece, Decoder& model) const {
                         1;
     const RowRange targets{std::max(part.begin, sample->first_row + sample->prompt_tokens - 1), part.end};
     const ActivationPiece wanted = trimmed(whole, targets);
-    if (wanted.rows.begin < wanted.rows.end) pieces.push_back(wanted);
+    if (!is_empty(wanted.rows)) pieces.push_back(wanted);
   }
   model.head({part, pieces});
 }

@@ -79,7 +79,6 @@ class RestoredBatch {
   std::int32_t rows_with(std::int64_t targets) const;
   void head(const TrainingPiece& piece, Decoder& model) const;
   void backward(const TrainingPiece& piece, Decoder& model) const;
-  ActivationPiece trimmed(const ActivationPiece& piece, RowRange rows) const;
 
   RecordLayout layout_;
   std::int32_t layers_;

@@ -1,4 +1,5 @@
-// The backward half of TrainingRun: restores a layer's activations and runs its backward, whole or in parts.
+// The backward half of TrainingRun: restores a layer's activations and runs its backward, whole or in parts, each of
+// which takes the time of its own rows.
 #include "sim/base/check.h"
 #include "validate/training_run.h"
 
@@ -25,9 +26,10 @@ template <class T>
 void TrainingRun<T>::backward_layer(const LayerBackward& call) {
   check(call.layer >= 0 && call.layer < options_.shape.layers, "a layer of the model");
   metadata_.reset();
-  if (backward_layer_ != call.layer) restore(call);
+  if (backward_layer_ != call.layer) begin_backward(call);
   check(call.part.end == backward_end_ && call.part.begin >= 0 && !is_empty(call.part),
         "parts of a backward follow each other from the last row on");
+  restore(call.layer, call.part);
   const std::int64_t rows = call.part.end - call.part.begin;
   const LayerActivations<T> act = memory_.activations().from_row(options_.shape, call.part.begin);
   T* gradient = stream_.data() + call.part.begin * options_.shape.hidden;
@@ -42,9 +44,10 @@ void TrainingRun<T>::backward_layer(const LayerBackward& call) {
   backward_end_ = call.part.begin;
 }
 
-// Brings the activations of all rows into the layer's buffers.
+// Brings what every part needs of all rows into the layer's buffers: keys and values, to which later rows attend. Of
+// rows of which x alone is there they are computed, and the queries with them.
 template <class T>
-void TrainingRun<T>::restore(const LayerBackward& call) {
+void TrainingRun<T>::begin_backward(const LayerBackward& call) {
   const LayerActivations<T>& act = memory_.activations();
   std::vector<bool> covered(static_cast<std::size_t>(batch_.rows()), false);
   for (const ActivationPiece& piece : call.activations) {
@@ -53,38 +56,47 @@ void TrainingRun<T>::restore(const LayerBackward& call) {
       check(!covered[static_cast<std::size_t>(row)], "each row has one piece");
       covered[static_cast<std::size_t>(row)] = true;
     }
-    records_.read(piece, act.from_row(options_.shape, piece.rows.begin));
+    const RecordTensor needed = piece.kind == RecordKind::kInput ? RecordTensor::kX : RecordTensor::kKeyValue;
+    records_.copy(piece, needed, act.from_row(options_.shape, piece.rows.begin), RecordDirection::kFromRecord);
   }
   check(std::all_of(covered.begin(), covered.end(), [](bool c) { return c; }), "each row has a piece");
   const RowRange all{0, batch_.rows()};
   device_.upload(act.positions, batch_.positions(all).data(), batch_.rows() * 4);
-  rebuild(call);
+  for (const RowRange& rows : ranges_of(call.activations, RecordKind::kInput)) {
+    layers_.to_qkv(call.layer, act.from_row(options_.shape, rows.begin), memory_.scratch(), rows.end - rows.begin);
+  }
   const std::int64_t kv_elements = batch_.rows() * options_.shape.kv_width();
   device_.fill_zero(d_k_.data(), kv_elements * static_cast<std::int64_t>(sizeof(A)));
   device_.fill_zero(d_v_.data(), kv_elements * static_cast<std::int64_t>(sizeof(A)));
   backward_layer_ = call.layer;
+  backward_pieces_.assign(call.activations.begin(), call.activations.end());
   backward_end_ = batch_.rows();
 }
 
+// Brings the rest of the part's rows.
 template <class T>
-void TrainingRun<T>::rebuild(const LayerBackward& call) {
-  for (const RowRange& rows : ranges_of(call.activations, RecordKind::kLean)) {
-    layers_.rebuild_gate_up(call.layer, memory_.activations().from_row(options_.shape, rows.begin), memory_.scratch(),
-                            rows.end - rows.begin);
+void TrainingRun<T>::restore(std::int32_t layer, RowRange part) {
+  std::vector<ActivationPiece> pieces;
+  for (const ActivationPiece& piece : backward_pieces_) {
+    if (!is_empty(intersection(piece.rows, part))) pieces.push_back(trimmed(piece, part));
   }
-  const std::vector<RowRange> inputs = ranges_of(call.activations, RecordKind::kInput);
-  if (!inputs.empty()) rerun_from_input(call.layer, inputs);
+  const auto from_row = [&](std::int32_t row) { return memory_.activations().from_row(options_.shape, row); };
+  for (const ActivationPiece& piece : pieces) {
+    if (piece.kind != RecordKind::kInput) records_.read_all_but_keys_and_values(piece, from_row(piece.rows.begin));
+  }
+  for (const RowRange& rows : ranges_of(pieces, RecordKind::kLean)) {
+    layers_.rebuild_gate_up(layer, from_row(rows.begin), memory_.scratch(), rows.end - rows.begin);
+  }
+  const std::vector<RowRange> inputs = ranges_of(pieces, RecordKind::kInput);
+  if (!inputs.empty()) rerun_from_qkv(layer, inputs);
 }
 
-// The layer's forward again for rows of which x alone is there, without the products behind the gated activation.
+// The layer's forward again, without the products behind the gated activation.
 template <class T>
-void TrainingRun<T>::rerun_from_input(std::int32_t layer, std::span<const RowRange> ranges) {
+void TrainingRun<T>::rerun_from_qkv(std::int32_t layer, std::span<const RowRange> ranges) {
   const LayerActivations<T>& all = memory_.activations();
   std::vector<AttentionRows> rows;
-  for (const RowRange& range : ranges) {
-    layers_.to_qkv(layer, all.from_row(options_.shape, range.begin), memory_.scratch(), range.end - range.begin);
-    batch_.append_attention_rows(range, 0, rows);
-  }
+  for (const RowRange& range : ranges) batch_.append_attention_rows(range, 0, rows);
   run_attention(rows, all, all.qkv + options_.shape.q_width(), qkv_width());
   for (const RowRange& range : ranges) {
     layers_.to_gate_up(layer, all.from_row(options_.shape, range.begin), memory_.scratch(), range.end - range.begin);

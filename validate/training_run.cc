@@ -32,6 +32,7 @@ void TrainingRun<T>::begin(std::span<const TrainingSample> samples) {
   batch_ = MicroBatch(samples, options_);
   kv_layer_.reset();
   backward_layer_.reset();
+  backward_pieces_.clear();
   final_known_.assign(static_cast<std::size_t>(batch_.rows()), false);
 }
 
@@ -203,9 +204,7 @@ void TrainingRun<T>::rebuild_final_rows(const HeadCall& call) {
       while (!is_empty(rows) && final_known_[static_cast<std::size_t>(rows.begin)]) ++rows.begin;
       if (is_empty(rows)) continue;
       check(piece.kind != RecordKind::kInput, "a piece of the last layer has its middle");
-      ActivationPiece part = piece;
-      part.rows = rows;
-      part.first_token += rows.begin - piece.rows.begin;
+      const ActivationPiece part = trimmed(piece, rows);
       const LayerActivations<T> act = memory_.activations().from_row(options_.shape, rows.begin);
       const std::int64_t count = rows.end - rows.begin;
       records_.copy(part, RecordTensor::kXMid, act, RecordDirection::kFromRecord);

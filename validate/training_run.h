@@ -35,9 +35,9 @@ class TrainingRun {
   void take_output(std::int32_t layer, const std::vector<CompactRange>& ranges);
   void rebuild_final_rows(const HeadCall& call);
 
-  void restore(const LayerBackward& call);
-  void rebuild(const LayerBackward& call);
-  void rerun_from_input(std::int32_t layer, std::span<const RowRange> ranges);
+  void begin_backward(const LayerBackward& call);
+  void restore(std::int32_t layer, RowRange part);
+  void rerun_from_qkv(std::int32_t layer, std::span<const RowRange> ranges);
   void backward_attention(RowRange part);
   void run_attention(const std::vector<AttentionRows>& rows, const LayerActivations<T>& act, const T* keys,
                      std::int64_t kv_stride);
@@ -60,11 +60,12 @@ class TrainingRun {
   HeadLoss<T> head_;
 
   MicroBatch batch_;
-  std::optional<std::int32_t> kv_layer_;        // of which kv_ holds some rows
-  std::vector<bool> kv_known_;                  // by row
-  std::vector<bool> final_known_;               // by row: the stream holds its output of the last layer
-  std::optional<std::int32_t> backward_layer_;  // in progress
-  std::int32_t backward_end_ = 0;               // rows from here on have had their backward in it
+  std::optional<std::int32_t> kv_layer_;          // of which kv_ holds some rows
+  std::vector<bool> kv_known_;                    // by row
+  std::vector<bool> final_known_;                 // by row: the stream holds its output of the last layer
+  std::optional<std::int32_t> backward_layer_;    // in progress
+  std::vector<ActivationPiece> backward_pieces_;  // of it
+  std::int32_t backward_end_ = 0;                 // rows from here on have had their backward in it
 };
 
 }  // namespace alchemist

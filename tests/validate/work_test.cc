@@ -90,9 +90,9 @@ class WorkOfAModel {
     model_->forward_layer({0, rows, std::span(&known, 1), {}});
     return device_.take_flops();
   }
-  double backward_flops(RecordKind kind) {
+  double backward_flops(RecordKind kind, RowRange part = {0, 19}) {
     const ActivationPiece pieces[] = {piece({0, 19}, kind)};
-    model_->backward_layer({1, {0, 19}, pieces});
+    model_->backward_layer({1, part, pieces});
     return device_.take_flops();
   }
   static double flops(const Work& work, double tokens, double keys) {
@@ -146,6 +146,22 @@ TEST(Work, LeanRecordsCostTwoProductsMore) {
   const double norm = 19 * norm_scale_work(shape.hidden).vector_flops_per_token;
   EXPECT_DOUBLE_EQ(lean.backward_flops(RecordKind::kLean) - minimal.backward_flops(RecordKind::kMinimal),
                    products + norm);
+}
+
+// So that a part that fits between two serving steps takes no longer than its rows do.
+TEST(Work, PartsOfABackwardRebuildTheirOwnRows) {
+  WorkOfAModel minimal(TrainingMethod::lora), lean(TrainingMethod::lora);
+  for (const RowRange part : {RowRange{14, 19}, RowRange{3, 14}, RowRange{0, 3}}) {
+    const double rows = part.end - part.begin;
+    const double rebuilt = lean.backward_flops(RecordKind::kLean, part);
+    const double whole = minimal.backward_flops(RecordKind::kMinimal, part);
+    const ModelShape& shape = lean.shape();
+    const double adapters =  // those of gate and up, side by side
+        linear_work(shape.hidden, 2 * 3).matrix_flops_per_token +
+        2 * linear_work(3, shape.intermediate).matrix_flops_per_token;
+    EXPECT_DOUBLE_EQ(rebuilt - whole, rows * (linear_work(shape.hidden, 2 * shape.intermediate).matrix_flops_per_token +
+                                              norm_scale_work(shape.hidden).vector_flops_per_token + adapters));
+  }
 }
 
 }  // namespace
