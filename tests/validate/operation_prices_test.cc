@@ -24,6 +24,7 @@ TrainingCost training_cost() {
   HardwareSpec hardware;
   hardware.matrix_flops = hardware.vector_flops = 1e12;
   hardware.memory_bandwidth = 1e11;
+  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
   ModelShape model;
   model.layers = 2;
   model.hidden = 64;
