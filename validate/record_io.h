@@ -15,7 +15,7 @@ class RecordIo {
   // One tensor; `act` begins at the piece's first row.
   void copy(const ActivationPiece& piece, RecordTensor tensor, const LayerActivations<T>& act,
             RecordDirection direction);
-  // The others of piece.kind, out of the record; `act` as above.
+  // Out of the record all tensors of piece.kind but keys and values, which a backward reads before; `act` as above.
   void read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act);
   // Of pieces whose rows are rows of the layer's buffers, ascending: what the operators of the layer keep as they go
   // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind.
