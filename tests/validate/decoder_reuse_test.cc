@@ -228,6 +228,25 @@ TEST_P(ReuseByMethod, CheckpointedLayers) {
   EXPECT_LT(relative_error(reuse.model->gradients(), kept), kOtherShapes);
 }
 
+// What a layer's pieces lack is rebuilt part by part: parts that end within a sample, and within a piece.
+TEST_P(ReuseByMethod, DividedBackwardRebuildsWhatIsMissing) {
+  Reuse reuse(GetParam());
+  for (const RecordKind kind : {RecordKind::kInput, RecordKind::kLean}) {
+    train_fresh(reuse.model, reuse.samples, kind);
+    const std::vector<double> whole = reuse.model->gradients();
+    reuse.model->zero_gradients();
+    reuse.model->begin_micro_batch(reuse.samples.list);
+    const LayerPieces pieces = run_forward(reuse.model, reuse.samples.whole(), kind);
+    reuse.model->head({{0, reuse.samples.rows}, pieces.back()});
+    for (std::int32_t layer = 2; layer >= 0; --layer) {
+      for (const RowRange& part : {RowRange{30, 39}, RowRange{11, 30}, RowRange{0, 11}}) {
+        reuse.model->backward_layer({layer, part, pieces[static_cast<std::size_t>(layer)]});
+      }
+    }
+    EXPECT_LT(relative_error(reuse.model->gradients(), whole), kOtherShapes);
+  }
+}
+
 // A layer's forward and backward, and the head, in parts, as serving leaves room for them.
 TEST_P(ReuseByMethod, DividedPieces) {
   Reuse reuse(GetParam());
