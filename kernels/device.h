@@ -108,6 +108,7 @@ class Device : public DeviceMemory {
   virtual void run(const AdamW<T>& call) = 0;
   virtual void run(const RoundRows<T>& call) = 0;
   virtual void run(const RecordCopy& call) = 0;
+  virtual void run(const KeepRows& call) = 0;
   virtual void run(const RowCopy& call) = 0;
   virtual void run(const RandomFill<T>& call) = 0;
 };

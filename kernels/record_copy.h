@@ -32,6 +32,31 @@ struct RecordCopy {
   RecordDirection direction;
 };
 
+// A row of a layer's activations and its place in a record of one layer, in which tensors lie one behind the other,
+// each for all tokens of the record.
+struct RowPlace {
+  PagedBytes record;  // no base: the row is not kept. `pages` in device memory
+  std::int32_t row = 0;
+  std::int32_t tokens = 0;        // of the record
+  std::int32_t token = 0;         // of them, the row's
+  std::int32_t first_tensor = 0;  // of a call's tensors the first that the record has
+};
+
+// What decode keeps: of many requests one row each, of all tensors. Tensor t of a place begins behind
+// tokens * (row_bytes of the tensors first_tensor .. t - 1) bytes of its record. Sizes and addresses as above.
+struct KeepRows {
+  static constexpr std::int32_t kMostTensors = 9;
+  struct Tensor {
+    const std::byte* rows;
+    std::int64_t row_bytes;
+    std::int64_t row_stride_bytes;
+  };
+  const RowPlace* places;  // [count], in device memory
+  std::int32_t count;
+  std::int32_t tensor_count;
+  Tensor tensors[kMostTensors];
+};
+
 // Rows of one tensor to rows of another: gathers and scatters parts of a micro-batch.
 struct RowCopy {
   const std::byte* from;
@@ -43,17 +68,24 @@ struct RowCopy {
 };
 
 inline CallCost cost(const RecordCopy& call) { return {0, 2.0 * static_cast<double>(call.rows * call.row_bytes)}; }
+inline CallCost cost(const KeepRows& call) {  // if every row is kept, in a record that has every tensor
+  double bytes = 0;
+  for (std::int32_t t = 0; t < call.tensor_count; ++t) bytes += static_cast<double>(call.tensors[t].row_bytes);
+  return {0, 2.0 * call.count * bytes};
+}
 inline CallCost cost(const RowCopy& call) { return {0, 2.0 * static_cast<double>(call.rows * call.row_bytes)}; }
 
 namespace cpu {
 // Row `row` of the record, `row_bytes` long, becomes what is at `from`.
 void keep_row(const PagedBytes& record, std::int64_t row, const void* from, std::int64_t row_bytes);
 void record_copy(const RecordCopy& call);
+void keep_rows(const KeepRows& call);
 void row_copy(const RowCopy& call);
 }  // namespace cpu
 
 namespace cuda {
 void record_copy(const RecordCopy& call, Stream stream);
+void keep_rows(const KeepRows& call, Stream stream);
 void row_copy(const RowCopy& call, Stream stream);
 }  // namespace cuda
 

@@ -20,7 +20,7 @@ class DecodeSteps {
     std::int64_t sequences = 0;
     std::int32_t max_keys = 0;  // as rounded by key_limit()
     bool head = false;          // tokens are sampled
-    std::array<const void*, 5> tables = {};
+    std::array<const void*, 6> tables = {};
 
     auto operator<=>(const Shape&) const = default;
   };

@@ -34,6 +34,8 @@ struct SequenceStep {
   // If anything of these tokens is recorded: layer l of the chunk into record[l], which must have room for all tokens.
   RecordKind record_kind = RecordKind::kMinimal;
   std::span<const RecordMemory> record;  // empty, or one a layer
+  std::int32_t record_tokens = 0;        // for which record[l] is laid out; 0: for `tokens` alone
+  std::int32_t record_first = 0;         // of those, which one the first of `tokens` is
   bool yields_token = true;              // false: a chunk that does not end the prompt
 };
 

@@ -29,6 +29,7 @@ struct RealHost::StepJob {
     std::vector<std::int32_t> table;
     bool yields = true;
     std::optional<Recorded> record;
+    std::int32_t record_first = 0;  // of its tokens, which one is the first here
   };
   std::vector<Sequence> sequences;
 
@@ -51,6 +52,8 @@ struct RealHost::StepJob {
                                  sequence.record->chunk.offset + static_cast<std::int64_t>(layer) * layer_bytes});
         }
         step.record = memories[i];
+        step.record_tokens = sequence.record->chunk.tokens;
+        step.record_first = sequence.record_first;
       }
       batch.push_back(step);
     }
@@ -82,6 +85,7 @@ RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock
 
 RequestOutcome RealHost::take_outcome(RequestHandle handle, Time now) {
   tables_[handle.value()].clear();
+  if (handle.value() < answers_.size()) answers_[handle.value()].clear();
   return book_.take_outcome(handle, now);
 }
 
@@ -92,9 +96,10 @@ OpId RealHost::submit(const ServingOp& op) {
   queued_.id = new_op();
   queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
   queued_.max_steps = op.max_steps;
+  queued_.recorded_per_step = op.recorded_per_step;
   queued_.running = op.running;
   queued_.waiting = op.waiting;
-  book_.submitted(op.prefills, clock_.now());
+  book_.submitted(op, clock_.now());
   const auto table = [this](RequestHandle handle) -> std::vector<std::int32_t>& {
     if (handle.value() >= tables_.size()) tables_.resize(handle.value() + 1);
     return tables_[handle.value()];
@@ -107,17 +112,30 @@ OpId RealHost::submit(const ServingOp& op) {
     blocks.clear();
     for (const BlockId block : work.blocks) blocks.push_back(static_cast<std::int32_t>(block.value()));
     std::optional<Recorded> recorded;
-    if (work.record) {
-      const RecordChunk chunk = records_->extend(*work.record, work.chunk.tokens);
-      const RecordTable::Entry& entry = records_->entry(work.record->id);
-      recorded = Recorded{entry.kind, chunk, entry.pages};
-    }
+    if (work.record) recorded = extend_record(*work.record, work.chunk.tokens);
     queued_.records.push_back(std::move(recorded));
     work.blocks = {};
     work.record.reset();
     queued_.prefills.push_back(work);
   }
+  take_answers(op.answers);
   return queued_.id;
+}
+
+RealHost::Recorded RealHost::extend_record(const RecordPart& part, std::int32_t tokens) {
+  const RecordChunk chunk = records_->extend(part, tokens);
+  const RecordTable::Entry& entry = records_->entry(part.id);
+  return {entry.kind, chunk, entry.pages};
+}
+
+// Steps that are under way have copies of what they use.
+void RealHost::take_answers(std::span<const AnswerPart> answers) {
+  for (const AnswerPart& answer : answers) {
+    if (answer.request.value() >= answers_.size()) answers_.resize(answer.request.value() + 1);
+    std::vector<AnswerRecord>& records = answers_[answer.request.value()];
+    std::erase_if(records, [&](const AnswerRecord& old) { return old.end_token() <= answer.first_token; });
+    records.push_back({answer.record.id, answer.first_token, extend_record(answer.record, answer.tokens)});
+  }
 }
 
 OpId RealHost::submit(const TrainingPiece& piece) {
@@ -152,7 +170,12 @@ void RealHost::begin(const MicroBatchWork& work) {
   batch_begun_ = false;
 }
 
-void RealHost::forget(RecordId record) { records_->forget(record); }
+void RealHost::forget(RecordId record) {
+  records_->forget(record);
+  for (std::vector<AnswerRecord>& answers : answers_) {
+    std::erase_if(answers, [&](const AnswerRecord& answer) { return answer.id == record; });
+  }
+}
 
 void RealHost::report(const TrainingStep& step, std::span<const TrainedSample> samples) {
   observer_.on_training_step(step);
@@ -202,8 +225,16 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
     sequence.table = tables_[handle.value()];
     return sequence;
   };
-  book_.batch().for_each(
-      [&](RequestHandle handle, std::int64_t context) { add(handle, static_cast<std::int32_t>(context), 1); });
+  book_.batch().for_each([&](RequestHandle handle, std::int64_t context) {
+    const auto token = static_cast<std::int32_t>(context);
+    StepJob::Sequence& sequence = add(handle, token, 1);
+    if (handle.value() >= answers_.size()) return;
+    for (const AnswerRecord& answer : answers_[handle.value()]) {
+      if (token < answer.first_token || token >= answer.end_token()) continue;
+      sequence.record = answer.recorded;
+      sequence.record_first = token - answer.first_token;
+    }
+  });
   if (steps_ > 0) return job;
   for (std::size_t i = 0; i < current_.prefills.size(); ++i) {
     const PrefillWork& work = current_.prefills[i];
@@ -250,8 +281,9 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   }
   const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
-    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, first ? recorded_ : Bytes(),
-                         copying_, done.end - done.start);
+    const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
+    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, copying_,
+                         done.end - done.start);
   }
   device_free_ = done.end;
   book_.end_step(done.end, prefills);

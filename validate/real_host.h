@@ -82,10 +82,17 @@ class RealHost final : public Host {
   bool idle() const { return !in_progress_ && !piece_ && copies_.empty(); }
 
  private:
-  struct Recorded {  // of one prefill
+  struct Recorded {  // where the activations of a run of tokens go
     RecordKind kind;
     RecordChunk chunk;
     std::vector<std::int32_t> pages;
+  };
+  // Of an answer's tokens, as they are decoded.
+  struct AnswerRecord {
+    RecordId id;
+    std::int32_t first_token = 0;  // of the request
+    Recorded recorded;
+    std::int32_t end_token() const { return first_token + recorded.chunk.tokens; }
   };
   struct Operation {
     OpId id;
@@ -93,6 +100,7 @@ class RealHost final : public Host {
     std::vector<std::optional<Recorded>> records;  // by prefill
     std::vector<RequestHandle> preempted;
     std::int64_t max_steps = 1;
+    Bytes recorded_per_step;
     std::int32_t running = 0;
     std::int32_t waiting = 0;
   };
@@ -106,6 +114,8 @@ class RealHost final : public Host {
   };
   struct StepJob;
 
+  Recorded extend_record(const RecordPart& part, std::int32_t tokens);
+  void take_answers(std::span<const AnswerPart> answers);
   OpId new_op() { return std::exchange(next_op_, OpId(next_op_.value() + 1)); }
   void start();
   void launch_step();
@@ -127,7 +137,8 @@ class RealHost final : public Host {
   HostPool pool_;
   std::unique_ptr<RecordTable> records_;
   RequestBook book_;
-  std::vector<std::vector<std::int32_t>> tables_;  // KV blocks by handle, with what the node has planned
+  std::vector<std::vector<std::int32_t>> tables_;   // KV blocks by handle, with what the node has planned
+  std::vector<std::vector<AnswerRecord>> answers_;  // being recorded, by handle, in the order of their tokens
   std::unordered_map<RequestId, WorkloadRequest> texts_;
   std::shared_ptr<RestoredBatch> batch_;
   bool batch_begun_ = false;  // on the model
@@ -143,7 +154,7 @@ class RealHost final : public Host {
   Time op_start_;
   Time device_free_;  // the last step or piece has ended
   std::int64_t steps_ = 0;
-  Bytes recorded_;            // by the operation in progress
+  Bytes recorded_;            // of the prompts of the operation in progress
   std::int32_t decodes_ = 0;  // of the step in progress
   bool copying_ = false;      // when the step or piece in progress began
   std::vector<PrefillChunk> chunks_;

@@ -113,6 +113,35 @@ void RecordIo<T>::keep_rest(std::span<const ActivationPiece> pieces, const Layer
 }
 
 template <class T>
+RowPlace RecordIo<T>::row_place(const ActivationPiece& piece, MetadataBuffer& pages) const {
+  check(piece.rows.end == piece.rows.begin + 1, "a piece of one row");
+  check(piece.kind == piece.layout && piece.kind != RecordKind::kInput, "all of a record is kept");
+  check(piece.first_token >= 0 && piece.first_token < piece.record_tokens, "a row lies within its record");
+  RowPlace place;
+  place.record = {piece.memory.base, piece.memory.page_bytes, pages.upload_once(piece.memory.pages),
+                  piece.memory.offset};
+  place.row = piece.rows.begin;
+  place.tokens = piece.record_tokens;
+  place.token = piece.first_token;
+  place.first_tensor =
+      static_cast<std::int32_t>(layout_.tensors(RecordKind::kMinimal).size() - layout_.tensors(piece.kind).size());
+  return place;
+}
+
+template <class T>
+void RecordIo<T>::keep_rows(const RowPlace* places, std::int32_t count, const LayerActivations<T>& act) {
+  KeepRows call{};
+  call.places = places;
+  call.count = count;
+  for (const RecordTensor tensor : layout_.tensors(RecordKind::kMinimal)) {
+    const Place from = place(tensor, act);
+    call.tensors[call.tensor_count++] = {static_cast<const std::byte*>(from.data), layout_.row_bytes(tensor),
+                                         from.stride_bytes};
+  }
+  device_.run(call);
+}
+
+template <class T>
 void RecordIo<T>::read_keys_and_values(const ActivationPiece& piece, T* rows) {
   move(piece, RecordTensor::kKeyValue, {rows, layout_.row_bytes(RecordTensor::kKeyValue)},
        RecordDirection::kFromRecord);

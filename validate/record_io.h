@@ -21,6 +21,10 @@ class RecordIo {
   // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind.
   std::vector<KeptRows> kept_by_operators(std::span<const ActivationPiece> pieces);
   void keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act);
+  // Of a piece of one row. Its pages go into `pages`.
+  RowPlace row_place(const ActivationPiece& piece, MetadataBuffer& pages) const;
+  // The rows of `act`, which begins at row 0, that have a place.
+  void keep_rows(const RowPlace* places, std::int32_t count, const LayerActivations<T>& act);
   // The keys and values into rows of their own, [rows, 2 kv_width].
   void read_keys_and_values(const ActivationPiece& piece, T* rows);
 

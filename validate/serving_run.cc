@@ -14,6 +14,7 @@ ServingRun<T>::ServingRun(Device<T>& device, const DecoderOptions& options, cons
       weights_(weights),
       layers_(layers),
       metadata_(device),
+      record_pages_(device),
       records_(device, options.shape, metadata_),
       memory_(device, options, options.limits.step_tokens, false),
       other_x_(device, options.limits.step_tokens * options.shape.hidden),
@@ -53,6 +54,7 @@ typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const Sequ
   std::vector<std::int64_t> slots;
   std::vector<PagedRows> prefills, decodes;
   Tables tables;
+  bool any_row_recorded = false;
   for (const SequenceStep& sequence : batch) {
     check_sequence(sequence);
     PagedRows rows;
@@ -68,7 +70,10 @@ typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const Sequ
       slots.push_back(sequence.block_table[static_cast<std::size_t>(position / block_size)] * block_size +
                       position % block_size);
     }
-    tables.recorded = tables.recorded || !sequence.record.empty();
+    const bool single = rows.queries == 1, recorded = !sequence.record.empty();
+    tables.single_rows += single;
+    any_row_recorded = any_row_recorded || (single && recorded);
+    tables.chunks_recorded = tables.chunks_recorded || (!single && recorded);
     tables.yielding += sequence.yields_token;
   }
   tables.tokens = static_cast<std::int64_t>(ids.size());
@@ -80,6 +85,7 @@ typename ServingRun<T>::Tables ServingRun<T>::upload_tables(std::span<const Sequ
   tables.slots = metadata_.upload(slots);
   tables.prefills = upload_rows(metadata_, prefills);
   tables.decodes = upload_rows(metadata_, decodes);
+  if (any_row_recorded) tables.places = metadata_.upload(recorded_rows(batch));
   tables.blocks = metadata_.upload(blocks);
   device_.upload(memory_.activations().positions, positions.data(), tables.tokens * 4);
   return tables;
@@ -93,12 +99,12 @@ void ServingRun<T>::step(std::span<const SequenceStep> batch, std::span<std::int
         "a step keeps to its limit of sequences");
   Tables tables = upload_tables(batch);
   const bool all_or_none = tables.yielding == 0 || tables.yielding == tables.decodes.count;
-  if (options_.repeat_decodes && tables.prefills.count == 0 && !tables.recorded && all_or_none) {
+  if (options_.repeat_decodes && tables.prefills.count == 0 && all_or_none) {
     tables.decodes.max_keys = DecodeSteps::key_limit(tables.decodes.max_keys);
     decode_steps_.run({tables.tokens,
                        tables.decodes.max_keys,
                        tables.yielding > 0,
-                       {arena_, tables.ids, tables.slots, tables.decodes.rows, tables.blocks}},
+                       {arena_, tables.ids, tables.slots, tables.decodes.rows, tables.places, tables.blocks}},
                       [&] { compute(tables, batch); });
   } else {
     compute(tables, batch);
@@ -134,7 +140,7 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
   const ModelShape& shape = options_.shape;
   const LayerScratch<T>& scratch = memory_.scratch();
   std::vector<ActivationPiece> pieces;
-  if (tables.recorded) pieces = recorded(layer, batch);
+  if (tables.chunks_recorded) pieces = recorded_chunks(layer, batch);
   const std::vector<KeptRows> kept = records_.kept_by_operators(pieces);
   layers_.to_qkv(layer, act, scratch, tables.tokens, kept);
   T* keys = reinterpret_cast<T*>(arena_ + layer * layer_bytes());
@@ -146,6 +152,7 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
   attend(layer, tables, tables.decodes, act);
   layers_.to_gate_up(layer, act, scratch, tables.tokens, kept);
   records_.keep_rest(pieces, act);
+  if (tables.places) records_.keep_rows(tables.places + layer * tables.single_rows, tables.single_rows, act);
   layers_.to_output(layer, act, scratch, output, tables.tokens, kept);
 }
 
@@ -159,7 +166,7 @@ void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const Uploa
   call.k_cache = reinterpret_cast<const T*>(arena_ + layer * layer_bytes());
   call.v_cache = call.k_cache + options_.limits.block_size * shape.kv_width();
   call.out = act.attention;
-  call.lse = tables.recorded ? act.lse : nullptr;
+  call.lse = tables.recorded() ? act.lse : nullptr;
   call.rows = sequences.rows;
   call.block_tables = tables.blocks;
   call.sequences = sequences.count;
@@ -174,24 +181,45 @@ void ServingRun<T>::attend(std::int32_t layer, const Tables& tables, const Uploa
   device_.run(call);
 }
 
-// What is recorded of this layer, as rows of the step.
+namespace {
+
+// What is recorded of a sequence in this layer, from this row of the step on.
+ActivationPiece recorded_piece(const SequenceStep& sequence, std::int32_t row, std::int64_t layer) {
+  const auto tokens = static_cast<std::int32_t>(sequence.tokens.size());
+  return {{row, row + tokens},   sequence.record_kind,
+          sequence.record_kind,  sequence.record_tokens > 0 ? sequence.record_tokens : tokens,
+          sequence.record_first, sequence.record[static_cast<std::size_t>(layer)]};
+}
+
+}  // namespace
+
 template <class T>
-std::vector<ActivationPiece> ServingRun<T>::recorded(std::int32_t layer, std::span<const SequenceStep> batch) {
+std::vector<ActivationPiece> ServingRun<T>::recorded_chunks(std::int32_t layer, std::span<const SequenceStep> batch) {
   std::vector<ActivationPiece> pieces;
   std::int32_t row = 0;
   for (const SequenceStep& sequence : batch) {
-    const auto tokens = static_cast<std::int32_t>(sequence.tokens.size());
-    if (!sequence.record.empty()) {
-      pieces.push_back({{row, row + tokens},
-                        sequence.record_kind,
-                        sequence.record_kind,
-                        tokens,
-                        0,
-                        sequence.record[static_cast<std::size_t>(layer)]});
-    }
-    row += tokens;
+    if (!sequence.record.empty() && sequence.tokens.size() > 1) pieces.push_back(recorded_piece(sequence, row, layer));
+    row += static_cast<std::int32_t>(sequence.tokens.size());
   }
   return pieces;
+}
+
+// Those that are not kept have a place without memory, so that the table's size depends on the step's shape alone.
+template <class T>
+std::vector<RowPlace> ServingRun<T>::recorded_rows(std::span<const SequenceStep> batch) {
+  record_pages_.reset();
+  std::vector<RowPlace> places;
+  for (std::int64_t layer = 0; layer < options_.shape.layers; ++layer) {
+    std::int32_t row = 0;
+    for (const SequenceStep& sequence : batch) {
+      if (sequence.tokens.size() == 1) {
+        const bool kept = !sequence.record.empty();
+        places.push_back(kept ? records_.row_place(recorded_piece(sequence, row, layer), record_pages_) : RowPlace());
+      }
+      row += static_cast<std::int32_t>(sequence.tokens.size());
+    }
+  }
+  return places;
 }
 
 // The last row of each sequence that yields a token, through final norm and output head.

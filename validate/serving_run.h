@@ -27,7 +27,11 @@ class ServingRun {
     const std::int32_t* blocks = nullptr;
     UploadedRows<PagedRows> prefills, decodes;
     std::int64_t yielding = 0;  // sequences that yield a token
-    bool recorded = false;
+    // Of sequences of one token, layer after layer, if any of them is recorded.
+    const RowPlace* places = nullptr;
+    std::int32_t single_rows = 0;
+    bool chunks_recorded = false;  // of sequences of several tokens
+    bool recorded() const { return chunks_recorded || places != nullptr; }
   };
   std::int64_t layer_bytes() const;
   void check_sequence(const SequenceStep& sequence) const;
@@ -38,7 +42,8 @@ class ServingRun {
                  const LayerActivations<T>& act, T* output);
   void attend(std::int32_t layer, const Tables& tables, const UploadedRows<PagedRows>& sequences,
               const LayerActivations<T>& act);
-  static std::vector<ActivationPiece> recorded(std::int32_t layer, std::span<const SequenceStep> batch);
+  static std::vector<ActivationPiece> recorded_chunks(std::int32_t layer, std::span<const SequenceStep> batch);
+  std::vector<RowPlace> recorded_rows(std::span<const SequenceStep> batch);
   void sample(const Tables& tables, std::span<const SequenceStep> batch, const T* hidden);
 
   Device<T>& device_;
@@ -46,6 +51,7 @@ class ServingRun {
   const Weights<T>& weights_;
   LayerRun<T>& layers_;
   MetadataBuffer metadata_;
+  MetadataBuffer record_pages_;  // of single rows: their sizes have no part in where other tables lie
   RecordIo<T> records_;
   LayerMemory<T> memory_;
   DeviceArray<T> other_x_;  // a layer's output, which is the next layer's input

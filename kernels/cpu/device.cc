@@ -93,6 +93,7 @@ class CpuDevice final : public Device<T> {
   void run(const AdamW<T>& call) override { adamw(call); }
   void run(const RoundRows<T>& call) override { round_rows(call); }
   void run(const RecordCopy& call) override { record_copy(call); }
+  void run(const KeepRows& call) override { keep_rows(call); }
   void run(const RowCopy& call) override { row_copy(call); }
   void run(const RandomFill<T>& call) override { random_fill(call); }
 

@@ -41,6 +41,19 @@ void record_copy(const RecordCopy& call) {
   }
 }
 
+void keep_rows(const KeepRows& call) {
+  for (std::int32_t i = 0; i < call.count; ++i) {
+    const RowPlace& place = call.places[i];
+    if (!place.record.base) continue;
+    PagedBytes tensor = place.record;
+    for (std::int32_t t = place.first_tensor; t < call.tensor_count; ++t) {
+      const auto& [rows, row_bytes, stride] = call.tensors[t];
+      keep_row(tensor, place.token, rows + place.row * stride, row_bytes);
+      tensor.offset += place.tokens * row_bytes;
+    }
+  }
+}
+
 void row_copy(const RowCopy& call) {
   for (std::int64_t i = 0; i < call.rows; ++i) {
     std::memcpy(call.to + i * call.to_stride_bytes, call.from + i * call.from_stride_bytes,

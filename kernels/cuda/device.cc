@@ -74,6 +74,7 @@ class GpuDevice final : public Device<Bf16> {
   void run(const AdamW<Bf16>& call) override { adamw(call, stream()); }
   void run(const RoundRows<Bf16>& call) override { round_rows(call, stream()); }
   void run(const RecordCopy& call) override { record_copy(call, stream()); }
+  void run(const KeepRows& call) override { keep_rows(call, stream()); }
   void run(const RowCopy& call) override { row_copy(call, stream()); }
   void run(const RandomFill<Bf16>& call) override { random_fill(call, stream()); }
 

@@ -40,6 +40,26 @@ __global__ void copy_record(PagedUnits<Unit> paged, Unit* tensor, UnitCopy copy)
   }
 }
 
+// x of the grid counts places, y tensors. In words: rows are short, and of every size.
+__global__ void keep_rows_of(KeepRows call) {
+  using Word = std::uint32_t;
+  const RowPlace place = call.places[blockIdx.x];
+  const auto t = static_cast<std::int32_t>(blockIdx.y);
+  if (place.record.base == nullptr || t < place.first_tensor) return;
+  const KeepRows::Tensor tensor = call.tensors[t];
+  std::int64_t begin = place.record.offset + place.token * tensor.row_bytes;
+  for (std::int32_t before = place.first_tensor; before < t; ++before)
+    begin += place.tokens * call.tensors[before].row_bytes;
+  const std::int64_t page_bytes = place.record.page_bytes;
+  const std::int64_t page_words = page_bytes / static_cast<std::int64_t>(sizeof(Word));
+  const PagedUnits<Word> record{reinterpret_cast<Word*>(place.record.base), place.record.pages + begin / page_bytes,
+                                page_words < UINT32_MAX ? static_cast<unsigned>(page_words) : UINT32_MAX,
+                                static_cast<unsigned>(begin % page_bytes / static_cast<std::int64_t>(sizeof(Word)))};
+  const auto* row = reinterpret_cast<const Word*>(tensor.rows + place.row * tensor.row_stride_bytes);
+  const std::int64_t words = tensor.row_bytes / static_cast<std::int64_t>(sizeof(Word));
+  for (std::int64_t word = threadIdx.x; word < words; word += kThreads) *record.at(word) = row[word];
+}
+
 // Rows that lie one behind the other are one long row.
 void merge_rows(std::int64_t& rows, UnitCopy& copy) {
   if (copy.from_stride != copy.row_units || copy.to_stride != copy.row_units) return;
@@ -72,6 +92,17 @@ void record_copy(const RecordCopy& call, Stream stream) {
   const auto sizes = static_cast<std::uint64_t>(call.row_bytes | call.row_stride_bytes);
   with_unit(sizes | alignment_of(call.record) | address(call.tensor),
             [&](auto unit) { start_record_copy<decltype(unit)>(call, stream); });
+}
+
+void keep_rows(const KeepRows& call, Stream stream) {
+  std::uint64_t all = 0;
+  for (std::int32_t t = 0; t < call.tensor_count; ++t) {
+    const KeepRows::Tensor& tensor = call.tensors[t];
+    all |= address(tensor.rows) | static_cast<std::uint64_t>(tensor.row_bytes | tensor.row_stride_bytes);
+  }
+  check(all % sizeof(std::uint32_t) == 0, "copies are of whole words");
+  launch(keep_rows_of, dim3(static_cast<unsigned>(call.count), static_cast<unsigned>(call.tensor_count)),
+         dim3(kThreads), 0, stream, call);
 }
 
 void row_copy(const RowCopy& call, Stream stream) {

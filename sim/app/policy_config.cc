@@ -45,6 +45,9 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
     value.fail("record, place and evict go together: all none, or none of them none");
   }
   if (spec.records() && !spec.trains()) value.fail("records that nobody trains on: train is none");
+  if (spec.record_answers && !spec.records()) {
+    value.fail("record_answers: true goes with a recorded prompt, but record is none");
+  }
   if (spec.beside() && spec.separate) value.fail("train: beside shares the SMs with serving, but separate is true");
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
 }
@@ -77,6 +80,7 @@ PolicySpec load_policy(const std::string& name_or_path) {
   }
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
+  if (const auto value = map.optional("record_answers")) spec.record_answers = value->as_bool();
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
   if (const auto value = map.optional("micro_batch_tokens")) spec.micro_batch_tokens = value->as_int(1, 1 << 24);
   map.finish();
@@ -90,6 +94,7 @@ Policy make_policy(const PolicySpec& spec) {
   policy.fresh = spec.fresh;
   policy.samples = spec.samples;
   policy.stretch = spec.stretch;
+  policy.record_answers = spec.record_answers;
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);
@@ -115,6 +120,8 @@ std::string describe_policy(const PolicySpec& spec) {
                                                 : "every GPU serves, and trains if the policy trains");
   if (spec.beside()) text += fmt::format("  training has {:.0f} % of the SMs while it runs\n", 100 * spec.sm_share);
   if (spec.records()) {
+    text += fmt::format("  recorded while it is computed: {}\n",
+                        spec.record_answers ? "the prompt, and the answer as it is decoded" : "the prompt");
     text += fmt::format("  records: at most {:.0f} % of the KV memory and {:.0f} % of host memory{}\n",
                         100 * spec.gpu_record_share, 100 * spec.host_record_share,
                         spec.keep_for == Duration::max()

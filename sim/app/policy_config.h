@@ -24,6 +24,7 @@ struct PolicySpec {
   double stretch = 0.03;  // headroom: share of the time of decode steps that training may take in the gaps between them
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
+  bool record_answers = false;     // decode records the answers to the prompts that are recorded
   Duration keep_for = Duration::max();
   std::int64_t micro_batch_tokens = 2048;
   std::int32_t window_layers =

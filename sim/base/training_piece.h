@@ -25,9 +25,11 @@ struct TrainingPiece {
   std::int32_t layer = 0;
   std::int64_t first_token = 0;  // or parameter: of all that this kind of piece has to do in this layer, if divided
   std::int64_t tokens = 0;
-  std::int64_t parameters = 0;         // optimizer: updated by this piece
-  double attended_keys = 0;            // sum over the tokens of the keys that each attends to
-  std::int64_t rebuild_tokens = 0;     // backward: tokens whose gate and up are rebuilt from a lean record first
+  std::int64_t parameters = 0;  // optimizer: updated by this piece
+  double attended_keys = 0;     // sum over the tokens of the keys that each attends to
+  // Backward: tokens whose gate and up are rebuilt from a lean record first. Head: the same of recorded_targets.
+  std::int64_t rebuild_tokens = 0;
+  std::int64_t recorded_targets = 0;   // head: tokens with a target whose last layer was not run, but is recorded
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
   bool beside = false;                 // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };

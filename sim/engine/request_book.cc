@@ -1,5 +1,7 @@
 #include "sim/engine/request_book.h"
 
+#include <algorithm>
+
 #include "sim/base/check.h"
 
 namespace alchemist {
@@ -27,8 +29,9 @@ void RequestBook::take_in(Time now) {
   newcomers_.clear();
 }
 
-void RequestBook::submitted(std::span<const PrefillWork> prefills, Time now) {
-  for (const PrefillWork& work : prefills) {
+void RequestBook::submitted(const ServingOp& op, Time now) {
+  for (const AnswerPart& answer : op.answers) count_answer(answer);
+  for (const PrefillWork& work : op.prefills) {
     Request& request = at(work.request);
     if (request.scheduled) continue;
     request.scheduled = true;
@@ -48,6 +51,21 @@ Bytes RequestBook::begin(std::span<const PrefillWork> prefills, std::span<const 
     at(work.request).recorded_bytes += work.recorded;
   }
   return recorded;
+}
+
+void RequestBook::count_answer(const AnswerPart& answer) {
+  Request& request = at(answer.request);
+  request.recorded_tokens += answer.tokens;
+  request.recorded_bytes += answer.bytes;
+  request.latest_answer_tokens = answer.tokens;
+  request.latest_answer_end = answer.first_token + answer.tokens;
+}
+
+// Of an answer that ended within the run that had memory, and whose last token was never an input.
+std::int64_t RequestBook::recorded_tokens(const Request& request) {
+  const std::int32_t computed = request.spec.prompt_tokens + request.spec.output_tokens - 1;
+  const std::int32_t unused = std::clamp(request.latest_answer_end - computed, 0, request.latest_answer_tokens);
+  return request.recorded_tokens - unused;
 }
 
 void RequestBook::preempt(RequestHandle handle, Time now) {
@@ -113,7 +131,7 @@ RequestOutcome RequestBook::take_outcome(RequestHandle handle, Time now) {
   outcome.prefix_hit_tokens = request.prefix_hit_tokens;
   outcome.preemptions = request.preemptions;
   outcome.longest_gap = request.longest_gap;
-  outcome.recorded_tokens = request.recorded_tokens;
+  outcome.recorded_tokens = recorded_tokens(request);
   outcome.recorded_bytes = request.recorded_bytes;
   request.live = false;
   free_handles_.push_back(handle);

@@ -25,8 +25,8 @@ class RequestBook {
   Arrival accept(RequestId id, const WorkloadRequest& request);
   // The engine looks for new requests: those that have arrived are its own from now on.
   void take_in(Time now);
-  // The node submits these.
-  void submitted(std::span<const PrefillWork> prefills, Time now);
+  // The node submits this.
+  void submitted(const ServingOp& op, Time now);
   // An operation begins. Returns the bytes that it records.
   Bytes begin(std::span<const PrefillWork> prefills, std::span<const RequestHandle> preempted, Time now);
   // The step of it that comes next: all that decode, and these prompts (the operation's first step only), whose chunks
@@ -73,10 +73,14 @@ class RequestBook {
     std::int32_t preemptions = 0;
     std::int64_t recorded_tokens = 0;
     Bytes recorded_bytes;
+    std::int32_t latest_answer_end = 0;  // of the latest run of its answer that has memory for a record
+    std::int32_t latest_answer_tokens = 0;
   };
 
   Request& at(RequestHandle handle) { return requests_[handle.value()]; }
   void preempt(RequestHandle handle, Time now);
+  void count_answer(const AnswerPart& answer);
+  static std::int64_t recorded_tokens(const Request& request);
   void emit_prefill_tokens(std::span<const PrefillWork> prefills, Time end);
   void count_gap(Request& request, std::optional<Duration> gap);
 

@@ -31,7 +31,8 @@ OpId SimHost::submit(const ServingOp& op) {
   queued_.max_steps = options_.single_steps ? 1 : op.max_steps;
   queued_.running = op.running;
   queued_.waiting = op.waiting;
-  book_.submitted(op.prefills, now_);
+  queued_.recorded_per_step = op.recorded_per_step;
+  book_.submitted(op, now_);
   return queued_.id;
 }
 
@@ -150,6 +151,7 @@ void SimHost::start() {
   std::swap(current_, queued_);
   has_queued_ = false;
   steps_ = 0;
+  recording_ = Duration();
   recorded_ = book_.begin(current_.prefills, current_.preempted, now_);
   if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
   in_progress_ = true;
@@ -170,9 +172,11 @@ void SimHost::begin_step(Time start) {
                            chunks_);
   step_start_ = start;
   Duration takes = step_time();
-  if (first) {
-    recording_ = recorded_ > Bytes() ? training_->cost->recording(recorded_) : Duration();
-    takes += recording_;
+  const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
+  if (recorded > Bytes()) {
+    const Duration recording = training_->cost->recording(recorded);
+    recording_ += recording;
+    takes += recording;
   }
   takes = turns_.step(shape_.prefill_tokens(), start - device_free_, takes, copying());
   check(takes > Duration(), "a step takes time");

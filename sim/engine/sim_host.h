@@ -120,6 +120,7 @@ class SimHost final : public Host {
     std::vector<PrefillWork> prefills;
     std::vector<RequestHandle> preempted;
     std::int64_t max_steps = 1;
+    Bytes recorded_per_step;
     std::int32_t running = 0;
     std::int32_t waiting = 0;
   };
@@ -185,7 +186,7 @@ class SimHost final : public Host {
   std::optional<Piece> piece_;   // in progress
   std::optional<Piece> beside_;  // in progress on SMs of its own
   double slowdown_ = 1;          // of serving by its traffic, >= 1
-  Bytes recorded_;               // by the operation in progress
+  Bytes recorded_;               // of the prompts of the operation in progress
   Duration recording_;           // what that adds to its time
   std::vector<TrainedRequest> trained_;
 };

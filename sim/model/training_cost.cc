@@ -12,6 +12,7 @@ namespace alchemist {
 namespace {
 
 constexpr std::int64_t kOptimizerBytesPerParameter = 12;  // Adam: two moments and the master weight in f32
+constexpr double kDownOfGateUp = 0.5;  // the down product is one as large as either of the two that make gate and up
 
 Bytes set_bytes(const LayerGraph& graph, const char* name) {
   const auto set = find_record_set(graph, name);
@@ -93,6 +94,9 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
       break;
     case PieceKind::kHead:
       us = profile_->head.at(tokens);
+      if (piece.rebuild_tokens > 0) us += profile_->rebuild.at(static_cast<double>(piece.rebuild_tokens));
+      if (piece.recorded_targets > 0)
+        us += kDownOfGateUp * profile_->rebuild.at(static_cast<double>(piece.recorded_targets));
       break;
     case PieceKind::kReferenceHead: {  // measured with its backward, of which this is the part that it should be
       TrainingPiece both = piece;
@@ -126,21 +130,26 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
   const auto tokens = static_cast<double>(piece.tokens);
   switch (piece.kind) {
     case PieceKind::kReference:
-      return visit(reference_, tokens, piece.attended_keys);
+      return visit(reference_, tokens, piece.attended_keys, 1.0);
     case PieceKind::kReferenceHead:
-      return visit(head_forward_, tokens, 0.0);
+      return visit(head_forward_, tokens, 0.0, 1.0);
     case PieceKind::kForward:
     case PieceKind::kRecompute:
-      return visit(forward_, tokens, piece.attended_keys);
+      return visit(forward_, tokens, piece.attended_keys, 1.0);
     case PieceKind::kHead:
-      visit(head_forward_, tokens, 0.0);
-      return visit(head_backward_, tokens, 0.0);
+      visit(head_forward_, tokens, 0.0, 1.0);
+      visit(head_backward_, tokens, 0.0, 1.0);
+      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0, 1.0);
+      if (piece.recorded_targets > 0) {
+        visit(rebuild_gate_up_, static_cast<double>(piece.recorded_targets), 0.0, kDownOfGateUp);
+      }
+      return;
     case PieceKind::kBackward:
-      visit(backward_, tokens, piece.attended_keys);
-      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0);
+      visit(backward_, tokens, piece.attended_keys, 1.0);
+      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0, 1.0);
       if (piece.checkpoint_tokens > 0) {
         const auto again = static_cast<double>(piece.checkpoint_tokens);
-        visit(forward_, again, again / tokens * piece.attended_keys);
+        visit(forward_, again, again / tokens * piece.attended_keys, 1.0);
       }
       return;
     case PieceKind::kOptimizer:
@@ -151,16 +160,18 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
 double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_seconds(piece.parameters);
   double seconds = 0;
-  for_each_part(
-      piece, [&](const KernelTimes& kernels, double tokens, double keys) { seconds += kernels.seconds(tokens, keys); });
+  for_each_part(piece, [&](const KernelTimes& kernels, double tokens, double keys, double share) {
+    seconds += share * kernels.seconds(tokens, keys);
+  });
   return seconds;
 }
 
 double TrainingCost::traffic(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_bytes(piece.parameters);
   double bytes = 0;
-  for_each_part(piece,
-                [&](const KernelTimes& kernels, double tokens, double) { bytes += kernels.traffic_bytes(tokens); });
+  for_each_part(piece, [&](const KernelTimes& kernels, double tokens, double, double share) {
+    bytes += share * kernels.traffic_bytes(tokens);
+  });
   return bytes;
 }
 

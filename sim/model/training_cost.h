@@ -53,7 +53,8 @@ class TrainingCost {
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
  private:
-  // Calls visit(kernels, tokens, attended keys) for everything that the piece, which is not the optimizer's, runs.
+  // Calls visit(kernels, tokens, attended keys, share of their time) for everything that the piece, which is not the
+  // optimizer's, runs.
   template <class Visit>
   void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
   double optimizer_bytes(std::int64_t parameters) const;

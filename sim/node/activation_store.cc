@@ -29,8 +29,6 @@ void ActivationStore::for_each_part(SessionId session, std::int32_t total, Visit
   }
 }
 
-Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
-
 RecordView ActivationStore::record_view(Time now, const Arrival& request, std::int64_t tokens) const {
   const bool host = policy_.place && policy_.place->uses_host();
   RecordView view;
@@ -41,7 +39,7 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
   view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
-  view.whole_per_s = whole_.per_second(now);
+  view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
   const double chosen = chosen_.per_second(now);
   if (chosen > 0) view.kept_share = std::min(1.0, kept_.per_second(now) / chosen);
@@ -75,7 +73,9 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
                                                std::int32_t end_token, WeightVersion version) {
   if (!policy_.record || end_token <= first_token) return std::nullopt;
   // Preempted after its prompt was complete: the record of that stands.
-  if (by_request_.contains(request.id)) return std::nullopt;
+  if (const auto own = by_request_.find(request.id); own != by_request_.end() && own->second.prompt) {
+    return std::nullopt;
+  }
   expire(now);
   const std::int64_t tokens = end_token - first_token;
   const bool whole = covers_whole(request, first_token, end_token);
@@ -94,7 +94,14 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   if (choice == RecordChoice::kMinimal && view.minimal_bytes > most) choice = RecordChoice::kLean;
   if (choice == RecordChoice::kLean && view.lean_bytes > most) choice = RecordChoice::kNothing;
   if (choice == RecordChoice::kNothing) return std::nullopt;
+  const RecordId id = add(now, request, first_token, choice == RecordChoice::kLean, version);
+  by_request_[request.id].prompt = id;
+  return id;
+}
 
+// A new record without tokens.
+RecordId ActivationStore::add(Time now, const Arrival& request, std::int32_t first_token, bool lean,
+                              WeightVersion version) {
   RecordId id(static_cast<std::uint32_t>(records_.size()));
   if (free_ids_.empty()) {
     records_.emplace_back();
@@ -107,13 +114,12 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   record.request = request.id;
   record.session = request.session;
   record.first_token = first_token;
-  record.lean = choice == RecordChoice::kLean;
+  record.lean = lean;
   record.version = version;
   record.recorded_at = now;
   if (request.feedback_delay) record.needed_at = now + *request.feedback_delay;
   record.live_index = live_.size();
   live_.push_back(id);
-  check(by_request_.emplace(request.id, id).second, "a request has one record");
   std::vector<RecordId>& siblings = by_session_[request.session];
   siblings.insert(std::upper_bound(siblings.begin(), siblings.end(), first_token,
                                    [&](std::int32_t token, RecordId other) { return token < at(other).first_token; }),
@@ -122,20 +128,47 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
 }
 
 Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
+  if (grow(now, id, tokens)) return bytes_of(at(id).lean, tokens);
+  drop(now, id);
+  return Bytes();
+}
+
+// Memory for `tokens` more tokens. False if it is short.
+bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens) {
   Record& record = at(id);
-  const Bytes added = (record.lean ? config_.lean_per_token : config_.minimal_per_token) * tokens;
-  const Bytes bytes = record.bytes + added;
+  const Bytes bytes = record.bytes + bytes_of(record.lean, tokens);
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
-  if (!make_pages(now, more, config_.max_pages, id)) {
-    drop(now, id);
-    return Bytes();
-  }
+  if (!make_pages(now, more, config_.max_pages, id)) return false;
   pool_.allocate(more, record.pages);
   pages_ += more;
   record.bytes = bytes;
   record.tokens += tokens;
-  return added;
+  return true;
+}
+
+std::optional<RecordId> ActivationStore::begin_answer(Time now, const Arrival& request, std::int32_t first_token,
+                                                      std::int32_t tokens, bool lean, WeightVersion version) {
+  const RecordId id = add(now, request, first_token, lean, version);
+  by_request_[request.id].answer.push_back(id);
+  Record& record = at(id);
+  record.of_answer = true;
+  record.fate_known = true;  // the prompt's record tells the feedback model
+  if (grow(now, id, tokens)) return id;
+  drop(now, id);
+  return std::nullopt;
+}
+
+void ActivationStore::complete_answer(Time now, RecordId id, std::int32_t tokens) {
+  Record& record = at(id);
+  record.tokens = std::min(record.tokens, tokens);
+  record.tokens > 0 ? complete(now, id) : drop(now, id);
+}
+
+// Tokens that are recorded with each token of a prompt, itself included.
+double ActivationStore::with_answers() const {
+  if (answer_tokens_ == 0) return 1;
+  return 1 + static_cast<double>(answer_tokens_) / static_cast<double>(prompt_tokens_);
 }
 
 RecordPart ActivationStore::part(RecordId id, std::int32_t added) const {
@@ -146,7 +179,12 @@ RecordPart ActivationStore::part(RecordId id, std::int32_t added) const {
 void ActivationStore::complete(Time now, RecordId id) {
   Record& record = at(id);
   record.complete = true;
-  kept_.add(now, record.tokens);
+  if (record.of_answer) {
+    answer_tokens_ += record.tokens;
+  } else {
+    prompt_tokens_ += record.tokens;
+    kept_.add(now, record.tokens);
+  }
   ++totals_.records;
   totals_.recorded += record.bytes;
   if (!policy_.place) return;
@@ -158,135 +196,15 @@ void ActivationStore::complete(Time now, RecordId id) {
   }
 }
 
-// Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
-void ActivationStore::relieve(Time now) {
-  const auto id = victim(now, true, std::nullopt);
-  if (!id || at(*id).on_host || !policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
-  if (!make_host_room(now, at(*id).bytes)) return;
-  at(*id).free_after_copy = true;
-  start_copy_out(now, *id);
-}
-
-PlaceView ActivationStore::place_view(const Record& record) const {
-  return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          config_.page_bytes * (pool_.free() - pool_.cached())};
-}
-
 void ActivationStore::abandon(Time now, RecordId id) {
   if (!at(id).complete) drop(now, id);
 }
 
-// The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
-std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::optional<RecordId> except) {
-  std::optional<RecordId> least;
-  double least_value = std::numeric_limits<double>::infinity();
-  for (const RecordId id : live_) {
-    const Record& record = at(id);
-    if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
-      continue;
-    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.feedback_came, {}};
-    if (record.needed_at) view.needed_in = *record.needed_at - now;
-    const double value = policy_.evict ? policy_.evict->value(view) : 0;
-    // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.
-    if (!least || value < least_value ||
-        (value == least_value && std::pair(record.recorded_at, id) < std::pair(at(*least).recorded_at, *least))) {
-      least = id;
-      least_value = value;
-    }
-  }
-  return least;
-}
-
-// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`.
-bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except) {
-  while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
-    const auto id = victim(now, true, except);
-    if (!id) return false;
-    at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);
-  }
-  return true;
-}
-
-bool ActivationStore::make_room(Time now, std::int32_t pages) {
-  return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt);
-}
-
-void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
-  std::int32_t coming = 0;  // from copies under way that serving waits for
-  for (const auto& [op, id] : copies_) {
-    if (at(id).free_after_copy) coming += static_cast<std::int32_t>(at(id).pages.size());
-  }
-  if (urgent) coming = 0;
-  while (coming < pages) {
-    const auto id = victim(now, true, std::nullopt);
-    if (!id) return;
-    Record& record = at(*id);
-    coming += static_cast<std::int32_t>(record.pages.size());
-    if (record.on_host) {
-      free_pages(record);
-    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(place_view(record)) &&
-               make_host_room(now, record.bytes)) {
-      record.free_after_copy = true;
-      start_copy_out(now, *id);
-    } else {
-      drop(now, *id);
-    }
-  }
-}
-
-bool ActivationStore::make_host_room(Time now, Bytes bytes) {
-  if (bytes > config_.host_capacity) return false;
-  while (host_used_ + bytes > config_.host_capacity) {
-    const auto id = victim(now, false, std::nullopt);
-    if (!id) return false;
-    drop(now, *id);
-  }
-  return true;
-}
-
-bool ActivationStore::take_host(Time now, Bytes bytes) {
-  if (bytes > Bytes() && !make_host_room(now, bytes)) return false;
-  host_used_ += bytes;
-  host_taken_ += bytes;
-  return true;
-}
-
-void ActivationStore::give_host(Bytes bytes) {
-  host_used_ -= bytes;
-  host_taken_ -= bytes;
-}
-
-void ActivationStore::start_copy_out(Time, RecordId id) {
-  Record& record = at(id);
-  host_used_ += record.bytes;
-  copying_bytes_ += record.bytes;
-  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
-  copies_.emplace(*record.copying_out, id);
-}
-
-bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
-  const auto found = copies_.find(op);
-  if (found == copies_.end()) return false;
-  const RecordId id = found->second;
-  copies_.erase(found);
-  Record& record = at(id);
-  record.copying_out.reset();
-  record.on_host = true;
-  record.copy_took = took;
-  copying_bytes_ -= record.bytes;
-  if (record.drop_after_copy) {
-    record.drop_after_copy = false;
-    drop(now, id);
-  } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
-    record.free_after_copy = record.users > 0;
-    if (record.users == 0) free_pages(record);
-  }
-  return true;
-}
-
 void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
-  if (const auto found = by_request_.find(feedback.request); found != by_request_.end()) {
-    Record& record = at(found->second);
+  const auto own = by_request_.find(feedback.request);
+  if (own == by_request_.end()) return;
+  for (const RecordId id : own->second.all()) {
+    Record& record = at(id);
     record.feedback_came = true;
     if (!record.needed_at && !record.fate_known) feedback_.learn(now - record.recorded_at, true);
     record.fate_known = true;
@@ -304,6 +222,19 @@ double ActivationStore::saved_share(const Feedback& feedback, WeightVersion curr
   return saved / static_cast<double>(total);
 }
 
+// The last token of an answer was no input of serving, so that it has no record. It has no target either, and nobody
+// attends to it: its gradient is zero whatever its activations are. It takes those of the token before it.
+void ActivationStore::add_last_token(std::int32_t total, Coverage& coverage) {
+  RecordedTokens last = coverage.parts.back();
+  if (last.first_token + last.tokens != total - 1) return;
+  last.record_token += last.tokens - 1;
+  last.first_token = total - 1;
+  last.tokens = 1;
+  ++(last.on_host ? coverage.host_tokens : coverage.resident_tokens);
+  if (last.lean) ++(last.on_host ? coverage.host_lean : coverage.resident_lean);
+  coverage.parts.push_back(last);
+}
+
 Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
   Coverage coverage;
   const auto take = [&](RecordId id, const Record& record, std::int32_t begin, std::int32_t tokens) {
@@ -319,7 +250,9 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
     coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu()});
     return true;
   };
-  for_each_part(feedback.session, feedback.prompt_tokens + feedback.output_tokens, take);
+  const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
+  for_each_part(feedback.session, total, take);
+  if (!coverage.parts.empty()) add_last_token(total, coverage);
   for (const RecordId id : coverage.records) ++at(id).users;
   return coverage;
 }
@@ -344,13 +277,15 @@ void ActivationStore::put_back(std::span<const RecordId> records) {
 void ActivationStore::end_of_use(Time now, RequestId request) {
   const auto own = by_request_.find(request);
   if (own == by_request_.end()) return;
-  Record& record = at(own->second);
-  if (record.users > 0) return;  // another sample of its session uses it at this moment
-  record.feedback_came = false;  // from here on nobody waits for it
-  if (record.copying_out) {
-    record.drop_after_copy = true;
-  } else {
-    drop(now, own->second);
+  for (const RecordId id : own->second.all()) {
+    Record& record = at(id);
+    if (record.users > 0) continue;  // another sample of its session uses it at this moment
+    record.feedback_came = false;    // from here on nobody waits for it
+    if (record.copying_out) {
+      record.drop_after_copy = true;
+    } else {
+      drop(now, id);
+    }
   }
 }
 
@@ -364,12 +299,6 @@ void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32
       ++i;
     }
   }
-}
-
-void ActivationStore::free_pages(Record& record) {
-  pool_.release_first(record.pages);
-  pages_ -= static_cast<std::int32_t>(record.pages.size());
-  record.pages.clear();
 }
 
 void ActivationStore::drop(Time now, RecordId id) {
@@ -386,7 +315,10 @@ void ActivationStore::drop(Time now, RecordId id) {
   if (record.feedback_came) ++totals_.dropped_records;
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
-  by_request_.erase(record.request);
+  const auto own = by_request_.find(record.request);
+  if (own->second.prompt == id) own->second.prompt.reset();
+  std::erase(own->second.answer, id);
+  if (!own->second.prompt && own->second.answer.empty()) by_request_.erase(own);
   auto session = by_session_.find(record.session);
   std::erase(session->second, id);
   if (session->second.empty()) by_session_.erase(session);

@@ -59,6 +59,12 @@ class ActivationStore {
   Bytes extend(Time now, RecordId id, std::int32_t tokens);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
+  // Decode is about to compute `tokens` tokens of the answer to this request, from its token `first_token` on: a record
+  // of their own, on the GPU. None if memory is short.
+  std::optional<RecordId> begin_answer(Time now, const Arrival& request, std::int32_t first_token, std::int32_t tokens,
+                                       bool lean, WeightVersion version);
+  // The answer has ended or goes on elsewhere: the first `tokens` of its tokens have been computed and are complete.
+  void complete_answer(Time now, RecordId id, std::int32_t tokens);
   // Where an incomplete record lies, with what extend() has added. Valid until the next call.
   RecordPart part(RecordId id, std::int32_t added) const;
   // The request was preempted: an incomplete record is dropped.
@@ -93,6 +99,9 @@ class ActivationStore {
   // Weights have a new version: records that are too old for it now are dropped.
   void on_new_version(Time now, WeightVersion current, std::int32_t max_lag);
 
+  Bytes bytes_of(bool lean, std::int32_t tokens) const {
+    return (lean ? config_.lean_per_token : config_.minimal_per_token) * tokens;
+  }
   Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
   Bytes host_bytes() const { return host_used_; }
   const StoreTotals& totals() const { return totals_; }
@@ -107,6 +116,7 @@ class ActivationStore {
     std::int32_t first_token = 0;
     std::int32_t tokens = 0;
     bool lean = false;
+    bool of_answer = false;  // else of a prompt
     bool complete = false;
     bool on_host = false;
     bool was_reloaded = false;
@@ -126,7 +136,21 @@ class ActivationStore {
     bool on_gpu() const { return !pages.empty(); }
   };
 
+  // A request's records.
+  struct OwnRecords {
+    std::optional<RecordId> prompt;
+    std::vector<RecordId> answer;
+    std::vector<RecordId> all() const {
+      std::vector<RecordId> ids = answer;
+      if (prompt) ids.push_back(*prompt);
+      return ids;
+    }
+  };
+
   Record& at(RecordId id) { return records_[id.value()]; }
+  RecordId add(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
+  bool grow(Time now, RecordId id, std::int32_t tokens);
+  double with_answers() const;
   std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
   bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
   bool make_host_room(Time now, Bytes bytes);
@@ -141,6 +165,7 @@ class ActivationStore {
   void observe_open_records(Time now);
   PlaceView place_view(const Record& record) const;
   bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
+  static void add_last_token(std::int32_t total, Coverage& coverage);
   template <class Visit>
   void for_each_part(SessionId session, std::int32_t total, Visit&& visit) const;
   static std::int32_t lag_of(const Record& record, WeightVersion current) {
@@ -154,7 +179,7 @@ class ActivationStore {
   std::vector<Record> records_;  // by id; ids are used again
   std::vector<RecordId> free_ids_;
   std::vector<RecordId> live_;  // in no particular order
-  std::unordered_map<RequestId, RecordId> by_request_;
+  std::unordered_map<RequestId, OwnRecords> by_request_;
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
   std::int32_t pages_ = 0;
@@ -165,6 +190,8 @@ class ActivationStore {
   TokenRate chosen_;  // tokens that were to be recorded
   TokenRate kept_;    // of them, those whose record was completed
   TokenRate trained_;
+  std::int64_t prompt_tokens_ = 0;  // of complete records
+  std::int64_t answer_tokens_ = 0;
   FeedbackModel feedback_;
   static constexpr std::int64_t kBetweenCensuses = 32;  // prompts
   std::int64_t begun_ = 0;

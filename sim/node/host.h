@@ -42,12 +42,24 @@ struct GrownTable {
   BlockId block;
 };
 
+// Memory for the activations of a run of a request's answer, which decode computes token by token: as much of a record
+// of its own as `tokens` tokens take. The answer may end before the run does.
+struct AnswerPart {
+  RequestHandle request;
+  std::int32_t first_token = 0;  // of the request, its prompt included
+  std::int32_t tokens = 0;
+  Bytes bytes;
+  RecordPart record;
+};
+
 // One step over the decode batch and some prefills, or a run of decode steps. The decode batch lives on the host: a
 // request joins it with its last prefill and leaves it when it ends or is preempted.
 struct ServingOp {
   std::span<const PrefillWork> prefills;
   std::span<const RequestHandle> preempted;  // leave before this step; their blocks are others' from now on
   std::span<const GrownTable> grown;         // before this step, of requests that decode in it
+  std::span<const AnswerPart> answers;       // before this step, of requests that decode in it or join behind it
+  Bytes recorded_per_step;                   // activations of the tokens decoded in a step that are kept
   std::int64_t max_steps = 1;                // > 1 only without prefills. The run ends early at the end of a step if a
                                              // request ends or an event waits for the node. Its later steps need no
                                              // further blocks if ServingConfig says that blocks are known ahead

@@ -22,6 +22,13 @@ void add_without_record(std::span<const RecordedTokens> parts, std::int32_t shar
   runs.add(covered, length - covered);
 }
 
+// Tokens with a target stand in front of an answer's token.
+std::int64_t targets_of(const RecordedTokens& part, const Feedback& sample) {
+  const std::int32_t begin = std::max(part.first_token, sample.prompt_tokens - 1);
+  const std::int32_t end = std::min(part.first_token + part.tokens, sample.prompt_tokens + sample.output_tokens - 1);
+  return std::max(0, end - begin);
+}
+
 }  // namespace
 
 void MicroBatch::add(const Feedback& sample) {
@@ -37,6 +44,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   recorded.clear();
   lags.clear();
   resident = host = lean = host_lean = dropped = resident_copies = host_copies = 0;
+  resident_targets = resident_lean_targets = host_targets = host_lean_targets = 0;
   without_record.clear();
   from_host.clear();
   recorded_keys = 0;
@@ -61,6 +69,9 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
       (part.on_host ? host_copies : resident_copies) += sample.other_answers * of_prompt;
       if (part.on_host) from_host.add(part.first_token, part.tokens);
       recorded_keys += attended_keys({part.tokens, part.first_token});
+      const std::int64_t with_target = targets_of(part, sample);
+      (part.on_host ? host_targets : resident_targets) += with_target;
+      if (part.lean) (part.on_host ? host_lean_targets : resident_lean_targets) += with_target;
       part.sample = static_cast<std::int32_t>(lags.size());
       recorded.push_back(part);
     }
@@ -89,6 +100,14 @@ double MicroBatch::keys_of(const TrainingPiece& piece) const {
       break;
   }
   return 0;
+}
+
+std::int64_t MicroBatch::recorded_targets(std::int32_t layers) const {
+  return resident_targets + (recompute_below < layers ? host_targets : 0);
+}
+
+std::int64_t MicroBatch::rebuilt_targets(std::int32_t layers) const {
+  return resident_lean_targets + (recompute_below < layers ? host_lean_targets : 0);
 }
 
 std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {

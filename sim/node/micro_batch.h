@@ -26,6 +26,9 @@ struct MicroBatch {
   // Prompts in the other sequences of a sample whose record is here: their activations are equal, so that they share it
   // and are neither computed nor restored again.
   std::int64_t resident_copies = 0, host_copies = 0;
+  // With a target and a record: the head gets their last hidden state from it.
+  std::int64_t resident_targets = 0, resident_lean_targets = 0;
+  std::int64_t host_targets = 0, host_lean_targets = 0;
   std::int64_t fresh = 0;         // without usable record
   std::int64_t fresh_served = 0;  // of them, those that serving had computed all the same
   std::int64_t dropped = 0;       // of them, those that had one once
@@ -47,6 +50,10 @@ struct MicroBatch {
   // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
   // host. Below the meeting layer host tokens were recomputed in full.
   std::int64_t rebuilt_tokens(std::int32_t layer) const;
+  // Tokens for which the head computes the last layer's output from a record, and of them those whose gate and up it
+  // rebuilds before. The last of `layers` layers may have been run for tokens on the host.
+  std::int64_t recorded_targets(std::int32_t layers) const;
+  std::int64_t rebuilt_targets(std::int32_t layers) const;
   // Host tokens come over the link layer by layer; of the layers that are recomputed, nothing does.
   bool reloads(std::int32_t layer) const { return host > 0 && layer >= recompute_below; }
 };

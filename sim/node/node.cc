@@ -6,11 +6,22 @@
 
 namespace alchemist {
 
+namespace {
+
+// Answers that are recorded take memory where their keys and values do, between two runs of decode steps.
+ServingConfig scheduled(ServingConfig config, const std::optional<NodeTraining>& training) {
+  config.blocks_known_ahead = config.blocks_known_ahead || (training && training->policy.record_answers);
+  return config;
+}
+
+}  // namespace
+
 Node::Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host, std::optional<NodeTraining> training)
-    : scheduler_(config, kv_blocks, training ? this : nullptr),
+    : scheduler_(scheduled(config, training), kv_blocks, training ? this : nullptr),
       host_(host),
       async_(config.async_scheduling),
       token_budget_(config.max_num_batched_tokens),
+      answer_run_(kAnswerBlocks * config.block_size),
       training_(std::move(training)) {
   if (!training_) return;
   store_ = std::make_unique<ActivationStore>(training_->store, scheduler_.pool(), training_->policy, host_);
@@ -20,10 +31,12 @@ Node::Node(const ServingConfig& config, std::int32_t kv_blocks, Host& host, std:
 
 void Node::on_arrival(Time now, const Arrival& arrival) {
   now_ = now;
+  steps_to_decision_ = 0;
   scheduler_.enqueue(arrival);
   if (trainer_) {
     if (arrival.request.value() >= served_.size()) served_.resize(arrival.request.value() + 1);
-    served_[arrival.request.value()] = Served{arrival, std::nullopt, false};
+    served_[arrival.request.value()] = Served();
+    served_[arrival.request.value()].arrival = arrival;
   }
   wake_soon();
 }
@@ -31,6 +44,7 @@ void Node::on_arrival(Time now, const Arrival& arrival) {
 void Node::on_feedback(Time now, const Feedback& feedback) {
   check(trainer_ != nullptr, "feedback goes to a node that trains");
   now_ = now;
+  steps_to_decision_ = 0;
   trainer_->on_feedback(now, feedback);
   if (trains_beside()) submit_beside();
   wake_soon();
@@ -54,6 +68,7 @@ void Node::on_completion(Time now, const Completion& completion) {
     on_serving(op, completion);
   } else {
     // Memory or activations that somebody waits for.
+    steps_to_decision_ = 0;
     check(
         trainer_ && (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op)),
         "a completion answers an operation");
@@ -67,7 +82,7 @@ void Node::on_serving(std::vector<Outstanding>::iterator op, const Completion& c
     on_newest(completion);
   } else {
     check(completion.done, "nothing is planned behind an operation before its last step");
-    scheduler_.end(completion.ended);
+    end(completion.ended);
   }
   if (completion.done) {
     if (trainer_ && completion.steps > 0) note_step(*op, completion);
@@ -100,7 +115,7 @@ void Node::on_newest(const Completion& completion) {
   const bool next_planned = next_step_is_planned();
   scheduler_.catch_up(completion.steps + (next_planned ? 1 : 0));
   if (completion.done && !next_planned) scheduler_.commit();
-  scheduler_.end(completion.ended);
+  end(completion.ended);
   if (completion.done && next_planned) scheduler_.drop_planned();
   newest_in_last_step_ = !completion.done;
 }
@@ -121,7 +136,7 @@ void Node::catch_up(OpId op, std::int64_t steps) {
 bool Node::next_step_is_planned() const { return async_ && !newest_in_last_step_; }
 
 void Node::submit_next() {
-  const PieceOutcome training = trainer_ && !trains_beside() ? submit_piece() : PieceOutcome::kNothingToDo;
+  const PieceOutcome training = trainer_ && !trains_beside() ? decide_on_piece() : PieceOutcome::kNothingToDo;
   if (training != PieceOutcome::kMoreMayFollow) submit_serving(training != PieceOutcome::kNothingToDo);
   if (!trainer_) return;
   const bool idle_for_copies = outstanding_.empty() && !piece_ && trainer_->waits_for_copy();
@@ -158,6 +173,10 @@ void Node::submit_beside() {
   trainer_->on_piece_submitted();
 }
 
+Node::PieceOutcome Node::decide_on_piece() {
+  return steps_to_decision_ > 0 ? PieceOutcome::kServingMayFollow : submit_piece();
+}
+
 // Lets the next piece of training run before the next serving step, if the policy agrees.
 Node::PieceOutcome Node::submit_piece() {
   if (piece_) return another_fits_ && !prompt_waits() ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
@@ -180,45 +199,126 @@ Node::PieceOutcome Node::submit_piece() {
 
 void Node::submit_serving(bool training_waits) {
   std::optional<ServingOp> op = scheduler_.plan();
-  if (!op) return;
+  if (!op) {
+    steps_to_decision_ = 0;
+    return;
+  }
   gap_used_ = Duration();
-  if (training_waits) op->max_steps = std::min(op->max_steps, piece_ ? 1 : kStepsBetweenDecisions);
+  if (training_waits && !piece_ && op->prefills.empty()) {
+    if (steps_to_decision_ == 0) steps_to_decision_ = kStepsBetweenDecisions;
+    op->max_steps = std::min(op->max_steps, steps_to_decision_);
+    steps_to_decision_ -= op->max_steps;
+  } else {
+    steps_to_decision_ = 0;
+    if (training_waits) op->max_steps = 1;
+  }
   if (trainer_) record(*op);
   outstanding_.push_back({host_.submit(*op), !op->prefills.empty()});
   newest_in_last_step_ = false;
   for (const PrefillWork& work : prefills_) {
-    if (!work.last) continue;
-    if (const auto id = served_[work.request.value()].record) completing_.emplace_back(outstanding_.back().op, *id);
+    // From here on the record stands, whatever becomes of the request.
+    std::optional<RecordId>& record = served_[work.request.value()].record;
+    if (work.last && record) completing_.emplace_back(outstanding_.back().op, *std::exchange(record, std::nullopt));
   }
 }
 
-// Decides for each prompt that begins what is recorded of it, and takes the memory for what this step computes. The
-// step's own KV blocks are taken already: KV comes first.
+// Takes the memory for what is recorded of the tokens that this operation computes. Its KV blocks are taken already: KV
+// comes first.
 void Node::record(ServingOp& op) {
   prefills_.assign(op.prefills.begin(), op.prefills.end());
+  answers_.clear();
   for (const RequestHandle handle : op.preempted) {
     Served& served = served_[handle.value()];
     if (served.record) store_->abandon(now_, *served.record);
     served.record.reset();
     served.record_decided = false;
+    served.answer_is_recorded = false;
+    if (served.open) store_->abandon(now_, close_answer(handle));
   }
-  for (PrefillWork& work : prefills_) {
-    Served& served = served_[work.request.value()];
-    if (!served.record_decided) {
-      served.record_decided = true;
-      served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
-    }
-    if (!served.record) continue;
-    work.recorded = store_->extend(now_, *served.record, work.chunk.tokens);
-    if (work.recorded == Bytes()) {
-      served.record.reset();
-    } else {
-      work.record = store_->part(*served.record, work.chunk.tokens);
-    }
-  }
+  for (const GrownTable& grown : op.grown) record_answer(grown.request);
+  op.recorded_per_step = recorded_per_step_;
+  for (PrefillWork& work : prefills_) record_prompt(work);
   op.prefills = prefills_;
+  op.answers = answers_;
 }
 
-void Node::reclaim(std::int32_t blocks, bool urgent) { store_->reclaim(now_, blocks, urgent); }
+// Decides for a prompt that begins what is recorded of it. With its last chunk its answer's record begins as well.
+void Node::record_prompt(PrefillWork& work) {
+  Served& served = served_[work.request.value()];
+  if (!served.record_decided) {
+    served.record_decided = true;
+    served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
+  }
+  if (!served.record) return;
+  work.recorded = store_->extend(now_, *served.record, work.chunk.tokens);
+  if (work.recorded == Bytes()) {
+    served.record.reset();
+    return;
+  }
+  work.record = store_->part(*served.record, work.chunk.tokens);
+  if (!work.last || !training_->policy.record_answers) return;
+  served.answer_is_recorded = true;
+  served.lean = work.record->lean;
+  begin_answer(work.request, work.target);
+}
+
+// A decoding request goes on in another KV block, and with it perhaps in another run of its answer's record.
+void Node::record_answer(RequestHandle handle) {
+  Served& served = served_[handle.value()];
+  if (!served.answer_is_recorded) return;
+  const std::int32_t computed = scheduler_.computed(handle);
+  if (served.open && computed >= served.open->end_token) {
+    const RecordId full = close_answer(handle);
+    if (outstanding_.empty()) {
+      store_->complete(now_, full);
+    } else {  // the step in progress computes its last token
+      completing_.emplace_back(outstanding_.back().op, full);
+    }
+  }
+  if (!served.open) begin_answer(handle, computed);
+}
+
+// Up to the end of a run of KV blocks. Where memory is short the run goes without.
+void Node::begin_answer(RequestHandle handle, std::int32_t first_token) {
+  Served& served = served_[handle.value()];
+  const std::int32_t tokens = answer_run_ - first_token % answer_run_;
+  const auto record = store_->begin_answer(now_, served.arrival, first_token, tokens, served.lean, trainer_->version());
+  if (!record) return;
+  const Bytes bytes = store_->bytes_of(served.lean, tokens);
+  served.open = Served::OpenAnswer{*record, first_token, first_token + tokens, store_->bytes_of(served.lean, 1)};
+  open_answers_.push_back(handle);
+  recorded_per_step_ += served.open->per_token;
+  answers_.push_back({handle, first_token, tokens, bytes, store_->part(*record, tokens)});
+}
+
+// Nothing joins the request's open record any more.
+RecordId Node::close_answer(RequestHandle handle) {
+  const Served::OpenAnswer open = *std::exchange(served_[handle.value()].open, std::nullopt);
+  recorded_per_step_ -= open.per_token;
+  std::erase(open_answers_, handle);
+  return open.record;
+}
+
+void Node::end(std::span<const RequestHandle> ended) {
+  if (!ended.empty()) steps_to_decision_ = 0;
+  if (trainer_) {
+    for (const RequestHandle handle : ended) {
+      const auto& open = served_[handle.value()].open;
+      if (!open) continue;
+      const std::int32_t tokens = scheduler_.computed(handle) - open->first_token;
+      store_->complete_answer(now_, close_answer(handle), tokens);
+    }
+  }
+  scheduler_.end(ended);
+}
+
+// Records that are being made give way last, the newest first.
+void Node::reclaim(std::int32_t blocks, bool urgent) {
+  const std::int32_t wanted = scheduler_.pool().free() + blocks;
+  store_->reclaim(now_, blocks, urgent);
+  while (urgent && scheduler_.pool().free() < wanted && !open_answers_.empty()) {
+    store_->abandon(now_, close_answer(open_answers_.back()));
+  }
+}
 
 }  // namespace alchemist

@@ -45,8 +45,18 @@ class Node final : private BlockLender {
   // What the node knows of a request while it is being served.
   struct Served {
     Arrival arrival;
-    std::optional<RecordId> record;
-    bool record_decided = false;  // since the request was last admitted
+    std::optional<RecordId> record;  // of its prompt, until the last chunk is submitted
+    bool record_decided = false;     // since the request was last admitted
+    bool answer_is_recorded = false;
+    bool lean = false;  // what is recorded
+    // The part of the answer that is being recorded.
+    struct OpenAnswer {
+      RecordId record;
+      std::int32_t first_token = 0;
+      std::int32_t end_token = 0;
+      Bytes per_token;
+    };
+    std::optional<OpenAnswer> open;
   };
 
   struct Outstanding {
@@ -62,6 +72,7 @@ class Node final : private BlockLender {
   void wake_soon();
   void submit_next();
   enum class PieceOutcome : std::uint8_t { kNothingToDo, kServingMayFollow, kMoreMayFollow };
+  PieceOutcome decide_on_piece();
   PieceOutcome submit_piece();
   bool trains_beside() const {
     return training_ && training_->policy.train && training_->policy.train->beside_serving();
@@ -71,6 +82,11 @@ class Node final : private BlockLender {
   TrainPieceView view_for_training() const;
   void submit_serving(bool training_waits);
   void record(ServingOp& op);
+  void record_prompt(PrefillWork& work);
+  void record_answer(RequestHandle handle);
+  void begin_answer(RequestHandle handle, std::int32_t first_token);
+  RecordId close_answer(RequestHandle handle);
+  void end(std::span<const RequestHandle> ended);
   void forget(std::span<const RequestHandle> ended);
 
   Time now_;
@@ -78,6 +94,7 @@ class Node final : private BlockLender {
   Host& host_;
   bool async_;
   std::int32_t token_budget_;
+  std::int32_t answer_run_;  // tokens
   // Serving operations submitted and not done, in this order: at most two with asynchronous scheduling, else one.
   std::vector<Outstanding> outstanding_;
   bool newest_in_last_step_ = false;
@@ -88,6 +105,9 @@ class Node final : private BlockLender {
   std::unique_ptr<Trainer> trainer_;
   std::vector<Served> served_;                           // by handle
   std::vector<PrefillWork> prefills_;                    // of the operation being submitted
+  std::vector<AnswerPart> answers_;                      // of it
+  std::vector<RequestHandle> open_answers_;              // in the order in which their records were begun
+  Bytes recorded_per_step_;                              // of these
   std::vector<std::pair<OpId, RecordId>> completing_;    // records that end with an outstanding operation
   std::optional<std::pair<OpId, TrainingPiece>> piece_;  // outstanding
   std::optional<Time> stalled_since_;                    // idle because activations have not come back
@@ -99,8 +119,13 @@ class Node final : private BlockLender {
 
   // Training hides below the steps that are this rare anyway, so that the 99th percentile does not feel it.
   static constexpr double kTailQuantile = 0.97;
-  // Steps of a decode run while a piece waits that the policy does not want to run now.
+  // An answer is recorded in runs of this many KV blocks, each a record of its own: it may be copied out, used and
+  // evicted as soon as it is full, and little is lost where an answer ends early.
+  static constexpr std::int32_t kAnswerBlocks = 4;
+  // Decode steps while a piece waits that the policy does not want to run now, in one run or several, unless something
+  // happens: training gets its share of the time in parts that are worth a launch.
   static constexpr std::int64_t kStepsBetweenDecisions = 8;
+  std::int64_t steps_to_decision_ = 0;
 };
 
 }  // namespace alchemist

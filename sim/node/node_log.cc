@@ -55,12 +55,15 @@ class Words {
   std::string text_;
 };
 
+void add_record(Words& words, const RecordPart& record) {
+  words.add(record.id, record.lean, record.first_token).list(record.pages);
+}
+
 void add_prefill(Words& words, const PrefillWork& work) {
   words.add(work.request, work.chunk.tokens, work.chunk.context, work.target, work.last, work.recorded);
   words.list(work.blocks);
   words.add(work.record.has_value());
-  if (!work.record) return;
-  words.add(work.record->id, work.record->lean, work.record->first_token).list(work.record->pages);
+  if (work.record) add_record(words, *work.record);
 }
 
 }  // namespace
@@ -91,13 +94,18 @@ std::string command_text(const ServingOp& op) {
   words.list(op.prefills, [&](const PrefillWork& work) { add_prefill(words, work); });
   words.list(op.preempted);
   words.list(op.grown, [&](const GrownTable& table) { words.add(table.request, table.block); });
+  words.list(op.answers, [&](const AnswerPart& answer) {
+    words.add(answer.request, answer.first_token, answer.tokens, answer.bytes);
+    add_record(words, answer.record);
+  });
+  words.add(op.recorded_per_step);
   return words.take();
 }
 
 std::string command_text(const TrainingPiece& piece) {
   return Words("piece")
       .add(piece.kind, piece.layer, piece.first_token, piece.tokens, piece.parameters, piece.attended_keys,
-           piece.rebuild_tokens, piece.checkpoint_tokens, piece.beside)
+           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.beside)
       .take();
 }
 

@@ -26,6 +26,7 @@ TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size, const Ke
   (piece.kind == PieceKind::kOptimizer ? part.parameters : part.tokens) = size;
   part.attended_keys = keys(part);
   part.rebuild_tokens = of(piece.rebuild_tokens);
+  part.recorded_targets = of(piece.recorded_targets);
   part.checkpoint_tokens = of(piece.checkpoint_tokens);
   return part;
 }

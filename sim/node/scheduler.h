@@ -58,6 +58,10 @@ class Scheduler {
 
   std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
+  // Tokens of a live request whose keys and values exist behind the steps committed so far.
+  std::int32_t computed(RequestHandle handle) const {
+    return static_cast<std::int32_t>(computed_tokens(requests_[handle.value()]));
+  }
   // A running request still computes its prompt.
   bool computes_prompt() const;
   const BlockPool& pool() const { return pool_; }

@@ -288,6 +288,8 @@ TrainingPiece Trainer::make_piece() const {
       break;
     case Phase::kHead:
       piece.kind = PieceKind::kHead;
+      piece.recorded_targets = batch.recorded_targets(config_.layers);
+      piece.rebuild_tokens = batch.rebuilt_targets(config_.layers);
       break;
     case Phase::kBackward:
       piece.kind = PieceKind::kBackward;

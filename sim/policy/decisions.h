@@ -141,6 +141,7 @@ struct Policy {
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
   double stretch = 0.03;
+  bool record_answers = false;  // decode keeps what prefill does, of the answers to prompts that are recorded
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

@@ -9,7 +9,7 @@ from pathlib import Path
 from alchemist_cli import CliTestCase, run
 
 TOOL = Path(os.environ.get("ALCHEMIST_SOURCE_DIR", Path(__file__).parents[2])) / "tools" / "paper_table"
-POLICIES = ["serve_only", "separate", "temporal", "alchemist", "planned", "beside"]
+POLICIES = ["serve_only", "separate", "temporal", "alchemist", "answers", "planned", "beside"]
 # Of `separate`: 100 steps of 10 + 15 + 5 ms for 100,000 tokens. `alchemist` has 20 % more tokens a GPU-second, ...
 SUMMARY = {"train_tokens_per_gpu_s": 1000, "train_tokens_per_s": 800, "train_redundant_forward_fraction": 0.4,
            "train_tokens_reused": 40000, "train_tokens_recomputed": 60000, "train_steps": 100, "train_forward_ms": 10,

@@ -43,6 +43,12 @@ class PolicyOrder(CliTestCase):
         self.assertGreater(per_gpu["planned"], 1.1 * per_gpu["separate"])
         self.assertLess(per_gpu["temporal"], 1.02 * per_gpu["separate"])
 
+    def test_records_of_answers_save_the_rest_of_the_forward(self):
+        """Hidden training finds memory for all that it trains. Answers are a quarter of these tokens."""
+        per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["alchemist", "answers", "oracle"]}
+        self.assertGreater(per_gpu["answers"], 1.05 * per_gpu["alchemist"])
+        self.assertGreater(self.mean("oracle", "train_tokens_per_s"), self.mean("answers", "train_tokens_per_s"))
+
     def test_serving_hardly_feels_alchemist(self):
         """At 70 % load: P99 within 2 % of serve_only's, and it does train. P99 of the gaps lies on the steep slope between
         decode steps and steps with a prompt, so that one seed's varies by 1 %."""

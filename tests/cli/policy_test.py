@@ -20,7 +20,8 @@ training:
 seed: 7
 """
 
-COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "race", "planned", "beside", "oracle"]
+COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "answers", "race", "planned", "beside",
+             "oracle"]
 SEPARATE = ["separate", "separate_checkpoint", "separate_offload"]
 
 
@@ -73,6 +74,7 @@ class Policies(CliTestCase):
         per_gpu = {p: s["train_tokens_per_gpu_s"] for p, s in self.summaries.items()}
         self.assertGreater(per_gpu["alchemist"], 1.1 * per_gpu["temporal"])
         self.assertEqual(0, self.summaries["temporal"]["train_tokens_reused"])
+        self.assertLess(fraction["answers"], 0.6 * fraction["alchemist"], "answers are a fifth of these tokens")
 
     def test_separate(self):
         for policy in SEPARATE:
@@ -98,7 +100,10 @@ class Policies(CliTestCase):
                                 (good.replace("train: idle\n", ""), ("p.yaml", "train")),
                                 (good.replace("train: idle", "train: beside"), ("p.yaml", "sm_share")),
                                 (good + "sm_share: 0.3\n", ("p.yaml:7", "train: beside")),
-                                (good.replace("train: idle", "train: beside\nsm_share: 1.5"), ("p.yaml:7", "0.99"))]:
+                                (good.replace("train: idle", "train: beside\nsm_share: 1.5"), ("p.yaml:7", "0.99")),
+                                (good + "record_answers: perhaps\n", ("p.yaml:7", "record_answers", "true or false")),
+                                ("description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: idle\n"
+                                 "record_answers: true\n", ("p.yaml", "record is none"))]:
             (folder / "p.yaml").write_text(wrong)
             result = run("run", "default", "--policy", folder / "p.yaml", "--set", "workload.requests=10")
             self.assert_one_line_error(result, *expected)

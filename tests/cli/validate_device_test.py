@@ -64,16 +64,21 @@ class ValidateDevice(CliTestCase):
     def test_recorded_tokens_are_the_same(self):
         """With room for every record, so that none depends on when another one went."""
         policy = self.make_directory() / "roomy.yaml"
-        policy.write_text("description: roomy\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: none\ntrain: headroom\n"
-                          "gpu_record_share: 0.5\n")
-        _, out, _, _ = self.validate(policy)
-        recorded = []
-        for world in ["real", "simulated"]:
-            with open(out / world / "requests.csv", newline="", encoding="utf-8") as file:
-                recorded.append({row["request_id"]: (row["recorded_tokens"], row["recorded_bytes"])
-                                 for row in csv.DictReader(file)})
-        self.assertEqual(recorded[0], recorded[1])
-        self.assertNotIn(("0", "0"), recorded[0].values())
+        for answers in ["false", "true"]:
+            policy.write_text("description: roomy\nrecord: minimal\nplace: stay\nevict: oldest\nrestore: none\n"
+                              f"train: headroom\ngpu_record_share: 0.8\nrecord_answers: {answers}\n")
+            _, out, real, _ = self.validate(policy)
+            recorded, tokens = [], {}
+            for world in ["real", "simulated"]:
+                with open(out / world / "requests.csv", newline="", encoding="utf-8") as file:
+                    rows = list(csv.DictReader(file))
+                recorded.append({row["request_id"]: (row["recorded_tokens"], row["recorded_bytes"]) for row in rows})
+                tokens = {row["request_id"]: (int(row["recorded_tokens"]), int(row["num_prefill_tokens"]),
+                                              int(row["num_decode_tokens"]), int(row["prefix_hit_tokens"])) for row in rows}
+            self.assertEqual(recorded[0], recorded[1])
+            for recorded_tokens, prompt, answer, hit in tokens.values():
+                self.assertEqual(prompt - hit + (answer - 1 if answers == "true" else 0), recorded_tokens)
+            self.assert_done(run("replay", out / "events.log"))
 
     def test_emulated_link_is_marked(self):
         result, _, real, _ = self.validate("alchemist", "--link", "0.5 GB/s")

@@ -55,6 +55,44 @@ Case rows(const char* name, std::int64_t count, std::int64_t words, std::int64_t
           }};
 }
 
+// Three tensors of 5 rows. Rows 4, 0 and 3 have places in records over pages of 40 words in which every other page is
+// somebody else's; the one between them has none. The last record is without the first tensor.
+Case keep(const char* name, std::int64_t first_tensor_words) {
+  return {
+      std::string("keep_rows_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+        constexpr std::int64_t kRows = 5, kPageWords = 40, kRecordPages = 40, kRecords = 3;
+        const std::int64_t words[] = {first_tensor_words, 6, 1}, strides[] = {first_tensor_words + 2, 6, 3};
+        constexpr std::int64_t kMemoryWords = kRecords * 2 * kRecordPages * kPageWords;
+        std::int32_t* memory = bench.plain(Words(kMemoryWords, -1));
+        const auto place = [&](std::int32_t index, std::int32_t row, std::int32_t tokens, std::int32_t token,
+                               std::int32_t first_tensor) {
+          Words pages;
+          for (std::int64_t i = 0; i < kRecordPages; ++i) {
+            pages.push_back(static_cast<std::int32_t>((kRecordPages - i) * 2 - 1 + index * 2 * kRecordPages));
+          }
+          RowPlace result;
+          result.record = {reinterpret_cast<std::byte*>(memory), 4 * kPageWords, bench.plain(pages),
+                           4 * (3 + 50 * index)};
+          result.row = row;
+          result.tokens = tokens;
+          result.token = token;
+          result.first_tensor = first_tensor;
+          return result;
+        };
+        const std::vector<RowPlace> places = {place(0, 4, 3, 2, 0), RowPlace(), place(1, 0, 1, 0, 0),
+                                              place(2, 3, 7, 5, 1)};
+        KeepRows call{};
+        call.places = bench.plain(places);
+        call.count = static_cast<std::int32_t>(places.size());
+        for (const int t : {0, 1, 2}) {
+          const std::int32_t* rows = bench.plain(numbered(kRows * strides[t], 1 + 10'000 * t));
+          call.tensors[call.tensor_count++] = {reinterpret_cast<const std::byte*>(rows), 4 * words[t], 4 * strides[t]};
+        }
+        bench.device().run(call);
+        return {{"memory", bench.read(memory, kMemoryWords), 0}};
+      }};
+}
+
 Case kv_write(std::int64_t width) {
   return {"kv_cache_write_" + std::to_string(width), [=]<class T>(Bench<T>& bench) -> Outputs {
             const std::int64_t block_size = 4, block_stride = 3 * block_size * width, blocks = 5;
@@ -87,6 +125,8 @@ std::vector<Case> copy_cases(bool large) {
                              record("contiguous", {11, 32, 32, 8, 64}),      // one long row
                              record("one_page", {4, 1500, 1504, 4, 16384}),  // rows longer than a block has threads
                              record("far_into_a_record", {4, 1, 4, 3, 16384, 300000}),
+                             keep("narrow", 9),
+                             keep("wide", 300),  // than a block has threads
                              rows("wide", 5, 64, 72, 68),
                              rows("words", 6, 7, 9, 7),
                              rows("contiguous", 3, 4000, 4000, 4000),

@@ -10,11 +10,24 @@ namespace alchemist {
 namespace {
 
 TEST(EmulatedDecodeGraph, TokensAreThoseOfStepsWithoutOne) {
-  const std::vector<std::int32_t> expected = decode_requests(false, cuda::make_device(0));
+  const std::vector<std::int32_t> expected = decode_requests(false, false, cuda::make_device(0)).tokens;
   const int before = cuda_emulator::launched_graphs;
-  EXPECT_EQ(decode_requests(true, cuda::make_device(0)), expected);
+  EXPECT_EQ(decode_requests(true, false, cuda::make_device(0)).tokens, expected);
   // The first step of a shape is none: of four, five and three steps one each. The last four have a shape that has run.
   EXPECT_EQ(cuda_emulator::launched_graphs - before, 3 + 4 + 2 + 4);
+}
+
+// What is kept of the decoded tokens has no part in what is computed, and is the same to the bit.
+TEST(EmulatedDecodeGraph, RecordsAreThoseOfStepsWithoutOne) {
+  const DecodedRequests plain = decode_requests(false, false, cuda::make_device(0));
+  const DecodedRequests expected = decode_requests(false, true, cuda::make_device(0));
+  EXPECT_EQ(expected.tokens, plain.tokens);
+  EXPECT_NE(expected.arena, plain.arena) << "something is kept";
+  const int before = cuda_emulator::launched_graphs;
+  const DecodedRequests repeated = decode_requests(true, true, cuda::make_device(0));
+  EXPECT_EQ(repeated.tokens, expected.tokens);
+  EXPECT_EQ(repeated.arena, expected.arena);
+  EXPECT_GT(cuda_emulator::launched_graphs, before);
 }
 
 TEST(EmulatedDecodeGraph, ACaptureIsMadeAnewWhenTheWorkspaceMoves) {

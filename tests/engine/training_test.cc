@@ -9,6 +9,7 @@ namespace {
 using testing::at_ms;
 using testing::Decisions;
 using testing::kReuse;
+using testing::kReuseAnswers;
 using testing::kTemporal;
 using testing::make_request;
 using testing::small_model;
@@ -22,39 +23,50 @@ std::vector<WorkloadRequest> one_sample() {
 
 // One request of 50 + 11 tokens gets its feedback 1 ms after its answer and is trained at once; a second request much
 // later keeps the run going until then. Without records the step is 4 forward pieces and head, 4 backward pieces and
-// the optimizer; with the prompt's record, forward is over the 11 tokens of the answer alone. Every duration is the
-// cost model's own; nothing else runs, so the step takes exactly their sum.
+// the optimizer; with the prompt's record, forward is over the 11 tokens of the answer alone. With the answer's there
+// is none: its last token, which no step had as its input, has no gradient. The head gets the hidden states of recorded
+// tokens in front of answer tokens from their records. Every duration is the cost model's own; nothing else runs, so
+// the step takes exactly their sum.
 TEST(Training, OneSampleByHand) {
   World world;
   const std::vector<WorkloadRequest> requests = one_sample();
-  const auto piece = [&](PieceKind kind, std::int64_t tokens, double keys) {
+  const auto piece = [&](PieceKind kind, std::int64_t tokens, double keys, std::int64_t recorded_targets = 0) {
     TrainingPiece p;
     p.kind = kind;
     p.tokens = tokens;
     p.attended_keys = keys;
+    p.recorded_targets = recorded_targets;
     if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
     return world.cost.piece(p);
   };
-  constexpr double kPrompt = 50 * 51 / 2.0, keys = 61 * 62 / 2.0;
-  const Duration rest = piece(PieceKind::kHead, 11, keys) + 4 * piece(PieceKind::kBackward, 61, keys) +
-                        piece(PieceKind::kOptimizer, 0, 0);
-  for (const bool reuse : {false, true}) {
+  struct Case {
+    Decisions policy;
+    std::int64_t reused;
+    std::int64_t recorded;
+    std::int64_t memory_for;  // tokens: of the answer, up to the end of a run of four blocks
+  };
+  constexpr double keys = 61 * 62 / 2.0;
+  for (const Case& c : {Case{kTemporal, 0, 0, 0}, Case{kReuse, 50, 50, 50}, Case{kReuseAnswers, 61, 60, 64}}) {
     TrainingObserver observer;
-    world.run(reuse ? kReuse : kTemporal, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+    world.run(c.policy, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
     ASSERT_EQ(observer.steps.size(), 1u);
     const TrainingStep& step = observer.steps[0];
-    const std::int64_t fresh = reuse ? 11 : 61;
     EXPECT_EQ(step.tokens, 61);
-    EXPECT_EQ(step.recomputed_tokens, fresh);
-    EXPECT_EQ(step.reused_tokens, 61 - fresh);
-    const Duration forward = 4 * piece(PieceKind::kForward, fresh, reuse ? keys - kPrompt : keys);
+    EXPECT_EQ(step.recomputed_tokens, 61 - c.reused);
+    EXPECT_EQ(step.reused_tokens, c.reused);
+    const auto reused = static_cast<double>(c.reused);
+    Duration forward;
+    if (c.reused < 61) forward = 4 * piece(PieceKind::kForward, 61 - c.reused, keys - reused * (reused + 1) / 2);
     EXPECT_EQ(step.forward, forward);
+    const std::int64_t targets = std::max<std::int64_t>(0, c.recorded - 49);  // tokens 49 to 59 have a target
+    const Duration rest = piece(PieceKind::kHead, 11, keys, targets) + 4 * piece(PieceKind::kBackward, 61, keys) +
+                          piece(PieceKind::kOptimizer, 0, 0);
     EXPECT_EQ(step.end - step.start, forward + rest);
     const RequestOutcome& outcome = observer.outcomes.at(RequestId(0));
     EXPECT_EQ(outcome.trained_at, step.end);
     EXPECT_EQ(step.start, outcome.finished + Duration::milliseconds(1));
-    EXPECT_EQ(outcome.recorded_tokens, reuse ? 50 : 0);
-    EXPECT_EQ(outcome.recorded_bytes, world.cost.record_bytes().minimal * 4 * outcome.recorded_tokens);
+    EXPECT_EQ(outcome.recorded_tokens, c.recorded);
+    EXPECT_EQ(outcome.recorded_bytes, world.cost.record_bytes().minimal * 4 * c.memory_for);
     EXPECT_FALSE(observer.outcomes.at(RequestId(1)).trained_at.has_value());
   }
 }
@@ -196,6 +208,7 @@ TEST(Training, PairAndGroupByHand) {
         TrainingPiece p;
         p.kind = kind;
         p.tokens = tokens;
+        if (kind == PieceKind::kHead) p.recorded_targets = reuse ? 1 : 0;           // the prompt's last
         p.attended_keys = tokens == n * 61 ? keys : keys - copies * 50 * 51 / 2.0;  // without the prompts
         if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
         return world.cost.piece(p);
@@ -230,6 +243,75 @@ TEST(Training, RecordingIsCharged) {
   const double bytes = (world.cost.record_bytes().minimal * 4 * 50).as_double();
   EXPECT_EQ(observer.outcomes.at(RequestId(0)).first_token,
             Time() + Duration::microseconds(150) + Duration::seconds(bytes / 1e11));
+}
+
+// Each of the ten decode steps, of 100 us + 1 us, writes a token's bytes once more.
+TEST(Training, RecordingAnswersIsCharged) {
+  World world;
+  TrainingObserver observer;
+  world.run(kReuseAnswers, {make_request(at_ms(0), 50, 11, 1)}, observer, 4'000, 0.0, Duration());
+  const Duration recording = Duration::seconds((world.cost.record_bytes().minimal * 4).as_double() / 1e11);
+  const RequestOutcome& outcome = observer.outcomes.at(RequestId(0));
+  EXPECT_EQ(outcome.finished - outcome.first_token, 10 * (Duration::microseconds(101) + recording));
+}
+
+// Steps of decode runs one by one or several at once, planned ahead or not: the same.
+TEST(Training, RecordedAnswersAreTheSameInRunsAndInSteps) {
+  for (const bool async : {false, true}) {
+    std::vector<RequestOutcome> outcomes[2];
+    std::vector<TrainingStep> steps[2];
+    for (const bool single_steps : {false, true}) {
+      World world;
+      world.async = async;
+      world.single_steps = single_steps;
+      world.record_pages = 800;
+      std::vector<WorkloadRequest> requests;
+      for (int i = 0; i < 30; ++i) {
+        requests.push_back(make_request(at_ms(3 * i), 20 + 3 * i, 1 + 7 * i % 150, static_cast<std::uint64_t>(i + 1)));
+      }
+      TrainingObserver observer;
+      world.run({"minimal", "eager", "oldest", "planned", "headroom", FreshActivations::kKeep, false, true}, requests,
+                observer, 3'000, 1.0, Duration::milliseconds(5));
+      for (const auto& [id, outcome] : observer.outcomes) outcomes[single_steps].push_back(outcome);
+      steps[single_steps] = observer.steps;
+    }
+    ASSERT_EQ(outcomes[0].size(), 30u);
+    ASSERT_EQ(outcomes[1].size(), 30u);
+    std::int64_t answers = 0;
+    for (std::size_t i = 0; i < 30; ++i) {
+      EXPECT_EQ(outcomes[0][i].finished, outcomes[1][i].finished) << i;
+      EXPECT_EQ(outcomes[0][i].trained_at, outcomes[1][i].trained_at) << i;
+      EXPECT_EQ(outcomes[0][i].recorded_tokens, outcomes[1][i].recorded_tokens) << i;
+      EXPECT_LT(outcomes[0][i].recorded_tokens, outcomes[0][i].prompt_tokens + outcomes[0][i].output_tokens) << i;
+      answers += std::max<std::int64_t>(0, outcomes[0][i].recorded_tokens - outcomes[0][i].prompt_tokens);
+    }
+    EXPECT_GT(answers, 500);
+    ASSERT_EQ(steps[0].size(), steps[1].size());
+    for (std::size_t i = 0; i < steps[0].size(); ++i) EXPECT_EQ(steps[0][i].end, steps[1][i].end) << i;
+  }
+}
+
+// Records of answers that are being decoded hold memory that the answers' own keys and values need later on. They give
+// way, and nobody is preempted.
+TEST(Training, AnswersRecordsGiveWayToServing) {
+  World world;
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  const auto run_pages = static_cast<std::int32_t>((world.cost.record_bytes().minimal * 4 * 64) / page) + 1;
+  constexpr std::int32_t kRequests = 5, kBlocks = kRequests * 13;  // of 40 + 160 tokens each
+  for (const bool async : {false, true}) {
+    world.async = async;
+    TrainingObserver observer;
+    std::vector<WorkloadRequest> requests;
+    for (int i = 0; i < kRequests; ++i) requests.push_back(make_request(at_ms(0), 40, 160, 10 + i));
+    const SimulationTotals totals = world.run(kReuseAnswers, requests, observer, kBlocks + run_pages, 0.0, Duration());
+    EXPECT_EQ(totals.completed, kRequests);
+    std::int64_t answers = 0;
+    for (const auto& [id, outcome] : observer.outcomes) {
+      EXPECT_EQ(outcome.preemptions, 0);
+      answers += std::max<std::int64_t>(0, outcome.recorded_tokens - 40);
+    }
+    EXPECT_GT(answers, 0) << "otherwise this tests nothing";
+  }
 }
 
 // KV has priority. The first request leaves a record of 60 tokens; five more then need 5 * 7 blocks, which are there
@@ -296,7 +378,11 @@ TEST(Training, EveryPolicyConserves) {
       {"adaptive", "eager", "oldest", "hedged", "headroom"},
       {"adaptive", "eager", "oldest", "race", "headroom"},
       {"minimal", "eager", "oldest", "planned", "whenever"},
-      {"foreseen", "eager", "farthest", "planned", "idle"}};
+      {"foreseen", "eager", "farthest", "planned", "idle"},
+      {"minimal", "stay", "oldest", "none", "headroom", FreshActivations::kKeep, false, true},
+      {"lean", "pressure", "oldest", "reload", "idle", FreshActivations::kCheckpoint, false, true},
+      {"adaptive", "eager", "oldest", "hedged", "headroom", FreshActivations::kSpill, false, true},
+      {"foreseen", "eager", "farthest", "planned", "whenever", FreshActivations::kOffload, false, true}};
   std::int64_t trained = 0, reused = 0;
   for (const bool async : {false, true}) {
     for (const std::int32_t kv_blocks : {700, 4'000}) {

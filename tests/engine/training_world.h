@@ -54,12 +54,14 @@ struct Decisions {
   const char* train;
   FreshActivations fresh = FreshActivations::kKeep;
   bool separate = false;
+  bool record_answers = false;
 };
 
 inline Policy policy_of(const Decisions& names, double stretch = Policy().stretch) {
   Policy policy;
   policy.stretch = stretch;
   policy.fresh = names.fresh;
+  policy.record_answers = names.record_answers;
   policy.record = make_record_decision(names.record);
   policy.place = make_place_decision(names.place);
   policy.evict = make_evict_decision(names.evict);
@@ -121,6 +123,7 @@ struct World {
     config.seed = seed;
     config.host.factors = factors;
     config.host.cold_start = cold_start;
+    config.host.single_steps = single_steps;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
     setup.make_policy = [&names, this] { return policy_of(names, stretch); };
@@ -187,6 +190,7 @@ struct World {
   std::optional<Duration> max_itl;
   double stretch = Policy().stretch;
   bool async = false;
+  bool single_steps = false;  // one event a step
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;
 };
@@ -195,5 +199,7 @@ inline Time at_ms(std::int64_t ms) { return Time::from_ns(ms * 1'000'000); }
 
 inline constexpr Decisions kTemporal{"none", "none", "none", "none", "idle"};
 inline constexpr Decisions kReuse{"minimal", "stay", "oldest", "none", "idle"};
+inline constexpr Decisions kReuseAnswers{"minimal", "stay", "oldest", "none", "idle", FreshActivations::kKeep,
+                                         false,     true};
 
 }  // namespace alchemist::testing

@@ -8,15 +8,17 @@
 namespace alchemist {
 namespace {
 
-TEST(GpuDecodeGraph, TokensAreThoseOfStepsWithoutOne) {
-  std::vector<std::int32_t> expected;
+TEST(GpuDecodeGraph, TokensAndRecordsAreThoseOfStepsWithoutOne) {
+  DecodedRequests expected;
   try {
-    expected = decode_requests(false, cuda::make_device(0));
+    expected = decode_requests(false, true, cuda::make_device(0));
   } catch (const ConfigError& error) {
     if (std::getenv("ALCHEMIST_NEEDS_GPU")) FAIL() << error.what();
     GTEST_SKIP() << error.what();
   }
-  EXPECT_EQ(decode_requests(true, cuda::make_device(0)), expected);
+  const DecodedRequests repeated = decode_requests(true, true, cuda::make_device(0));
+  EXPECT_EQ(repeated.tokens, expected.tokens);
+  EXPECT_EQ(repeated.arena, expected.arena);
 }
 
 }  // namespace

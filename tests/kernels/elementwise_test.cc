@@ -136,6 +136,26 @@ TEST(RecordCopy, RowsCrossPages) {
     EXPECT_EQ(other[i], i < 25 && i % 5 < 3 ? static_cast<std::int32_t>(i) : -1);
 }
 
+// Two tensors, of 8 and 4 bytes a row. Row 2 is the second of three tokens of a record of both, row 0 the first of two
+// of a record that has the second tensor alone; row 1 has no place.
+TEST(KeepRows, EachRowGoesIntoItsPlaceInARecordOfItsOwn) {
+  const std::vector<std::int32_t> wide = {10, 11, 12, 13, 14, 15}, narrow = {20, 21, 22}, pages = {0};
+  std::vector<std::int32_t> first(10, -1), second(3, -1);
+  const auto record = [&](std::vector<std::int32_t>& memory) -> PagedBytes {
+    return {reinterpret_cast<std::byte*>(memory.data()), 1 << 20, pages.data(), 4};
+  };
+  const std::vector<RowPlace> places = {{record(first), 2, 3, 1, 0}, {}, {record(second), 0, 2, 0, 1}};
+  KeepRows call{};
+  call.places = places.data();
+  call.count = 3;
+  call.tensor_count = 2;
+  call.tensors[0] = {reinterpret_cast<const std::byte*>(wide.data()), 8, 8};
+  call.tensors[1] = {reinterpret_cast<const std::byte*>(narrow.data()), 4, 4};
+  cpu::keep_rows(call);
+  EXPECT_EQ(first, (std::vector<std::int32_t>{-1, -1, -1, 14, 15, -1, -1, -1, 22, -1}));
+  EXPECT_EQ(second, (std::vector<std::int32_t>{-1, 20, -1}));
+}
+
 // By hand: 1 + 2^-8 lies half-way between 1 and 1 + 2^-7 and goes to the even 1; three times as far goes up to 1 +
 // 2^-6.
 TEST(Rounding, BFloat16ToNearestEven) {

@@ -119,5 +119,83 @@ TEST(ActivationStore, TrainingTakesHostMemory) {
   s.store->check_consistency();
 }
 
+// A prompt of 40 tokens and a run of 24 of its answer, 20 of which are computed before the answer ends: of a sample of
+// 40 + 30 tokens, 60 have a record.
+TEST(ActivationStore, AnAnswerHasARecordOfItsOwn) {
+  Store s("stay");
+  const Feedback sample{RequestId(1), SessionId(1), 40, 30, 0, 0};
+  const auto found = [&] {
+    const Coverage coverage = s.store->acquire(sample, WeightVersion(), 1);
+    s.store->put_back(coverage.records);
+    return coverage;
+  };
+  s.record(1);
+  const auto answer = s.store->begin_answer(Time(), Store::arrival(1), 40, 24, false, WeightVersion());
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes(400 + 300));
+  EXPECT_EQ(s.store->part(*answer, 24).pages.size(), 3u);
+  EXPECT_EQ(found().resident_tokens, 40) << "it is still being decoded";
+  s.store->reclaim(Time(), 1, true);
+  EXPECT_EQ(found().resident_tokens, 0) << "the complete record gives way, not the one that is being made";
+  s.store->complete_answer(Time(), *answer, 20);
+  const Coverage coverage = found();
+  EXPECT_EQ(coverage.resident_tokens, 20);
+  ASSERT_EQ(coverage.parts.size(), 1u);
+  EXPECT_EQ(coverage.parts[0].first_token, 40);
+  EXPECT_EQ(coverage.parts[0].tokens, 20);
+  EXPECT_EQ(coverage.parts[0].record_token, 0);
+  s.store->check_consistency();
+}
+
+// All tokens but the last have a record: the last one takes the activations of the one before.
+TEST(ActivationStore, TheLastTokenOfAnAnswerNeedsNoRecord) {
+  Store s("stay");
+  s.record(1);
+  const auto answer = s.store->begin_answer(Time(), Store::arrival(1), 40, 24, true, WeightVersion());
+  ASSERT_TRUE(answer.has_value());
+  s.store->complete_answer(Time(), *answer, 20);
+  const Coverage coverage = s.store->acquire({RequestId(1), SessionId(1), 40, 21, 0, 0}, WeightVersion(), 1);
+  EXPECT_EQ(coverage.resident_tokens, 61);
+  EXPECT_EQ(coverage.resident_lean, 21);
+  ASSERT_EQ(coverage.parts.size(), 3u);
+  EXPECT_EQ(coverage.parts[2].first_token, 60);
+  EXPECT_EQ(coverage.parts[2].tokens, 1);
+  EXPECT_EQ(coverage.parts[2].record, *answer);
+  EXPECT_EQ(coverage.parts[2].record_token, 19);
+}
+
+// Both records of a request go when its sample has been trained, and feedback holds for both.
+TEST(ActivationStore, PromptAndAnswerAreTrainedTogether) {
+  Store s("stay", 20);
+  for (const std::uint32_t request : {1, 2}) {
+    s.record(request);
+    const auto answer = s.store->begin_answer(Time(), Store::arrival(request), 40, 24, true, WeightVersion());
+    ASSERT_TRUE(answer.has_value());
+    s.store->complete_answer(Time(), *answer, 24);
+  }
+  s.store->on_feedback(Time(), {RequestId(1), SessionId(1), 40, 30, 0, 0});
+  EXPECT_EQ(s.store->acquire({RequestId(2), SessionId(2), 40, 30, 0, 0}, WeightVersion(), 1).resident_lean, 24);
+  s.store->end_of_use(Time(), RequestId(1));
+  EXPECT_EQ(s.store->live_records(), 2);
+  EXPECT_EQ(s.store->totals().dropped_records, 0) << "nobody waited for them any more";
+  EXPECT_EQ(s.store->totals().records, 4);
+  EXPECT_EQ(s.store->totals().recorded, 2 * Bytes(400 + 24 * 4));
+  s.store->check_consistency();
+}
+
+// The only record is in use, so that nothing can give way; and one that was never written to is nobody's.
+TEST(ActivationStore, AnAnswerMayGoWithoutARecord) {
+  Store s("stay");
+  s.record(1);
+  const auto unused = s.store->begin_answer(Time(), Store::arrival(1), 40, 60, false, WeightVersion());
+  ASSERT_TRUE(unused.has_value());
+  s.store->complete_answer(Time(), *unused, 0);
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes(400));
+  s.store->acquire({RequestId(1), SessionId(1), 40, 30, 0, 0}, WeightVersion(), 1);
+  EXPECT_FALSE(s.store->begin_answer(Time(), Store::arrival(1), 40, 70, false, WeightVersion()).has_value());
+  EXPECT_EQ(s.store->live_records(), 1);
+  s.store->check_consistency();
+}
+
 }  // namespace
 }  // namespace alchemist

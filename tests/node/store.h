@@ -27,14 +27,17 @@ struct Store {
     config.link_bandwidth = 1e6;
     store.emplace(config, pool, policy, host);
   }
-  // Of a prompt of 40 tokens, the first `cached` of which were not computed.
-  RecordId record(std::uint32_t request, std::int32_t cached = 0) {
+  static Arrival arrival(std::uint32_t request) {
     Arrival arrival;
     arrival.request = RequestHandle(request);
     arrival.id = RequestId(request);
     arrival.session = SessionId(request);
     arrival.prompt_tokens = 40;
-    const auto id = store->begin(Time(), arrival, cached, 40, WeightVersion());
+    return arrival;
+  }
+  // Of a prompt of 40 tokens, the first `cached` of which were not computed.
+  RecordId record(std::uint32_t request, std::int32_t cached = 0) {
+    const auto id = store->begin(Time(), arrival(request), cached, 40, WeightVersion());
     EXPECT_TRUE(id.has_value());
     EXPECT_EQ(store->extend(Time(), *id, 40 - cached), Bytes(10 * (40 - cached)));
     store->complete(Time(), *id);

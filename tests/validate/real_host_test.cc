@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -25,15 +26,17 @@ TurnCosts idle_time() {
 }
 
 struct ServingWorld {
-  ServingWorld() : model(small_options<float>(TrainingMethod::lora)), prices(cost, nullptr, idle_time()) {
+  explicit ServingWorld(std::int32_t pages = 16, bool priced = true)
+      : model(small_options<float>(TrainingMethod::lora)), prices(cost, nullptr, idle_time()) {
     RealHostConfig config;
-    config.pages = 16;
+    config.pages = pages;
     config.page_bytes = Bytes(model->page_bytes());
-    config.prices = &prices;
+    if (priced) config.prices = &prices;
     host.emplace(config, *model, clock, observer);
   }
   // Runs it to its end; what the workers said of its steps.
-  std::vector<JobDone> run(const ServingOp& op) {
+  template <class Operation>
+  std::vector<JobDone> run(const Operation& op) {
     host->submit(op);
     EXPECT_FALSE(host->after_node());
     std::vector<JobDone> steps;
@@ -87,6 +90,94 @@ TEST(RealHost, StepsAreToldHowLongTheDeviceWasIdle) {
   }
   EXPECT_GE(told[1].priced, kAlone + kIdle - Duration::nanoseconds(1));
   EXPECT_EQ(world.host->live_requests(), 1) << "until its outcome is taken";
+}
+
+// A request of 4 + 6 tokens whose prompt is recorded by its prefill and whose answer by the five steps that decode it,
+// token by token in a run with memory for eight. Then it is trained from its records, and with nothing recorded.
+class RecordedRequest {
+ public:
+  RecordedRequest() {
+    request_.prompt_tokens = 4;
+    request_.output_tokens = 6;
+    request_.content.content_id = 11;
+    const Arrival arrival = world.host->accept(RequestId(0), request_);
+    world.host->take_in(world.clock.now());
+    serve(arrival.request);
+    world.host->take_outcome(arrival.request, world.clock.now());
+    world.host->keep_text(RequestId(0), request_);
+  }
+  std::vector<double> gradient(std::span<const RecordedTokens> recorded) {
+    std::int64_t fresh = 10;
+    for (const RecordedTokens& part : recorded) fresh -= part.tokens;
+    const Feedback sample{RequestId(0), SessionId(0), 4, 6, 0, 0};
+    MicroBatchWork work;
+    work.samples = {&sample, 1};
+    work.step_targets = 6;
+    work.recorded = recorded;
+    const std::vector<BlockId> pages = take_pages(60, 60);
+    work.pages = pages;
+    work.fresh_layers = 3;
+    world.model->zero_gradients();
+    world.host->begin(work);
+    for (std::int32_t layer = 0; layer < 3 && fresh > 0; ++layer) run(PieceKind::kForward, layer, fresh);
+    run(PieceKind::kHead, 0, 6);
+    for (std::int32_t layer = 3; layer-- > 0;) run(PieceKind::kBackward, layer, 10);
+    return world.model->gradients();
+  }
+  ServingWorld world{120, false};
+
+ private:
+  static std::vector<BlockId> take_pages(std::uint32_t first, std::uint32_t count) {
+    std::vector<BlockId> pages;
+    for (std::uint32_t page = 0; page < count; ++page) pages.emplace_back(first + page);
+    return pages;
+  }
+  void serve(RequestHandle handle) {
+    const std::vector<BlockId> blocks = take_pages(0, 3);
+    const std::vector<BlockId> of_prompt = take_pages(3, 20), of_answer = take_pages(23, 30);
+    PrefillWork prompt;
+    prompt.request = handle;
+    prompt.chunk = {4, 0};
+    prompt.target = 4;
+    prompt.last = true;
+    prompt.blocks = blocks;
+    prompt.record = RecordPart{RecordId(0), false, 0, of_prompt};
+    AnswerPart answer;
+    answer.request = handle;
+    answer.first_token = 4;
+    answer.tokens = 8;
+    answer.record = RecordPart{RecordId(1), false, 0, of_answer};
+    ServingOp op;
+    op.prefills = {&prompt, 1};
+    op.answers = {&answer, 1};
+    world.run(op);
+    ServingOp decodes;
+    decodes.max_steps = 5;
+    EXPECT_EQ(world.run(decodes).size(), 5u);
+  }
+  void run(PieceKind kind, std::int32_t layer, std::int64_t tokens) {
+    TrainingPiece piece;
+    piece.kind = kind;
+    piece.layer = layer;
+    piece.tokens = tokens;
+    world.run(piece);
+  }
+  WorkloadRequest request_;
+};
+
+TEST(RealHost, AnswersRecordedByDecodeAreTrained) {
+  RecordedRequest request;
+  const std::vector<RecordedTokens> recorded = {{0, 0, 4, RecordId(0), 0, false, false},
+                                                {0, 4, 5, RecordId(1), 0, false, false},
+                                                {0, 9, 1, RecordId(1), 4, false, false}};  // has no gradient
+  const std::vector<double> reused = request.gradient(recorded), fresh = request.gradient({});
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    difference += (reused[i] - fresh[i]) * (reused[i] - fresh[i]);
+    norm += fresh[i] * fresh[i];
+  }
+  EXPECT_GT(norm, 0);
+  EXPECT_LT(std::sqrt(difference / norm), 2e-5) << "float, products of other shapes";
 }
 
 }  // namespace

@@ -59,9 +59,32 @@ class RestoredBatchTest : public ::testing::Test {
       done += size;
     }
   }
+  // Computes tokens 0 .. first without a record and then `count` more, one a step, each into its place of a record of
+  // `room` tokens.
+  void record_decoded(std::uint32_t id, const std::vector<std::int32_t>& tokens, std::int32_t first, std::int32_t count,
+                      std::int32_t room, bool lean) {
+    std::vector<std::int32_t> table;
+    for (int i = 0; i < 5; ++i) table.push_back(next_page_++);
+    const RecordKind kind = lean ? RecordKind::kLean : RecordKind::kMinimal;
+    const std::int64_t layer_bytes = layout_.bytes_per_token(kind) * room;
+    std::vector<BlockId> pages;
+    for (std::int64_t i = 0; i <= 3 * layer_bytes / model_->page_bytes(); ++i) pages.emplace_back(next_page_++);
+    const RecordChunk chunk = records_.extend({RecordId(id), lean, 0, pages}, room);
+    std::vector<RecordMemory> memory;
+    for (std::int64_t layer = 0; layer < 3; ++layer) {
+      memory.push_back({model_.arena(), model_->page_bytes(), records_.entry(RecordId(id)).pages,
+                        chunk.offset + layer * layer_bytes});
+    }
+    serve(tokens, 0, first, table, {});
+    for (std::int32_t i = 0; i < count; ++i) serve(tokens, first + i, 1, table, memory, kind, room, i);
+  }
   void serve(const std::vector<std::int32_t>& tokens, std::int32_t context, std::int32_t count,
-             const std::vector<std::int32_t>& table, const std::vector<RecordMemory>& memory) {
+             const std::vector<std::int32_t>& table, const std::vector<RecordMemory>& memory,
+             RecordKind kind = RecordKind::kMinimal, std::int32_t record_tokens = 0, std::int32_t record_first = 0) {
     SequenceStep step;
+    step.record_kind = kind;
+    step.record_tokens = record_tokens;
+    step.record_first = record_first;
     step.tokens = std::span(tokens).subspan(static_cast<std::size_t>(context), static_cast<std::size_t>(count));
     step.context = context;
     step.block_table = table;
@@ -189,6 +212,27 @@ TEST_F(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
 TEST_F(RestoredBatchTest, ResidentRecordsGiveTheGradientOfAFreshForward) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   EXPECT_LT(difference(gradient(recorded(false, false), {}, 0), fresh), kSummation);
+}
+
+// The last token of an answer is never an input of decode: it may be fresh, or take the activations of the one before,
+// as it has no gradient. The last token of the first prompt is fresh in between.
+TEST_F(RestoredBatchTest, AnswersRecordedByDecodeGiveTheGradientOfAFreshForward) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  for (const bool lean : {false, true}) {
+    record_decoded(2, texts_[0], 13, 3, 6, lean);
+    for (const auto& [on_host, borrowed] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
+      if (on_host && !borrowed) move_to_host(2);
+      std::vector<RecordedTokens> parts = recorded(false, false);
+      parts.insert(parts.begin() + 1, {0, 13, 3, RecordId(2), 0, lean, on_host});
+      if (borrowed) parts.insert(parts.begin() + 2, {0, 16, 1, RecordId(2), 2, lean, on_host});
+      const std::vector<LayerPlan> restore = on_host ? plan({1, 0.5, 0}) : std::vector<LayerPlan>();
+      for (const std::int64_t part : {100, 4}) {
+        EXPECT_LT(difference(gradient(parts, restore, 0, part), fresh), kSummation)
+            << lean << on_host << borrowed << part;
+      }
+    }
+    records_.forget(RecordId(2));
+  }
 }
 
 TEST_F(RestoredBatchTest, DividedPiecesGiveTheSame) {

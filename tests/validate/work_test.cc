@@ -47,6 +47,7 @@ class CountingDevice final : public Device<float> {
   void run(const AdamW<float>& call) override { count(call); }
   void run(const RoundRows<float>&) override {}
   void run(const RecordCopy& call) override { count(call); }
+  void run(const KeepRows& call) override { count(call); }
   void run(const RowCopy& call) override { count(call); }
   void run(const RandomFill<float>&) override {}
 

@@ -86,6 +86,42 @@ void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& sha
   });
 }
 
+// Decode of many requests: a row of each into a record of its own, which has room for a run of its answer.
+template <class T>
+void add_kept_rows(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape) {
+  constexpr std::int32_t kRequests = 64, kRecordTokens = 64;
+  constexpr auto kElement = static_cast<std::int64_t>(sizeof(T)), kStatistic = std::int64_t{4};
+  const std::int64_t row_bytes[] = {2 * shape.intermediate * kElement,
+                                    shape.hidden * kElement,
+                                    shape.q_width() * kElement,
+                                    2 * shape.kv_width() * kElement,
+                                    shape.q_width() * kElement,
+                                    shape.hidden * kElement,
+                                    shape.heads * kStatistic,
+                                    kStatistic,
+                                    kStatistic};
+  std::int64_t bytes = 0;
+  for (const std::int64_t each : row_bytes) bytes += each;
+  add(list, a, "keep_rows", Roof::kCopy, 2.0 * kRequests * static_cast<double>(bytes), [&] {
+    const std::int64_t page_bytes = 16 * 2 * shape.kv_width() * shape.layers * kElement;
+    const std::int64_t pages = (kRecordTokens * bytes + page_bytes - 1) / page_bytes;
+    auto* memory = a.template empty<std::byte>(kRequests * pages * page_bytes);
+    std::vector<RowPlace> places;
+    for (std::int32_t i = 0; i < kRequests; ++i) {
+      std::vector<std::int32_t> table;
+      for (std::int64_t page = pages; page-- > 0;) table.push_back(static_cast<std::int32_t>(i * pages + page));
+      places.push_back({{memory, page_bytes, a.plain(table), 0}, i, kRecordTokens, i, 0});
+    }
+    KeepRows call{};
+    call.places = a.plain(places);
+    call.count = kRequests;
+    for (const std::int64_t each : row_bytes) {
+      call.tensors[call.tensor_count++] = {a.template empty<std::byte>(kRequests * each), each, each};
+    }
+    return call;
+  });
+}
+
 template <class T>
 void add_simple(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
   const std::int64_t count = tokens * shape.hidden;
@@ -133,6 +169,7 @@ std::vector<Entry> step_kernels(Arrays<T>& a, const ModelShape& shape) {
                                  gradient};
         });
   }
+  add_kept_rows(list, a, shape);
   const std::int64_t count = std::min(shape.parameters(), kParameters);
   add(list, a, "adamw", Roof::kCopy, 18.0 * static_cast<double>(count), [&] {
     const bool master = sizeof(T) < sizeof(Accumulator<T>);

@@ -1,0 +1,140 @@
+// Where records lie, and which of them give way.
+#include <algorithm>
+#include <limits>
+
+#include "sim/base/check.h"
+#include "sim/node/activation_store.h"
+
+namespace alchemist {
+
+Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
+
+// Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
+void ActivationStore::relieve(Time now) {
+  const auto id = victim(now, true, std::nullopt);
+  if (!id || at(*id).on_host || !policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
+  if (!make_host_room(now, at(*id).bytes)) return;
+  at(*id).free_after_copy = true;
+  start_copy_out(now, *id);
+}
+
+PlaceView ActivationStore::place_view(const Record& record) const {
+  return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
+          config_.page_bytes * (pool_.free() - pool_.cached())};
+}
+
+// The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
+std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::optional<RecordId> except) {
+  std::optional<RecordId> least;
+  double least_value = std::numeric_limits<double>::infinity();
+  for (const RecordId id : live_) {
+    const Record& record = at(id);
+    if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
+      continue;
+    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.feedback_came, {}};
+    if (record.needed_at) view.needed_in = *record.needed_at - now;
+    const double value = policy_.evict ? policy_.evict->value(view) : 0;
+    // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.
+    if (!least || value < least_value ||
+        (value == least_value && std::pair(record.recorded_at, id) < std::pair(at(*least).recorded_at, *least))) {
+      least = id;
+      least_value = value;
+    }
+  }
+  return least;
+}
+
+// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`.
+bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except) {
+  while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
+    const auto id = victim(now, true, except);
+    if (!id) return false;
+    at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);
+  }
+  return true;
+}
+
+bool ActivationStore::make_room(Time now, std::int32_t pages) {
+  return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt);
+}
+
+void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
+  std::int32_t coming = 0;  // from copies under way that serving waits for
+  for (const auto& [op, id] : copies_) {
+    if (at(id).free_after_copy) coming += static_cast<std::int32_t>(at(id).pages.size());
+  }
+  if (urgent) coming = 0;
+  while (coming < pages) {
+    const auto id = victim(now, true, std::nullopt);
+    if (!id) return;
+    Record& record = at(*id);
+    coming += static_cast<std::int32_t>(record.pages.size());
+    if (record.on_host) {
+      free_pages(record);
+    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(place_view(record)) &&
+               make_host_room(now, record.bytes)) {
+      record.free_after_copy = true;
+      start_copy_out(now, *id);
+    } else {
+      drop(now, *id);
+    }
+  }
+}
+
+bool ActivationStore::make_host_room(Time now, Bytes bytes) {
+  if (bytes > config_.host_capacity) return false;
+  while (host_used_ + bytes > config_.host_capacity) {
+    const auto id = victim(now, false, std::nullopt);
+    if (!id) return false;
+    drop(now, *id);
+  }
+  return true;
+}
+
+bool ActivationStore::take_host(Time now, Bytes bytes) {
+  if (bytes > Bytes() && !make_host_room(now, bytes)) return false;
+  host_used_ += bytes;
+  host_taken_ += bytes;
+  return true;
+}
+
+void ActivationStore::give_host(Bytes bytes) {
+  host_used_ -= bytes;
+  host_taken_ -= bytes;
+}
+
+void ActivationStore::start_copy_out(Time, RecordId id) {
+  Record& record = at(id);
+  host_used_ += record.bytes;
+  copying_bytes_ += record.bytes;
+  record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
+  copies_.emplace(*record.copying_out, id);
+}
+
+bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
+  const auto found = copies_.find(op);
+  if (found == copies_.end()) return false;
+  const RecordId id = found->second;
+  copies_.erase(found);
+  Record& record = at(id);
+  record.copying_out.reset();
+  record.on_host = true;
+  record.copy_took = took;
+  copying_bytes_ -= record.bytes;
+  if (record.drop_after_copy) {
+    record.drop_after_copy = false;
+    drop(now, id);
+  } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
+    record.free_after_copy = record.users > 0;
+    if (record.users == 0) free_pages(record);
+  }
+  return true;
+}
+
+void ActivationStore::free_pages(Record& record) {
+  pool_.release_first(record.pages);
+  pages_ -= static_cast<std::int32_t>(record.pages.size());
+  record.pages.clear();
+}
+
+}  // namespace alchemist
