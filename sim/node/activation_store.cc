@@ -96,6 +96,7 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   if (choice == RecordChoice::kNothing) return std::nullopt;
   const RecordId id = add(now, request, first_token, choice == RecordChoice::kLean, version);
   by_request_[request.id].prompt = id;
+  at(id).answer_too = policy_.record_answers && policy_.record->answer_too();
   return id;
 }
 
@@ -205,9 +206,18 @@ void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
   if (own == by_request_.end()) return;
   for (const RecordId id : own->second.all()) {
     Record& record = at(id);
-    record.feedback_came = true;
+    record.ready_at = now;
     if (!record.needed_at && !record.fate_known) feedback_.learn(now - record.recorded_at, true);
     record.fate_known = true;
+  }
+}
+
+void ActivationStore::on_taken(Time now, std::span<const Feedback> samples) {
+  taken_at_ = now;
+  for (const Feedback& sample : samples) {
+    const auto own = by_request_.find(sample.request);
+    if (own == by_request_.end()) continue;
+    for (const RecordId id : own->second.all()) at(id).ready_at = now;
   }
 }
 
@@ -280,7 +290,7 @@ void ActivationStore::end_of_use(Time now, RequestId request) {
   for (const RecordId id : own->second.all()) {
     Record& record = at(id);
     if (record.users > 0) continue;  // another sample of its session uses it at this moment
-    record.feedback_came = false;    // from here on nobody waits for it
+    record.ready_at.reset();         // from here on nobody waits for it
     if (record.copying_out) {
       record.drop_after_copy = true;
     } else {
@@ -312,7 +322,7 @@ void ActivationStore::drop(Time now, RecordId id) {
       totals_.wasted_copy_time += record.copy_took;
     }
   }
-  if (record.feedback_came) ++totals_.dropped_records;
+  if (record.ready_at) ++totals_.dropped_records;
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   const auto own = by_request_.find(record.request);
@@ -333,7 +343,7 @@ void ActivationStore::expire(Time now) {
   for (std::size_t i = 0; i < live_.size();) {
     const Record& record = at(live_[i]);
     const bool old = now - record.recorded_at > policy_.keep_for;
-    if (old && record.complete && !record.feedback_came && record.users == 0 && !record.copying_out) {
+    if (old && record.complete && !record.ready_at && record.users == 0 && !record.copying_out) {
       drop(now, live_[i]);
     } else {
       ++i;

@@ -59,6 +59,8 @@ class ActivationStore {
   Bytes extend(Time now, RecordId id, std::int32_t tokens);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
+  // True for a prompt's record if the policy wants one of the answer.
+  bool wants_answer(RecordId id) const { return records_[id.value()].answer_too; }
   // Decode is about to compute `tokens` tokens of the answer to this request, from its token `first_token` on: a record
   // of their own, on the GPU. None if memory is short.
   std::optional<RecordId> begin_answer(Time now, const Arrival& request, std::int32_t first_token, std::int32_t tokens,
@@ -84,6 +86,8 @@ class ActivationStore {
   bool on_copy_done(Time now, OpId op, Duration took);
 
   void on_feedback(Time now, const Feedback& feedback);
+  // A training step has taken these samples, and if others are ready, later steps will pass them over too.
+  void on_taken(Time now, std::span<const Feedback> samples);
   // Share of the sample's forward that usable records save, 0..1.
   double saved_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
   // What records hold of the sample that can be used under weights `current`. Those records are held until put_back().
@@ -117,12 +121,13 @@ class ActivationStore {
     std::int32_t tokens = 0;
     bool lean = false;
     bool of_answer = false;  // else of a prompt
+    bool answer_too = false;
     bool complete = false;
     bool on_host = false;
     bool was_reloaded = false;
-    bool feedback_came = false;  // and its sample has not been trained yet
-    bool fate_known = false;     // the feedback model has learnt from it
-    int users = 0;               // training steps that hold it
+    std::optional<Time> ready_at;  // its feedback came, or a training step took its sample, which is not trained yet
+    bool fate_known = false;       // the feedback model has learnt from it
+    int users = 0;                 // training steps that hold it
     Bytes bytes;
     WeightVersion version;
     Time recorded_at;
@@ -190,6 +195,7 @@ class ActivationStore {
   TokenRate chosen_;  // tokens that were to be recorded
   TokenRate kept_;    // of them, those whose record was completed
   TokenRate trained_;
+  std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records
   std::int64_t answer_tokens_ = 0;
   FeedbackModel feedback_;

@@ -31,7 +31,8 @@ std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::opti
     const Record& record = at(id);
     if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
       continue;
-    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.feedback_came, {}};
+    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.ready_at.has_value(), false, {}};
+    view.passed_over = record.ready_at && taken_at_ && *record.ready_at < *taken_at_;
     if (record.needed_at) view.needed_in = *record.needed_at - now;
     const double value = policy_.evict ? policy_.evict->value(view) : 0;
     // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.

@@ -256,7 +256,7 @@ void Node::record_prompt(PrefillWork& work) {
     return;
   }
   work.record = store_->part(*served.record, work.chunk.tokens);
-  if (!work.last || !training_->policy.record_answers) return;
+  if (!work.last || !store_->wants_answer(*served.record)) return;
   served.answer_is_recorded = true;
   served.lean = work.record->lean;
   begin_answer(work.request, work.target);

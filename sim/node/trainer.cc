@@ -79,7 +79,9 @@ bool Trainer::start_step(Time now) {
   step_ = TrainingStep();
   step_.start = now;
   trained_.clear();
-  for (const Feedback& sample : take_samples()) {
+  const std::vector<Feedback> samples = take_samples();
+  if (policy_.samples == SampleOrder::kRecorded) store_.on_taken(now, samples);
+  for (const Feedback& sample : samples) {
     if (micro_batches_.empty() || micro_batches_.back().tokens + sample.tokens() > config_.micro_batch_tokens) {
       micro_batches_.emplace_back();
     }

@@ -87,11 +87,15 @@ class RecordAdaptive final : public RecordDecision {
     due_ -= 1;
     return choice_;
   }
+  // Memory that is too small for the prompts of what training takes is worth more to them: a prompt is there at once,
+  // an answer holds memory on the GPU while it is decoded.
+  bool answer_too() const override { return suffices_; }
 
  private:
   // Everything, until memory is full of records none of which was ever trained: training may not get on at all.
-  static RecordChoice to_learn(const RecordView& view) {
-    if (view.free >= view.minimal_bytes) return RecordChoice::kMinimal;
+  RecordChoice to_learn(const RecordView& view) {
+    suffices_ = view.free >= view.minimal_bytes;
+    if (suffices_) return RecordChoice::kMinimal;
     return view.feedback->knows() && view.trained_per_s <= 0 ? RecordChoice::kNothing : RecordChoice::kLean;
   }
 
@@ -107,7 +111,8 @@ class RecordAdaptive final : public RecordDecision {
     const RecordRate& best = minimal_saves_more ? minimal : lean;
     choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
     share_ = best.share;
-    others_too_ = best.useful < demand && best.share > 0.9;
+    suffices_ = best.useful >= demand;
+    others_too_ = !suffices_ && best.share > 0.9;
   }
 
   static constexpr int kCallsBetweenPlans = 16;
@@ -115,6 +120,7 @@ class RecordAdaptive final : public RecordDecision {
   bool planned_ = false;  // the rest is known
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
+  bool suffices_ = false;  // what is recorded for what training takes, as far as is known
   bool others_too_ = true;
   double due_ = 0;  // prompts
 };
@@ -131,9 +137,15 @@ class RecordForeseen final : public RecordDecision {
     const double wanted = kReserve * view.trained_per_s;
     const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
     const double ever = needed_within(kLongestRun.in_seconds());
+    training_is_short_ = ever >= kReserve * wanted;
     const bool use = view.whole ? needed_within(view.needed_in->in_seconds()) <= wanted : ever < wanted;
     return use ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
+  // As above: where training takes much of what comes, it is memory that is short.
+  bool answer_too() const override { return training_is_short_; }
+
+ private:
+  bool training_is_short_ = true;
 };
 
 // ---- place
@@ -176,7 +188,7 @@ class EvictOldest final : public EvictDecision {
  public:
   double value(const EvictView& view) override {
     constexpr double kFeedbackCame = 1e12;  // seconds: worth more than any record without feedback
-    return (view.feedback_came ? kFeedbackCame : 0) - view.age.in_seconds();
+    return (view.feedback_came && !view.passed_over ? kFeedbackCame : 0) - view.age.in_seconds();
   }
 };
 
@@ -184,7 +196,7 @@ class EvictOldest final : public EvictDecision {
 class EvictFarthest final : public EvictDecision {
  public:
   double value(const EvictView& view) override {
-    if (!view.needed_in) return -std::numeric_limits<double>::max();
+    if (!view.needed_in || view.passed_over) return -std::numeric_limits<double>::max();
     return -view.needed_in->in_seconds();
   }
 };

@@ -40,6 +40,8 @@ class RecordDecision {
  public:
   virtual ~RecordDecision() = default;
   virtual RecordChoice choose(const RecordView& view) = 0;
+  // Of the prompt chosen last: if its answer is worth memory too. Asked of policies that record answers.
+  virtual bool answer_too() const { return true; }
 };
 
 // 2. Place: where a complete record lives.
@@ -72,6 +74,7 @@ struct EvictView {
   Bytes bytes;
   bool on_host = false;  // a host copy exists
   bool feedback_came = false;
+  bool passed_over = false;           // feedback came, but a training step has taken others, which later ones will too
   std::optional<Duration> needed_in;  // until its feedback comes; told to a clairvoyant policy alone
 };
 
@@ -141,7 +144,7 @@ struct Policy {
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
   double stretch = 0.03;
-  bool record_answers = false;  // decode keeps what prefill does, of the answers to prompts that are recorded
+  bool record_answers = false;             // decode keeps what prefill does, where the record decision has it
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

@@ -47,7 +47,7 @@ class PolicyOrder(CliTestCase):
         """Hidden training finds memory for all that it trains. Answers are a quarter of these tokens."""
         per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["alchemist", "answers", "oracle"]}
         self.assertGreater(per_gpu["answers"], 1.05 * per_gpu["alchemist"])
-        self.assertGreater(self.mean("oracle", "train_tokens_per_s"), self.mean("answers", "train_tokens_per_s"))
+        self.assertGreater(self.mean("oracle", "train_tokens_per_s"), 0.97 * self.mean("answers", "train_tokens_per_s"))
 
     def test_serving_hardly_feels_alchemist(self):
         """At 70 % load: P99 within 2 % of serve_only's, and it does train. P99 of the gaps lies on the steep slope between

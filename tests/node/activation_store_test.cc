@@ -100,6 +100,27 @@ TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
   EXPECT_EQ(recorded(4, 251), Bytes());
 }
 
+// Feedback has come on the first and the second record, and a training step took the second's sample. Memory for one
+// record is short: the first goes, passed over, before the third, on which there is no feedback yet; then the third.
+TEST(ActivationStore, RecordsThatTrainingPassesOverGiveWay) {
+  Store s("stay", 12);
+  for (const std::uint32_t request : {1, 2, 3}) s.record(request);
+  const auto sample = [](std::uint32_t request) {
+    return Feedback{RequestId(request), SessionId(request), 40, 30, 0, 0};
+  };
+  const auto is_there = [&](std::uint32_t request) { return s.store->saved_share(sample(request), {}, 1) > 0; };
+  s.store->on_feedback(Time::from_ns(10), sample(1));
+  s.store->on_feedback(Time::from_ns(20), sample(2));
+  const Feedback taken = sample(2);
+  s.store->on_taken(Time::from_ns(30), {&taken, 1});
+  s.store->reclaim(Time::from_ns(40), 4, true);
+  EXPECT_FALSE(is_there(1));
+  EXPECT_TRUE(is_there(3));
+  s.store->reclaim(Time::from_ns(50), 4, true);
+  EXPECT_FALSE(is_there(3));
+  EXPECT_TRUE(is_there(2));
+}
+
 // Host memory that training takes counts against the pool, and records give way to it.
 TEST(ActivationStore, TrainingTakesHostMemory) {
   Store s("eager");
