@@ -245,6 +245,22 @@ TEST(Training, RecordingIsCharged) {
             Time() + Duration::microseconds(150) + Duration::seconds(bytes / 1e11));
 }
 
+// Which of its tokens an answer's record holds is known when the answer ends, be the next step planned by then or not.
+TEST(Training, AnswersAreRecordedToTheirLastInput) {
+  for (const bool async : {false, true}) {
+    for (const std::int32_t output : {2, 14, 15, 16, 78, 79, 80, 200}) {
+      World world;
+      world.async = async;
+      TrainingObserver observer;
+      world.run(kReuseAnswers, {make_request(at_ms(0), 50, output, 1), make_request(at_ms(5'000), 3, 1, 2)}, observer,
+                4'000, 1.0, Duration::milliseconds(1));
+      EXPECT_EQ(observer.outcomes.at(RequestId(0)).recorded_tokens, 50 + output - 1);
+      ASSERT_EQ(observer.steps.size(), output < 10 ? 0u : 1u) << output;
+      for (const TrainingStep& step : observer.steps) EXPECT_EQ(step.recomputed_tokens, 0) << async << output;
+    }
+  }
+}
+
 // Each of the ten decode steps, of 100 us + 1 us, writes a token's bytes once more.
 TEST(Training, RecordingAnswersIsCharged) {
   World world;
@@ -344,6 +360,32 @@ TEST(Training, PreemptedRequestsKeepTheirOnlyRecord) {
     EXPECT_LE(outcome.recorded_tokens, 30 * (1 + outcome.preemptions));
   }
   EXPECT_GT(preemptions, 0) << "otherwise this tests nothing";
+}
+
+// Memory that fits a record or two beside the keys and values: records come and go, their ids are used again, and
+// requests are preempted in the very step that is planned behind their last chunk. No record is another request's.
+TEST(Training, PreemptionsLeaveOthersRecordsAlone) {
+  std::int64_t preemptions = 0;
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  for (const bool answers : {false, true}) {
+    for (std::int32_t kv_blocks = 90; kv_blocks < 200; kv_blocks += 10) {
+      World world;
+      world.async = true;
+      world.record_pages = kv_blocks;
+      TrainingObserver observer;
+      std::vector<WorkloadRequest> requests;
+      for (int i = 0; i < 60; ++i) {
+        requests.push_back(make_request(at_ms(i), 3 + i * 7 % 30, 60 + i * 11 % 200, 10 + i));
+      }
+      const SimulationTotals totals =
+          world.run({"minimal", "eager", "oldest", "reload", "idle", FreshActivations::kKeep, false, answers}, requests,
+                    observer, kv_blocks, 0.5, Duration::milliseconds(1));
+      EXPECT_EQ(totals.completed, 60);
+      for (const auto& [id, outcome] : observer.outcomes) preemptions += outcome.preemptions;
+      EXPECT_LE(observer.peak_activations, page * kv_blocks);
+    }
+  }
+  EXPECT_GT(preemptions, 50) << "otherwise this tests nothing";
 }
 
 // A sample whose activations would not fit an empty memory is refused; the next one is trained all the same.
