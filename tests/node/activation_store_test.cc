@@ -151,14 +151,13 @@ TEST(ActivationStore, AnAnswerHasARecordOfItsOwn) {
     return coverage;
   };
   s.record(1);
-  const auto answer = s.store->begin_answer(Time(), Store::arrival(1), 40, 24, false, WeightVersion());
-  ASSERT_TRUE(answer.has_value());
+  const RecordId answer = s.begin_answer(1, 24, false);
   EXPECT_EQ(s.store->gpu_bytes(), Bytes(400 + 300));
-  EXPECT_EQ(s.store->part(*answer, 24).pages.size(), 3u);
+  EXPECT_EQ(s.store->part(answer, 24).pages.size(), 3u);
   EXPECT_EQ(found().resident_tokens, 40) << "it is still being decoded";
   s.store->reclaim(Time(), 1, true);
   EXPECT_EQ(found().resident_tokens, 0) << "the complete record gives way, not the one that is being made";
-  s.store->complete_answer(Time(), *answer, 20);
+  s.store->complete_answer(Time(), answer, 20);
   const Coverage coverage = found();
   EXPECT_EQ(coverage.resident_tokens, 20);
   ASSERT_EQ(coverage.parts.size(), 1u);
@@ -172,16 +171,15 @@ TEST(ActivationStore, AnAnswerHasARecordOfItsOwn) {
 TEST(ActivationStore, TheLastTokenOfAnAnswerNeedsNoRecord) {
   Store s("stay");
   s.record(1);
-  const auto answer = s.store->begin_answer(Time(), Store::arrival(1), 40, 24, true, WeightVersion());
-  ASSERT_TRUE(answer.has_value());
-  s.store->complete_answer(Time(), *answer, 20);
+  const RecordId answer = s.begin_answer(1, 24, true);
+  s.store->complete_answer(Time(), answer, 20);
   const Coverage coverage = s.store->acquire({RequestId(1), SessionId(1), 40, 21, 0, 0}, WeightVersion(), 1);
   EXPECT_EQ(coverage.resident_tokens, 61);
   EXPECT_EQ(coverage.resident_lean, 21);
   ASSERT_EQ(coverage.parts.size(), 3u);
   EXPECT_EQ(coverage.parts[2].first_token, 60);
   EXPECT_EQ(coverage.parts[2].tokens, 1);
-  EXPECT_EQ(coverage.parts[2].record, *answer);
+  EXPECT_EQ(coverage.parts[2].record, answer);
   EXPECT_EQ(coverage.parts[2].record_token, 19);
 }
 
@@ -190,9 +188,8 @@ TEST(ActivationStore, PromptAndAnswerAreTrainedTogether) {
   Store s("stay", 20);
   for (const std::uint32_t request : {1, 2}) {
     s.record(request);
-    const auto answer = s.store->begin_answer(Time(), Store::arrival(request), 40, 24, true, WeightVersion());
-    ASSERT_TRUE(answer.has_value());
-    s.store->complete_answer(Time(), *answer, 24);
+    const RecordId answer = s.begin_answer(request, 24, true);
+    s.store->complete_answer(Time(), answer, 24);
   }
   s.store->on_feedback(Time(), {RequestId(1), SessionId(1), 40, 30, 0, 0});
   EXPECT_EQ(s.store->acquire({RequestId(2), SessionId(2), 40, 30, 0, 0}, WeightVersion(), 1).resident_lean, 24);
@@ -208,9 +205,8 @@ TEST(ActivationStore, PromptAndAnswerAreTrainedTogether) {
 TEST(ActivationStore, AnAnswerMayGoWithoutARecord) {
   Store s("stay");
   s.record(1);
-  const auto unused = s.store->begin_answer(Time(), Store::arrival(1), 40, 60, false, WeightVersion());
-  ASSERT_TRUE(unused.has_value());
-  s.store->complete_answer(Time(), *unused, 0);
+  const RecordId unused = s.begin_answer(1, 60, false);
+  s.store->complete_answer(Time(), unused, 0);
   EXPECT_EQ(s.store->gpu_bytes(), Bytes(400));
   s.store->acquire({RequestId(1), SessionId(1), 40, 30, 0, 0}, WeightVersion(), 1);
   EXPECT_FALSE(s.store->begin_answer(Time(), Store::arrival(1), 40, 70, false, WeightVersion()).has_value());

@@ -44,6 +44,12 @@ struct Store {
     store->check_consistency();
     return *id;
   }
+  // The first `tokens` of its answer are about to be decoded.
+  RecordId begin_answer(std::uint32_t request, std::int32_t tokens, bool lean) {
+    const auto id = store->begin_answer(Time(), arrival(request), 40, tokens, lean, WeightVersion());
+    EXPECT_TRUE(id.has_value());
+    return id.value();
+  }
   BlockPool pool;
   CopyHost host;
   Policy policy;

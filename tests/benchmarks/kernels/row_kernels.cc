@@ -1,4 +1,5 @@
 #include "tests/benchmarks/kernels/kernel_list.h"
+#include "validate/record_layout.h"
 
 namespace alchemist::benchmarks {
 namespace {
@@ -90,20 +91,12 @@ void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& sha
 template <class T>
 void add_kept_rows(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape) {
   constexpr std::int32_t kRequests = 64, kRecordTokens = 64;
-  constexpr auto kElement = static_cast<std::int64_t>(sizeof(T)), kStatistic = std::int64_t{4};
-  const std::int64_t row_bytes[] = {2 * shape.intermediate * kElement,
-                                    shape.hidden * kElement,
-                                    shape.q_width() * kElement,
-                                    2 * shape.kv_width() * kElement,
-                                    shape.q_width() * kElement,
-                                    shape.hidden * kElement,
-                                    shape.heads * kStatistic,
-                                    kStatistic,
-                                    kStatistic};
-  std::int64_t bytes = 0;
-  for (const std::int64_t each : row_bytes) bytes += each;
+  ModelShape stored = shape;
+  stored.dtype_bytes = sizeof(T);
+  const RecordLayout layout(stored);
+  const std::int64_t bytes = layout.bytes_per_token(RecordKind::kMinimal);
   add(list, a, "keep_rows", Roof::kCopy, 2.0 * kRequests * static_cast<double>(bytes), [&] {
-    const std::int64_t page_bytes = 16 * 2 * shape.kv_width() * shape.layers * kElement;
+    const std::int64_t page_bytes = 16 * 2 * shape.kv_width() * shape.layers * stored.dtype_bytes;
     const std::int64_t pages = (kRecordTokens * bytes + page_bytes - 1) / page_bytes;
     auto* memory = a.template empty<std::byte>(kRequests * pages * page_bytes);
     std::vector<RowPlace> places;
@@ -115,8 +108,9 @@ void add_kept_rows(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& sha
     KeepRows call{};
     call.places = a.plain(places);
     call.count = kRequests;
-    for (const std::int64_t each : row_bytes) {
-      call.tensors[call.tensor_count++] = {a.template empty<std::byte>(kRequests * each), each, each};
+    for (const RecordTensor tensor : layout.tensors(RecordKind::kMinimal)) {
+      const std::int64_t row = layout.row_bytes(tensor);
+      call.tensors[call.tensor_count++] = {a.template empty<std::byte>(kRequests * row), row, row};
     }
     return call;
   });
