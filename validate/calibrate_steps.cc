@@ -200,7 +200,7 @@ std::vector<StepCase> StepBench::held_out_cases() const {
   return cases;
 }
 
-void StepBench::measure(Calibration& result, const std::function<void()>& after_round) {
+void StepBench::measure(Calibration& result, Disturbance& disturbance, const std::function<void()>& after_round) {
   result.base = base_cases();
   result.head = head_cases();
   result.decode = decode_cases();
@@ -214,7 +214,7 @@ void StepBench::measure(Calibration& result, const std::function<void()>& after_
   }
   std::vector<std::function<void()>> runs;
   for (const StepCase* shape : all) runs.push_back(runner(*shape));
-  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds, after_round);
+  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds, after_round, &disturbance);
   for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = times[i];
 }
 

@@ -143,6 +143,12 @@ std::vector<HeldOutPiece> TrainingRounds::held_out() const {
   return result;
 }
 
+void TrainingRounds::add_to(Disturbance& disturbance) const {
+  for (const auto& c : cases_) {
+    for (const auto& [kind, us] : c->times) disturbance.add(us, timing_of(us));
+  }
+}
+
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena) {
   TrainingBench bench(model, arena, tokens, tokens);
   bench.begin();

@@ -22,6 +22,7 @@ class TrainingRounds {
   void run();                             // a round of all pieces; the first one is not counted
   std::vector<PieceCase> pieces() const;  // over the rounds that were
   std::vector<HeldOutPiece> held_out() const;
+  void add_to(Disturbance& disturbance) const;
 
  private:
   enum class Purpose;

@@ -12,7 +12,10 @@ Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   config.progress("serving steps and training pieces");
   StepBench steps(model, config);
   TrainingRounds training(model, config, steps.arena());
-  steps.measure(result, [&] { training.run(); });
+  Disturbance disturbance;
+  steps.measure(result, disturbance, [&] { training.run(); });
+  training.add_to(disturbance);
+  result.disturbance = disturbance.factor();
   result.pieces = training.pieces();
   result.held_out_pieces = training.held_out();
   result.token_tile = model.device().token_tile();

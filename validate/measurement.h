@@ -1,5 +1,7 @@
 // Times of cases on a machine that does other things too: the cases take turns, round after round, so that a
-// disturbance hits all of them alike, and the median of the rounds counts.
+// disturbance hits all of them alike, and the median of the rounds counts. Work of many operations takes the sum of
+// what they take, though, disturbances included, and a sum goes by the mean. The mean of a case's few rounds is at the
+// mercy of each disturbance; so a case has its median, and all of them together say how far means are from medians.
 #pragma once
 
 #include <algorithm>
@@ -32,11 +34,28 @@ inline double microseconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Sums samples and medians of many cases.
+class Disturbance {
+ public:
+  void add(const std::vector<double>& us, const Timing& timing) {
+    for (const double sample : us) total_ += sample;
+    medians_ += timing.median * static_cast<double>(us.size());
+  }
+  double total_us() const { return total_; }
+  // Time taken / what it had been, had every sample been its case's median.
+  double factor() const { return medians_ > 0 ? total_ / medians_ : 1; }
+
+ private:
+  double total_ = 0;
+  double medians_ = 0;
+};
+
 // One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and
 // down by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long
 // one has emptied. `after_round` is called behind each of them, the first included.
 inline std::vector<Timing> measure_in_turns(
-    const std::vector<std::function<void()>>& cases, int rounds, const std::function<void()>& after_round = [] {}) {
+    const std::vector<std::function<void()>>& cases, int rounds, const std::function<void()>& after_round = [] {},
+    Disturbance* disturbance = nullptr) {
   std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i]), i);
   after_round();
@@ -48,7 +67,10 @@ inline std::vector<Timing> measure_in_turns(
     after_round();
   }
   std::vector<Timing> timings;
-  for (std::vector<double>& samples : us) timings.push_back(timing_of(std::move(samples)));
+  for (const std::vector<double>& samples : us) {
+    timings.push_back(timing_of(samples));
+    if (disturbance) disturbance->add(samples, timings.back());
+  }
   return timings;
 }
 

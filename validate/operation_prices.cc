@@ -29,7 +29,7 @@ void append_table(const char* title, const OperationPrices::Sums& sums, std::str
 
 }  // namespace
 
-void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took) {
+void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took) {
   Duration alone = serving_.step(shape);
   if (recorded > Bytes()) {
     check(training_ != nullptr, "only who trains records");
@@ -42,7 +42,7 @@ void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorde
        .priced = turns_.step(shape.prefill_tokens(), idle, alone, copying)});
 }
 
-void OperationPrices::piece(const TrainingPiece& piece, bool copying, Duration took) {
+void OperationPrices::piece(const TrainingPiece& piece, Duration copying, Duration took) {
   check(training_ != nullptr, "only who trains runs pieces");
   add({.kind = kind_of(piece.kind),
        .tokens = piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens,
@@ -95,11 +95,11 @@ std::string operation_csv(const OperationPrices::Sums& sums) {
 }
 
 std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations) {
-  std::string text = "operation,tokens,attended_keys,new_size,copying,real_us,priced_us\n";
+  std::string text = "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us\n";
   for (const OperationPrices::Timed& o : operations) {
-    text +=
-        fmt::format("{},{},{},{:d},{:d},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)], o.tokens,
-                    o.attended_keys, o.new_size, o.copying, 1e6 * o.took.in_seconds(), 1e6 * o.priced.in_seconds());
+    text += fmt::format("{},{},{},{:d},{:.3f},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)],
+                        o.tokens, o.attended_keys, o.new_size, 1e6 * o.copying.in_seconds(), 1e6 * o.took.in_seconds(),
+                        1e6 * o.priced.in_seconds());
   }
   return text;
 }

@@ -34,7 +34,7 @@ class OperationPrices {
     double attended_keys = 0;  // by all its tokens; 0 for steps
     // None of its kind with as many tokens ran before: libraries may choose kernels, and load them, for each new shape.
     bool new_size = false;
-    bool copying = false;
+    Duration copying;  // how long of it copies were in flight
     Duration took;
     Duration priced;
   };
@@ -44,9 +44,10 @@ class OperationPrices {
       : serving_(serving), training_(training), turns_(turns) {}
 
   // An operation is over; to be told in the order in which they ran. `idle`: how long nothing ran before the step;
-  // `recorded`: bytes that it kept for training; `copying`: a copy was in flight when it began; `took`: on the device.
-  void step(const BatchShape& shape, Duration idle, Bytes recorded, bool copying, Duration took);
-  void piece(const TrainingPiece& piece, bool copying, Duration took);
+  // `recorded`: bytes that it kept for training; `copying`: how long of its time
+  // copies were in flight; `took`: on the device.
+  void step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took);
+  void piece(const TrainingPiece& piece, Duration copying, Duration took);
 
   const std::vector<Timed>& all() const { return all_; }  // in the order in which they ran
 
@@ -68,7 +69,7 @@ OperationFactors factors_of(const OperationPrices::Sums& sums);
 // For people: sums, and the same of those that were the first of their size. Kinds that did not run are left out.
 std::string operation_table(const std::vector<OperationPrices::Timed>& operations);
 std::string operation_csv(const OperationPrices::Sums& sums);  // operation,count,real_s,priced_s,error
-// operation,tokens,attended_keys,new_size,copying,real_us,priced_us: each in a row.
+// operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us: each in a row.
 std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations);
 
 }  // namespace alchemist

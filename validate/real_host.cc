@@ -147,6 +147,7 @@ OpId RealHost::submit(const TrainingPiece& piece) {
 OpId RealHost::submit(const CopyOp& copy) {
   const OpId id = new_op();
   copies_.emplace(id.value(), Copy{id, copy});
+  copying_.begin(clock_.now());
   if (copy.direction == LinkDirection::kDeviceToHost) {
     check(copy.record.has_value() || batch_ != nullptr, "what goes to the host is a record or of a micro-batch");
     to_host_.submit(id.value(), copy.record ? records_->copy_out(*copy.record) : batch_->copy_out(copy.layer));
@@ -247,14 +248,14 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
 
 void RealHost::launch_step() {
   decodes_ = book_.batch().size();
-  copying_ = !copies_.empty();
+  copied_before_ = copying_.until(clock_.now());
   compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
 }
 
 void RealHost::launch_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   const bool begins = !std::exchange(batch_begun_, true);
-  copying_ = !copies_.empty();
+  copied_before_ = copying_.until(clock_.now());
   compute_.submit(kPieceTag,
                   [this, piece = piece_->piece, batch = std::shared_ptr<const RestoredBatch>(batch_), begins] {
                     if (piece.kind == PieceKind::kOptimizer) {
@@ -282,7 +283,7 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
     const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
-    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, copying_,
+    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, copied_beside(done),
                          done.end - done.start);
   }
   device_free_ = done.end;
@@ -309,11 +310,15 @@ Completion RealHost::completion(Time now, bool done) const {
   return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
 }
 
+Duration RealHost::copied_beside(const JobDone& done) const {
+  return std::min(copying_.until(done.end) - copied_before_, done.end - done.start);
+}
+
 RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
   if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
-  if (config_.prices) config_.prices->piece(piece.piece, copying_, done.end - done.start);
+  if (config_.prices) config_.prices->piece(piece.piece, copied_beside(done), done.end - done.start);
   device_free_ = done.end;
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};
@@ -323,6 +328,7 @@ RealHost::Report RealHost::on_copy_end(const JobDone& done) {
   const auto found = copies_.find(done.tag);
   const Copy copy = found->second;
   copies_.erase(found);
+  copying_.end(done.end);
   if (done.error) std::rethrow_exception(done.error);
   observer_.on_transfer({ReplicaId(0), copy.op.direction, done.start, done.end, copy.op.bytes});
   return {done.end, {copy.id, true, 1, done.end - done.start, {}}};

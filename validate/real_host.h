@@ -18,6 +18,7 @@
 #include "sim/base/workload.h"
 #include "sim/engine/request_book.h"
 #include "sim/node/host.h"
+#include "validate/busy_time.h"
 #include "validate/decoder.h"
 #include "validate/device_array.h"
 #include "validate/inbox.h"
@@ -125,6 +126,8 @@ class RealHost final : public Host {
   Report finish(Time now);
   Completion completion(Time now, bool done) const;
   Report on_piece_end(const JobDone& done);
+  // How long of the step or piece that has ended copies were in flight.
+  Duration copied_beside(const JobDone& done) const;
   Report on_copy_end(const JobDone& done);
   void report_span(Time end);
 
@@ -156,7 +159,8 @@ class RealHost final : public Host {
   std::int64_t steps_ = 0;
   Bytes recorded_;            // of the prompts of the operation in progress
   std::int32_t decodes_ = 0;  // of the step in progress
-  bool copying_ = false;      // when the step or piece in progress began
+  BusyTime copying_;          // copies in flight
+  Duration copied_before_;    // when the step or piece in progress was launched
   std::vector<PrefillChunk> chunks_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;

@@ -68,7 +68,9 @@ void calibrate_device(const Arguments& arguments) {
   write_calibration(arguments.out, result, options.shape,
                     {model.description(), options.shape.name, arguments.method, arguments.cuda_graphs, config.rounds});
   print_held_out(check_calibration(arguments.out, result, options.shape));
-  fmt::print("\ndevice: {}\nProfile: {}\n", model.description(), arguments.out);
+  fmt::print(
+      "\noperations took {:+.1f} % on average against their medians; they are priced so\ndevice: {}\nProfile: {}\n",
+      100 * (result.disturbance - 1), model.description(), arguments.out);
 }
 
 }  // namespace

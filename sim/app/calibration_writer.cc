@@ -29,11 +29,14 @@ std::int64_t tokens_of(const StepCase& shape) {
   return tokens;
 }
 
+// What it adds to a run. p10_us and p90_us of the files are as measured.
+double expected_us(const Calibration& c, const Timing& time) { return c.disturbance * time.median; }
+
 using Points = std::vector<std::pair<double, double>>;  // (tokens or sequences, microseconds), ascending
 
 Points base_points(const Calibration& c) {
   Points points;
-  for (const StepCase& shape : c.base) points.emplace_back(tokens_of(shape), shape.time.median);
+  for (const StepCase& shape : c.base) points.emplace_back(tokens_of(shape), expected_us(c, shape.time));
   return rising(std::move(points));
 }
 
@@ -41,7 +44,8 @@ Points base_points(const Calibration& c) {
 Points head_points(const Calibration& c) {
   Points points;
   for (std::size_t i = 0; i + 1 < c.head.size(); i += 2) {
-    points.emplace_back(tokens_of(c.head[i]), std::max(kLeast_us, c.head[i + 1].time.median - c.head[i].time.median));
+    const double us = expected_us(c, c.head[i + 1].time) - expected_us(c, c.head[i].time);
+    points.emplace_back(tokens_of(c.head[i]), std::max(kLeast_us, us));
   }
   return rising(std::move(points));
 }
@@ -58,7 +62,7 @@ void write_serving(ResultDirectory& files, const Calibration& c, double layers) 
   const PointSeries base(base_points(c));
   const auto write = [&](const StepCase& shape) {
     const PrefillChunk chunk = shape.chunks.empty() ? PrefillChunk() : shape.chunks.front();
-    const double us = shape.time.median - base.at(static_cast<double>(tokens_of(shape)));
+    const double us = expected_us(c, shape.time) - base.at(static_cast<double>(tokens_of(shape)));
     attention.write(fmt::format("{},{},{},{},{:.4f}\n", chunk.tokens, chunk.context, shape.decodes,
                                 shape.decode_context, std::max(kLeast_us, us / layers)));
   };
@@ -70,8 +74,8 @@ void write_training(ResultDirectory& files, const Calibration& c) {
   OutputFile& file = files.create("training.csv");
   file.write("kind,tokens,attended_keys,time_us,p10_us,p90_us\n");
   const auto write = [&](const std::string& kind, std::int64_t tokens, double keys, const Timing& time) {
-    file.write(fmt::format("{},{},{},{:.4f},{:.4f},{:.4f}\n", kind, tokens, keys, std::max(kLeast_us, time.median),
-                           time.p10, time.p90));
+    file.write(fmt::format("{},{},{},{:.4f},{:.4f},{:.4f}\n", kind, tokens, keys,
+                           std::max(kLeast_us, expected_us(c, time)), time.p10, time.p90));
   };
   for (const PieceCase& piece : c.pieces) write(piece.kind, piece.tokens, piece.attended_keys, piece.time);
   for (std::size_t i = 0; i + 1 < c.recorded.size(); i += 2) {
@@ -198,15 +202,15 @@ std::string load_average() {
   return load.empty() ? "unknown" : load;
 }
 
-void write_meta(ResultDirectory& files, const Provenance& p) {
+void write_meta(ResultDirectory& files, const Provenance& p, double disturbance) {
   const std::time_t now = std::time(nullptr);
   files.create("meta.yaml")
       .write(fmt::format(
           "device: \"{}\"\nmodel: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
-          "load_average_at_the_end: {}\nrounds: {}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
+          "load_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
           p.device, p.model, p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
           first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(), p.rounds,
-          fmt::gmtime(now), engine_git_hash()));
+          disturbance, fmt::gmtime(now), engine_git_hash()));
 }
 
 }  // namespace
@@ -221,7 +225,7 @@ void write_calibration(const std::filesystem::path& folder, const Calibration& c
   write_host(files, calibration);
   write_cold_caches(files, calibration);
   write_steps(files, calibration);
-  write_meta(files, provenance);
+  write_meta(files, provenance, calibration.disturbance);
   files.commit();
 }
 
@@ -244,12 +248,13 @@ std::vector<HeldOut> check_calibration(const std::filesystem::path& folder, cons
     batch.decode_context_sum = static_cast<std::int64_t>(shape.decodes) * shape.decode_context;
     batch.decode_context_max = shape.decode_context;
     batch.sampled = shape.decodes + static_cast<std::int32_t>(shape.chunks.size());
-    result.push_back({shape_text(shape), shape.time.median, cost.step(batch).in_seconds() * 1e6, {}});
+    result.push_back(
+        {shape_text(shape), expected_us(calibration, shape.time), cost.step(batch).in_seconds() * 1e6, {}});
   }
   const TrainingProfile training = read_training_profile((folder / "training.csv").string());
   for (const auto& [piece, first_us] : calibration.held_out_pieces) {
     const PieceSeries& series = piece.kind == "forward" ? training.forward : training.backward;
-    result.push_back({fmt::format("{} {}", piece.kind, piece.tokens), piece.time.median,
+    result.push_back({fmt::format("{} {}", piece.kind, piece.tokens), expected_us(calibration, piece.time),
                       series.at(static_cast<double>(piece.tokens), piece.attended_keys), first_us});
   }
   return result;

@@ -99,6 +99,27 @@ void Link::advance(Time now, std::vector<FinishedTransfer>& finished) {
   now_ = now;
 }
 
+Duration Link::time_left(Time now) const {
+  if (idle()) return Duration();
+  const double elapsed_ns = static_cast<double>((now - settled_).count_ns());
+  const Capacity& limit = capacity_[1];
+  std::array<double, 2> left{};  // bytes
+  double seconds = 0;
+  for (std::size_t d = 0; d < left.size(); ++d) {
+    left[d] = (accounts_[d].started - accounts_[d].finished).as_double();
+    for (const std::size_t memory : {kPinned, kPageable}) {
+      const Stream& stream = streams_[stream_of(d, memory)];
+      const auto transfers = static_cast<double>(stream.heap.size());
+      const double since = static_cast<double>(stream.rate) * elapsed_ns * transfers;
+      left[d] -= (static_cast<double>(stream.delivered - stream.completed) + since) / kAmountPerByte;
+    }
+    seconds = std::max(seconds, left[d] / static_cast<double>(limit.direction[d]));
+  }
+  seconds = std::max(seconds, (left[0] + left[1]) / static_cast<double>(limit.duplex));
+  const Duration moving = Duration::nanoseconds(static_cast<std::int64_t>(std::ceil(std::max(0.0, seconds) * 1e9)));
+  return moving_ > 0 ? moving : waiting_.front().ready - now + moving;
+}
+
 void Link::move_clock(Time now) {
   check(now >= now_, "a link's time never goes back");
   check(now <= next_, "a link is advanced before it is changed");

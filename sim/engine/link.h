@@ -69,6 +69,11 @@ class Link {
   // Appends the transfers that end by `now`, in order of (end, id).
   void advance(Time now, std::vector<FinishedTransfer>& finished);
 
+  // From `now` until the transfers in flight have ended, if no other one starts and kernels run. An estimate: pageable
+  // transfers count as pinned ones, and the latencies of transfers behind others' bytes as hidden. Not before the time
+  // of the last call.
+  Duration time_left(Time now) const;
+
   // A transfer is in flight, be it in its latency.
   bool busy(LinkDirection direction) const { return account(direction).in_flight > 0; }
   bool idle() const { return waiting_.empty() && moving_ == 0; }

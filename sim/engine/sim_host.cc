@@ -81,7 +81,7 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_ + training_->piece_overhead;
-  const Duration takes = turns_.piece(piece_->piece.kind, training_->cost->piece(piece_->piece), copying());
+  const Duration takes = turns_.piece(piece_->piece.kind, training_->cost->piece(piece_->piece), copies_left(now_));
   queue_.push(piece_->start + takes, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
@@ -96,7 +96,7 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
   const double share = costs.training->traffic(piece) / (takes.in_seconds() * costs.bandwidth);
   slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
   beside_ = Piece{new_op(), piece, now_};
-  queue_.push(now_ + turns_.piece_beside(piece.kind, takes, copying()), EventPriority::kStepEnd,
+  queue_.push(now_ + turns_.piece_beside(piece.kind, takes, copies_left(now_)), EventPriority::kStepEnd,
               {SimEventKind::kPieceEnd, replica_});
   return beside_->id;
 }
@@ -178,7 +178,7 @@ void SimHost::begin_step(Time start) {
     recording_ += recording;
     takes += recording;
   }
-  takes = turns_.step(shape_.prefill_tokens(), start - device_free_, takes, copying());
+  takes = turns_.step(shape_.prefill_tokens(), start - device_free_, takes, copies_left(start));
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
     throw ConfigError(

@@ -145,7 +145,7 @@ class SimHost final : public Host {
   void start_piece();
   OpId start_beside(const TrainingPiece& piece);
   Duration step_time() const;
-  bool copying() const { return link_ && !link_->idle(); }
+  Duration copies_left(Time from) const { return link_ ? link_->time_left(from) : Duration(); }
   void schedule_link();
   void tell_link();
 

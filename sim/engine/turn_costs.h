@@ -23,25 +23,26 @@ struct ColdStart {
 
 class TurnCosts {
  public:
-  // `copy_slowdown`: factor >= 1 on the time of kernels that start while a transfer is in flight. `factors`: on the
-  // whole of each operation, where it is known how far its price is off.
+  // `copy_slowdown`: factor >= 1 on the time of kernels as long as copies run beside them. `factors`: on the whole of
+  // each operation, where it is known how far its price is off.
   TurnCosts(const ColdStart& cold, double copy_slowdown, const OperationFactors& factors = kAsPriced)
       : cold_(cold), copy_slowdown_(copy_slowdown), factors_(factors) {}
 
-  // Time of the next step, which takes `alone` among its like. `idle`: how long nothing ran before it.
-  Duration step(std::int64_t prompt_tokens, Duration idle, Duration alone, bool copying) {
+  // Time of the next step, which takes `alone` among its like. `idle`: how long nothing ran before it; `copies`: how
+  // long copies run from its begin on, be it longer than the step.
+  Duration step(std::int64_t prompt_tokens, Duration idle, Duration alone, Duration copies) {
     trained_last_ = false;
     if (cold_.serving > Duration()) alone = with_cold_caches(prompt_tokens, idle, alone);
-    return charged(prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode, alone, copying);
+    return charged(prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode, alone, copies);
   }
-  Duration piece(PieceKind kind, Duration alone, bool copying) {
+  Duration piece(PieceKind kind, Duration alone, Duration copies) {
     if (!std::exchange(trained_last_, true)) alone += cold_.training;
     coldness_ = 1;
-    return charged(kind_of(kind), alone, copying);
+    return charged(kind_of(kind), alone, copies);
   }
   // Of a piece that has SMs of its own, for which nobody changes turns.
-  Duration piece_beside(PieceKind kind, Duration alone, bool copying) const {
-    return charged(kind_of(kind), alone, copying);
+  Duration piece_beside(PieceKind kind, Duration alone, Duration copies) const {
+    return charged(kind_of(kind), alone, copies);
   }
 
  private:
@@ -52,10 +53,15 @@ class TurnCosts {
     coldness_ = std::max(found * (1 - 1 / cold_.steps), left);
     return alone + times(cold_.serving, std::max(0.0, found - left));
   }
-  Duration charged(OperationKind kind, Duration alone, bool copying) const {
-    const Duration beside = copying ? times(alone, copy_slowdown_) : alone;
+  Duration charged(OperationKind kind, Duration alone, Duration copies) const {
+    const Duration beside = beside_copies(alone, copies);
     const double factor = factors_[static_cast<std::size_t>(kind)];
     return factor == 1 ? beside : times(beside, factor);
+  }
+  // While the copies run, kernels get 1 / copy_slowdown of their work done.
+  Duration beside_copies(Duration alone, Duration copies) const {
+    if (copies <= Duration() || copy_slowdown_ == 1) return alone;
+    return std::min(times(alone, copy_slowdown_), alone + times(copies, 1 - 1 / copy_slowdown_));
   }
   static double share(std::int64_t amount, std::int64_t of) {
     return of > 0 ? std::min(1.0, static_cast<double>(amount) / static_cast<double>(of)) : 0;

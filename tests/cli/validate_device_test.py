@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import unittest
 
 from alchemist_cli import CliTestCase, run
@@ -111,8 +112,9 @@ class Calibrate(CliTestCase):
         result = run("calibrate", "--device", "cpu", "--rounds", 5, "--step-tokens", 256, "--sequences", 16,
                      "--context", 512, "--micro-batch-tokens", 256, "--out", profile)
         self.assert_done(result)
-        self.assertIn("steps held out", result.stdout)
-        self.assertIn("pieces held out", result.stdout)
+        printed = result.stdout
+        self.assertIn("steps held out", printed)
+        self.assertIn("pieces held out", printed)
         with open(profile / "held_out.csv", newline="", encoding="utf-8") as file:
             held_out = list(csv.DictReader(file))
         self.assertEqual([("forward", "23"), ("backward", "23"), ("forward", "101"), ("backward", "101")],
@@ -129,7 +131,13 @@ class Calibrate(CliTestCase):
         self.assertRegex(measured, r"^step_overhead: [0-9.]+ us$")
         self.assertNotIn("step_overhead: 0.05 ms", config)
         self.assertEqual(["3+0 0x0"], self.base_shapes(profile, 3))
-        self.assertIn("cuda_graphs: false\n", (profile / "meta.yaml").read_text())
+        meta = (profile / "meta.yaml").read_text()
+        self.assertIn("cuda_graphs: false\n", meta)
+        disturbance = float(re.search(r"^disturbance: (.*)$", meta, re.MULTILINE)[1])
+        self.assertIn(f"operations took {100 * (disturbance - 1):+.1f} % on average against their medians", printed)
+        layers = 4
+        self.assertAlmostEqual(1, layers * self.time_of(profile / "dense.csv", "layer", "1")
+                               / (disturbance * self.time_of(profile / "steps.csv", "base", "1")), 3)
         cold = (profile / "cold.csv").read_text().splitlines()
         self.assertEqual(cold[0], "behind,amount,step,excess_us,p10_us,p90_us")
         self.assertEqual({line.split(",")[0] for line in cold[1:]}, {"training", "prompt_tokens", "idle_us"})
@@ -144,6 +152,13 @@ class Calibrate(CliTestCase):
                              "--context", 512, "--micro-batch-tokens", 128, "--cuda-graphs", "--out", profile))
         self.assertEqual(["3x1"], self.base_shapes(profile, 3))
         self.assertIn("cuda_graphs: true\n", (profile / "meta.yaml").read_text())
+
+    @staticmethod
+    def time_of(file, name, tokens):
+        with open(file, newline="", encoding="utf-8") as text:
+            rows = list(csv.reader(text))
+        column = rows[0].index("time_us")
+        return next(float(row[column]) for row in rows if row[:2] == [name, tokens])
 
     @staticmethod
     def base_shapes(profile, tokens):

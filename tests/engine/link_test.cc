@@ -234,6 +234,24 @@ TEST(Link, AdvanceOverSeveralEvents) {
   EXPECT_EQ(finished, expected);
 }
 
+// Beside kernels 8 in, 4 out and 8 together: 2,400 bytes in take 100 ns of latency and 300 ns. At 250 ns 1,200 of them
+// have moved; 1,200 bytes out make it 2,400 bytes at 8 together, 300 ns from then on. Latency hides behind what moves.
+TEST(Link, SaysHowLongTransfersTake) {
+  Link link(small_link());
+  link.set_kernels_running(at_ns(0), true);
+  EXPECT_EQ(link.time_left(at_ns(0)), Duration());
+  link.start(at_ns(0), kIn, Bytes(2400), kPinned);
+  EXPECT_EQ(link.time_left(at_ns(0)), Duration::nanoseconds(400));
+  EXPECT_EQ(link.time_left(at_ns(60)), Duration::nanoseconds(340));
+  std::vector<FinishedTransfer> finished;
+  link.advance(at_ns(250), finished);
+  EXPECT_EQ(link.time_left(at_ns(250)), Duration::nanoseconds(150));
+  link.start(at_ns(250), kOut, Bytes(1200), kPinned);
+  EXPECT_EQ(link.time_left(at_ns(250)), Duration::nanoseconds(300)) << "the longest of in, out and both together";
+  drain(link);
+  EXPECT_EQ(link.time_left(at_ns(10'000)), Duration());
+}
+
 // 20 GB at 55 GB/s (beyond 64 bits of 10^-9 bytes): 10,000 + 20/55 * 10^9 = 363,646,363.6 ns.
 TEST(Link, LargeTransfer) {
   Link link({.h2d_bandwidth = 55e9,

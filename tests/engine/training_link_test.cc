@@ -88,6 +88,31 @@ TEST(Training, KernelsSlowCopies) {
   EXPECT_EQ(copy_takes(2, 31), 2 * alone - Duration::microseconds(10));
 }
 
+// And the other way round: with copy_slowdown 2 decode steps of 101 us get half of their work done while the copy runs,
+// so that the answer ends half of the copy's time later, whichever step that ends in.
+TEST(Training, CopiesSlowKernelsAsLongAsTheyRun) {
+  const auto answered = [](double slowdown, bool single_steps) {
+    World world;
+    world.link_rate = 1e9;
+    world.copy_slowdown = slowdown;
+    world.single_steps = single_steps;
+    TrainingObserver observer;
+    const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+    world.run(names, {make_request(at_ms(0), 50, 31, 1), make_request(at_ms(900), 3, 1, 2)}, observer, 4'000, 0.0,
+              Duration());
+    return observer.outcomes.at(RequestId(0)).finished;
+  };
+  const Bytes record = World().cost.record_bytes().minimal * 4 * 50;
+  const Duration copy = Duration::microseconds(10) + Duration::seconds(record.as_double() / 1e9);
+  ASSERT_GT(copy, Duration::microseconds(2 * 202));
+  ASSERT_LT(copy, Duration::microseconds(30 * 101));
+  for (const bool single_steps : {false, true}) {
+    const Duration later = answered(2, single_steps) - answered(1, single_steps);
+    EXPECT_NEAR(static_cast<double>(later.count_ns()), static_cast<double>(copy.count_ns()) / 2, 30)
+        << "a nanosecond a step of rounding";
+  }
+}
+
 // One request of 61 tokens is trained without a record. The memory holds its activations, but not beside its own prefix
 // in the cache: of the 4 layers those that are not in the window of 2 leave, each once, and come back, if a layer's
 // copy takes no longer than computing it; otherwise they stay, and the cache gives way. Where they do not fit at all,

@@ -135,6 +135,7 @@ struct World {
     HardwareSpec hardware = small_hardware();
     hardware.link_h2d_bandwidth = hardware.link_d2h_bandwidth = link_rate;
     hardware.link_slowdown = link_slowdown;
+    hardware.copy_slowdown = copy_slowdown;
     setup.link = LinkSpec::from(hardware);
     setup.piece_overhead = piece_overhead;
     if (beside) {
@@ -183,6 +184,7 @@ struct World {
   Bytes host_capacity{1'000'000'000};
   double link_rate = 1e10;  // bytes/s
   double link_slowdown = 1;
+  double copy_slowdown = 1;
   ColdStart cold_start;
   Duration piece_overhead;
   OperationFactors factors = kAsPriced;

@@ -21,21 +21,21 @@ ColdStart cold_caches() {
 }
 
 Duration excess(TurnCosts& turns, std::int64_t prompt_tokens = 0, Duration idle = Duration()) {
-  return turns.step(prompt_tokens, idle, kAlone, false) - kAlone;
+  return turns.step(prompt_tokens, idle, kAlone, Duration()) - kAlone;
 }
 
 TEST(TurnCosts, StepsBehindTrainingWarmUpByAndBy) {
   TurnCosts turns(cold_caches(), 1);
   EXPECT_EQ(excess(turns), us(0));
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone + us(70));
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone);
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone + us(70));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone);
   EXPECT_EQ(excess(turns), us(800));
   EXPECT_EQ(excess(turns), us(600));
   EXPECT_EQ(excess(turns), us(450));
   Duration sum = us(800 + 600 + 450);
   for (int step = 0; step < 60; ++step) sum += excess(turns);
   EXPECT_NEAR(static_cast<double>(sum.count_ns()), 3.2e6, 100);  // each is rounded down
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, false), kAlone + us(70));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone + us(70));
   EXPECT_EQ(excess(turns), us(800));
 }
 
@@ -53,7 +53,7 @@ TEST(TurnCosts, PromptsLeaveCachesColdAndWerePricedInSuch) {
   EXPECT_EQ(excess(turns, 100), us(0));
   EXPECT_EQ(excess(turns), us(400));
   EXPECT_EQ(excess(turns), us(300));
-  turns.piece(PieceKind::kForward, kAlone, false);
+  turns.piece(PieceKind::kForward, kAlone, Duration());
   EXPECT_EQ(excess(turns, 100), us(400));
   EXPECT_EQ(excess(turns), us(600));
   EXPECT_EQ(excess(turns, 1'000, us(50'000)), us(0));
@@ -64,13 +64,13 @@ TEST(TurnCosts, PromptsLeaveCachesColdAndWerePricedInSuch) {
 TEST(TurnCosts, WithoutFiguresNothingIsCold) {
   ColdStart cold;
   TurnCosts none(cold, 1);
-  none.piece(PieceKind::kForward, kAlone, false);
+  none.piece(PieceKind::kForward, kAlone, Duration());
   EXPECT_EQ(excess(none, 4'096, us(1'000'000)), us(0));
   cold.serving = us(800);  // but neither prompts nor idleness matter, and the first step warms all
   TurnCosts turns(cold, 1);
   EXPECT_EQ(excess(turns, 4'096, us(1'000'000)), us(0));
   EXPECT_EQ(excess(turns), us(0));
-  turns.piece(PieceKind::kForward, kAlone, false);
+  turns.piece(PieceKind::kForward, kAlone, Duration());
   EXPECT_EQ(excess(turns), us(800));
   EXPECT_EQ(excess(turns), us(0));
 }

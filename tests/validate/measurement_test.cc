@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "validate/busy_time.h"
+
 namespace alchemist {
 namespace {
 
@@ -23,6 +25,40 @@ TEST(MeasureInTurns, GoesUpAndDown) {
   EXPECT_EQ(up, down);
   std::sort(up.begin(), up.end());
   EXPECT_EQ(up, round(0));
+}
+
+// Two cases of three rounds. The medians, 10 and 100, would have taken 330; the disturbed samples made it 396.
+TEST(Disturbance, IsTheTimeOfAllOverThatOfTheirMedians) {
+  Disturbance disturbance;
+  EXPECT_EQ(disturbance.factor(), 1);
+  for (const std::vector<double>& us : {std::vector<double>{10, 26, 10}, std::vector<double>{150, 100, 100}}) {
+    disturbance.add(us, timing_of(us));
+  }
+  EXPECT_EQ(disturbance.total_us(), 396);
+  EXPECT_DOUBLE_EQ(disturbance.factor(), 1.2);
+}
+
+TEST(Disturbance, CountsWhatIsMeasuredInTurns) {
+  Disturbance disturbance;
+  const std::vector<Timing> times = measure_in_turns(
+      {[] {}, [] {}}, 1, [] {}, &disturbance);
+  EXPECT_GT(disturbance.total_us(), 0);
+  EXPECT_DOUBLE_EQ(disturbance.total_us(), times[0].median + times[1].median) << "of one round, which is the median";
+}
+
+TEST(BusyTime, CountsWhatOverlapsOnce) {
+  BusyTime busy;
+  const auto at = [](std::int64_t ms) { return Time() + Duration::milliseconds(ms); };
+  EXPECT_EQ(busy.until(at(5)), Duration());
+  busy.begin(at(10));
+  busy.begin(at(12));
+  EXPECT_EQ(busy.until(at(13)), Duration::milliseconds(3));
+  busy.end(at(15));
+  EXPECT_EQ(busy.until(at(16)), Duration::milliseconds(6));
+  busy.end(at(20));
+  EXPECT_EQ(busy.until(at(30)), Duration::milliseconds(10));
+  busy.begin(at(40));
+  EXPECT_EQ(busy.until(at(41)), Duration::milliseconds(11));
 }
 
 TEST(TimingOf, TakesQuantilesOfTheSorted) {

@@ -46,11 +46,11 @@ TEST(OperationPrices, SumsServingByKind) {
   const PerToken steps;
   OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
   for (const std::int32_t count : {2, 3, 3})
-    prices.step(decodes(count), Duration(), Bytes(), false, Duration::milliseconds(10));
+    prices.step(decodes(count), Duration(), Bytes(), Duration(), Duration::milliseconds(10));
   const std::vector<PrefillChunk> chunks = {{4, 0}};
   BatchShape mixed = decodes(1);
   mixed.prefills = chunks;
-  prices.step(mixed, Duration(), Bytes(), false, Duration::milliseconds(4));
+  prices.step(mixed, Duration(), Bytes(), Duration(), Duration::milliseconds(4));
   EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
   EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
@@ -62,13 +62,14 @@ TEST(OperationPrices, SumsServingByKind) {
             "decode,3,0.030000000000000002,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
   // The second step of three is the first that has run before.
   EXPECT_EQ(operation_times_csv(prices.all()),
-            "operation,tokens,attended_keys,new_size,copying,real_us,priced_us\n"
-            "decode,2,0,1,0,10000.000,2000.000\ndecode,3,0,1,0,10000.000,3000.000\n"
-            "decode,3,0,0,0,10000.000,3000.000\nprefill,5,0,1,0,4000.000,5000.000\n");
+            "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us\n"
+            "decode,2,0,1,0.000,10000.000,2000.000\ndecode,3,0,1,0.000,10000.000,3000.000\n"
+            "decode,3,0,0,0.000,10000.000,3000.000\nprefill,5,0,1,0.000,4000.000,5000.000\n");
 }
 
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
-// runs beside a copy, which doubles its time. Recording is charged on top.
+// runs beside copies, which double the time of what they run beside: those of 4 ms keep it from 2 ms of its work, those
+// that last as long as it does make it 10 ms. Recording is charged on top.
 TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
   const PerToken steps;
   const TrainingCost training = training_cost();
@@ -83,16 +84,20 @@ TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
   TrainingPiece backward = forward;
   backward.kind = PieceKind::kBackward;
   const Duration took = Duration::milliseconds(1);
-  prices.step(decodes(1), Duration(), Bytes(), false, took);
-  prices.piece(forward, false, took);
-  prices.piece(backward, false, took);
-  prices.step(decodes(2), Duration(), Bytes(1 << 20), false, took);
+  prices.step(decodes(1), Duration(), Bytes(), Duration(), took);
+  prices.piece(forward, Duration(), took);
+  prices.piece(backward, Duration(), took);
+  prices.step(decodes(2), Duration(), Bytes(1 << 20), Duration(), took);
   EXPECT_EQ(of(prices, OperationKind::kForward).priced, training.piece(forward) + cold_piece);
   EXPECT_EQ(of(prices, OperationKind::kBackward).priced, training.piece(backward));
   const Duration before = of(prices, OperationKind::kDecode).priced;
   EXPECT_EQ(before, Duration::milliseconds(3) + cold_step + training.recording(Bytes(1 << 20)));
-  prices.step(decodes(5), Duration(), Bytes(), true, took);
-  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(10));
+  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(4), took);
+  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(7));
+  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(10), took);
+  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(17));
+  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(99), took);
+  EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(27));
 }
 
 }  // namespace
