@@ -44,6 +44,7 @@ std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAl
     size = std::min(size, static_cast<std::int64_t>(static_cast<double>(full) * share));
   }
   if (size == full) return PricedPiece{piece, whole};
+  if (allowance.time < allowance.cut_from) return std::nullopt;
   // A part costs more than its share, because it reads the weights again: it shrinks until it fits, each time to where
   // the straight line through its time and the whole's meets the allowance.
   for (size = size / unit * unit; size >= smallest; size = size / unit * unit) {

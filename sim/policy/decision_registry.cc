@@ -245,8 +245,9 @@ class TrainIdle final : public TrainDecision {
 };
 
 // Between two decode steps training takes what is left of the longest gap between tokens that it may cause. Where none
-// is given it takes a share of decode's time, saved up until a piece fits, but never makes a gap longer than the
-// longest few percent of steps are anyway: the tail of the latencies does not see it. It stands back while a prompt
+// is given it takes a share of decode's time, but never makes a gap longer than the longest few percent of steps are
+// anyway: the tail of the latencies does not see it. The share is saved up until a whole piece fits, or as much of it as
+// the gap holds: parts cost more than the piece, because each reads the weights again. It stands back while a prompt
 // waits or is computed.
 class TrainHeadroom final : public TrainDecision {
  public:
@@ -256,7 +257,9 @@ class TrainHeadroom final : public TrainDecision {
     if (view.prompt_waits) return {};
     const Duration longest_gap = view.max_itl.value_or(view.tail_step);
     const Duration left = longest_gap - view.decode_step - view.gap_used;
-    return {view.max_itl ? left : std::min(left, view.saved), kAnyTokens};
+    TrainAllowance allowance{view.max_itl ? left : std::min(left, view.saved), kAnyTokens};
+    if (!view.max_itl) allowance.cut_from = left;
+    return allowance;
   }
 };
 

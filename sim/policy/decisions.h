@@ -114,6 +114,7 @@ struct TrainAllowance {
   Duration time;  // zero: nothing now
   std::int64_t tokens = 0;
   bool smallest_part = false;  // the smallest part that is worth a launch may take longer
+  Duration cut_from;           // a piece that takes longer than allowed is cut only where this much time is allowed
 };
 
 class TrainDecision {

@@ -92,7 +92,8 @@ TEST(Training, TheFirstGapBehindAPromptIsUsed) {
 }
 
 // Hidden training takes its share of the time of decode steps, however long its pieces are beside it, and none of the
-// gaps is longer than the longest few percent of steps: a prompt every now and then takes 600 us.
+// gaps is longer than the longest few percent of steps: a prompt every now and then takes 600 us. It saves until a
+// whole piece fits or a part fills such a gap, beside a decode step of 101 us.
 TEST(Training, HiddenTrainingKeepsToItsShare) {
   World world;
   world.step_tokens = 1'024;
@@ -112,6 +113,33 @@ TEST(Training, HiddenTrainingKeepsToItsShare) {
   const double share = trained / (totals.end - Time());
   EXPECT_GT(share, 0.02);
   EXPECT_LE(share, 0.05);
+  EXPECT_GT(trained, Duration::microseconds(250) * static_cast<std::int64_t>(observer.pieces.size()));
+}
+
+// It decides every eight decode steps, whether these run as one or end wherever one of the requests, which overlap,
+// needs a KV block: its pieces are the same ones.
+TEST(Training, PiecesDoNotDependOnHowStepsAreCutIntoRuns) {
+  std::vector<TrainingSpan> pieces[2];
+  for (const bool cut : {false, true}) {
+    World world;
+    world.step_tokens = 1'024;
+    world.stretch = 0.05;
+    world.blocks_known_ahead = cut;
+    TrainingObserver observer;
+    std::vector<WorkloadRequest> requests;
+    for (std::int64_t i = 0; i < 100; ++i) {
+      requests.push_back(make_request(at_ms(3 * i), static_cast<std::int32_t>(400 + 7 * i % 50), 120,
+                                      static_cast<std::uint64_t>(i + 1)));
+    }
+    world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 8'000, 1.0, Duration::milliseconds(1));
+    pieces[cut] = observer.pieces;
+  }
+  ASSERT_GT(pieces[0].size(), 20u);
+  ASSERT_EQ(pieces[0].size(), pieces[1].size());
+  for (std::size_t i = 0; i < pieces[0].size(); ++i) {
+    EXPECT_EQ(pieces[0][i].start, pieces[1][i].start) << i;
+    EXPECT_EQ(pieces[0][i].end, pieces[1][i].end) << i;
+  }
 }
 
 // One sample's run (`share`: of the answers that are rated) in caches that are always warm, and in such as `cold` says.

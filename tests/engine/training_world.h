@@ -120,6 +120,7 @@ struct World {
     SimulationConfig config = small_config(kv_blocks);
     config.serving.async_scheduling = async;
     config.serving.max_num_batched_tokens = step_tokens;
+    config.serving.blocks_known_ahead = blocks_known_ahead;
     config.seed = seed;
     config.host.factors = factors;
     config.host.cold_start = cold_start;
@@ -192,6 +193,7 @@ struct World {
   std::optional<Duration> max_itl;
   double stretch = Policy().stretch;
   bool async = false;
+  bool blocks_known_ahead = false;  // runs of decode steps end where a request needs a block, as on a real host
   bool single_steps = false;  // one event a step
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;

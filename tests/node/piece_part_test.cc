@@ -100,6 +100,17 @@ TEST(PiecePart, PartsAreWholeTiles) {
   EXPECT_EQ(part_within(optimizer, {Duration::milliseconds(5), kAny}, by_parameters, 128)->piece.parameters, 5'000'000);
 }
 
+// A piece of 1,100 us. Cut from 800 us on, it does not run in 799 us, and 700 tokens, which take 450 us, run whole.
+TEST(PiecePart, IsCutOnlyFromATimeOn) {
+  const GivenTimes times([](double tokens) { return 100 + 0.5 * tokens; });
+  TrainAllowance allowance{Duration::microseconds(799), kAny};
+  allowance.cut_from = Duration::microseconds(800);
+  EXPECT_FALSE(part_within(piece_of(2'000), allowance, times));
+  EXPECT_EQ(part_within(piece_of(700), allowance, times)->piece.tokens, 700);
+  allowance.time = Duration::microseconds(800);
+  EXPECT_NEAR(static_cast<double>(part_within(piece_of(2'000), allowance, times)->piece.tokens), 1'400, 2);
+}
+
 TEST(PiecePart, TokensAreALimitToo) {
   const GivenTimes times([](double tokens) { return tokens; });
   const auto part = part_within(piece_of(2'000), {Duration::max(), 300}, times);

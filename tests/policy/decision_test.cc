@@ -23,19 +23,22 @@ TEST(Headroom, ABudgetLeavesWhatTheNextStepDoesNotNeed) {
   EXPECT_EQ(train->allow(view).time, Duration::milliseconds(15));
   view.gap_used = Duration::milliseconds(4);
   EXPECT_EQ(train->allow(view).time, Duration::milliseconds(11));
+  EXPECT_EQ(train->allow(view).cut_from, Duration());
   view.prompt_waits = true;
   EXPECT_EQ(train->allow(view).time, Duration());
 }
 
-// Hidden, it spends what it has saved up, in gaps that stay below the tail.
+// Hidden, it spends what it has saved up, in gaps that stay below the tail; what it cuts fills such a gap.
 TEST(Headroom, HiddenSpendsWhatIsSaved) {
   const auto train = make_train_decision("headroom");
   TrainPieceView view = decoding();
   EXPECT_EQ(train->allow(view).time, Duration());
   view.saved = Duration::milliseconds(3);
   EXPECT_EQ(train->allow(view).time, Duration::milliseconds(3));
+  EXPECT_EQ(train->allow(view).cut_from, Duration::milliseconds(25));
   view.saved = Duration::milliseconds(29);
   EXPECT_EQ(train->allow(view).time, Duration::milliseconds(25));
+  EXPECT_EQ(train->allow(view).cut_from, Duration::milliseconds(25));
   view.tail_step = Duration();  // not known yet
   EXPECT_LE(train->allow(view).time, Duration());
 }
