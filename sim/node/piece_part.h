@@ -27,9 +27,9 @@ struct PricedPiece {
 };
 
 // As much of the piece as keeps to the allowance by the estimator's reckoning: all of it, or a multiple of `tile`
-// tokens. If that is too little to be worth a launch: the smallest part that is, or none, as the allowance says. None too
-// if it would have to be cut where the allowance does not have it cut.
-// `allowance.tokens` and `tile` have no say over an optimizer piece.
+// tokens. If that is too little to be worth a launch: the smallest part that is, or none, as the allowance says. None
+// too if it would have to be cut where the allowance does not have it cut. `allowance.tokens` and `tile` have no say
+// over an optimizer piece.
 std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance,
                                        const Estimator& estimator, const KeysOfPiece& keys, std::int64_t tile = 1);
 

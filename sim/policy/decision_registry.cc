@@ -246,8 +246,8 @@ class TrainIdle final : public TrainDecision {
 
 // Between two decode steps training takes what is left of the longest gap between tokens that it may cause. Where none
 // is given it takes a share of decode's time, but never makes a gap longer than the longest few percent of steps are
-// anyway: the tail of the latencies does not see it. The share is saved up until a whole piece fits, or as much of it as
-// the gap holds: parts cost more than the piece, because each reads the weights again. It stands back while a prompt
+// anyway: the tail of the latencies does not see it. The share is saved up until a whole piece fits, or as much of it
+// as the gap holds: parts cost more than the piece, because each reads the weights again. It stands back while a prompt
 // waits or is computed.
 class TrainHeadroom final : public TrainDecision {
  public:

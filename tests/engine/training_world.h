@@ -194,7 +194,7 @@ struct World {
   double stretch = Policy().stretch;
   bool async = false;
   bool blocks_known_ahead = false;  // runs of decode steps end where a request needs a block, as on a real host
-  bool single_steps = false;  // one event a step
+  bool single_steps = false;        // one event a step
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;
 };
