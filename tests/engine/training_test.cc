@@ -116,6 +116,25 @@ TEST(Training, HiddenTrainingKeepsToItsShare) {
   EXPECT_GT(trained, Duration::microseconds(250) * static_cast<std::int64_t>(observer.pieces.size()));
 }
 
+// A prompt's step takes 600 us, a decode step 0.1 ms, and decode never stops. Where two steps in a hundred are such
+// prompts, training hides below them; where fewer than one is, the 99th percentile of the steps is a decode step's.
+TEST(Training, HidesIfTheLongStepsAreNotTooRare) {
+  const auto trained = [](std::int64_t every_ms, std::int32_t output) {
+    World world;
+    world.step_tokens = 1'024;
+    TrainingObserver observer;
+    std::vector<WorkloadRequest> requests;
+    for (std::int64_t i = 0; i < 100; ++i) {
+      requests.push_back(make_request(at_ms(every_ms * i), 500, output, static_cast<std::uint64_t>(i + 1)));
+    }
+    world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 8'000, 1.0, Duration::milliseconds(1));
+    const Time last = requests.back().arrival;
+    return std::ranges::count_if(observer.pieces, [&](const TrainingSpan& piece) { return piece.end < last; });
+  };
+  EXPECT_GT(trained(5, 100), 10);
+  EXPECT_EQ(trained(12, 200), 0);
+}
+
 // It decides every eight decode steps, whether these run as one or end wherever one of the requests, which overlap,
 // needs a KV block: its pieces are the same ones.
 TEST(Training, PiecesDoNotDependOnHowStepsAreCutIntoRuns) {
