@@ -147,11 +147,13 @@ void Node::submit_next() {
   }
 }
 
+bool Node::serving_idle() const { return scheduler_.running() == 0 && scheduler_.waiting() == 0; }
+
 bool Node::prompt_waits() const { return scheduler_.waiting() > 0 || scheduler_.computes_prompt(); }
 
 TrainPieceView Node::view_for_training() const {
   TrainPieceView view;
-  view.serving_idle = scheduler_.running() == 0 && scheduler_.waiting() == 0;
+  view.serving_idle = serving_idle();
   view.prompt_waits = prompt_waits();
   view.decode_step = decode_step_;
   view.tail_step = tail_.value();
@@ -166,7 +168,7 @@ TrainPieceView Node::view_for_training() const {
 // On SMs of its own training goes on while serving does, a whole layer at a time.
 void Node::submit_beside() {
   if (piece_ || training_->policy.train->allow(view_for_training()).time <= Duration()) return;
-  std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
+  std::optional<TrainingPiece> piece = trainer_->next_piece(now_, serving_idle());
   if (!piece) return;
   piece->beside = true;
   piece_.emplace(host_.submit(*piece), *piece);
@@ -180,7 +182,7 @@ Node::PieceOutcome Node::decide_on_piece() {
 // Lets the next piece of training run before the next serving step, if the policy agrees.
 Node::PieceOutcome Node::submit_piece() {
   if (piece_) return another_fits_ && !prompt_waits() ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
-  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_);
+  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_, serving_idle());
   if (!piece) return PieceOutcome::kNothingToDo;
   const TrainPieceView view = view_for_training();
   const TrainAllowance allowance = training_->policy.train->allow(view);

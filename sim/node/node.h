@@ -78,6 +78,7 @@ class Node final : private BlockLender {
     return training_ && training_->policy.train && training_->policy.train->beside_serving();
   }
   void submit_beside();
+  bool serving_idle() const;
   bool prompt_waits() const;
   TrainPieceView view_for_training() const;
   void submit_serving(bool training_waits);

@@ -133,11 +133,13 @@ std::int32_t Trainer::pages_needed() const {
 }
 
 // Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
-bool Trainer::begin_micro_batch(Time now) {
+// While serving has nothing to do the link is to be measured against training at full speed, not against what it has
+// been of late: it would be the longer of the two, and idle time would pass with waiting for it.
+bool Trainer::begin_micro_batch(Time now, bool alone) {
   MicroBatch& batch = micro_batches_.front();
   batch.acquire(store_, version_, config_.training.max_version_lag);
-  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), pace_.factor(), policy_,
-               estimator_);
+  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), alone ? 1 : pace_.factor(),
+               policy_, estimator_);
   if (!take_memory(now)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
@@ -225,11 +227,11 @@ void Trainer::keep_pages(std::int32_t most) {
 
 bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
 
-std::optional<TrainingPiece> Trainer::next_piece(Time now) {
+std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone) {
   if (piece_outstanding_) return std::nullopt;
   if (!in_step_ && !start_step(now)) return std::nullopt;
   if (!micro_batches_.empty()) {
-    if (!micro_batch_begun_ && !begin_micro_batch(now)) return std::nullopt;
+    if (!micro_batch_begun_ && !begin_micro_batch(now, alone)) return std::nullopt;
     pace_.on_ready(now, ready_to_run());
     if (!ready_to_run()) return std::nullopt;
   }

@@ -49,8 +49,8 @@ class Trainer {
   void on_feedback(Time now, const Feedback& feedback);
   // The piece that could run now: the rest of one layer, as a whole. None if there is no batch, or if it waits for a
   // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
-  // again.
-  std::optional<TrainingPiece> next_piece(Time now);
+  // again. `alone`: serving has nothing to do.
+  std::optional<TrainingPiece> next_piece(Time now, bool alone);
   // As much of such a piece as keeps to the allowance (piece_part.h).
   std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
@@ -70,7 +70,7 @@ class Trainer {
 
   bool start_step(Time now);
   std::vector<Feedback> take_samples();
-  bool begin_micro_batch(Time now);
+  bool begin_micro_batch(Time now, bool alone);
   bool link_keeps_up() const;
   bool take_memory(Time now);
   void keep_pages(std::int32_t most);

@@ -37,7 +37,7 @@ TEST(Trainer, PartsAttendToTheKeysOfTheirTokens) {
   trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 40, 400, 0, 0});
 
   std::map<std::pair<PieceKind, std::int32_t>, std::vector<std::int64_t>> sizes;
-  while (const auto piece = trainer.next_piece(Time())) {
+  while (const auto piece = trainer.next_piece(Time(), true)) {
     const auto part = trainer.part_within(*piece, {Duration::microseconds(150), 1'000, true});
     ASSERT_TRUE(part);
     const TrainingPiece& p = part->piece;
@@ -57,6 +57,45 @@ TEST(Trainer, PartsAttendToTheKeysOfTheirTokens) {
     EXPECT_EQ((sizes[{PieceKind::kBackward, layer}]), (std::vector<std::int64_t>{150, 150, 140}));
   }
   EXPECT_EQ(trainer.totals().samples, 1);
+}
+
+// A record of 40 tokens on the host, which takes 2 ms to come back and 80 us to make again. Training passed a thousand
+// times slower than its own work beside serving, against which the link is fast; while serving rests it is slow.
+TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
+  class SlowLink final : public Estimator {
+   public:
+    Duration piece(const TrainingPiece& piece) const override { return Duration::microseconds(piece.tokens); }
+    Duration copy(LinkDirection, Bytes) const override { return Duration::milliseconds(1); }
+  };
+  for (const bool alone : {false, true}) {
+    testing::Store s("eager", 8);
+    s.policy.train = make_train_decision("idle");
+    s.policy.restore = make_restore_decision("planned");
+    const SlowLink times;
+    TrainerConfig config;
+    config.training.batch_tokens = 10;
+    config.layers = 2;
+    config.trained_parameters = 1'000;
+    config.page_bytes = Bytes(100);
+    config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
+    Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+    Time now;
+    trainer.on_feedback(now, {RequestId(7), SessionId(7), 20, 15, 0, 0});
+    while (const auto piece = trainer.next_piece(now, false)) {
+      trainer.on_piece_submitted();
+      now = now + times.piece(*piece) * 1'000;
+      trainer.on_piece_done(now, *piece, times.piece(*piece));
+    }
+    std::vector<BlockId> others;
+    s.pool.allocate(4, others);  // nothing is left, so that the record goes once it is on the host
+    s.record(1);
+    ASSERT_TRUE(s.store->on_copy_done(now, s.host.last(), Duration::milliseconds(1)));
+    s.pool.release_first(others);
+    const std::size_t before = s.host.copies.size();
+    trainer.on_feedback(now, {RequestId(1), SessionId(1), 40, 10, 0, 0});
+    ASSERT_TRUE(trainer.next_piece(now, alone));
+    EXPECT_EQ(s.host.copies.size() > before, !alone);
+  }
 }
 
 }  // namespace
