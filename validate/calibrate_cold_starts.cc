@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <thread>
+#include <utility>
 
 #include "validate/training_bench.h"
 
@@ -11,8 +13,9 @@ namespace alchemist {
 namespace {
 
 constexpr std::int32_t kPieceTokens = 256;  // what fits a gap of a few steps
-constexpr int kSteps = 10;                  // after which caches are as warm as they get
-constexpr int kWarmSteps = 3;               // the last of them: what a step takes then
+constexpr std::int32_t kSmallPieceTokens[] = {64, 128, 256};
+constexpr int kSteps = 10;     // after which caches are as warm as they get
+constexpr int kWarmSteps = 3;  // the last of them: what a step takes then
 
 // Steps behind one cause of cold caches.
 struct Series {
@@ -53,6 +56,19 @@ class TrainingTurns {
     for (const double us : first_steps) serving.excess_us.front().push_back(us - warm);
   }
 
+  // Behind a single turn, before which caches were warm: forward's turns, and backward's behind the head.
+  void run_from_warm(const std::function<void()>& step, Series& serving) {
+    bench_.begin();
+    const std::size_t head = (pieces_.size() - 1) / 2;
+    for (std::size_t i = 0; i < pieces_.size();) {
+      const bool two = i != head && i + 1 < pieces_.size() && i + 1 != head;
+      pieces_[i++]();
+      if (two) pieces_[i++]();
+      Series unused{serving.cause, serving.amount};
+      run_series(step, two ? serving : unused);
+    }
+  }
+
  private:
   TrainingBench bench_;
   std::vector<std::function<void()>> pieces_;
@@ -66,10 +82,19 @@ void measure_cold_starts(Decoder& model, const StepBench& steps, const Calibrati
   shape.decode_context = config.longest_context / 4;
   shape.head = true;
   const std::function<void()> step = steps.runner(shape);
-  const std::int32_t tokens = std::min(kPieceTokens, config.micro_batch_tokens);
-  TrainingTurns turns(model, steps.arena(), tokens, std::min(tokens, config.longest_context));
-  std::vector<Series> all = {{ColdCause::kTraining, 0}};
-  std::vector<std::function<void()>> causes = {[] {}};
+  const auto turns_of = [&](std::int32_t tokens) {
+    tokens = std::min(tokens, config.micro_batch_tokens);
+    return std::make_unique<TrainingTurns>(model, steps.arena(), tokens, std::min(tokens, config.longest_context));
+  };
+  const std::unique_ptr<TrainingTurns> turns = turns_of(kPieceTokens);
+  Series behind_turns{ColdCause::kTraining, 0};
+  std::vector<std::unique_ptr<TrainingTurns>> single;
+  std::vector<Series> behind_single, all;
+  for (const std::int32_t tokens : kSmallPieceTokens) {
+    single.push_back(turns_of(tokens));
+    behind_single.push_back({ColdCause::kTraining, 2.0 * std::min(tokens, config.micro_batch_tokens)});
+  }
+  std::vector<std::function<void()>> causes;
   for (std::int32_t prompt = config.step_tokens / 16; prompt <= config.step_tokens; prompt *= 2) {
     StepCase chunk;
     chunk.chunks = {{prompt, 0}};
@@ -84,14 +109,20 @@ void measure_cold_starts(Decoder& model, const StepBench& steps, const Calibrati
   for (int round = -1; round < config.rounds; ++round) {
     if (round == 0) {  // the one before has touched all memory
       training.clear();
-      for (Series& series : all) series = {series.cause, series.amount};
+      behind_turns = {behind_turns.cause, behind_turns.amount};
+      for (std::vector<Series>* group : {&behind_single, &all}) {
+        for (Series& series : *group) series = {series.cause, series.amount};
+      }
     }
-    turns.run(step, all.front(), training);
-    for (std::size_t i = 1; i < all.size(); ++i) {
+    turns->run(step, behind_turns, training);
+    for (std::size_t i = 0; i < single.size(); ++i) single[i]->run_from_warm(step, behind_single[i]);
+    for (std::size_t i = 0; i < all.size(); ++i) {
       causes[i]();
       run_series(step, all[i]);
     }
   }
+  all.insert(all.begin(), behind_single.begin(), behind_single.end());
+  all.insert(all.begin(), std::move(behind_turns));
   for (Series& series : all) {
     ColdCase& measured = result.cold.emplace_back(ColdCase{series.cause, series.amount, {}});
     for (std::vector<double>& us : series.excess_us) measured.excess.push_back(timing_of(std::move(us)));

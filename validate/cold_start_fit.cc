@@ -51,8 +51,9 @@ double limit_of(const std::vector<Point>& points) {
 
 ColdStartFit fit_cold_start(const std::vector<ColdCase>& cases) {
   ColdStartFit fit;
-  const auto training = std::find_if(cases.begin(), cases.end(),
-                                     [](const ColdCase& series) { return series.cause == ColdCause::kTraining; });
+  const auto training = std::find_if(cases.begin(), cases.end(), [](const ColdCase& series) {
+    return series.cause == ColdCause::kTraining && series.amount == 0;
+  });
   if (training == cases.end()) return fit;
   double best_q = 0;
   for (double q = 0; q <= 0.95; q += 0.01) {
@@ -67,10 +68,12 @@ ColdStartFit fit_cold_start(const std::vector<ColdCase>& cases) {
   const auto limit = [&](ColdCause cause) {
     std::vector<Point> points;
     for (const ColdCase& series : cases) {
-      if (series.cause == cause) points.push_back({series.amount, first_excess(series, best_q) / fit.first_us});
+      if (series.cause == cause && series.amount > 0)
+        points.push_back({series.amount, first_excess(series, best_q) / fit.first_us});
     }
     return limit_of(points);
   };
+  fit.piece_tokens = limit(ColdCause::kTraining);
   fit.prompt_tokens = limit(ColdCause::kPrompt);
   fit.idle_us = limit(ColdCause::kIdle);
   return fit;

@@ -49,7 +49,7 @@ void OperationPrices::piece(const TrainingPiece& piece, Duration copying, Durati
        .attended_keys = piece.attended_keys,
        .copying = copying,
        .took = took,
-       .priced = turns_.piece(piece.kind, training_->piece(piece), copying)});
+       .priced = turns_.piece(piece.kind, piece.tokens, training_->piece(piece), copying)});
 }
 
 void OperationPrices::add(Timed operation) {

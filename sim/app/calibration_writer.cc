@@ -143,6 +143,7 @@ void write_host(ResultDirectory& files, const Calibration& c) {
       c.host.median, h2d.bandwidth * 1e-9, d2h.bandwidth * 1e-9,
       std::max({both.bandwidth, h2d.bandwidth, d2h.bandwidth}) * 1e-9, std::max(h2d.latency_us, d2h.latency_us),
       c.kernel_slowdown, std::max(0.0, c.training_cold_start.median), cold.first_us, cold.steps));
+  if (cold.piece_tokens > 0) host.write(fmt::format("cold_piece_tokens: {:.0f}\n", std::ceil(cold.piece_tokens)));
   if (cold.prompt_tokens > 0) host.write(fmt::format("cold_prompt_tokens: {:.0f}\n", std::ceil(cold.prompt_tokens)));
   if (cold.idle_us > 0) host.write(fmt::format("cold_idle: {:.0f} us\n", cold.idle_us));
   if (c.token_tile > 1) host.write(fmt::format("token_tile: {}\n", c.token_tile));
@@ -152,7 +153,7 @@ void write_cold_caches(ResultDirectory& files, const Calibration& c) {
   OutputFile& file = files.create("cold.csv");
   file.write("behind,amount,step,excess_us,p10_us,p90_us\n");
   for (const ColdCase& series : c.cold) {
-    const char* cause = series.cause == ColdCause::kTraining ? "training"
+    const char* cause = series.cause == ColdCause::kTraining ? "training_tokens"
                         : series.cause == ColdCause::kPrompt ? "prompt_tokens"
                                                              : "idle_us";
     for (std::size_t step = 0; step < series.excess.size(); ++step) {

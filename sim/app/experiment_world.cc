@@ -32,8 +32,8 @@ SimulationConfig simulation_config(const Experiment& experiment, const PolicySpe
   config.replicas = serving_gpus / experiment.serving.tensor_parallel;
   config.routing = experiment.cluster.routing;
   const HardwareSpec& hardware = experiment.hardware;
-  config.host.cold_start = {hardware.serving_cold_start, hardware.cold_start_steps, hardware.cold_prompt_tokens,
-                            hardware.cold_idle, hardware.training_cold_start};
+  config.host.cold_start = {hardware.serving_cold_start, hardware.cold_start_steps, hardware.cold_piece_tokens,
+                            hardware.cold_prompt_tokens, hardware.cold_idle,        hardware.training_cold_start};
   config.seed = static_cast<std::uint64_t>(experiment.seed);
   return config;
 }

@@ -43,6 +43,7 @@ const Field kFields[] = {
     {"link_slowdown", Quantity::factor, &HardwareSpec::link_slowdown, false},
     {"serving_cold_start", Quantity::duration, &HardwareSpec::serving_cold_start, false},
     {"cold_start_steps", Quantity::factor, &HardwareSpec::cold_start_steps, false},
+    {"cold_piece_tokens", Quantity::count, &HardwareSpec::cold_piece_tokens, false},
     {"cold_prompt_tokens", Quantity::count, &HardwareSpec::cold_prompt_tokens, false},
     {"cold_idle", Quantity::duration, &HardwareSpec::cold_idle, false},
     {"training_cold_start", Quantity::duration, &HardwareSpec::training_cold_start, false},

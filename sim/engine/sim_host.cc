@@ -81,7 +81,8 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_ + training_->piece_overhead;
-  const Duration takes = turns_.piece(piece_->piece.kind, training_->cost->piece(piece_->piece), copies_left(now_));
+  const Duration takes =
+      turns_.piece(piece_->piece.kind, piece_->piece.tokens, training_->cost->piece(piece_->piece), copies_left(now_));
   queue_.push(piece_->start + takes, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 

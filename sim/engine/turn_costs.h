@@ -16,6 +16,7 @@ namespace alchemist {
 struct ColdStart {
   Duration serving;                // of the first step behind training; each further step takes less longer
   double steps = 1;                // >= 1: what all steps behind it take longer, in units of the first
+  std::int64_t piece_tokens = 0;   // of pieces of a layer, that leave caches so cold; 0: any piece does
   std::int64_t prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
   Duration idle;                   // time without work that does; 0: none does
   Duration training;               // of a piece behind serving
@@ -35,9 +36,10 @@ class TurnCosts {
     if (cold_.serving > Duration()) alone = with_cold_caches(prompt_tokens, idle, alone);
     return charged(prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode, alone, copies);
   }
-  Duration piece(PieceKind kind, Duration alone, Duration copies) {
+  // `tokens`: of the piece.
+  Duration piece(PieceKind kind, std::int64_t tokens, Duration alone, Duration copies) {
     if (!std::exchange(trained_last_, true)) alone += cold_.training;
-    coldness_ = 1;
+    coldness_ = std::min(1.0, coldness_ + left_cold_by(kind, tokens));
     return charged(kind_of(kind), alone, copies);
   }
   // Of a piece that has SMs of its own, for which nobody changes turns.
@@ -62,6 +64,12 @@ class TurnCosts {
   Duration beside_copies(Duration alone, Duration copies) const {
     if (copies <= Duration() || copy_slowdown_ == 1) return alone;
     return std::min(times(alone, copy_slowdown_), alone + times(copies, 1 - 1 / copy_slowdown_));
+  }
+  // The optimizer and the head pass over more than any cache holds.
+  double left_cold_by(PieceKind kind, std::int64_t tokens) const {
+    const OperationKind operation = kind_of(kind);
+    const bool layer = operation == OperationKind::kForward || operation == OperationKind::kBackward;
+    return layer && cold_.piece_tokens > 0 ? share(tokens, cold_.piece_tokens) : 1;
   }
   static double share(std::int64_t amount, std::int64_t of) {
     return of > 0 ? std::min(1.0, static_cast<double>(amount) / static_cast<double>(of)) : 0;

@@ -33,6 +33,7 @@ struct HardwareSpec {
   double link_slowdown = 1;            // factor >= 1 on the time of copies while kernels run
   Duration serving_cold_start;         // added to a serving step that follows a training piece: cold caches
   double cold_start_steps = 1;         // >= 1: added to all steps that follow it, in units of the first
+  std::int64_t cold_piece_tokens = 0;  // of a layer's training pieces, that leave caches so cold; 0: any piece does
   std::int64_t cold_prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
   Duration cold_idle;                   // time without work that does; 0: none does
   Duration training_cold_start;         // added to a training piece that follows a serving step

@@ -36,15 +36,17 @@ TEST(Hardware, FiguresAreInBaseUnits) {
 TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
   YAML::Emitter plain, cold;
   emit_hardware(plain, load_hardware("h200"));
-  for (const char* key : {"serving_cold_start", "cold_start_steps", "cold_prompt_tokens", "cold_idle", "token_tile"})
+  for (const char* key :
+       {"serving_cold_start", "cold_start_steps", "cold_piece_tokens", "cold_prompt_tokens", "cold_idle", "token_tile"})
     EXPECT_THAT(plain.c_str(), testing::Not(testing::HasSubstr(key)));
   const HardwareSpec hardware = read_hardware(YamlValue::parse(
       "{base: h200, serving_cold_start: 0.3 ms, cold_start_steps: 2.5, cold_prompt_tokens: 200, cold_idle: 8 ms, "
-      "token_tile: 128}",
+      "cold_piece_tokens: 512, token_tile: 128}",
       "f"));
   EXPECT_EQ(hardware.serving_cold_start, Duration::microseconds(300));
   EXPECT_EQ(hardware.cold_start_steps, 2.5);
   EXPECT_EQ(hardware.cold_prompt_tokens, 200);
+  EXPECT_EQ(hardware.cold_piece_tokens, 512);
   EXPECT_EQ(hardware.cold_idle, Duration::milliseconds(8));
   EXPECT_EQ(hardware.token_tile, 128);
   emit_hardware(cold, hardware);

@@ -140,7 +140,7 @@ class Calibrate(CliTestCase):
                                / (disturbance * self.time_of(profile / "steps.csv", "base", "1")), 3)
         cold = (profile / "cold.csv").read_text().splitlines()
         self.assertEqual(cold[0], "behind,amount,step,excess_us,p10_us,p90_us")
-        self.assertEqual({line.split(",")[0] for line in cold[1:]}, {"training", "prompt_tokens", "idle_us"})
+        self.assertEqual({line.split(",")[0] for line in cold[1:]}, {"training_tokens", "prompt_tokens", "idle_us"})
         again = self.make_directory() / "again"
         self.assert_done(run("run", out / "config.yaml", "--out", again))
         self.assertEqual((out / "requests.csv").read_text(), (again / "requests.csv").read_text())

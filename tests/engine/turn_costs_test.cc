@@ -27,15 +27,15 @@ Duration excess(TurnCosts& turns, std::int64_t prompt_tokens = 0, Duration idle 
 TEST(TurnCosts, StepsBehindTrainingWarmUpByAndBy) {
   TurnCosts turns(cold_caches(), 1);
   EXPECT_EQ(excess(turns), us(0));
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone + us(70));
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone);
+  EXPECT_EQ(turns.piece(PieceKind::kForward, 1, kAlone, Duration()), kAlone + us(70));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, 1, kAlone, Duration()), kAlone);
   EXPECT_EQ(excess(turns), us(800));
   EXPECT_EQ(excess(turns), us(600));
   EXPECT_EQ(excess(turns), us(450));
   Duration sum = us(800 + 600 + 450);
   for (int step = 0; step < 60; ++step) sum += excess(turns);
   EXPECT_NEAR(static_cast<double>(sum.count_ns()), 3.2e6, 100);  // each is rounded down
-  EXPECT_EQ(turns.piece(PieceKind::kForward, kAlone, Duration()), kAlone + us(70));
+  EXPECT_EQ(turns.piece(PieceKind::kForward, 1, kAlone, Duration()), kAlone + us(70));
   EXPECT_EQ(excess(turns), us(800));
 }
 
@@ -53,7 +53,7 @@ TEST(TurnCosts, PromptsLeaveCachesColdAndWerePricedInSuch) {
   EXPECT_EQ(excess(turns, 100), us(0));
   EXPECT_EQ(excess(turns), us(400));
   EXPECT_EQ(excess(turns), us(300));
-  turns.piece(PieceKind::kForward, kAlone, Duration());
+  turns.piece(PieceKind::kForward, 1, kAlone, Duration());
   EXPECT_EQ(excess(turns, 100), us(400));
   EXPECT_EQ(excess(turns), us(600));
   EXPECT_EQ(excess(turns, 1'000, us(50'000)), us(0));
@@ -61,16 +61,38 @@ TEST(TurnCosts, PromptsLeaveCachesColdAndWerePricedInSuch) {
   EXPECT_EQ(excess(turns), us(800));
 }
 
+// Of 400 tokens that leave nothing warm a piece of 100 leaves a quarter of a cold start, and two one after the other
+// two quarters; the optimizer and the head leave all of it.
+TEST(TurnCosts, SmallPiecesLeaveSomethingWarm) {
+  ColdStart cold = cold_caches();
+  cold.piece_tokens = 400;
+  TurnCosts turns(cold, 1);
+  turns.piece(PieceKind::kBackward, 100, kAlone, Duration());
+  EXPECT_EQ(excess(turns), us(200));
+  EXPECT_EQ(excess(turns), us(150));
+  for (int step = 0; step < 60; ++step) excess(turns);
+  turns.piece(PieceKind::kForward, 100, kAlone, Duration());
+  turns.piece(PieceKind::kRecompute, 100, kAlone, Duration());
+  EXPECT_NEAR(static_cast<double>(excess(turns).count_ns()), 400e3, 10);
+  turns.piece(PieceKind::kBackward, 9'000, kAlone, Duration());
+  EXPECT_EQ(excess(turns), us(800));
+  for (const PieceKind kind : {PieceKind::kOptimizer, PieceKind::kHead}) {
+    for (int step = 0; step < 60; ++step) excess(turns);
+    turns.piece(kind, 1, kAlone, Duration());
+    EXPECT_EQ(excess(turns), us(800));
+  }
+}
+
 TEST(TurnCosts, WithoutFiguresNothingIsCold) {
   ColdStart cold;
   TurnCosts none(cold, 1);
-  none.piece(PieceKind::kForward, kAlone, Duration());
+  none.piece(PieceKind::kForward, 1, kAlone, Duration());
   EXPECT_EQ(excess(none, 4'096, us(1'000'000)), us(0));
   cold.serving = us(800);  // but neither prompts nor idleness matter, and the first step warms all
   TurnCosts turns(cold, 1);
   EXPECT_EQ(excess(turns, 4'096, us(1'000'000)), us(0));
   EXPECT_EQ(excess(turns), us(0));
-  turns.piece(PieceKind::kForward, kAlone, Duration());
+  turns.piece(PieceKind::kForward, 1, kAlone, Duration());
   EXPECT_EQ(excess(turns), us(800));
   EXPECT_EQ(excess(turns), us(0));
 }

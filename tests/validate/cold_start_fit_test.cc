@@ -19,8 +19,10 @@ ColdCase series(ColdCause cause, double amount, double share) {
   return result;
 }
 
-std::vector<ColdCase> measured(double prompt_limit, double idle_limit_us) {
+std::vector<ColdCase> measured(double prompt_limit, double idle_limit_us, double piece_limit = 700) {
   std::vector<ColdCase> cases = {series(ColdCause::kTraining, 0, 1)};
+  for (const double tokens : {128, 256, 512})
+    cases.push_back(series(ColdCause::kTraining, tokens, std::min(1.0, tokens / piece_limit)));
   for (const double tokens : {32, 64, 128, 256, 512})
     cases.push_back(series(ColdCause::kPrompt, tokens, std::min(1.0, tokens / prompt_limit)));
   for (const double ms : {1, 2, 5, 10, 20, 50})
@@ -32,7 +34,8 @@ TEST(ColdStartFit, FindsTheFiguresAgain) {
   const ColdStartFit fit = fit_cold_start(measured(200, 8'000));
   EXPECT_NEAR(fit.first_us, 900, 1);
   EXPECT_NEAR(fit.steps, 1 / 0.3, 1e-6);
-  EXPECT_NEAR(fit.prompt_tokens, 200, 200 * 0.05);  // candidates are 5 % apart
+  EXPECT_NEAR(fit.piece_tokens, 700, 700 * 0.05);  // candidates are 5 % apart; beyond the largest that was measured
+  EXPECT_NEAR(fit.prompt_tokens, 200, 200 * 0.05);
   EXPECT_NEAR(fit.idle_us, 8'000, 8'000 * 0.05);
 }
 
