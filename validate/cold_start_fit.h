@@ -27,8 +27,8 @@ struct ColdStartFit {
   double idle_us = 0;        // without work that do; 0: none do
 };
 
-// Least squares. Behind turns of training, step k takes first * q^k longer, q = 1 - 1 / steps. Behind single
-// pieces or another cause of `amount`, so does it times min(1, amount / limit).
+// Least squares. Behind turns of training, step k takes first * q^k longer, q = 1 - 1 / steps. Behind single pieces or
+// another cause of `amount`, so does it times min(1, amount / limit).
 ColdStartFit fit_cold_start(const std::vector<ColdCase>& cases);
 
 }  // namespace alchemist

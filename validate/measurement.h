@@ -41,7 +41,6 @@ class Disturbance {
     for (const double sample : us) total_ += sample;
     medians_ += timing.median * static_cast<double>(us.size());
   }
-  double total_us() const { return total_; }
   // Time taken / what it had been, had every sample been its case's median.
   double factor() const { return medians_ > 0 ? total_ / medians_ : 1; }
 

@@ -44,8 +44,8 @@ class OperationPrices {
       : serving_(serving), training_(training), turns_(turns) {}
 
   // An operation is over; to be told in the order in which they ran. `idle`: how long nothing ran before the step;
-  // `recorded`: bytes that it kept for training; `copying`: how long of its time
-  // copies were in flight; `took`: on the device.
+  // `recorded`: bytes that it kept for training; `copying`: how long of its time copies were in flight; `took`: on the
+  // device.
   void step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took);
   void piece(const TrainingPiece& piece, Duration copying, Duration took);
 

@@ -310,8 +310,9 @@ Completion RealHost::completion(Time now, bool done) const {
   return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
 }
 
+// A copy that had ended when the step or piece was launched, but was not known to have, was counted up to that moment.
 Duration RealHost::copied_beside(const JobDone& done) const {
-  return std::min(copying_.until(done.end) - copied_before_, done.end - done.start);
+  return std::clamp(copying_.until(done.end) - copied_before_, Duration(), done.end - done.start);
 }
 
 RealHost::Report RealHost::on_piece_end(const JobDone& done) {

@@ -23,7 +23,6 @@ struct Provenance {
 // Writes, all or nothing:
 //   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
 //   training.csv                                 training (training_profile.h)
-// in these, time_us is what an operation adds to a run on average: its median times the disturbance of meta.yaml
 //   held_out.csv                                 training pieces that are in no table; first_us: the first of its size
 //   link.csv                                     every copy that was measured
 //   host.yaml                                    link, slowdown beside copies, cold caches and host overhead, by the
@@ -31,6 +30,8 @@ struct Provenance {
 //   cold.csv                                     steps behind what leaves caches cold
 //   steps.csv                                    every step as measured, with 10th and 90th percentile
 //   meta.yaml                                    provenance; disturbance: measurement.h
+// In the files of the first two lines time_us is what an operation adds to a run on average: its median times the
+// disturbance.
 void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
                        const Provenance& provenance);
 

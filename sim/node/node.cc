@@ -194,8 +194,8 @@ Node::PieceOutcome Node::submit_piece() {
   if (!view.serving_idle) saved_ -= std::min(saved_, part->expected);
   // If another piece fits into the gap, serving is planned when this one is done; if not, now, so that its step is
   // queued behind the piece and starts without delay.
-  const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8),
-                 rest = allowance.time - part->expected;
+  const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
+  const Duration rest = allowance.time - part->expected;
   const bool another_like_it = allowance.time >= allowance.cut_from || rest >= part->expected;
   another_fits_ = !view.serving_idle && rest > worth_it && another_like_it;
   return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;

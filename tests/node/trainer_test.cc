@@ -20,19 +20,24 @@ class TimeOfTokens final : public Estimator {
   Duration copy(LinkDirection, Bytes) const override { return Duration(); }
 };
 
+// As large as testing::Store has them.
+TrainerConfig two_layers(std::int64_t batch_tokens) {
+  TrainerConfig config;
+  config.training.batch_tokens = batch_tokens;
+  config.layers = 2;
+  config.trained_parameters = 1'000;
+  config.page_bytes = Bytes(100);
+  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
+  return config;
+}
+
 // Of 440 tokens the first 40 have a record. Parts of 150 us: each says what its own tokens attend to, forward's from
 // the first token without a record up, backward's from the last token down.
 TEST(Trainer, PartsAttendToTheKeysOfTheirTokens) {
   testing::Store s("stay", 100);
   s.policy.train = make_train_decision("idle");
   const TimeOfTokens times;
-  TrainerConfig config;
-  config.training.batch_tokens = 100;
-  config.layers = 2;
-  config.trained_parameters = 1'000;
-  config.page_bytes = Bytes(100);
-  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
-  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+  Trainer trainer(two_layers(100), s.pool, *s.store, s.policy, times, s.host);
   s.record(1);
   trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 40, 400, 0, 0});
 
@@ -72,13 +77,7 @@ TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
     s.policy.train = make_train_decision("idle");
     s.policy.restore = make_restore_decision("planned");
     const SlowLink times;
-    TrainerConfig config;
-    config.training.batch_tokens = 10;
-    config.layers = 2;
-    config.trained_parameters = 1'000;
-    config.page_bytes = Bytes(100);
-    config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
-    Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+    Trainer trainer(two_layers(10), s.pool, *s.store, s.policy, times, s.host);
     Time now;
     trainer.on_feedback(now, {RequestId(7), SessionId(7), 20, 15, 0, 0});
     while (const auto piece = trainer.next_piece(now, false)) {
