@@ -144,6 +144,8 @@ OpId RealHost::submit(const TrainingPiece& piece) {
   return queued_piece_->id;
 }
 
+OpId RealHost::all_reduce() { throw InternalError("the only device has no other's gradients to wait for"); }
+
 OpId RealHost::submit(const CopyOp& copy) {
   const OpId id = new_op();
   copies_.emplace(id.value(), Copy{id, copy});

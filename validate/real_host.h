@@ -53,6 +53,7 @@ class RealHost final : public Host {
   OpId submit(const ServingOp& op) override;
   OpId submit(const TrainingPiece& piece) override;
   OpId submit(const CopyOp& copy) override;
+  OpId all_reduce() override;
   void begin(const MicroBatchWork& work) override;
   void forget(RecordId record) override;
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;

@@ -86,19 +86,21 @@ struct TrainingSpan {
   Time end;
 };
 
-// One training step of the whole cluster, told when its optimizer is done. Phase times are those of one replica (the
-// mean over the replicas that took part).
+// One training step of the whole cluster, told when the optimizers of all its replicas are done. Times of its phases
+// are means over the replicas that took part.
 struct TrainingStep {
   WeightVersion version;  // of the weights that the step produced
-  Time start;
-  Time end;
+  std::int32_t replicas = 1;
+  Time start;  // of the first replica
+  Time end;    // of the last one
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
   Duration restore_stall;  // GPU idle because activations had not come back
   Duration forward;        // recomputed and fresh forward
   Duration backward;
+  Duration gradient_wait;  // of a replica whose gradients are complete, for those of others
   Duration optimizer;
-  Duration gpu_time;               // spent by the step, summed over all GPUs
+  Duration gpu_time;               // spent by the step, summed over the replicas
   Duration redundant_forward;      // part of gpu_time: forward over tokens that serving had already computed
   std::int64_t reused_tokens = 0;  // whose activations came from a record
   std::int64_t recomputed_tokens = 0;

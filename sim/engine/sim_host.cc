@@ -57,6 +57,19 @@ OpId SimHost::submit(const CopyOp& copy) {
   return id;
 }
 
+// The world knows who else takes part.
+OpId SimHost::all_reduce() {
+  check(training_ && !all_reduce_, "one training step at a time");
+  queue_.push(now_, EventPriority::kCopyEnd, {SimEventKind::kAllReduce, replica_});
+  all_reduce_ = new_op();
+  return *all_reduce_;
+}
+
+Completion SimHost::on_all_reduced() {
+  check(all_reduce_.has_value(), "an all-reduce ends once");
+  return {*std::exchange(all_reduce_, std::nullopt), true, 1, Duration(), {}};
+}
+
 void SimHost::schedule_link() {
   const Time next = link_->next_event();
   if (next == Time::max()) return;
@@ -119,7 +132,7 @@ Duration SimHost::step_time() const {
 }
 
 void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> samples) {
-  observer_.on_training_step(step);
+  step_ = step;
   for (const TrainedSample& sample : samples) trained_.push_back({sample, step.end});
 }
 

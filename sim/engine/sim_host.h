@@ -23,7 +23,7 @@
 
 namespace alchemist {
 
-enum class SimEventKind : std::uint8_t { kStepEnd, kPieceEnd, kLink, kFeedback, kWake };
+enum class SimEventKind : std::uint8_t { kStepEnd, kPieceEnd, kLink, kFeedback, kAllReduce, kWake };
 
 struct SimEvent {
   SimEventKind kind;
@@ -66,6 +66,7 @@ class SimHost final : public Host {
   OpId submit(const ServingOp& op) override;
   OpId submit(const TrainingPiece& piece) override;
   OpId submit(const CopyOp& copy) override;
+  OpId all_reduce() override;
   void begin(const MicroBatchWork&) override {}  // simulated activations lie nowhere
   void forget(RecordId) override {}
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
@@ -94,7 +95,14 @@ class SimHost final : public Host {
   // An event of the link, unless it is out of date. The copies that are complete now, in order.
   std::vector<Completion> on_link(Time now, std::uint32_t version);
 
-  // Samples of the training step that was reported since the last call.
+  // All replicas have joined the all-reduce that this one waits for.
+  Completion on_all_reduced();
+  // This one takes work over instead.
+  void leave_all_reduce() { all_reduce_.reset(); }
+
+  // What this replica did in the training step that was reported since the last call, if one was.
+  std::optional<TrainingStep> take_step() { return std::exchange(step_, std::nullopt); }
+  // Samples of it.
   struct TrainedRequest {
     TrainedSample sample;
     Time at;
@@ -183,11 +191,13 @@ class SimHost final : public Host {
   std::unordered_map<TransferId, OpId> copies_;
   std::vector<FinishedTransfer> finished_transfers_;
   std::optional<Piece> queued_piece_;
-  std::optional<Piece> piece_;   // in progress
-  std::optional<Piece> beside_;  // in progress on SMs of its own
-  double slowdown_ = 1;          // of serving by its traffic, >= 1
-  Bytes recorded_;               // of the prompts of the operation in progress
-  Duration recording_;           // what that adds to its time
+  std::optional<Piece> piece_;      // in progress
+  std::optional<Piece> beside_;     // in progress on SMs of its own
+  double slowdown_ = 1;             // of serving by its traffic, >= 1
+  Bytes recorded_;                  // of the prompts of the operation in progress
+  Duration recording_;              // what that adds to its time
+  std::optional<OpId> all_reduce_;  // joined
+  std::optional<TrainingStep> step_;
   std::vector<TrainedRequest> trained_;
 };
 

@@ -10,13 +10,19 @@ namespace alchemist {
 
 namespace {
 
-NodeTraining make_node_training(const TrainingSetup& setup) {
+NodeTraining make_node_training(const TrainingSetup& setup, std::int32_t replicas) {
   NodeTraining training;
   training.store = setup.store;
   training.trainer = setup.trainer;
+  training.trainer.replicas = replicas;
   training.policy = setup.make_policy();
   training.estimator = setup.estimator;
   return training;
+}
+
+std::int32_t training_replicas(const SimulationConfig& config) {
+  const std::int32_t separate = config.training->separate_replicas;
+  return separate > 0 ? separate : config.replicas;
 }
 
 }  // namespace
@@ -27,7 +33,9 @@ std::vector<NodeSpec> node_specs(const SimulationConfig& config) {
   std::function<NodeTraining()> make_training;
   if (config.training) {
     separate = config.training->separate_replicas;
-    make_training = [setup = *config.training] { return make_node_training(setup); };
+    make_training = [setup = *config.training, replicas = training_replicas(config)] {
+      return make_node_training(setup, replicas);
+    };
     if (separate == 0) serving.make_training = make_training;
   }
   std::vector<NodeSpec> specs(static_cast<std::size_t>(config.replicas), serving);
@@ -47,7 +55,10 @@ Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, Wor
       router_(config.routing),
       serving_replicas_(config.replicas) {
   check(config.replicas >= 1, "at least one replica serves");
-  if (config.training) feedback_.emplace(config.seed, config.training->feedback, observer);
+  if (config.training) {
+    feedback_.emplace(config.seed, config.training->feedback, observer);
+    steps_.emplace(training_replicas(config));
+  }
   std::int32_t serving = config.replicas;
   for (const NodeSpec& spec : node_specs(config)) add_replica(spec, serving-- > 0);
 }
@@ -113,6 +124,7 @@ void Simulation::finish() {
     totals_.trainer.too_long += trainer.too_long;
   }
   if (feedback_) feedback_->finish();
+  if (const auto step = steps_ ? steps_->rest() : std::nullopt) observer_.on_training_step(*step);
 }
 
 Time Simulation::horizon() const {
@@ -176,6 +188,9 @@ void Simulation::answer(Replica& replica, Time now) {
 }
 
 void Simulation::tell_trained(Replica& replica) {
+  if (const auto part = replica.host->take_step()) {
+    if (const auto step = steps_->add(*part)) observer_.on_training_step(*step);
+  }
   for (const SimHost::TrainedRequest& trained : replica.host->take_trained()) {
     feedback_->trained(trained.sample, trained.at);
   }
@@ -190,14 +205,17 @@ void Simulation::handle(const SimEventQueue::Event& event) {
       handle_step_end(replica, id, event.time);
       return;
     case SimEventKind::kPieceEnd:
-      replica.tell(event.time, replica.host->on_piece_end(event.time));
-      break;
+      handle_piece_end(replica, id, event.time);
+      return;
     case SimEventKind::kLink:
       handle_link(replica, event.time, event.payload.data);
       break;
     case SimEventKind::kFeedback:
       handle_feedback(replica, event.time, event.payload.data);
       break;
+    case SimEventKind::kAllReduce:
+      handle_all_reduce(replica, event.time);
+      return;
     case SimEventKind::kWake:
       replica.host->take_in(event.time);
       if (replica.recorder) replica.recorder->wake(event.time);
@@ -206,6 +224,13 @@ void Simulation::handle(const SimEventQueue::Event& event) {
   }
   answer(replica, event.time);
   report_memory(replica, id, event.time);
+}
+
+void Simulation::handle_piece_end(Replica& replica, ReplicaId id, Time now) {
+  replica.tell(now, replica.host->on_piece_end(now));
+  answer(replica, now);
+  report_memory(replica, id, now);
+  share_work(now);
 }
 
 void Simulation::handle_link(Replica& replica, Time now, std::uint32_t version) {
@@ -227,6 +252,62 @@ void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sampl
   replica.host->interrupt();
   if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);
+}
+
+// Whoever joins first calls the others; whoever joins last sets all free.
+void Simulation::handle_all_reduce(Replica& joined, Time now) {
+  joined.joined = true;
+  if (joined_replicas() == 1) {
+    for (Replica& replica : replicas_) {
+      if (!replica.node->trainer() || replica.joined) continue;
+      tell(replica, now, [&] {
+        if (replica.recorder) replica.recorder->all_reduce(now);
+        replica.node->on_all_reduce(now);
+      });
+    }
+  }
+  share_work(now);
+  if (joined_replicas() < training_replicas(config_)) return;
+  for (Replica& replica : replicas_) {
+    if (!std::exchange(replica.joined, false)) continue;
+    tell(replica, now, [&] { replica.tell(now, replica.host->on_all_reduced()); });
+  }
+}
+
+std::int32_t Simulation::joined_replicas() const {
+  return static_cast<std::int32_t>(std::ranges::count(replicas_, true, &Replica::joined));
+}
+
+// A replica that waits for others' gradients takes a micro-batch over from whoever has most of them left to begin.
+void Simulation::share_work(Time now) {
+  for (Replica& taker : replicas_) {
+    if (!taker.joined || taker.node->trainer()->ready_samples() == 0) continue;
+    const auto left = [](const Replica& r) {
+      return r.node->trainer() ? r.node->trainer()->micro_batches_to_begin() : 0;
+    };
+    Replica& giver = *std::ranges::max_element(replicas_, {}, left);
+    if (left(giver) == 0) return;
+    std::int64_t tokens = 0;
+    tell(giver, now, [&] {
+      if (giver.recorder) giver.recorder->hand_over(now);
+      tokens = giver.node->on_hand_over(now);
+    });
+    taker.joined = false;
+    taker.host->leave_all_reduce();
+    tell(taker, now, [&] {
+      if (taker.recorder) taker.recorder->take_over(now, tokens);
+      taker.node->on_take_over(now, tokens);
+    });
+  }
+}
+
+template <class Tell>
+void Simulation::tell(Replica& replica, Time now, Tell&& say) {
+  replica.host->set_now(now);
+  replica.host->interrupt();
+  say();
+  answer(replica, now);
+  report_memory(replica, ReplicaId(static_cast<std::uint32_t>(&replica - replicas_.data())), now);
 }
 
 void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {

@@ -12,6 +12,7 @@
 #include "sim/base/workload.h"
 #include "sim/engine/feedback_book.h"
 #include "sim/engine/sim_host.h"
+#include "sim/engine/step_book.h"
 #include "sim/model/step_cost.h"
 #include "sim/node/node.h"
 #include "sim/node/node_log.h"
@@ -26,7 +27,7 @@ struct TrainingSetup {
   std::function<Policy()> make_policy;  // one for each replica, since decisions may have state
   FeedbackConfig feedback;
   StoreConfig store;
-  TrainerConfig trainer;
+  TrainerConfig trainer;  // its number of replicas is the simulation's to set
   LinkSpec link;
   Duration piece_overhead;             // host time before a piece of training starts, when nothing runs
   std::optional<BesideCosts> beside;   // training has SMs of its own on every serving GPU
@@ -87,6 +88,7 @@ class Simulation {
     std::unique_ptr<NodeRecorder> recorder;  // none: nothing is recorded
     std::unique_ptr<Node> node;
     std::optional<MemoryUse> reported;
+    bool joined = false;  // its gradients are complete, those of others are not
 
     void tell(Time now, const Completion& completion) {
       if (recorder) recorder->event(now, completion);
@@ -101,6 +103,12 @@ class Simulation {
   bool is_over() const;
   void handle_link(Replica& replica, Time now, std::uint32_t version);
   void handle_feedback(Replica& replica, Time now, std::uint32_t sample);
+  void handle_piece_end(Replica& replica, ReplicaId id, Time now);
+  void handle_all_reduce(Replica& joined, Time now);
+  std::int32_t joined_replicas() const;
+  void share_work(Time now);
+  template <class Tell>
+  void tell(Replica& replica, Time now, Tell&& say);
   void await_feedback(const FeedbackBook::Due& due, ReplicaId served_by);
   ReplicaId trainer_of(RequestId request, ReplicaId served_by) const;
   void tell_trained(Replica& replica);
@@ -120,6 +128,7 @@ class Simulation {
   Router router_;
   std::int32_t serving_replicas_ = 0;
   std::optional<FeedbackBook> feedback_;  // none: nobody trains
+  std::optional<StepBook> steps_;         // likewise
   std::vector<Feedback> samples_;         // whose feedback is on its way
   std::vector<std::uint32_t> free_samples_;
   SimulationTotals totals_;

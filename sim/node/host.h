@@ -118,6 +118,9 @@ class Host {
   virtual OpId submit(const TrainingPiece& piece) = 0;
   // Runs on the link, beside everything else; what has started cannot be recalled. Answered by one Completion.
   virtual OpId submit(const CopyOp& copy) = 0;
+  // The gradients of this replica's training step are complete. Answered by one Completion when those of all replicas
+  // are; summing them is part of the optimizer's pieces, which follow.
+  virtual OpId all_reduce() = 0;
   // Pieces and copies of another micro-batch follow. Nothing comes back.
   virtual void begin(const MicroBatchWork& work) = 0;
   // The record is gone, with its copy on the host if there is one. Nothing comes back.

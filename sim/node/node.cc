@@ -43,9 +43,32 @@ void Node::on_arrival(Time now, const Arrival& arrival) {
 
 void Node::on_feedback(Time now, const Feedback& feedback) {
   check(trainer_ != nullptr, "feedback goes to a node that trains");
+  trainer_->on_feedback(now, feedback);
+  on_training_news(now);
+}
+
+void Node::on_all_reduce(Time now) {
+  check(trainer_ != nullptr, "only replicas that train wait for each other");
+  trainer_->on_awaited();
+  on_training_news(now);
+}
+
+std::int64_t Node::on_hand_over(Time now) {
+  check(trainer_ != nullptr, "only replicas that train wait for each other");
+  now_ = now;
+  return trainer_->hand_over();
+}
+
+void Node::on_take_over(Time now, std::int64_t tokens) {
+  check(trainer_ != nullptr, "only replicas that train wait for each other");
+  trainer_->take_over(now, tokens);
+  on_training_news(now);
+}
+
+// There may be more to train than there was.
+void Node::on_training_news(Time now) {
   now_ = now;
   steps_to_decision_ = 0;
-  trainer_->on_feedback(now, feedback);
   if (trains_beside()) submit_beside();
   wake_soon();
 }
@@ -67,11 +90,11 @@ void Node::on_completion(Time now, const Completion& completion) {
              op != outstanding_.end()) {
     on_serving(op, completion);
   } else {
-    // Memory or activations that somebody waits for.
+    // Memory, activations or gradients that somebody waits for.
     steps_to_decision_ = 0;
-    check(
-        trainer_ && (store_->on_copy_done(now, completion.op, completion.ran) || trainer_->on_copy_done(completion.op)),
-        "a completion answers an operation");
+    check(trainer_ && (store_->on_copy_done(now, completion.op, completion.ran) ||
+                       trainer_->on_copy_done(completion.op) || trainer_->on_all_reduced(now, completion.op)),
+          "a completion answers an operation");
   }
   if (trains_beside()) submit_beside();
   if (outstanding_.empty() || (outstanding_.size() == 1 && newest_in_last_step_)) submit_next();

@@ -33,6 +33,11 @@ class Node final : private BlockLender {
   void on_feedback(Time now, const Feedback& feedback);
   void on_completion(Time now, const Completion& completion);
   void on_wake(Time now);
+  // The gradients of another replica are complete: it waits for those of this one (Host::all_reduce).
+  void on_all_reduce(Time now);
+  // It waits for a replica that has more left to do: Trainer::hand_over and take_over.
+  std::int64_t on_hand_over(Time now);
+  void on_take_over(Time now, std::int64_t tokens);
 
   // The operation `op` has begun its `steps`-th step; brings the scheduler up to date before a router looks at it.
   void catch_up(OpId op, std::int64_t steps);
@@ -70,6 +75,7 @@ class Node final : private BlockLender {
   void on_newest(const Completion& completion);
   bool next_step_is_planned() const;
   void wake_soon();
+  void on_training_news(Time now);
   void submit_next();
   enum class PieceOutcome : std::uint8_t { kNothingToDo, kServingMayFollow, kMoreMayFollow };
   PieceOutcome decide_on_piece();

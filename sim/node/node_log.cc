@@ -135,8 +135,8 @@ std::string command_text(RecordId forgotten) { return Words("forget").add(forgot
 std::string command_text(const TrainingStep& step, std::span<const TrainedSample> samples) {
   Words words("trained");
   words.add(step.version, step.start, step.end, step.tokens, step.samples, step.restore_stall, step.forward,
-            step.backward, step.optimizer, step.gpu_time, step.redundant_forward, step.reused_tokens,
-            step.recomputed_tokens, step.dropped_tokens, step.version_lag_sum);
+            step.backward, step.gradient_wait, step.optimizer, step.gpu_time, step.redundant_forward,
+            step.reused_tokens, step.recomputed_tokens, step.dropped_tokens, step.version_lag_sum);
   words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag); });
   return words.take();
 }
@@ -146,7 +146,7 @@ std::string command_text(Time wake) { return Words("wake_at").add(wake).take(); 
 NodeRecorder::NodeRecorder(ReplicaId replica, Host& inner, Sink sink)
     : prefix_(fmt::format("{} ", replica.value())), inner_(inner), sink_(std::move(sink)) {}
 
-void NodeRecorder::write_event(Time now, const std::string& text) {
+void NodeRecorder::write_event(Time now, std::string_view text) {
   sink_(fmt::format("{}{} {}", prefix_, now.count_ns(), text));
 }
 
@@ -156,7 +156,9 @@ void NodeRecorder::progress(Time now, OpId op, std::int64_t steps) {
   write_event(now, Words("progress").add(op, steps).take());
 }
 
-OpId NodeRecorder::answered(const std::string& command, OpId op) {
+void NodeRecorder::take_over(Time now, std::int64_t tokens) { write_event(now, Words("take_over").add(tokens).take()); }
+
+OpId NodeRecorder::answered(std::string_view command, OpId op) {
   write_command(fmt::format("{} = {}", command, op.value()));
   return op;
 }
@@ -170,6 +172,8 @@ OpId NodeRecorder::submit(const ServingOp& op) {
 OpId NodeRecorder::submit(const TrainingPiece& piece) { return answered(command_text(piece), inner_.submit(piece)); }
 
 OpId NodeRecorder::submit(const CopyOp& copy) { return answered(command_text(copy), inner_.submit(copy)); }
+
+OpId NodeRecorder::all_reduce() { return answered(kAllReduceText, inner_.all_reduce()); }
 
 void NodeRecorder::begin(const MicroBatchWork& work) {
   write_command(command_text(work));

@@ -5,6 +5,9 @@
 //   R TIME feedback REQUEST SESSION PROMPT ANSWER
 //   R TIME completion OP DONE STEPS RAN [HANDLES]
 //   R TIME wake
+//   R TIME all_reduce                 another replica waits for this one's gradients
+//   R TIME hand_over                  and takes a micro-batch over,
+//   R TIME take_over TOKENS           of so many tokens
 //   R TIME progress OP STEPS          the operation has begun its STEPS-th step; only a router asks for it
 //   R > COMMAND                       what the node commands in answer to the event above it
 //
@@ -22,7 +25,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 1;
+inline constexpr int kNodeLogVersion = 2;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);
@@ -37,6 +40,7 @@ std::string command_text(const MicroBatchWork& work);
 std::string command_text(RecordId forgotten);
 std::string command_text(const TrainingStep& step, std::span<const TrainedSample> samples);
 std::string command_text(Time wake);
+inline constexpr std::string_view kAllReduceText = "all_reduce";  // the command, and the event that it is to others
 
 // Stands between a node and its host: hands every command on and writes it down. The world calls event() before it
 // tells the node.
@@ -52,20 +56,24 @@ class NodeRecorder final : public Host {
     write_event(now, event_text(event));
   }
   void wake(Time now) { write_event(now, "wake"); }
+  void all_reduce(Time now) { write_event(now, kAllReduceText); }
+  void hand_over(Time now) { write_event(now, "hand_over"); }
+  void take_over(Time now, std::int64_t tokens);
   void progress(Time now, OpId op, std::int64_t steps);
 
   OpId submit(const ServingOp& op) override;
   OpId submit(const TrainingPiece& piece) override;
   OpId submit(const CopyOp& copy) override;
+  OpId all_reduce() override;
   void begin(const MicroBatchWork& work) override;
   void forget(RecordId record) override;
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override;
 
  private:
-  void write_event(Time now, const std::string& text);
+  void write_event(Time now, std::string_view text);
   void write_command(const std::string& text);
-  OpId answered(const std::string& command, OpId op);
+  OpId answered(std::string_view command, OpId op);
 
   std::string prefix_;
   Host& inner_;

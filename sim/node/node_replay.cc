@@ -88,6 +88,7 @@ class CheckingHost final : public Host {
   OpId submit(const ServingOp& op) override { return answer(command_text(op)); }
   OpId submit(const TrainingPiece& piece) override { return answer(command_text(piece)); }
   OpId submit(const CopyOp& copy) override { return answer(command_text(copy)); }
+  OpId all_reduce() override { return answer(std::string(kAllReduceText)); }
   void begin(const MicroBatchWork& work) override { compare(command_text(work)); }
   void forget(RecordId record) override { compare(command_text(record)); }
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {
@@ -206,13 +207,24 @@ void tell(const LogLine& line, WordReader& words, Replica& replica) {
   } else if (kind == "wake") {
     words.finish();
     node.on_wake(now);
+  } else if (kind == kAllReduceText) {
+    words.finish();
+    node.on_all_reduce(now);
+  } else if (kind == "hand_over") {
+    words.finish();
+    node.on_hand_over(now);
+  } else if (kind == "take_over") {
+    const auto tokens = words.number<std::int64_t>();
+    words.finish();
+    node.on_take_over(now, tokens);
   } else if (kind == "progress") {
     const OpId op = words.id<OpId>();
     const auto steps = words.number<std::int64_t>();
     words.finish();
     node.catch_up(op, steps);
   } else {
-    line.fail("unknown event \"" + std::string(kind) + "\": expected arrival, feedback, completion, wake or progress");
+    line.fail("unknown event \"" + std::string(kind) +
+              "\": expected arrival, feedback, completion, wake, all_reduce, hand_over, take_over or progress");
   }
 }
 

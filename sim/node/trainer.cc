@@ -37,8 +37,7 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
     ++totals_.too_long;
     return;
   }
-  ready_.push_back(feedback);
-  ready_tokens_ += tokens;
+  ready_.add(feedback);
   store_.on_feedback(now, feedback);
 }
 
@@ -66,61 +65,73 @@ Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
 
 TrainerTotals Trainer::totals() const {
   TrainerTotals totals = totals_;
-  totals.queued_samples = static_cast<std::int64_t>(ready_.size());
+  totals.queued_samples = ready_.samples();
   for (const MicroBatch& batch : micro_batches_)
     totals.queued_samples += static_cast<std::int64_t>(batch.samples.size());
   return totals;
 }
 
 bool Trainer::start_step(Time now) {
-  const TrainStartView view{ready_tokens_, config_.training.batch_tokens};
-  if (!policy_.train || ready_.empty() || !policy_.train->start_step(view)) return false;
+  const TrainStartView view{ready_.tokens(), config_.training.batch_tokens};
+  const bool wanted = policy_.train && ready_.samples() > 0 && policy_.train->start_step(view);
+  if (!wanted && !awaited_) return false;
   in_step_ = true;
   step_ = TrainingStep();
   step_.start = now;
   trained_.clear();
-  const std::vector<Feedback> samples = take_samples();
+  step_targets_ = 0;
+  micro_batch_begun_ = false;
+  gather(now, config_.training.batch_tokens);
+  if (micro_batches_.empty()) join_all_reduce(now);
+  return true;
+}
+
+// Takes samples of about so many tokens, in micro-batches.
+void Trainer::gather(Time now, std::int64_t tokens) {
+  const std::int32_t max_lag = config_.training.max_version_lag;
+  const std::vector<Feedback> samples = ready_.take(
+      tokens, policy_.samples, [&](const Feedback& sample) { return store_.saved_share(sample, version_, max_lag); });
   if (policy_.samples == SampleOrder::kRecorded) store_.on_taken(now, samples);
   for (const Feedback& sample : samples) {
     if (micro_batches_.empty() || micro_batches_.back().tokens + sample.tokens() > config_.micro_batch_tokens) {
       micro_batches_.emplace_back();
     }
     micro_batches_.back().add(sample);
+    step_targets_ += sample.answer_tokens();
   }
-  step_targets_ = 0;
-  for (const MicroBatch& batch : micro_batches_) step_targets_ += batch.targets;
-  micro_batch_begun_ = false;
-  return true;
 }
 
-// Samples for one step, in the order that the policy wants, until the batch is full.
-std::vector<Feedback> Trainer::take_samples() {
-  // When training does not keep up, the queue grows without end; what came long ago has lost its record by now.
-  constexpr std::size_t kLookBack = 1'024;
-  std::vector<std::size_t> order;
-  const bool recorded_first = policy_.samples == SampleOrder::kRecorded;
-  const std::size_t first = recorded_first && ready_.size() > kLookBack ? ready_.size() - kLookBack : 0;
-  for (std::size_t i = first; i < ready_.size(); ++i) order.push_back(i);
-  if (recorded_first) {
-    std::vector<double> share(ready_.size());
-    for (const std::size_t i : order) {
-      share[i] = store_.saved_share(ready_[i], version_, config_.training.max_version_lag);
-    }
-    std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return share[a] != share[b] ? share[a] > share[b] : a > b; });
-  }
-  std::vector<Feedback> samples;
-  std::int64_t tokens = 0;
-  for (const std::size_t i : order) {
-    if (tokens >= config_.training.batch_tokens) break;
-    samples.push_back(ready_[i]);
-    const Feedback& sample = ready_[i];
-    tokens += sample.tokens();
-    ready_[i].prompt_tokens = 0;  // taken
-  }
-  std::erase_if(ready_, [](const Feedback& sample) { return sample.prompt_tokens == 0; });
-  ready_tokens_ -= tokens;
-  return samples;
+std::int64_t Trainer::hand_over() {
+  check(micro_batches_to_begin() > 0, "what has begun stays");
+  const MicroBatch last = std::move(micro_batches_.back());
+  micro_batches_.pop_back();
+  step_targets_ -= last.targets;
+  ready_.put_back(last.samples, policy_.samples);
+  return last.tokens;
+}
+
+void Trainer::take_over(Time now, std::int64_t tokens) {
+  check(all_reduce_.has_value(), "who waits takes over");
+  all_reduce_.reset();
+  step_.gradient_wait += now - joined_;
+  gather(now, std::min(tokens, config_.micro_batch_tokens));
+  while (micro_batches_to_begin() > 0) hand_over();  // its last sample may have been too long
+  if (micro_batches_.empty()) join_all_reduce(now);
+}
+
+// The gradients of this replica are complete.
+void Trainer::join_all_reduce(Time now) {
+  awaited_ = false;
+  if (config_.replicas == 1) return;
+  all_reduce_ = host_.all_reduce();
+  joined_ = now;
+}
+
+bool Trainer::on_all_reduced(Time now, OpId op) {
+  if (op != all_reduce_) return false;
+  all_reduce_.reset();
+  step_.gradient_wait += now - joined_;
+  return true;
 }
 
 std::int32_t Trainer::pages_needed() const {
@@ -230,6 +241,7 @@ bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
 std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone) {
   if (piece_outstanding_) return std::nullopt;
   if (!in_step_ && !start_step(now)) return std::nullopt;
+  if (all_reduce_) return std::nullopt;
   if (!micro_batches_.empty()) {
     if (!micro_batch_begun_ && !begin_micro_batch(now, alone)) return std::nullopt;
     pace_.on_ready(now, ready_to_run());
@@ -413,6 +425,7 @@ void Trainer::end_micro_batch(Time now) {
   }
   micro_batches_.pop_front();
   micro_batch_begun_ = false;
+  if (micro_batches_.empty()) join_all_reduce(now);
 }
 
 void Trainer::end_step(Time now) {

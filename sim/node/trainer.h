@@ -1,9 +1,17 @@
 // Training on one replica: gathers samples whose feedback has come, restores their activations, and runs forward,
 // backward and optimizer in pieces of one layer. The node decides when a piece may run; the trainer says which is next.
+//
+// Replicas train data-parallel and step together: each gathers a batch of its own, and none updates its weights before
+// the gradients of all are complete. Where one waits and another has not begun, that one begins at once with what
+// feedback it has, or takes part without gradients if it has none. Where one waits and another has micro-batches that
+// it has not begun, the last of these goes back to that one's feedback, and the one that waits trains as much of its
+// own.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -14,6 +22,7 @@
 #include "sim/node/layer_traffic.h"
 #include "sim/node/micro_batch.h"
 #include "sim/node/piece_part.h"
+#include "sim/node/sample_queue.h"
 #include "sim/node/training_config.h"
 #include "sim/node/training_pace.h"
 #include "sim/policy/decisions.h"
@@ -23,6 +32,7 @@ namespace alchemist {
 
 struct TrainerConfig {
   TrainingConfig training;
+  std::int32_t replicas = 1;  // that train together
   std::int32_t layers = 0;
   std::int64_t micro_batch_tokens = 2048;
   std::int64_t token_tile = 1;  // parts of pieces are multiples of it
@@ -57,6 +67,18 @@ class Trainer {
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
   bool on_copy_done(OpId op);
+  // Another replica waits for this one's gradients.
+  void on_awaited() { awaited_ = true; }
+  // Micro-batches of the step that have not been begun, behind the one that is being worked on.
+  std::int64_t micro_batches_to_begin() const { return std::max<std::int64_t>(0, std::ssize(micro_batches_) - 1); }
+  // Gives the last of them back and returns its tokens. Precondition: there is one.
+  std::int64_t hand_over();
+  // Trains about so many tokens more before the step ends, of the feedback that is ready. Precondition: it waits for
+  // other replicas.
+  void take_over(Time now, std::int64_t tokens);
+  std::int64_t ready_samples() const { return ready_.samples(); }
+  // True if the completion answers this trainer's all-reduce.
+  bool on_all_reduced(Time now, OpId op);
   // The GPU had nothing else to do since `since` and the trainer was waiting for activations.
   void count_stall(Duration stall) { step_.restore_stall += stall; }
   bool waits_for_copy() const;
@@ -69,7 +91,7 @@ class Trainer {
   enum class Phase : std::uint8_t { kReference, kReferenceHead, kFresh, kRecompute, kHead, kBackward };
 
   bool start_step(Time now);
-  std::vector<Feedback> take_samples();
+  void gather(Time now, std::int64_t tokens);
   bool begin_micro_batch(Time now, bool alone);
   bool link_keeps_up() const;
   bool take_memory(Time now);
@@ -87,6 +109,7 @@ class Trainer {
   bool ready_to_run() const;
   void advance(Time now);
   void end_micro_batch(Time now);
+  void join_all_reduce(Time now);
   void end_step(Time now);
 
   TrainerConfig config_;
@@ -97,8 +120,7 @@ class Trainer {
   const Estimator& estimator_;
   Host& host_;
 
-  std::deque<Feedback> ready_;
-  std::int64_t ready_tokens_ = 0;
+  SampleQueue ready_;
   WeightVersion version_;
   TrainerTotals totals_;
 
@@ -109,6 +131,9 @@ class Trainer {
   std::int32_t layer_ = 0;
   std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;
+  bool awaited_ = false;            // by another replica, since this one last joined
+  std::optional<OpId> all_reduce_;  // outstanding
+  Time joined_;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
   bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back
   Bytes host_bytes_;            // taken for fresh activations of the micro-batch

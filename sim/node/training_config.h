@@ -23,7 +23,7 @@ struct TrainingConfig {
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;       // dpo, grpo: a frozen model's log-probabilities of the answers enter the loss
   std::int32_t group_size = 8;       // grpo: answers to one prompt, the served one among them
-  std::int64_t batch_tokens = 8192;  // of one step, gathered over samples
+  std::int64_t batch_tokens = 8192;  // of one step, for each replica that trains, gathered over samples
   FeedbackConfig feedback;
   std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
   // Longest gap between two tokens of an answer that training beside decode steps may cause. None: it hides, below what

@@ -77,7 +77,8 @@ void write_request(OutputFile& file, const RequestOutcome& o, const Slo& slo) {
 
 void write_steps_header(OutputFile& file) {
   file.write(
-      "step,version,start_s,end_s,tokens,samples,restore_ms,forward_ms,backward_ms,optimizer_ms,reused_tokens,"
+      "step,version,start_s,end_s,tokens,samples,restore_ms,forward_ms,backward_ms,gradient_wait_ms,"
+      "optimizer_ms,reused_tokens,"
       "recomputed_tokens,dropped_tokens,mean_version_lag\n");
 }
 
@@ -86,7 +87,8 @@ void write_step(OutputFile& file, std::int64_t number, const TrainingStep& s) {
   if (s.samples > 0) lag = static_cast<double>(s.version_lag_sum) / static_cast<double>(s.samples);
   append_row(file, number, s.version.value(), seconds(s.start), seconds(s.end), s.tokens, s.samples,
              milliseconds(s.restore_stall), milliseconds(s.forward), milliseconds(s.backward),
-             milliseconds(s.optimizer), s.reused_tokens, s.recomputed_tokens, s.dropped_tokens, lag);
+             milliseconds(s.gradient_wait), milliseconds(s.optimizer), s.reused_tokens, s.recomputed_tokens,
+             s.dropped_tokens, lag);
 }
 
 void write_memory(OutputFile& file, const std::vector<MemorySeries>& series) {

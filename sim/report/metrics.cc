@@ -92,6 +92,8 @@ void RunMetrics::on_training_step(const TrainingStep& step) {
   steps_sum_.tokens += step.tokens;
   steps_sum_.samples += step.samples;
   steps_sum_.restore_stall += step.restore_stall;
+  steps_sum_.gradient_wait += step.gradient_wait;
+  held_ += step.gpu_time + Duration::nanoseconds(step.restore_stall.count_ns() * step.replicas);
   steps_sum_.forward += step.forward;
   steps_sum_.backward += step.backward;
   steps_sum_.optimizer += step.optimizer;
@@ -154,18 +156,18 @@ void RunMetrics::summarise_training(Summary& s) const {
   const TrainingStep& sum = steps_sum_;
   const auto mean_ms = [&](Duration total) { return ratio(total.in_milliseconds(), static_cast<double>(steps_)); };
   s.train_tokens_per_s = ratio(static_cast<double>(sum.tokens), s.duration_s).value_or(0);
-  const Duration held = sum.gpu_time + sum.restore_stall;
   s.train_tokens_per_gpu_s =
-      ratio(static_cast<double>(sum.tokens), (held + recording_).in_seconds() * info_.gpus_per_replica);
+      ratio(static_cast<double>(sum.tokens), (held_ + recording_).in_seconds() * info_.gpus_per_replica);
   s.train_samples = sum.samples;
   s.train_steps = steps_;
   s.train_step_ms = mean_ms(step_time_);
   s.train_forward_ms = mean_ms(sum.forward);
   s.train_restore_stall_ms = mean_ms(sum.restore_stall);
   s.train_backward_ms = mean_ms(sum.backward);
+  s.train_gradient_wait_ms = mean_ms(sum.gradient_wait);
   s.train_optimizer_ms = mean_ms(sum.optimizer);
-  s.train_recording_ms = mean_ms(recording_);
-  s.train_redundant_forward_fraction = ratio(sum.redundant_forward.in_seconds(), held.in_seconds());
+  s.train_recording_ms = mean_ms(Duration::nanoseconds(recording_.count_ns() / info_.replicas));
+  s.train_redundant_forward_fraction = ratio(sum.redundant_forward.in_seconds(), held_.in_seconds());
   s.train_tokens_reused = sum.reused_tokens;
   s.train_tokens_recomputed = sum.recomputed_tokens;
   s.train_tokens_dropped = sum.dropped_tokens;

@@ -60,6 +60,7 @@ class RunMetrics final : public RunObserver {
   Time end_;
 
   TrainingStep steps_sum_;  // sums of the fields; start and end unused
+  Duration held_;           // GPU time of the steps and stalls, over all replicas
   Duration step_time_;
   Duration recording_;
   std::int64_t steps_ = 0;

@@ -61,6 +61,7 @@ void add_training(Entries& e, const Summary& s) {
   e.add_optional("train_forward_ms", s.train_forward_ms);
   e.add_optional("train_restore_stall_ms", s.train_restore_stall_ms);
   e.add_optional("train_backward_ms", s.train_backward_ms);
+  e.add_optional("train_gradient_wait_ms", s.train_gradient_wait_ms);
   e.add_optional("train_optimizer_ms", s.train_optimizer_ms);
   e.add_optional("train_recording_ms", s.train_recording_ms);
   e.add_optional("train_redundant_forward_fraction", s.train_redundant_forward_fraction);

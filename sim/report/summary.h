@@ -71,9 +71,13 @@ struct Summary {
   // recording added to serving's steps.
   std::optional<double> train_tokens_per_gpu_s;
   std::int64_t train_samples = 0;
-  std::int64_t train_steps = 0;
-  std::optional<double> train_step_ms, train_forward_ms, train_restore_stall_ms;  // means over the steps
-  std::optional<double> train_backward_ms, train_optimizer_ms;  // the output head's forward counts as backward
+  std::int64_t train_steps = 0;  // of all replicas together
+  // Means over the steps and, but for the first, over the replicas.
+  std::optional<double> train_step_ms;  // from the first replica's begin to the last one's end
+  std::optional<double> train_forward_ms, train_restore_stall_ms;
+  std::optional<double> train_backward_ms;       // with the output head's forward
+  std::optional<double> train_gradient_wait_ms;  // for gradients of other replicas; serving goes on meanwhile
+  std::optional<double> train_optimizer_ms;
   std::optional<double> train_recording_ms;  // what recording added to serving's steps, for each training step
   std::optional<double> train_redundant_forward_fraction;  // of the GPU time of training, recording left out
   std::int64_t train_tokens_reused = 0;

@@ -42,7 +42,7 @@ class Watcher final : public RunObserver {
   void on_training_step(const TrainingStep& step) override {
     tokens += step.tokens;
     samples += step.samples;
-    held += step.gpu_time + step.restore_stall;
+    held += step.gpu_time + Duration::nanoseconds(step.restore_stall.count_ns() * step.replicas);
   }
   void on_serving_span(const ServingSpan& span) override { held += span.recording; }
   void on_transfer(const TransferSpan& span) override {

@@ -37,6 +37,17 @@ class Replay(CliTestCase):
             with self.subTest(policy=policy):
                 self.assertGreater(self.replay(policy, "--set", "cluster={gpus: 2, training_gpus: 1}"), 100)
 
+    def test_replicas_that_step_together(self):
+        """Two replicas wait for each other's gradients and take work over, with pieces between steps and beside them."""
+        for policy in ("temporal", "planned", "beside"):
+            with self.subTest(policy=policy):
+                log = self.record(policy, "--set", "cluster.gpus=2", "--set", "workload.rate=20",
+                                  "--set", "training.batch_tokens=6000")
+                self.assert_done(run("replay", log))
+                text = log.read_text()
+                for line in (" > all_reduce = ", " all_reduce\n", " hand_over\n", " take_over "):
+                    self.assertIn(line, text)
+
     def test_what_recording_changes(self):
         """The run itself is the same with and without a recording."""
         folder = self.make_directory()
@@ -55,9 +66,9 @@ class Replay(CliTestCase):
         folder = self.make_directory()
         log = folder / "run.log"
         self.assert_one_line_error(run("replay", log), "run.log")
-        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 1 simulated"'),
-                               ("alchemist-node-log 1 real\n", "has no events"),
-                               ("alchemist-node-log 1 simulated\n# model: 3\n0 5 wake\n", "model")]:
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 2 simulated"'),
+                               ("alchemist-node-log 2 real\n", "has no events"),
+                               ("alchemist-node-log 2 simulated\n# model: 3\n0 5 wake\n", "model")]:
             with self.subTest(text=text):
                 log.write_text(text)
                 self.assert_one_line_error(run("replay", log), expected)

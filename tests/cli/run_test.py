@@ -11,8 +11,8 @@ FILES = ["config.yaml", "memory.csv", "requests.csv", "steps.csv", "summary.json
 
 LATENCIES = [f"{statistic}_{metric}_ms" for metric in ("ttft", "tpot", "itl", "e2el")
              for statistic in ("mean", "median", "p90", "p95", "p99")]
-PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", "backward", "optimizer",
-                                           "recording")]
+PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", "backward", "gradient_wait",
+                                           "optimizer", "recording")]
 SUMMARY_KEYS = {
     "schema", "engine", "seed", "hardware", "model", "policy", "completed", "duration_s", "request_throughput",
     "request_goodput", "output_throughput", *LATENCIES, "num_preemptions", "prefix_hit_tokens", "saturated",

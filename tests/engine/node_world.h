@@ -35,6 +35,7 @@ class RecordingHost final : public Host {
   }
   OpId submit(const TrainingPiece& piece) override { return inner->submit(piece); }
   OpId submit(const CopyOp& copy) override { return inner->submit(copy); }
+  OpId all_reduce() override { return inner->all_reduce(); }
   void begin(const MicroBatchWork& work) override { inner->begin(work); }
   void forget(RecordId record) override { inner->forget(record); }
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {

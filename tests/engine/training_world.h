@@ -117,7 +117,7 @@ struct World {
 
   SimulationTotals run(const Decisions& names, std::vector<WorkloadRequest> requests, RunObserver& observer,
                        std::int32_t kv_blocks, double share, Duration delay, std::uint64_t seed = 1) {
-    SimulationConfig config = small_config(kv_blocks);
+    SimulationConfig config = small_config(kv_blocks, replicas);
     config.serving.async_scheduling = async;
     config.serving.max_num_batched_tokens = step_tokens;
     config.serving.blocks_known_ahead = blocks_known_ahead;
@@ -125,6 +125,7 @@ struct World {
     config.host.factors = factors;
     config.host.cold_start = cold_start;
     config.host.single_steps = single_steps;
+    config.record_events = record_events;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
     setup.make_policy = [&names, this] { return policy_of(names, stretch); };
@@ -195,6 +196,8 @@ struct World {
   bool async = false;
   bool blocks_known_ahead = false;  // runs of decode steps end where a request needs a block, as on a real host
   bool single_steps = false;        // one event a step
+  std::int32_t replicas = 1;
+  NodeRecorder::Sink record_events;
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;
 };

@@ -1,4 +1,4 @@
-// A host that only writes down what it is asked to copy.
+// A host that only writes down what it is asked to do.
 #pragma once
 
 #include <string>
@@ -18,12 +18,19 @@ class CopyHost final : public Host {
     copies.push_back((in ? "in " : "out ") + std::to_string(copy.layer) + ": " + std::to_string(copy.bytes.count()));
     return OpId(static_cast<std::uint32_t>(copies.size() - 1));
   }
+  OpId all_reduce() override { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces++)); }
   void begin(const MicroBatchWork&) override {}
   void forget(RecordId) override {}
-  void report(const TrainingStep&, std::span<const TrainedSample>) override {}
+  void report(const TrainingStep& step, std::span<const TrainedSample>) override { trained.push_back(step); }
   void wake_at(Time) override {}
   OpId last() const { return OpId(static_cast<std::uint32_t>(copies.size() - 1)); }
+  OpId last_all_reduce() const { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces - 1)); }
   std::vector<std::string> copies;
+  int all_reduces = 0;
+  std::vector<TrainingStep> trained;
+
+ private:
+  static constexpr std::uint32_t kAllReduces = 1'000'000;  // more than a test copies
 };
 
 }  // namespace alchemist::testing

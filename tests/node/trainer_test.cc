@@ -97,5 +97,101 @@ TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
   }
 }
 
+// Runs all pieces that can run, each in its time; how many there are of a kind.
+std::map<PieceKind, int> run_pieces(Trainer& trainer, Time& now) {
+  const TimeOfTokens times;
+  std::map<PieceKind, int> pieces;
+  while (const auto piece = trainer.next_piece(now, true)) {
+    trainer.on_piece_submitted();
+    now = now + times.piece(*piece);
+    trainer.on_piece_done(now, *piece, times.piece(*piece));
+    ++pieces[piece->kind];
+  }
+  return pieces;
+}
+
+struct TwoReplicas {
+  TwoReplicas() : s("stay", 100) {
+    s.policy.train = make_train_decision("idle");
+    TrainerConfig config = two_layers(100);
+    config.replicas = 2;
+    config.micro_batch_tokens = 60;
+    trainer.emplace(config, s.pool, *s.store, s.policy, times, s.host);
+  }
+  // Of 50 tokens.
+  void feedback(std::uint32_t request) {
+    trainer->on_feedback(now, {RequestId(request), SessionId(request), 40, 10, 0, 0});
+  }
+  testing::Store s;
+  const TimeOfTokens times;
+  std::optional<Trainer> trainer;
+  Time now;
+};
+
+// The weights wait for the other replica's gradients, and so does the next step.
+TEST(Trainer, ReplicasStepTogether) {
+  TwoReplicas r;
+  for (const std::uint32_t request : {1, 2, 3, 4}) r.feedback(request);
+  EXPECT_EQ(run_pieces(*r.trainer, r.now).count(PieceKind::kOptimizer), 0u);
+  EXPECT_EQ(r.s.host.all_reduces, 1);
+  EXPECT_EQ(r.trainer->version(), WeightVersion(0));
+  EXPECT_FALSE(r.trainer->on_all_reduced(r.now, OpId(7))) << "somebody else's";
+  r.now = r.now + Duration::milliseconds(3);
+  ASSERT_TRUE(r.trainer->on_all_reduced(r.now, r.s.host.last_all_reduce()));
+  const auto pieces = run_pieces(*r.trainer, r.now);
+  EXPECT_EQ(pieces.at(PieceKind::kOptimizer), 1);
+  EXPECT_EQ(r.trainer->version(), WeightVersion(1));
+  EXPECT_EQ(r.s.host.trained.front().gradient_wait, Duration::milliseconds(3));
+  EXPECT_EQ(r.s.host.all_reduces, 2) << "the other 100 tokens are another step";
+  EXPECT_EQ(r.trainer->totals().samples, 2);
+}
+
+// A step begins with 100 tokens. When another replica waits, 50 do, and none does: the weights are the same everywhere.
+TEST(Trainer, WhoIsAwaitedBeginsWithWhatThereIs) {
+  TwoReplicas r;
+  r.feedback(1);
+  EXPECT_FALSE(r.trainer->next_piece(r.now, true));
+  r.trainer->on_awaited();
+  EXPECT_EQ(run_pieces(*r.trainer, r.now).at(PieceKind::kBackward), 2);
+  ASSERT_TRUE(r.trainer->on_all_reduced(r.now, r.s.host.last_all_reduce()));
+  run_pieces(*r.trainer, r.now);
+  EXPECT_EQ(r.trainer->version(), WeightVersion(1));
+  EXPECT_EQ(r.s.host.all_reduces, 1) << "nobody waits any more";
+
+  r.trainer->on_awaited();
+  EXPECT_TRUE(run_pieces(*r.trainer, r.now).empty());
+  ASSERT_TRUE(r.trainer->on_all_reduced(r.now, r.s.host.last_all_reduce()));
+  EXPECT_EQ(run_pieces(*r.trainer, r.now), (std::map<PieceKind, int>{{PieceKind::kOptimizer, 1}}));
+  EXPECT_EQ(r.trainer->version(), WeightVersion(2));
+  EXPECT_EQ(r.s.host.trained.back().tokens, 0);
+}
+
+// A step of two micro-batches of 50 tokens, of which the second goes back when another replica is done; and the other
+// way round. What went back is trained in the next step.
+TEST(Trainer, WhoWaitsTakesAMicroBatchOver) {
+  TwoReplicas r;
+  for (const std::uint32_t request : {1, 2, 3}) r.feedback(request);
+  ASSERT_TRUE(r.trainer->next_piece(r.now, true));
+  EXPECT_EQ(r.trainer->micro_batches_to_begin(), 1);
+  EXPECT_EQ(r.trainer->ready_samples(), 1);
+  EXPECT_EQ(r.trainer->hand_over(), 50);
+  EXPECT_EQ(r.trainer->micro_batches_to_begin(), 0);
+  EXPECT_EQ(r.trainer->ready_samples(), 2);
+  EXPECT_EQ(run_pieces(*r.trainer, r.now).at(PieceKind::kBackward), 2);
+
+  r.now = r.now + Duration::milliseconds(1);
+  r.trainer->take_over(r.now, 70);  // a sample more would be another micro-batch
+  EXPECT_EQ(r.trainer->micro_batches_to_begin(), 0);
+  EXPECT_EQ(r.trainer->ready_samples(), 1);
+  EXPECT_EQ(run_pieces(*r.trainer, r.now).at(PieceKind::kBackward), 2);
+  EXPECT_EQ(r.s.host.all_reduces, 2);
+  r.now = r.now + Duration::milliseconds(2);
+  ASSERT_TRUE(r.trainer->on_all_reduced(r.now, r.s.host.last_all_reduce()));
+  run_pieces(*r.trainer, r.now);
+  const TrainingStep& step = r.s.host.trained.front();
+  EXPECT_EQ(step.tokens, 100);
+  EXPECT_EQ(step.gradient_wait, Duration::milliseconds(3));
+}
+
 }  // namespace
 }  // namespace alchemist

@@ -94,7 +94,8 @@ TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
             "mean_itl_ms median_itl_ms p90_itl_ms p95_itl_ms p99_itl_ms "
             "mean_e2el_ms median_e2el_ms p90_e2el_ms p95_e2el_ms p99_e2el_ms "
             "num_preemptions prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s train_samples "
-            "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms train_optimizer_ms "
+            "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms "
+            "train_gradient_wait_ms train_optimizer_ms "
             "train_recording_ms train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed "
             "train_tokens_dropped "
             "train_max_tokens train_mean_version_lag peak_weights_bytes peak_kv_bytes peak_activations_bytes "
@@ -128,19 +129,22 @@ TEST(RunMetrics, GoodputCountsRequestsThatMeetEveryTarget) {
   EXPECT_THROW(meets({.itl = Duration::milliseconds(1)}, untold), InternalError);
 }
 
-// Two steps of 300 and 100 ms with 1000 tokens each; 2 samples with lag 1 and 2 with lag 0. A step has 380 ms of
-// pieces, 100 ms of them redundant forward, and stalls for 20 ms; serving spent 50 ms on recording, 25 ms a step. So
-// 2000 tokens took 2 x (380 + 20) + 50 = 850 ms, and 2 x 100 of the steps' own 800 ms were redundant.
+// Two steps of two replicas, of 300 and 100 ms with 1000 tokens each; 2 samples with lag 1 and 2 with lag 0. A step has
+// 380 ms of pieces, 100 ms of them redundant forward, and each replica stalls for 10 ms and waits for the other's
+// gradients for 5 on average; serving spent 50 ms on recording, 12.5 ms a step and replica. So 2000 tokens took
+// 2 x (380 + 2 x 10) + 50 = 850 ms, and 2 x 100 of the steps' own 800 ms were redundant.
 TEST(RunMetrics, TrainingTotals) {
   RunMetrics m(info());
   TrainingStep step{.version = WeightVersion(1),
+                    .replicas = 2,
                     .start = at_ms(100),
                     .end = at_ms(400),
                     .tokens = 1000,
                     .samples = 2,
-                    .restore_stall = Duration::milliseconds(20),
+                    .restore_stall = Duration::milliseconds(10),
                     .forward = Duration::milliseconds(60),
                     .backward = Duration::milliseconds(100),
+                    .gradient_wait = Duration::milliseconds(5),
                     .optimizer = Duration::milliseconds(10),
                     .gpu_time = Duration::milliseconds(380),
                     .redundant_forward = Duration::milliseconds(100),
@@ -164,7 +168,8 @@ TEST(RunMetrics, TrainingTotals) {
   EXPECT_DOUBLE_EQ(s.duration_s, 1.0);
   EXPECT_DOUBLE_EQ(s.train_tokens_per_s, 2000);
   EXPECT_DOUBLE_EQ(*s.train_tokens_per_gpu_s, 2000 / 0.85);
-  EXPECT_DOUBLE_EQ(*s.train_recording_ms, 25);
+  EXPECT_DOUBLE_EQ(*s.train_recording_ms, 12.5);
+  EXPECT_DOUBLE_EQ(*s.train_gradient_wait_ms, 5);
   EXPECT_DOUBLE_EQ(*s.train_step_ms, 200);
   EXPECT_DOUBLE_EQ(*s.train_forward_ms, 40);
   EXPECT_DOUBLE_EQ(*s.train_redundant_forward_fraction, 0.25);

@@ -48,6 +48,7 @@ TEST(ResultWriter, TablesToTheLetter) {
                            .restore_stall = Duration::milliseconds(20),
                            .forward = Duration::nanoseconds(60'000'001),
                            .backward = Duration::milliseconds(100),
+                           .gradient_wait = Duration::milliseconds(7),
                            .optimizer = Duration::milliseconds(10),
                            .reused_tokens = 600,
                            .recomputed_tokens = 400,
@@ -68,9 +69,9 @@ TEST(ResultWriter, TablesToTheLetter) {
             "1,101,0,1.600000000,1.600000000,1.900000000,1.900000000,50,1,0,0,300.000000,0.000000,300.000000,false,"
             "0,0,,\n");
   EXPECT_EQ(read_text(out / "steps.csv"),
-            "step,version,start_s,end_s,tokens,samples,restore_ms,forward_ms,backward_ms,optimizer_ms,reused_tokens,"
-            "recomputed_tokens,dropped_tokens,mean_version_lag\n"
-            "0,1,0.100000000,0.400000000,1000,4,20.000000,60.000001,100.000000,10.000000,600,400,50,0.75\n");
+            "step,version,start_s,end_s,tokens,samples,restore_ms,forward_ms,backward_ms,gradient_wait_ms,"
+            "optimizer_ms,reused_tokens,recomputed_tokens,dropped_tokens,mean_version_lag\n"
+            "0,1,0.100000000,0.400000000,1000,4,20.000000,60.000001,100.000000,7.000000,10.000000,600,400,50,0.75\n");
   EXPECT_EQ(read_text(out / "memory.csv"),
             "time_s,replica,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
             "0.001000000,0,10,0,0,0,10,0\n"
