@@ -1,6 +1,7 @@
 #include "sim/node/trainer.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "sim/base/check.h"
 
@@ -86,12 +87,14 @@ bool Trainer::start_step(Time now) {
   return true;
 }
 
-// Takes samples of about so many tokens, in micro-batches.
+// Takes samples of about so many tokens, in micro-batches. Where replicas share what they have not begun, long ones
+// come first, so that nobody waits for the last of them for long (Graham's rule of the longest processing time).
 void Trainer::gather(Time now, std::int64_t tokens) {
   const std::int32_t max_lag = config_.training.max_version_lag;
-  const std::vector<Feedback> samples = ready_.take(
+  std::vector<Feedback> samples = ready_.take(
       tokens, policy_.samples, [&](const Feedback& sample) { return store_.saved_share(sample, version_, max_lag); });
   if (policy_.samples == SampleOrder::kRecorded) store_.on_taken(now, samples);
+  if (config_.replicas > 1) std::ranges::stable_sort(samples, std::ranges::greater(), &Feedback::tokens);
   for (const Feedback& sample : samples) {
     if (micro_batches_.empty() || micro_batches_.back().tokens + sample.tokens() > config_.micro_batch_tokens) {
       micro_batches_.emplace_back();

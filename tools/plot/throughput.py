@@ -41,8 +41,9 @@ def step_breakdown(study):
         panel.set_title(study.title(load))
     bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})
     return Figure("step_breakdown", "Where the time of a training step goes",
-                  "Mean GPU time of a training step by phase. Forward is what reuse saves; waiting for activations is "
-                  "what a reload that is late costs. Time in which the step waits for serving is not counted."
+                  "Mean GPU time of a training step on one replica, by phase. Forward is what reuse saves; waiting for "
+                  "activations is what a reload that is late costs. Time in which the step waits for serving or for "
+                  "other replicas is not counted."
                   + left_out(study, loads), figure)
 
 
