@@ -73,14 +73,14 @@ void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfi
   const std::int64_t arena_bytes = steps.arena().page_bytes * steps.pages();
   const std::int64_t most = std::min<std::int64_t>(arena_bytes / 2, std::int64_t{64} << 20);
   LinkBench bench(model, steps.arena(), most);
-  std::vector<std::function<void()>> runs;
+  std::vector<TimedCase> runs;
   for (const std::int64_t bytes : {std::int64_t{64} << 10, std::int64_t{1} << 20, std::int64_t{8} << 20, most}) {
     result.links.push_back({"h2d", bytes, {}});
-    runs.emplace_back([&bench, bytes] { bench.h2d(bytes), bench.wait(1); });
+    runs.push_back({[&bench, bytes] { bench.h2d(bytes), bench.wait(1); }});
     result.links.push_back({"d2h", bytes, {}});
-    runs.emplace_back([&bench, bytes] { bench.d2h(bytes), bench.wait(1); });
+    runs.push_back({[&bench, bytes] { bench.d2h(bytes), bench.wait(1); }});
     result.links.push_back({"duplex", bytes, {}});
-    runs.emplace_back([&bench, bytes] { bench.h2d(bytes), bench.d2h(bytes), bench.wait(2); });
+    runs.push_back({[&bench, bytes] { bench.h2d(bytes), bench.d2h(bytes), bench.wait(2); }});
   }
   const std::vector<Timing> times = measure_in_turns(runs, config.rounds);
   for (std::size_t i = 0; i < times.size(); ++i) result.links[i].time = times[i];

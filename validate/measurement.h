@@ -49,19 +49,27 @@ class Disturbance {
   double medians_ = 0;
 };
 
+struct TimedCase {
+  std::function<void()> work;
+  bool follows_itself = false;  // it is run twice in a row, and the second time is measured
+};
+
 // One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and
 // down by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long
 // one has emptied. `after_round` is called behind each of them, the first included.
 inline std::vector<Timing> measure_in_turns(
-    const std::vector<std::function<void()>>& cases, int rounds, const std::function<void()>& after_round = [] {},
+    const std::vector<TimedCase>& cases, int rounds, const std::function<void()>& after_round = [] {},
     Disturbance* disturbance = nullptr) {
   std::vector<std::pair<double, std::size_t>> order;
-  for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i]), i);
+  for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i].work), i);
   after_round();
   std::sort(order.begin(), order.end());
   std::vector<std::vector<double>> us(cases.size());
   for (int round = 0; round < rounds; ++round) {
-    for (const auto& [first_time, i] : order) us[i].push_back(microseconds_of(cases[i]));
+    for (const auto& [first_time, i] : order) {
+      if (cases[i].follows_itself) cases[i].work();
+      us[i].push_back(microseconds_of(cases[i].work));
+    }
     std::reverse(order.begin(), order.end());
     after_round();
   }

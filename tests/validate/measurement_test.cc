@@ -11,8 +11,8 @@ namespace {
 // one after that is the reverse of the one before.
 TEST(MeasureInTurns, GoesUpAndDown) {
   std::vector<int> ran;
-  std::vector<std::function<void()>> cases;
-  for (int i = 0; i < 4; ++i) cases.emplace_back([&ran, i] { ran.push_back(i); });
+  std::vector<TimedCase> cases;
+  for (int i = 0; i < 4; ++i) cases.push_back({[&ran, i] { ran.push_back(i); }});
   std::vector<std::size_t> ran_by_round;
   EXPECT_EQ(measure_in_turns(cases, 3, [&] { ran_by_round.push_back(ran.size()); }).size(), cases.size());
   ASSERT_EQ(ran.size(), 4U * 4U);
@@ -25,6 +25,17 @@ TEST(MeasureInTurns, GoesUpAndDown) {
   EXPECT_EQ(up, down);
   std::sort(up.begin(), up.end());
   EXPECT_EQ(up, round(0));
+}
+
+// Of two runs in a row the first takes 2 ms or more, the second nothing.
+TEST(Measurement, WhatFollowsItselfIsTimedTheSecondTime) {
+  int calls = 0;
+  const auto slow_at_first = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    for (++calls; calls % 2 == 0 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
+  };
+  EXPECT_LT(measure_in_turns({{slow_at_first, true}}, 5).front().median, 2'000);
+  EXPECT_EQ(calls, 11) << "once to begin with, then twice a round";
 }
 
 // Two cases of three rounds. The medians, 10 and 100, would have taken 330; the disturbed samples made it 396.
@@ -46,7 +57,7 @@ TEST(Disturbance, CountsWhatIsMeasuredInTurns) {
     for (++calls; calls == 4 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
   };
   measure_in_turns(
-      {slow_at_last}, 3, [] {}, &disturbance);
+      {{slow_at_last}}, 3, [] {}, &disturbance);
   EXPECT_EQ(calls, 4);
   EXPECT_GT(disturbance.factor(), 2);
 }
