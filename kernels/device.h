@@ -53,6 +53,8 @@ class DeviceMemory {
   virtual std::int64_t usable_bytes() const = 0;  // of device memory that can still be allocated
   // Rows that a tile of its large matrix products has: a few more cost as much as a whole tile more.
   virtual std::int64_t token_tile() const { return 1; }
+  // The processor that calls it: its speed is the device's.
+  virtual bool is_processor() const { return false; }
   virtual void* allocate(std::int64_t bytes) = 0;  // device memory, aligned to 256 bytes, not initialised
   virtual void free(void* device) noexcept = 0;
   virtual void* allocate_host(std::int64_t bytes) = 0;  // pinned host memory where the device knows such

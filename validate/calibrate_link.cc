@@ -18,7 +18,7 @@ class LinkBench {
         bytes_(bytes),
         host_(static_cast<std::byte*>(device_.allocate_host(2 * bytes))),
         inbox_(clock_),
-        compute_(inbox_),
+        compute_(inbox_, device_.is_processor()),
         to_host_(inbox_, device_, CopyDirection::kDeviceToHost, {}),
         to_device_(inbox_, device_, CopyDirection::kHostToDevice, {}) {
     std::fill(host_, host_ + 2 * bytes, std::byte{1});

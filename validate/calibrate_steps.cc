@@ -200,7 +200,7 @@ std::vector<StepCase> StepBench::held_out_cases() const {
   return cases;
 }
 
-void StepBench::measure(Calibration& result, Disturbance& disturbance, const std::function<void()>& after_round) {
+void StepBench::measure(Calibration& result, const Conditions& conditions, const std::function<void()>& after_round) {
   result.base = base_cases();
   result.head = head_cases();
   result.decode = decode_cases();
@@ -215,7 +215,7 @@ void StepBench::measure(Calibration& result, Disturbance& disturbance, const std
   // Decode steps follow each other, and find of their few sequences' keys what caches hold.
   std::vector<TimedCase> runs;
   for (const StepCase* shape : all) runs.push_back({runner(*shape), shape->chunks.empty()});
-  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds, after_round, &disturbance);
+  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds, after_round, conditions);
   for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = times[i];
 }
 

@@ -13,7 +13,9 @@ Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   StepBench steps(model, config);
   TrainingRounds training(model, config, steps.arena());
   Disturbance disturbance;
-  steps.measure(result, disturbance, [&] { training.run(); });
+  SpeedFit speed;
+  steps.measure(result, {&disturbance, model.device().is_processor() ? &speed : nullptr}, [&] { training.run(); });
+  result.speed = speed.fit();
   training.add_to(disturbance);
   result.disturbance = disturbance.factor();
   result.pieces = training.pieces();

@@ -17,6 +17,7 @@ struct JobDone {
   std::uint64_t tag = 0;
   Time start;
   Time end;
+  double probe_us = 0;       // of the machine's speed (machine_speed.h), right before it; 0: not measured
   std::exception_ptr error;  // null: it went well
 };
 

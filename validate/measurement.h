@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "validate/machine_speed.h"
+
 namespace alchemist {
 
 // Microseconds.
@@ -54,29 +56,37 @@ struct TimedCase {
   bool follows_itself = false;  // it is run twice in a row, and the second time is measured
 };
 
+// What a measurement tells beside the times of its cases; each may be null.
+struct Conditions {
+  Disturbance* disturbance = nullptr;
+  SpeedFit* speed = nullptr;
+};
+
 // One round more is run first and not counted. It tells how long the cases take, and they run in this order, up and
 // down by turns: so each follows one much like it, as steps do, and a short one does not pay for the caches that a long
 // one has emptied. `after_round` is called behind each of them, the first included.
 inline std::vector<Timing> measure_in_turns(
     const std::vector<TimedCase>& cases, int rounds, const std::function<void()>& after_round = [] {},
-    Disturbance* disturbance = nullptr) {
+    Conditions conditions = {}) {
   std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i].work), i);
   after_round();
   std::sort(order.begin(), order.end());
-  std::vector<std::vector<double>> us(cases.size());
+  std::vector<std::vector<double>> us(cases.size()), probe_us(cases.size());
   for (int round = 0; round < rounds; ++round) {
     for (const auto& [first_time, i] : order) {
       if (cases[i].follows_itself) cases[i].work();
+      if (conditions.speed) probe_us[i].push_back(speed_probe_us());
       us[i].push_back(microseconds_of(cases[i].work));
     }
     std::reverse(order.begin(), order.end());
     after_round();
   }
   std::vector<Timing> timings;
-  for (const std::vector<double>& samples : us) {
-    timings.push_back(timing_of(samples));
-    if (disturbance) disturbance->add(samples, timings.back());
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    timings.push_back(timing_of(us[i]));
+    if (conditions.disturbance) conditions.disturbance->add(us[i], timings.back());
+    if (conditions.speed) conditions.speed->add(us[i], probe_us[i]);
   }
   return timings;
 }

@@ -29,7 +29,8 @@ void append_table(const char* title, const OperationPrices::Sums& sums, std::str
 
 }  // namespace
 
-void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took) {
+void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took,
+                           double probe_us) {
   Duration alone = serving_.step(shape);
   if (recorded > Bytes()) {
     check(training_ != nullptr, "only who trains records");
@@ -39,17 +40,19 @@ void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorde
        .tokens = shape.tokens(),
        .copying = copying,
        .took = took,
-       .priced = turns_.step(shape.prefill_tokens(), idle, alone, copying)});
+       .priced = turns_.step(shape.prefill_tokens(), idle, alone, copying),
+       .probe_us = probe_us});
 }
 
-void OperationPrices::piece(const TrainingPiece& piece, Duration copying, Duration took) {
+void OperationPrices::piece(const TrainingPiece& piece, Duration copying, Duration took, double probe_us) {
   check(training_ != nullptr, "only who trains runs pieces");
   add({.kind = kind_of(piece.kind),
        .tokens = piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens,
        .attended_keys = piece.attended_keys,
        .copying = copying,
        .took = took,
-       .priced = turns_.piece(piece.kind, piece.tokens, training_->piece(piece), copying)});
+       .priced = turns_.piece(piece.kind, piece.tokens, training_->piece(piece), copying),
+       .probe_us = probe_us});
 }
 
 void OperationPrices::add(Timed operation) {
@@ -76,6 +79,16 @@ OperationFactors factors_of(const OperationPrices::Sums& sums) {
   return factors;
 }
 
+double slowness_of(const std::vector<OperationPrices::Timed>& operations, const SpeedLaw& calibrated) {
+  double slowness = 0, priced = 0;
+  for (const OperationPrices::Timed& operation : operations) {
+    if (operation.probe_us <= 0) return 1;
+    slowness += operation.priced.in_seconds() * calibrated.slowness(operation.probe_us);
+    priced += operation.priced.in_seconds();
+  }
+  return calibrated.level > 0 && priced > 0 ? slowness / priced / calibrated.level : 1;
+}
+
 std::string operation_table(const std::vector<OperationPrices::Timed>& operations) {
   std::vector<OperationPrices::Timed> first;
   std::copy_if(operations.begin(), operations.end(), std::back_inserter(first),
@@ -95,11 +108,12 @@ std::string operation_csv(const OperationPrices::Sums& sums) {
 }
 
 std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations) {
-  std::string text = "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us\n";
+  std::string text = "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us,probe_us\n";
   for (const OperationPrices::Timed& o : operations) {
-    text += fmt::format("{},{},{},{:d},{:.3f},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)],
-                        o.tokens, o.attended_keys, o.new_size, 1e6 * o.copying.in_seconds(), 1e6 * o.took.in_seconds(),
-                        1e6 * o.priced.in_seconds());
+    text +=
+        fmt::format("{},{},{},{:d},{:.3f},{:.3f},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)],
+                    o.tokens, o.attended_keys, o.new_size, 1e6 * o.copying.in_seconds(), 1e6 * o.took.in_seconds(),
+                    1e6 * o.priced.in_seconds(), o.probe_us);
   }
   return text;
 }

@@ -16,6 +16,7 @@
 #include "sim/engine/turn_costs.h"
 #include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
+#include "validate/machine_speed.h"
 
 namespace alchemist {
 
@@ -37,6 +38,7 @@ class OperationPrices {
     Duration copying;  // how long of it copies were in flight
     Duration took;
     Duration priced;
+    double probe_us = 0;  // of the machine's speed right before it (machine_speed.h); 0: not measured
   };
 
   // `serving` prices the device's time alone, without host time; `training`: none if nobody trains. Both outlive this.
@@ -46,8 +48,9 @@ class OperationPrices {
   // An operation is over; to be told in the order in which they ran. `idle`: how long nothing ran before the step;
   // `recorded`: bytes that it kept for training; `copying`: how long of its time copies were in flight; `took`: on the
   // device.
-  void step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took);
-  void piece(const TrainingPiece& piece, Duration copying, Duration took);
+  void step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took,
+            double probe_us = 0);
+  void piece(const TrainingPiece& piece, Duration copying, Duration took, double probe_us = 0);
 
   const std::vector<Timed>& all() const { return all_; }  // in the order in which they ran
 
@@ -66,10 +69,14 @@ OperationPrices::Sums sums_of(const std::vector<OperationPrices::Timed>& operati
 // took / priced; 1 for kinds that did not run.
 OperationFactors factors_of(const OperationPrices::Sums& sums);
 
+// By how much the machine was slower for these operations than in the calibration that prices them, going by the probes
+// before them alone; 1 if that is not known.
+double slowness_of(const std::vector<OperationPrices::Timed>& operations, const SpeedLaw& calibrated);
+
 // For people: sums, and the same of those that were the first of their size. Kinds that did not run are left out.
 std::string operation_table(const std::vector<OperationPrices::Timed>& operations);
 std::string operation_csv(const OperationPrices::Sums& sums);  // operation,count,real_s,priced_s,error
-// operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us: each in a row.
+// operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us,probe_us: each in a row.
 std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations);
 
 }  // namespace alchemist

@@ -73,7 +73,7 @@ RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock
       pool_(model.device(), config.page_bytes.count(), host_pages(config)),
       book_(ReplicaId(0), observer),
       inbox_(clock),
-      compute_(inbox_),
+      compute_(inbox_, model.device().is_processor()),
       to_host_(inbox_, model.device(), CopyDirection::kDeviceToHost, config.pace),
       to_device_(inbox_, model.device(), CopyDirection::kHostToDevice, config.pace) {
   check(config.page_bytes.count() == model.page_bytes(), "a page is as large as the model's KV block");
@@ -286,7 +286,7 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   if (config_.prices) {
     const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
     config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, copied_beside(done),
-                         done.end - done.start);
+                         done.end - done.start, done.probe_us);
   }
   device_free_ = done.end;
   book_.end_step(done.end, prefills);
@@ -321,7 +321,7 @@ RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
   if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
-  if (config_.prices) config_.prices->piece(piece.piece, copied_beside(done), done.end - done.start);
+  if (config_.prices) config_.prices->piece(piece.piece, copied_beside(done), done.end - done.start, done.probe_us);
   device_free_ = done.end;
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};

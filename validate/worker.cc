@@ -1,8 +1,10 @@
 #include "validate/worker.h"
 
+#include "validate/machine_speed.h"
+
 namespace alchemist {
 
-Worker::Worker(Inbox& inbox) : inbox_(inbox), thread_([this] { run(); }) {}
+Worker::Worker(Inbox& inbox, bool probes) : inbox_(inbox), probes_(probes), thread_([this] { run(); }) {}
 
 Worker::~Worker() {
   {
@@ -31,6 +33,7 @@ void Worker::run() {
     lock.unlock();
     JobDone done;
     done.tag = tag;
+    if (probes_) done.probe_us = speed_probe_us();
     done.start = inbox_.clock().now();
     try {
       job();

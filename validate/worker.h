@@ -15,8 +15,8 @@ namespace alchemist {
 
 class Worker {
  public:
-  // `inbox` outlives the worker.
-  explicit Worker(Inbox& inbox);
+  // `inbox` outlives the worker. `probes`: measures the machine's speed before each job.
+  explicit Worker(Inbox& inbox, bool probes);
   // Waits for the job in progress; later ones are dropped.
   ~Worker();
   Worker(const Worker&) = delete;
@@ -29,6 +29,7 @@ class Worker {
   void run();
 
   Inbox& inbox_;
+  bool probes_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::pair<std::uint64_t, std::function<void()>>> jobs_;

@@ -29,6 +29,7 @@ class CpuDevice final : public Device<T> {
  public:
   explicit CpuDevice(std::int64_t memory_bytes) : left_(memory_bytes) {}
 
+  bool is_processor() const override { return true; }
   std::string description() const override {
     if constexpr (std::is_same_v<T, double>) return "CPU, f64, plain loops";
     return "CPU, f32, " + (blas() ? blas()->description : "plain loops, OpenBLAS not found");

@@ -203,15 +203,21 @@ std::string load_average() {
   return load.empty() ? "unknown" : load;
 }
 
-void write_meta(ResultDirectory& files, const Provenance& p, double disturbance) {
+std::string speed_keys(const SpeedLaw& speed) {
+  if (speed.level <= 0) return {};
+  return fmt::format("speed_sensitivity: {:.6f}\nspeed_level: {:.6f}\n", speed.sensitivity, speed.level);
+}
+
+void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& c) {
   const std::time_t now = std::time(nullptr);
   files.create("meta.yaml")
       .write(fmt::format(
           "device: \"{}\"\nmodel: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
-          "load_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\ndate: {:%Y-%m-%dT%H:%M:%SZ}\nengine: \"{}\"\n",
+          "load_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\n{}date: {:%Y-%m-%dT%H:%M:%SZ}\nengine: "
+          "\"{}\"\n",
           p.device, p.model, p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
           first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(), p.rounds,
-          disturbance, fmt::gmtime(now), engine_git_hash()));
+          c.disturbance, speed_keys(c.speed), fmt::gmtime(now), engine_git_hash()));
 }
 
 }  // namespace
@@ -226,7 +232,7 @@ void write_calibration(const std::filesystem::path& folder, const Calibration& c
   write_host(files, calibration);
   write_cold_caches(files, calibration);
   write_steps(files, calibration);
-  write_meta(files, provenance, calibration.disturbance);
+  write_meta(files, provenance, calibration);
   files.commit();
 }
 

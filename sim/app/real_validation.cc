@@ -7,6 +7,7 @@
 #include "sim/app/event_log.h"
 #include "sim/app/experiment_world.h"
 #include "sim/app/run_experiment.h"
+#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 #include "sim/report/output_file.h"
 #include "sim/report/progress.h"
@@ -101,6 +102,17 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   return {report, prices.all()};
 }
 
+// The machine's speed when the profile was calibrated; none where that was not measured.
+std::optional<SpeedLaw> calibrated_speed(const Experiment& experiment) {
+  if (!experiment.profile) return std::nullopt;
+  const std::filesystem::path meta = *experiment.profile / "meta.yaml";
+  if (!std::filesystem::exists(meta)) return std::nullopt;
+  YamlMap map(YamlValue::load(meta.string()));
+  const auto sensitivity = map.optional("speed_sensitivity"), level = map.optional("speed_level");
+  if (!sensitivity || !level) return std::nullopt;
+  return SpeedLaw{sensitivity->as_number(-10, 10), level->as_number(1e-12, 1e12)};
+}
+
 }  // namespace
 
 RealValidation validate_on_device(const Experiment& original, DeviceKind device, std::optional<double> link_bandwidth,
@@ -116,6 +128,11 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   const OperationPrices::Sums sums = sums_of(operations);
   options.factors = factors_of(sums);
   result.repriced = run_with_results(experiment, out / "repriced", true, nullptr, options).summary;
+  if (const std::optional<SpeedLaw> calibrated = calibrated_speed(experiment)) {
+    result.slowness = slowness_of(operations, *calibrated);
+    options.factors.fill(result.slowness);
+    result.at_speed = run_with_results(experiment, out / "at_speed", true, nullptr, options).summary;
+  }
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;
   result.simulated = simulated.summary;
@@ -124,7 +141,7 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   for (const std::string& warning : simulated.warnings) result.warnings.push_back("simulated run: " + warning);
   ResultDirectory files(out);
   files.create("comparison.csv")
-      .write(difference_csv(compare_summaries(result.real, result.simulated, result.repriced)));
+      .write(difference_csv(compare_summaries(result.real, result.simulated, result.repriced, result.at_speed)));
   files.create("operations.csv").write(operation_csv(sums));
   files.create("operation_times.csv").write(operation_times_csv(operations));
   files.commit();

@@ -49,10 +49,15 @@ void validate_device(const Experiment& experiment, const Arguments& arguments) {
   const DeviceKind device = device_kinds().at(arguments.device);
   const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
   print_warnings(result.warnings);
+  std::string device_line = result.real.info.device;
+  if (result.at_speed) {
+    device_line += fmt::format("\nspeed: by probes between the operations, {:.3f} times as slow as in the calibration",
+                               result.slowness);
+  }
   fmt::print("{}\n{}\ndevice: {}\n{} events of the real run replayed: {} commands, all equal\nResults: {}\n",
-             difference_table(compare_summaries(result.real, result.simulated, result.repriced)),
-             operation_table(result.operations), result.real.info.device, result.replayed.events,
-             result.replayed.commands, arguments.out);
+             difference_table(compare_summaries(result.real, result.simulated, result.repriced, result.at_speed)),
+             operation_table(result.operations), device_line, result.replayed.events, result.replayed.commands,
+             arguments.out);
 }
 
 }  // namespace

@@ -33,40 +33,57 @@ SimulatedValue beside(double real, double simulated) {
 
 }  // namespace
 
-std::vector<SummaryDifference> compare_summaries(const Summary& real, const Summary& simulated,
-                                                 const Summary& repriced) {
+std::vector<SummaryDifference> compare_summaries(const Summary& real, const Summary& simulated, const Summary& repriced,
+                                                 const std::optional<Summary>& at_speed) {
   std::vector<SummaryDifference> differences;
   const std::vector<SummaryEntry> calibrated_entries = summary_entries(simulated);
   const std::vector<SummaryEntry> repriced_entries = summary_entries(repriced);
+  std::vector<SummaryEntry> at_speed_entries;
+  if (at_speed) at_speed_entries = summary_entries(*at_speed);
   for (const SummaryEntry& entry : summary_entries(real)) {
     const std::optional<double> measured = number(entry.value);
     const std::optional<double> first = number_of(calibrated_entries, entry.key);
     const std::optional<double> second = number_of(repriced_entries, entry.key);
     if (!measured || !first || !second || !is_outcome(entry.key)) continue;
-    differences.push_back({entry.key, *measured, beside(*measured, *first), beside(*measured, *second)});
+    differences.push_back({entry.key, *measured, beside(*measured, *first), beside(*measured, *second), {}});
+    if (const auto third = number_of(at_speed_entries, entry.key)) {
+      differences.back().at_speed = beside(*measured, *third);
+    }
   }
   return differences;
 }
 
 std::string difference_table(const std::vector<SummaryDifference>& differences) {
-  const auto percent = [](std::optional<double> error) {
-    return error ? fmt::format("{:+.1f} %", 100 * *error) : std::string("-");
-  };
+  const bool at_speed = !differences.empty() && differences.front().at_speed.has_value();
   std::string text =
-      fmt::format("{:<36}{:>18}{:>18}{:>10}{:>18}{:>10}\n", "", "real", "simulated", "error", "repriced", "error");
+      fmt::format("{:<36}{:>18}{:>18}{:>10}{:>18}{:>10}", "", "real", "simulated", "error", "repriced", "error");
+  if (at_speed) text += fmt::format("{:>18}{:>10}", "at its speed", "error");
+  text += '\n';
+  const auto append = [&](const SimulatedValue& value) {
+    const std::string error = value.error ? fmt::format("{:+.1f} %", 100 * *value.error) : std::string("-");
+    text += fmt::format("{:>18.10g}{:>10}", value.value, error);
+  };
   for (const SummaryDifference& d : differences) {
-    text += fmt::format("{:<36}{:>18.10g}{:>18.10g}{:>10}{:>18.10g}{:>10}\n", d.key, d.real, d.simulated.value,
-                        percent(d.simulated.error), d.repriced.value, percent(d.repriced.error));
+    text += fmt::format("{:<36}{:>18.10g}", d.key, d.real);
+    append(d.simulated);
+    append(d.repriced);
+    if (d.at_speed) append(*d.at_speed);
+    text += '\n';
   }
   return text;
 }
 
 std::string difference_csv(const std::vector<SummaryDifference>& differences) {
-  const auto text_of = [](std::optional<double> error) { return error ? fmt::format("{}", *error) : std::string(); };
-  std::string text = "metric,real,simulated,error,repriced,repriced_error\n";
+  std::string text = "metric,real,simulated,error,repriced,repriced_error,at_speed,at_speed_error\n";
+  const auto append = [&](const SimulatedValue& value) {
+    text += fmt::format(",{},{}", value.value, value.error ? fmt::format("{}", *value.error) : std::string());
+  };
   for (const SummaryDifference& d : differences) {
-    text += fmt::format("{},{},{},{},{},{}\n", d.key, d.real, d.simulated.value, text_of(d.simulated.error),
-                        d.repriced.value, text_of(d.repriced.error));
+    text += fmt::format("{},{}", d.key, d.real);
+    append(d.simulated);
+    append(d.repriced);
+    d.at_speed ? append(*d.at_speed) : static_cast<void>(text += ",,");
+    text += '\n';
   }
   return text;
 }

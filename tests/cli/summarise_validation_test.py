@@ -1,4 +1,4 @@
-"""tools/summarise_validation: errors, and runs between two calibrations."""
+"""tools/summarise_validation: medians of errors, and pairs of policies in the same order."""
 import os
 import subprocess
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 from alchemist_cli import CliTestCase
 
 TOOL = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "tools" / "summarise_validation"
-COMPARISON = "metric,real,simulated,repriced\ntrain_tokens_per_s,{},{},{}\n"
 
 
 class SummariseValidation(CliTestCase):
@@ -16,38 +15,36 @@ class SummariseValidation(CliTestCase):
         return subprocess.run([sys.executable, "-B", TOOL, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               check=False)
 
-    def add(self, out, policy, minute, microseconds, disturbance=1.0, took=None):
-        """A calibration whose cases take so long and, where `took` is given, a run behind it whose operations take that
-        times their price."""
-        profile = out / f"profile-{policy}-1"
-        profile.mkdir(parents=True)
-        (profile / "meta.yaml").write_text(f"disturbance: {disturbance}\ndate: 2026-01-01T00:{minute:02}:00Z\n")
-        (profile / "steps.csv").write_text("table,tokens,shape,time_us\n"
-                                           f"decode,1,1x32,{microseconds}\nmixed,16,16+0 0x0,{2 * microseconds}\n")
-        (profile / "training.csv").write_text("kind,tokens,attended_keys,time_us\n"
-                                              f"forward,64,100,{disturbance * microseconds}\n")
-        if took is None:
-            return
-        run = out / policy / "1"
+    def add(self, out, policy, number, *values):
+        """A run's tokens/s: real, simulated, repriced, at its speed (empty: not known)."""
+        run = out / policy / str(number)
         run.mkdir(parents=True)
-        (run / "comparison.csv").write_text(COMPARISON.format(100, 100 * took, 99))
-        (run / "operations.csv").write_text("operation,count,real_s,priced_s,error\n"
-                                            + "".join(f"{kind},1,{2 * took},2,0\n" for kind in ["decode", "forward"]))
+        (run / "comparison.csv").write_text("metric,real,simulated,repriced,at_speed\ntrain_tokens_per_s,"
+                                            + ",".join(map(str, values)) + "\n")
+        (run / "operations.csv").write_text("operation,count,real_s,priced_s,error\ndecode,1,2,1.5,0\n")
 
-    def test_a_run_is_compared_with_the_mean_of_the_calibrations_around_it(self):
-        """The machine is half as slow again behind the first run (50 us, then 60 us of which a quarter is disturbance),
-        which took a quarter longer than priced, and has not changed behind the second, which took 1.1 times its price."""
+    def test_medians_and_order(self):
+        """Of three runs the medians; `ant` is really faster than `zebra`, simulated slower, at the runs' speed faster."""
         out = self.make_directory() / "out"
-        self.add(out, "zebra", 1, 50, took=1.25)  # in the order of their dates, not of their names
-        self.add(out, "ant", 2, 60, disturbance=1.25, took=1.1)
-        self.add(out, "bee", 3, 75)
+        for number, error in [(1, 0.5), (2, 0.1), (3, -0.2)]:
+            self.add(out, "zebra", number, 100, 100 * (1 + error), 101, 110)
+            self.add(out, "ant", number, 200, 70, 199, 190)
         result = self.summary(out)
         self.assertEqual(0, result.returncode, result.stderr)
-        for kind in ["decode", "forward"]:
-            self.assertIn(f"{kind}: took 1.05 times what the calibrations before and behind the run say (1.00 to 1.10 in "
-                          "2 runs)\n", result.stdout)
-        self.assertNotIn("prefill: took", result.stdout)
-        self.assertRegex(result.stdout, r"zebra +train_tokens_per_s +100 +125 +\+25.0 % +-1.0 %")
+        self.assertRegex(result.stdout, r"zebra +train_tokens_per_s +100 +110 +\+10.0 % +\+10.0 % +\+1.0 %")
+        self.assertRegex(result.stdout, r"ant +decode_priced_s +2 +1.5 +-25.0 % +- +-")
+        self.assertIn("train_tokens_per_s by simulated runs: zebra > ant\n", result.stdout)
+        self.assertIn("train_tokens_per_s by at_speed runs: ant > zebra\n", result.stdout)
+        self.assertIn("3 times two policies of a real run are more than 5 % apart; in the same order simulated 0, at_speed 3, "
+                      "repriced 3 times\n", result.stdout)
+
+    def test_speed_is_not_known(self):
+        out = self.make_directory() / "out"
+        self.add(out, "ant", 1, 100, 110, 101, "")
+        result = self.summary(out)
+        self.assertEqual(0, result.returncode, result.stderr)
+        self.assertRegex(result.stdout, r"ant +train_tokens_per_s +100 +110 +\+10.0 % +- +\+1.0 %")
+        self.assertNotIn("by at_speed runs", result.stdout)
 
     def test_mistakes(self):
         for out in [self.make_directory(), self.make_directory() / "missing"]:

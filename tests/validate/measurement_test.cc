@@ -56,8 +56,7 @@ TEST(Disturbance, CountsWhatIsMeasuredInTurns) {
     const auto start = std::chrono::steady_clock::now();
     for (++calls; calls == 4 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
   };
-  measure_in_turns(
-      {{slow_at_last}}, 3, [] {}, &disturbance);
+  measure_in_turns({{slow_at_last}}, 3, [] {}, {&disturbance, nullptr});
   EXPECT_EQ(calls, 4);
   EXPECT_GT(disturbance.factor(), 2);
 }

@@ -62,9 +62,9 @@ TEST(OperationPrices, SumsServingByKind) {
             "decode,3,0.030000000000000002,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
   // The second step of three is the first that has run before.
   EXPECT_EQ(operation_times_csv(prices.all()),
-            "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us\n"
-            "decode,2,0,1,0.000,10000.000,2000.000\ndecode,3,0,1,0.000,10000.000,3000.000\n"
-            "decode,3,0,0,0.000,10000.000,3000.000\nprefill,5,0,1,0.000,4000.000,5000.000\n");
+            "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us,probe_us\n"
+            "decode,2,0,1,0.000,10000.000,2000.000,0.000\ndecode,3,0,1,0.000,10000.000,3000.000,0.000\n"
+            "decode,3,0,0,0.000,10000.000,3000.000,0.000\nprefill,5,0,1,0.000,4000.000,5000.000,0.000\n");
 }
 
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
@@ -98,6 +98,22 @@ TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(17));
   prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(99), took);
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(27));
+}
+
+// A calibration at level 3 of a square root. Of two steps that are priced alike one was run at probe 16, the other at
+// 25: (4 + 5) / 2 / 3.
+TEST(OperationPrices, SlownessGoesByTheProbes) {
+  const PerToken steps;
+  OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
+  const SpeedLaw law{0.5, 3};
+  EXPECT_EQ(slowness_of(prices.all(), law), 1) << "nothing ran";
+  for (const double probe : {16., 25.}) {
+    prices.step(decodes(1), Duration(), Bytes(), Duration(), Duration::milliseconds(7), probe);
+  }
+  EXPECT_DOUBLE_EQ(slowness_of(prices.all(), law), 1.5);
+  EXPECT_EQ(slowness_of(prices.all(), SpeedLaw()), 1) << "the calibration does not know";
+  prices.step(decodes(1), Duration(), Bytes(), Duration(), Duration::milliseconds(7));
+  EXPECT_EQ(slowness_of(prices.all(), law), 1) << "no probe before the last";
 }
 
 }  // namespace
