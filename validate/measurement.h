@@ -72,12 +72,13 @@ inline std::vector<Timing> measure_in_turns(
   for (std::size_t i = 0; i < cases.size(); ++i) order.emplace_back(microseconds_of(cases[i].work), i);
   after_round();
   std::sort(order.begin(), order.end());
-  std::vector<std::vector<double>> us(cases.size()), probe_us(cases.size());
+  std::vector<std::vector<double>> us(cases.size());
   for (int round = 0; round < rounds; ++round) {
     for (const auto& [first_time, i] : order) {
       if (cases[i].follows_itself) cases[i].work();
-      if (conditions.speed) probe_us[i].push_back(speed_probe_us());
+      const double probe_us = conditions.speed ? speed_probe_us() : 0;
       us[i].push_back(microseconds_of(cases[i].work));
+      if (conditions.speed) conditions.speed->add(i, us[i].back(), probe_us);
     }
     std::reverse(order.begin(), order.end());
     after_round();
@@ -86,7 +87,6 @@ inline std::vector<Timing> measure_in_turns(
   for (std::size_t i = 0; i < cases.size(); ++i) {
     timings.push_back(timing_of(us[i]));
     if (conditions.disturbance) conditions.disturbance->add(us[i], timings.back());
-    if (conditions.speed) conditions.speed->add(us[i], probe_us[i]);
   }
   return timings;
 }

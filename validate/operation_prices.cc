@@ -80,11 +80,16 @@ OperationFactors factors_of(const OperationPrices::Sums& sums) {
 }
 
 double slowness_of(const std::vector<OperationPrices::Timed>& operations, const SpeedLaw& calibrated) {
-  double slowness = 0, priced = 0;
+  std::vector<double> probes;
   for (const OperationPrices::Timed& operation : operations) {
     if (operation.probe_us <= 0) return 1;
-    slowness += operation.priced.in_seconds() * calibrated.slowness(operation.probe_us);
-    priced += operation.priced.in_seconds();
+    probes.push_back(operation.probe_us);
+  }
+  probes = smoothed_probes(probes);
+  double slowness = 0, priced = 0;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    slowness += operations[i].priced.in_seconds() * calibrated.slowness(probes[i]);
+    priced += operations[i].priced.in_seconds();
   }
   return calibrated.level > 0 && priced > 0 ? slowness / priced / calibrated.level : 1;
 }
