@@ -118,9 +118,8 @@ struct TwoReplicas {
     config.micro_batch_tokens = 60;
     trainer.emplace(config, s.pool, *s.store, s.policy, times, s.host);
   }
-  // Of 50 tokens.
-  void feedback(std::uint32_t request) {
-    trainer->on_feedback(now, {RequestId(request), SessionId(request), 40, 10, 0, 0});
+  void feedback(std::uint32_t request, std::int32_t tokens = 50) {
+    trainer->on_feedback(now, {RequestId(request), SessionId(request), tokens - 10, 10, 0, 0});
   }
   testing::Store s;
   const TimeOfTokens times;
@@ -164,6 +163,15 @@ TEST(Trainer, WhoIsAwaitedBeginsWithWhatThereIs) {
   EXPECT_EQ(run_pieces(*r.trainer, r.now), (std::map<PieceKind, int>{{PieceKind::kOptimizer, 1}}));
   EXPECT_EQ(r.trainer->version(), WeightVersion(2));
   EXPECT_EQ(r.s.host.trained.back().tokens, 0);
+}
+
+// What is handed over is what nobody waits long for.
+TEST(Trainer, LongSamplesComeFirst) {
+  TwoReplicas r;
+  r.feedback(1, 45);
+  r.feedback(2, 55);
+  ASSERT_TRUE(r.trainer->next_piece(r.now, true));
+  EXPECT_EQ(r.trainer->hand_over(), 45);
 }
 
 // A step of two micro-batches of 50 tokens, of which the second goes back when another replica is done; and the other
