@@ -45,6 +45,7 @@ SpeedLaw SpeedFit::fit() const {
   constexpr double kSameSpeed = 1e-12;  // of the logarithms' variance: rounding
   struct Case {
     std::vector<double> us, probe_us;
+    double median = 0;
   };
   const std::vector<double> smooth = smoothed_probes(probe_us_);
   std::vector<Case> cases;
@@ -54,26 +55,26 @@ SpeedLaw SpeedFit::fit() const {
     cases[cases_[i]].probe_us.push_back(smooth[i]);
   }
   double xx = 0, xy = 0, weight = 0;
-  for (const Case& c : cases) {
+  for (Case& c : cases) {
     if (c.us.empty()) continue;
     const auto n = static_cast<double>(c.us.size());
-    const double median = timing_of(c.us).median;
+    c.median = timing_of(c.us).median;
     double x = 0, y = 0;
     for (std::size_t i = 0; i < c.us.size(); ++i) {
       x += std::log(c.probe_us[i]) / n;
       y += std::log(c.us[i]) / n;
     }
-    weight += median * n;
+    weight += c.median * n;
     for (std::size_t i = 0; i < c.us.size(); ++i) {
       const double dx = std::log(c.probe_us[i]) - x;
-      xx += median * dx * dx;
-      xy += median * dx * (std::log(c.us[i]) - y);
+      xx += c.median * dx * dx;
+      xy += c.median * dx * (std::log(c.us[i]) - y);
     }
   }
   if (xx <= kSameSpeed * weight) return {};
   SpeedLaw law{xy / xx, 0};
   for (const Case& c : cases) {
-    for (const double probe : c.probe_us) law.level += timing_of(c.us).median / weight * law.slowness(probe);
+    for (const double probe : c.probe_us) law.level += c.median / weight * law.slowness(probe);
   }
   return law;
 }
