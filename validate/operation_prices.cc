@@ -29,30 +29,26 @@ void append_table(const char* title, const OperationPrices::Sums& sums, std::str
 
 }  // namespace
 
-void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, Duration copying, Duration took,
-                           double probe_us) {
+void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, const Run& run) {
   Duration alone = serving_.step(shape);
   if (recorded > Bytes()) {
     check(training_ != nullptr, "only who trains records");
     alone += training_->recording(recorded);
   }
-  add({.kind = shape.prefills.empty() ? OperationKind::kDecode : OperationKind::kPrefill,
+  const std::int64_t prompt_tokens = shape.prefill_tokens();
+  add({.kind = step_kind(prompt_tokens),
        .tokens = shape.tokens(),
-       .copying = copying,
-       .took = took,
-       .priced = turns_.step(shape.prefill_tokens(), idle, alone, copying),
-       .probe_us = probe_us});
+       .run = run,
+       .priced = turns_.step(prompt_tokens, idle, alone, run.copying)});
 }
 
-void OperationPrices::piece(const TrainingPiece& piece, Duration copying, Duration took, double probe_us) {
+void OperationPrices::piece(const TrainingPiece& piece, const Run& run) {
   check(training_ != nullptr, "only who trains runs pieces");
   add({.kind = kind_of(piece.kind),
        .tokens = piece.kind == PieceKind::kOptimizer ? piece.parameters : piece.tokens,
        .attended_keys = piece.attended_keys,
-       .copying = copying,
-       .took = took,
-       .priced = turns_.piece(piece.kind, piece.tokens, training_->piece(piece), copying),
-       .probe_us = probe_us});
+       .run = run,
+       .priced = turns_.piece(piece.kind, piece.tokens, training_->piece(piece), run.copying)});
 }
 
 void OperationPrices::add(Timed operation) {
@@ -65,33 +61,39 @@ OperationPrices::Sums sums_of(const std::vector<OperationPrices::Timed>& operati
   for (const OperationPrices::Timed& operation : operations) {
     OperationPrices::Sum& sum = sums[static_cast<std::size_t>(operation.kind)];
     ++sum.count;
-    sum.took += operation.took;
+    sum.took += operation.run.took;
     sum.priced += operation.priced;
   }
   return sums;
 }
 
-OperationFactors factors_of(const OperationPrices::Sums& sums) {
-  OperationFactors factors = kAsPriced;
+PriceFactors factors_of(const OperationPrices::Sums& sums) {
+  ByOperation<double> factors;
   for (std::size_t i = 0; i < sums.size(); ++i) {
-    if (sums[i].took > Duration() && sums[i].priced > Duration()) factors[i] = sums[i].took / sums[i].priced;
+    factors[i] = sums[i].took > Duration() && sums[i].priced > Duration() ? sums[i].took / sums[i].priced : 1;
   }
-  return factors;
+  return PriceFactors(factors);
 }
 
-double slowness_of(const std::vector<OperationPrices::Timed>& operations, const SpeedLaw& calibrated) {
+std::optional<MachineSlowness> slowness_of(const std::vector<OperationPrices::Timed>& operations,
+                                           const SpeedLaw& calibrated) {
+  if (operations.empty() || calibrated.level <= 0) return std::nullopt;
   std::vector<double> probes;
   for (const OperationPrices::Timed& operation : operations) {
-    if (operation.probe_us <= 0) return 1;
-    probes.push_back(operation.probe_us);
+    if (operation.run.probe_us <= 0) return std::nullopt;
+    probes.push_back(operation.run.probe_us);
   }
   probes = smoothed_probes(probes);
-  double slowness = 0, priced = 0;
+  MachineSlowness result;
+  double charged = 0, priced = 0;
   for (std::size_t i = 0; i < operations.size(); ++i) {
-    slowness += operations[i].priced.in_seconds() * calibrated.slowness(probes[i]);
+    const double slowness = calibrated.slowness(probes[i]) / calibrated.level;
+    result.factors.change(operations[i].run.start, slowness);
+    charged += operations[i].priced.in_seconds() * slowness;
     priced += operations[i].priced.in_seconds();
   }
-  return calibrated.level > 0 && priced > 0 ? slowness / priced / calibrated.level : 1;
+  if (priced > 0) result.mean = charged / priced;
+  return result;
 }
 
 std::string operation_table(const std::vector<OperationPrices::Timed>& operations) {
@@ -113,12 +115,12 @@ std::string operation_csv(const OperationPrices::Sums& sums) {
 }
 
 std::string operation_times_csv(const std::vector<OperationPrices::Timed>& operations) {
-  std::string text = "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us,probe_us\n";
+  std::string text = "operation,tokens,attended_keys,new_size,start_s,copying_us,real_us,priced_us,probe_us\n";
   for (const OperationPrices::Timed& o : operations) {
-    text +=
-        fmt::format("{},{},{},{:d},{:.3f},{:.3f},{:.3f},{:.3f}\n", kOperationNames[static_cast<std::size_t>(o.kind)],
-                    o.tokens, o.attended_keys, o.new_size, 1e6 * o.copying.in_seconds(), 1e6 * o.took.in_seconds(),
-                    1e6 * o.priced.in_seconds(), o.probe_us);
+    text += fmt::format("{},{},{},{:d},{:.9f},{:.3f},{:.3f},{:.3f},{:.3f}\n",
+                        kOperationNames[static_cast<std::size_t>(o.kind)], o.tokens, o.attended_keys, o.new_size,
+                        o.run.start.in_seconds(), 1e6 * o.run.copying.in_seconds(), 1e6 * o.run.took.in_seconds(),
+                        1e6 * o.priced.in_seconds(), o.run.probe_us);
   }
   return text;
 }

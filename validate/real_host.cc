@@ -285,8 +285,7 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
     const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
-    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, copied_beside(done),
-                         done.end - done.start, done.probe_us);
+    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, run_of(done));
   }
   device_free_ = done.end;
   book_.end_step(done.end, prefills);
@@ -317,11 +316,15 @@ Duration RealHost::copied_beside(const JobDone& done) const {
   return std::clamp(copying_.until(done.end) - copied_before_, Duration(), done.end - done.start);
 }
 
+OperationPrices::Run RealHost::run_of(const JobDone& done) const {
+  return {done.start, done.end - done.start, copied_beside(done), done.probe_us};
+}
+
 RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
   if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
-  if (config_.prices) config_.prices->piece(piece.piece, copied_beside(done), done.end - done.start, done.probe_us);
+  if (config_.prices) config_.prices->piece(piece.piece, run_of(done));
   device_free_ = done.end;
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});
   return {done.end, {piece.id, true, 1, done.end - done.start, {}}};

@@ -129,6 +129,7 @@ class RealHost final : public Host {
   Report on_piece_end(const JobDone& done);
   // How long of the step or piece that has ended copies were in flight.
   Duration copied_beside(const JobDone& done) const;
+  OperationPrices::Run run_of(const JobDone& done) const;
   Report on_copy_end(const JobDone& done);
   void report_span(Time end);
 

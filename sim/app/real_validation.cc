@@ -129,9 +129,11 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   options.factors = factors_of(sums);
   result.repriced = run_with_results(experiment, out / "repriced", true, nullptr, options).summary;
   if (const std::optional<SpeedLaw> calibrated = calibrated_speed(experiment)) {
-    result.slowness = slowness_of(operations, *calibrated);
-    options.factors.fill(result.slowness);
-    result.at_speed = run_with_results(experiment, out / "at_speed", true, nullptr, options).summary;
+    if (const std::optional<MachineSlowness> slowness = slowness_of(operations, *calibrated)) {
+      result.slowness = slowness->mean;
+      options.factors = slowness->factors;
+      result.at_speed = run_with_results(experiment, out / "at_speed", true, nullptr, options).summary;
+    }
   }
   result.replayed = replay_event_log((out / "events.log").string());
   result.real = real.summary;

@@ -35,7 +35,7 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
 struct RunOptions {
   NodeRecorder::Sink record_events;  // if not empty: gets the lines of the nodes' log (sim/node/node_log.h)
   World planned_for = World::kSimulated;
-  OperationFactors factors = kAsPriced;  // on the times of operations
+  PriceFactors factors;
 };
 
 // Runs it. ConfigError if the workload cannot be made or yields no request.

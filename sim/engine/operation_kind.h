@@ -17,9 +17,9 @@ inline constexpr std::array<const char*, 6> kOperationNames = {"decode", "prefil
 template <class T>
 using ByOperation = std::array<T, kOperationNames.size()>;
 
-// Factors on the times that operations are charged.
-using OperationFactors = ByOperation<double>;
-inline constexpr OperationFactors kAsPriced = {1, 1, 1, 1, 1, 1};
+inline OperationKind step_kind(std::int64_t prompt_tokens) {
+  return prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode;
+}
 
 inline OperationKind kind_of(PieceKind piece) {
   switch (piece) {

@@ -15,10 +15,10 @@ SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, 
       cost_(cost),
       queue_(queue),
       observer_(observer),
-      options_(options),
+      options_(std::move(options)),
       book_(replica, observer),
       training_(training),
-      turns_(options.cold_start, training ? training->link.copy_slowdown : 1, options.factors) {
+      turns_(options_.cold_start, training ? training->link.copy_slowdown : 1) {
   if (training_) link_.emplace(training_->link);
 }
 
@@ -94,8 +94,9 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
   piece_->start = now_ + training_->piece_overhead;
-  const Duration takes =
-      turns_.piece(piece_->piece.kind, piece_->piece.tokens, training_->cost->piece(piece_->piece), copies_left(now_));
+  const TrainingPiece& piece = piece_->piece;
+  const Duration priced = turns_.piece(piece.kind, piece.tokens, training_->cost->piece(piece), copies_left(now_));
+  const Duration takes = options_.factors.charged(kind_of(piece.kind), piece_->start, priced);
   queue_.push(piece_->start + takes, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
 }
 
@@ -110,8 +111,9 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
   const double share = costs.training->traffic(piece) / (takes.in_seconds() * costs.bandwidth);
   slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
   beside_ = Piece{new_op(), piece, now_};
-  queue_.push(now_ + turns_.piece_beside(piece.kind, takes, copies_left(now_)), EventPriority::kStepEnd,
-              {SimEventKind::kPieceEnd, replica_});
+  const Duration charged =
+      options_.factors.charged(kind_of(piece.kind), now_, turns_.piece_beside(takes, copies_left(now_)));
+  queue_.push(now_ + charged, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
   return beside_->id;
 }
 
@@ -192,7 +194,9 @@ void SimHost::begin_step(Time start) {
     recording_ += recording;
     takes += recording;
   }
-  takes = turns_.step(shape_.prefill_tokens(), start - device_free_, takes, copies_left(start));
+  const std::int64_t prompt_tokens = shape_.prefill_tokens();
+  takes = turns_.step(prompt_tokens, start - device_free_, takes, copies_left(start));
+  takes = options_.factors.charged(step_kind(prompt_tokens), start, takes);
   check(takes > Duration(), "a step takes time");
   if (takes > kLongestRun - start.since_start()) {
     throw ConfigError(

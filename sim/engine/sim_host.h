@@ -15,6 +15,7 @@
 #include "sim/base/workload.h"
 #include "sim/engine/event_queue.h"
 #include "sim/engine/link.h"
+#include "sim/engine/price_factors.h"
 #include "sim/engine/request_book.h"
 #include "sim/engine/turn_costs.h"
 #include "sim/model/step_cost.h"
@@ -46,7 +47,7 @@ class SimHost final : public Host {
     bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
     bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
     ColdStart cold_start;
-    OperationFactors factors = kAsPriced;  // on the times of operations
+    PriceFactors factors;
   };
 
   // What it takes to train.

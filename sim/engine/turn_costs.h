@@ -24,28 +24,24 @@ struct ColdStart {
 
 class TurnCosts {
  public:
-  // `copy_slowdown`: factor >= 1 on the time of kernels as long as copies run beside them. `factors`: on the whole of
-  // each operation, where it is known how far its price is off.
-  TurnCosts(const ColdStart& cold, double copy_slowdown, const OperationFactors& factors = kAsPriced)
-      : cold_(cold), copy_slowdown_(copy_slowdown), factors_(factors) {}
+  // `copy_slowdown`: factor >= 1 on the time of kernels as long as copies run beside them.
+  TurnCosts(const ColdStart& cold, double copy_slowdown) : cold_(cold), copy_slowdown_(copy_slowdown) {}
 
   // Time of the next step, which takes `alone` among its like. `idle`: how long nothing ran before it; `copies`: how
   // long copies run from its begin on, be it longer than the step.
   Duration step(std::int64_t prompt_tokens, Duration idle, Duration alone, Duration copies) {
     trained_last_ = false;
     if (cold_.serving > Duration()) alone = with_cold_caches(prompt_tokens, idle, alone);
-    return charged(prompt_tokens > 0 ? OperationKind::kPrefill : OperationKind::kDecode, alone, copies);
+    return beside_copies(alone, copies);
   }
   // `tokens`: of the piece.
   Duration piece(PieceKind kind, std::int64_t tokens, Duration alone, Duration copies) {
     if (!std::exchange(trained_last_, true)) alone += cold_.training;
     coldness_ = std::min(1.0, coldness_ + left_cold_by(kind, tokens));
-    return charged(kind_of(kind), alone, copies);
+    return beside_copies(alone, copies);
   }
   // Of a piece that has SMs of its own, for which nobody changes turns.
-  Duration piece_beside(PieceKind kind, Duration alone, Duration copies) const {
-    return charged(kind_of(kind), alone, copies);
-  }
+  Duration piece_beside(Duration alone, Duration copies) const { return beside_copies(alone, copies); }
 
  private:
   // A long prompt was measured behind others like it, in caches as cold as it leaves them: its price has that part.
@@ -54,11 +50,6 @@ class TurnCosts {
     const double left = share(prompt_tokens, cold_.prompt_tokens);
     coldness_ = std::max(found * (1 - 1 / cold_.steps), left);
     return alone + times(cold_.serving, std::max(0.0, found - left));
-  }
-  Duration charged(OperationKind kind, Duration alone, Duration copies) const {
-    const Duration beside = beside_copies(alone, copies);
-    const double factor = factors_[static_cast<std::size_t>(kind)];
-    return factor == 1 ? beside : times(beside, factor);
   }
   // While the copies run, kernels get 1 / copy_slowdown of their work done.
   Duration beside_copies(Duration alone, Duration copies) const {
@@ -80,7 +71,6 @@ class TurnCosts {
 
   ColdStart cold_;
   double copy_slowdown_;
-  OperationFactors factors_;
   bool trained_last_ = false;
   double coldness_ = 0;  // share of a cold start that the next step pays, 0..1
 };

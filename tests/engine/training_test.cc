@@ -205,7 +205,7 @@ TEST(Training, StepsBehindIdleTimeAreCharged) {
 // training's forward, head, backward and optimizer follow. Factors that are powers of two lose nothing to rounding.
 TEST(Training, TimesOfOperationsAreScaledByKind) {
   World plain, scaled;
-  scaled.factors = {4, 2, 8, 16, 32, 64};
+  scaled.factors = PriceFactors({4, 2, 8, 16, 32, 64});
   const std::vector<WorkloadRequest> requests = one_sample();
   TrainingObserver before, after;
   plain.run(kTemporal, requests, before, 4'000, 1.0, Duration::milliseconds(1));
@@ -220,6 +220,25 @@ TEST(Training, TimesOfOperationsAreScaledByKind) {
     const int factor = i < 4 ? 8 : i == 4 ? 16 : i < 9 ? 32 : 64;
     EXPECT_EQ(after.pieces[i].end - after.pieces[i].start, factor * (before.pieces[i].end - before.pieces[i].start))
         << i;
+  }
+}
+
+// The machine is half as fast until the first token is there, a quarter as fast from then on, whatever it runs.
+TEST(Training, TimesOfOperationsAreScaledByWhenTheyBegin) {
+  World plain, scaled;
+  const std::vector<WorkloadRequest> requests = one_sample();
+  TrainingObserver before, after;
+  plain.run(kTemporal, requests, before, 4'000, 1.0, Duration::milliseconds(1));
+  const RequestOutcome& fast = before.outcomes.at(RequestId(0));
+  scaled.factors.change(Time(), 2);
+  scaled.factors.change(fast.arrived + 2 * fast.ttft(), 4);
+  scaled.run(kTemporal, requests, after, 4'000, 1.0, Duration::milliseconds(1));
+  const RequestOutcome& slow = after.outcomes.at(RequestId(0));
+  EXPECT_EQ(slow.ttft(), 2 * fast.ttft());
+  EXPECT_EQ(slow.finished - slow.first_token, 4 * (fast.finished - fast.first_token));
+  ASSERT_EQ(after.pieces.size(), before.pieces.size());
+  for (std::size_t i = 0; i < after.pieces.size(); ++i) {
+    EXPECT_EQ(after.pieces[i].end - after.pieces[i].start, 4 * (before.pieces[i].end - before.pieces[i].start)) << i;
   }
 }
 

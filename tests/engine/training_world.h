@@ -189,7 +189,7 @@ struct World {
   double copy_slowdown = 1;
   ColdStart cold_start;
   Duration piece_overhead;
-  OperationFactors factors = kAsPriced;
+  PriceFactors factors;
   std::int32_t step_tokens = 64;
   std::optional<Duration> max_itl;
   double stretch = Policy().stretch;

@@ -46,15 +46,18 @@ TEST(OperationPrices, SumsServingByKind) {
   const PerToken steps;
   OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
   for (const std::int32_t count : {2, 3, 3})
-    prices.step(decodes(count), Duration(), Bytes(), Duration(), Duration::milliseconds(10));
+    prices.step(decodes(count), Duration(), Bytes(), {Time(), Duration::milliseconds(10), Duration()});
   const std::vector<PrefillChunk> chunks = {{4, 0}};
   BatchShape mixed = decodes(1);
   mixed.prefills = chunks;
-  prices.step(mixed, Duration(), Bytes(), Duration(), Duration::milliseconds(4));
+  prices.step(mixed, Duration(), Bytes(), {Time() + Duration::milliseconds(31), Duration::milliseconds(4), Duration()});
   EXPECT_EQ(of(prices, OperationKind::kDecode).count, 3);
   EXPECT_EQ(of(prices, OperationKind::kDecode).took, Duration::milliseconds(30));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, Duration::milliseconds(8));
-  EXPECT_EQ(factors_of(sums_of(prices.all())), (OperationFactors{3.75, 0.8, 1, 1, 1, 1}));
+  const PriceFactors factors = factors_of(sums_of(prices.all()));
+  EXPECT_EQ(factors.charged(OperationKind::kDecode, Time(), Duration::milliseconds(8)), Duration::milliseconds(30));
+  EXPECT_EQ(factors.charged(OperationKind::kPrefill, Time(), Duration::milliseconds(5)), Duration::milliseconds(4));
+  EXPECT_EQ(factors.charged(OperationKind::kHead, Time(), Duration::milliseconds(5)), Duration::milliseconds(5));
   EXPECT_EQ(of(prices, OperationKind::kPrefill).count, 1);
   EXPECT_EQ(of(prices, OperationKind::kPrefill).priced, Duration::milliseconds(5));
   EXPECT_EQ(operation_csv(sums_of(prices.all())),
@@ -62,9 +65,11 @@ TEST(OperationPrices, SumsServingByKind) {
             "decode,3,0.030000000000000002,0.008,-0.7333333333333334\nprefill,1,0.004,0.005,0.25\n");
   // The second step of three is the first that has run before.
   EXPECT_EQ(operation_times_csv(prices.all()),
-            "operation,tokens,attended_keys,new_size,copying_us,real_us,priced_us,probe_us\n"
-            "decode,2,0,1,0.000,10000.000,2000.000,0.000\ndecode,3,0,1,0.000,10000.000,3000.000,0.000\n"
-            "decode,3,0,0,0.000,10000.000,3000.000,0.000\nprefill,5,0,1,0.000,4000.000,5000.000,0.000\n");
+            "operation,tokens,attended_keys,new_size,start_s,copying_us,real_us,priced_us,probe_us\n"
+            "decode,2,0,1,0.000000000,0.000,10000.000,2000.000,0.000\n"
+            "decode,3,0,1,0.000000000,0.000,10000.000,3000.000,0.000\n"
+            "decode,3,0,0,0.000000000,0.000,10000.000,3000.000,0.000\n"
+            "prefill,5,0,1,0.031000000,0.000,4000.000,5000.000,0.000\n");
 }
 
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
@@ -83,37 +88,51 @@ TEST(OperationPrices, ChargesTurnsCopiesAndRecordingAsTheSimulatorDoes) {
   forward.attended_keys = 5050;
   TrainingPiece backward = forward;
   backward.kind = PieceKind::kBackward;
-  const Duration took = Duration::milliseconds(1);
-  prices.step(decodes(1), Duration(), Bytes(), Duration(), took);
-  prices.piece(forward, Duration(), took);
-  prices.piece(backward, Duration(), took);
-  prices.step(decodes(2), Duration(), Bytes(1 << 20), Duration(), took);
+  const OperationPrices::Run run = {Time(), Duration::milliseconds(1), Duration()};
+  const auto beside_copies = [](std::int64_t ms) {
+    return OperationPrices::Run{Time(), Duration::milliseconds(1), Duration::milliseconds(ms)};
+  };
+  prices.step(decodes(1), Duration(), Bytes(), run);
+  prices.piece(forward, run);
+  prices.piece(backward, run);
+  prices.step(decodes(2), Duration(), Bytes(1 << 20), run);
   EXPECT_EQ(of(prices, OperationKind::kForward).priced, training.piece(forward) + cold_piece);
   EXPECT_EQ(of(prices, OperationKind::kBackward).priced, training.piece(backward));
   const Duration before = of(prices, OperationKind::kDecode).priced;
   EXPECT_EQ(before, Duration::milliseconds(3) + cold_step + training.recording(Bytes(1 << 20)));
-  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(4), took);
+  prices.step(decodes(5), Duration(), Bytes(), beside_copies(4));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(7));
-  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(10), took);
+  prices.step(decodes(5), Duration(), Bytes(), beside_copies(10));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(17));
-  prices.step(decodes(5), Duration(), Bytes(), Duration::milliseconds(99), took);
+  prices.step(decodes(5), Duration(), Bytes(), beside_copies(99));
   EXPECT_EQ(of(prices, OperationKind::kDecode).priced, before + Duration::milliseconds(27));
 }
 
-// A calibration at level 3 of a square root. Of steps that are priced alike half were run at probe 16, the other half
-// at 25: (4 + 5) / 2 / 3.
+// A calibration at level 3 of a square root. Of 100 steps that are priced alike, one a second, half were run at probe
+// 16, the other half at 25: 4 / 3 and 5 / 3 as slow.
 TEST(OperationPrices, SlownessGoesByTheProbes) {
   const PerToken steps;
   OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
   const SpeedLaw law{0.5, 3};
-  EXPECT_EQ(slowness_of(prices.all(), law), 1) << "nothing ran";
-  for (int i = 0; i < 100; ++i) {
-    prices.step(decodes(1), Duration(), Bytes(), Duration(), Duration::milliseconds(7), i < 50 ? 16 : 25);
-  }
-  EXPECT_NEAR(slowness_of(prices.all(), law), 1.5, 1e-12);
-  EXPECT_EQ(slowness_of(prices.all(), SpeedLaw()), 1) << "the calibration does not know";
-  prices.step(decodes(1), Duration(), Bytes(), Duration(), Duration::milliseconds(7));
-  EXPECT_EQ(slowness_of(prices.all(), law), 1) << "no probe before the last";
+  const auto at = [](int second) { return Time() + Duration::seconds(second); };
+  const auto step = [&](int second, double probe_us) {
+    prices.step(decodes(1), Duration(), Bytes(), {at(second), Duration::milliseconds(7), Duration(), probe_us});
+  };
+  EXPECT_FALSE(slowness_of(prices.all(), law)) << "nothing ran";
+  for (int i = 0; i < 100; ++i) step(10 + i, i < 50 ? 16 : 25);
+  const auto slowness = slowness_of(prices.all(), law);
+  ASSERT_TRUE(slowness);
+  EXPECT_NEAR(slowness->mean, 1.5, 1e-12);
+  const auto charged = [&](Time when) {
+    return slowness->factors.charged(OperationKind::kDecode, when, Duration::microseconds(3'000)).in_milliseconds();
+  };
+  EXPECT_NEAR(charged(at(0)), 4, 1e-5) << "before the first operation as by then";
+  EXPECT_NEAR(charged(at(59)), 4, 1e-5);
+  EXPECT_NEAR(charged(at(60)), 5, 1e-5);
+  EXPECT_NEAR(charged(at(1'000)), 5, 1e-5) << "to the end as by the last";
+  EXPECT_FALSE(slowness_of(prices.all(), SpeedLaw())) << "the calibration does not know";
+  step(111, 0);
+  EXPECT_FALSE(slowness_of(prices.all(), law)) << "no probe before the last";
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ TEST(RealHost, StepsAreToldHowLongTheDeviceWasIdle) {
   for (const std::size_t i : {1u, 2u}) {
     const Duration idle = steps[i].start - steps[i - 1].end;
     EXPECT_NEAR(static_cast<double>((told[i].priced - kAlone - idle).count_ns()), 0, 1) << "price in whole nanoseconds";
-    EXPECT_EQ(told[i].took, steps[i].end - steps[i].start);
+    EXPECT_EQ(told[i].run.took, steps[i].end - steps[i].start);
   }
   EXPECT_GE(told[1].priced, kAlone + kIdle - Duration::nanoseconds(1));
   EXPECT_EQ(world.host->live_requests(), 1) << "until its outcome is taken";
