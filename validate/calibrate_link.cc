@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "validate/link_worker.h"
+#include "validate/measure_in_turns.h"
 #include "validate/worker.h"
 
 namespace alchemist {
@@ -82,8 +83,10 @@ void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfi
     result.links.push_back({"duplex", bytes, {}});
     runs.push_back({[&bench, bytes] { bench.h2d(bytes), bench.d2h(bytes), bench.wait(2); }});
   }
-  const std::vector<Timing> times = measure_in_turns(runs, config.rounds);
-  for (std::size_t i = 0; i < times.size(); ++i) result.links[i].time = times[i];
+  SampleLog log(false);  // copies are the other processor's
+  const std::vector<std::size_t> logged = measure_in_turns(runs, config.rounds, log);
+  const std::vector<Timing> timings = log.result().timings;
+  for (std::size_t i = 0; i < logged.size(); ++i) result.links[i].time = timings[logged[i]];
 
   StepCase shape;
   shape.chunks = {{config.step_tokens / 2, 0}};

@@ -5,6 +5,7 @@
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
+#include "validate/measure_in_turns.h"
 
 namespace alchemist {
 namespace {
@@ -200,7 +201,7 @@ std::vector<StepCase> StepBench::held_out_cases() const {
   return cases;
 }
 
-void StepBench::measure(Calibration& result, const Conditions& conditions, const std::function<void()>& after_round) {
+void StepBench::measure(Calibration& result, SampleLog& log, const std::function<void()>& after_round) {
   result.base = base_cases();
   result.head = head_cases();
   result.decode = decode_cases();
@@ -215,8 +216,9 @@ void StepBench::measure(Calibration& result, const Conditions& conditions, const
   // Decode steps follow each other, and find of their few sequences' keys what caches hold.
   std::vector<TimedCase> runs;
   for (const StepCase* shape : all) runs.push_back({runner(*shape), shape->chunks.empty()});
-  const std::vector<Timing> times = measure_in_turns(runs, config_.rounds, after_round, conditions);
-  for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = times[i];
+  const std::vector<std::size_t> logged = measure_in_turns(runs, config_.rounds, log, after_round);
+  const std::vector<Timing> timings = log.result().timings;
+  for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = timings[logged[i]];
 }
 
 }  // namespace alchemist

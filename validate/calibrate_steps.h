@@ -8,8 +8,8 @@
 
 #include "validate/calibration.h"
 #include "validate/device_array.h"
-#include "validate/measurement.h"
 #include "validate/record_table.h"
+#include "validate/sample_log.h"
 
 namespace alchemist {
 
@@ -18,7 +18,7 @@ class StepBench {
   StepBench(Decoder& model, const CalibrationConfig& config);
 
   // `after_round`: what else is measured in the same rounds, so that a machine whose speed changes is as fast for it.
-  void measure(Calibration& result, const Conditions& conditions, const std::function<void()>& after_round);
+  void measure(Calibration& result, SampleLog& log, const std::function<void()>& after_round);
   // Runs one step of this shape, to the end.
   std::function<void()> runner(const StepCase& shape) const;
   PagedMemory arena() const { return {arena_.data(), model_.page_bytes()}; }

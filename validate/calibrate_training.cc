@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
+#include <string>
 
 #include "validate/training_bench.h"
 
@@ -45,25 +47,29 @@ enum class TrainingRounds::Purpose { kEveryKind, kManyKeys, kInBetween, kHeldOut
 struct TrainingRounds::Case {
   TrainingBench bench;
   Purpose purpose;
-  TrainingBench::Times times = {};
-  double first_forward_us = 0;  // of a held-out one, before any of its size had run
-  double first_backward_us = 0;
+  std::map<std::string, std::size_t> logged = {};  // by kind
+  std::map<std::string, double> first_us = {};     // of a held-out one, before any of its size had run
 
-  void run() {
+  void run(const TrainingBench::Runner& runner) {
     const bool every_kind = purpose == Purpose::kEveryKind || purpose == Purpose::kManyKeys;
-    every_kind ? bench.run(times) : bench.run_layers(times);
+    every_kind ? bench.run(runner) : bench.run_layers(runner);
   }
   // Runs it for the first time.
   void run_first() {
-    bench.run_layers(times);
-    first_forward_us = times.at("forward").front();
-    first_backward_us = times.at("backward").front();
-    times.clear();
+    run([this](const std::string& kind, const std::function<void()>& work) {
+      first_us.emplace(kind, microseconds_of(work));
+    });
+  }
+  void run_logged(SampleLog& log) {
+    run([&](const std::string& kind, const std::function<void()>& work) {
+      const auto known = logged.find(kind);
+      log.time(known != logged.end() ? known->second : logged.emplace(kind, log.add_case()).first->second, work);
+    });
   }
 };
 
-TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena)
-    : model_(model), arena_(arena) {
+TrainingRounds::TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena, SampleLog& log)
+    : model_(model), arena_(arena), log_(log) {
   const std::int32_t most = config.micro_batch_tokens, shortest = config.short_sample;
   for (const std::int32_t tokens : powers_of_two(most)) {
     add(tokens, shortest, Purpose::kEveryKind);
@@ -88,7 +94,7 @@ void TrainingRounds::run() {
   if (by_size_.empty()) {
     warm_up();
   } else {
-    for (Case* c : by_size_) c->run();
+    for (Case* c : by_size_) c->run_logged(log_);
     std::reverse(by_size_.begin(), by_size_.end());
   }
   model_.zero_gradients();
@@ -98,55 +104,43 @@ void TrainingRounds::run() {
 // is its own when it runs for the first time.
 void TrainingRounds::warm_up() {
   for (const auto& c : cases_) {
-    if (c->purpose == Purpose::kHeldOut) {
-      c->run_first();
-    } else {
-      c->run();
-      c->times.clear();
-    }
+    c->run_first();
     by_size_.push_back(c.get());
   }
   const auto tokens = [](const Case* c) { return c->bench.tokens(); };
   std::stable_sort(by_size_.begin(), by_size_.end(), [&](Case* a, Case* b) { return tokens(a) < tokens(b); });
 }
 
-std::vector<PieceCase> TrainingRounds::pieces() const {
+std::vector<PieceCase> TrainingRounds::pieces(const std::vector<Timing>& timings) const {
   std::vector<PieceCase> pieces, optimizer;
   for (const auto& c : cases_) {
     if (c->purpose == Purpose::kHeldOut) continue;
     const auto add = [&](const char* kind, const Timing& time, double keys) {
       pieces.push_back({kind, c->bench.tokens(), keys, time});
     };
-    const Timing backward = timing_of(c->times.at("backward"));
-    add("forward", timing_of(c->times.at("forward")), c->bench.keys());
+    const auto timing = [&](const char* kind) { return timings[c->logged.at(kind)]; };
+    const Timing backward = timing("backward");
+    add("forward", timing("forward"), c->bench.keys());
     add("backward", backward, c->bench.keys());
     if (c->purpose != Purpose::kEveryKind) continue;
-    const Timing lean = timing_of(c->times.at("lean"));
+    const Timing lean = timing("lean");
     add("rebuild", {lean.p10 - backward.p10, lean.median - backward.median, lean.p90 - backward.p90}, 0);
-    add("head", timing_of(c->times.at("head")), 0);
-    optimizer = {{"optimizer", 1, 0, timing_of(c->times.at("optimizer"))}};  // of the largest
+    add("head", timing("head"), 0);
+    optimizer = {{"optimizer", 1, 0, timing("optimizer")}};  // of the largest
   }
   pieces.insert(pieces.end(), optimizer.begin(), optimizer.end());
   return pieces;
 }
 
-std::vector<HeldOutPiece> TrainingRounds::held_out() const {
+std::vector<HeldOutPiece> TrainingRounds::held_out(const std::vector<Timing>& timings) const {
   std::vector<HeldOutPiece> result;
   for (const auto& c : cases_) {
     if (c->purpose != Purpose::kHeldOut) continue;
-    const auto add = [&](const char* kind, double first_us) {
-      result.push_back({{kind, c->bench.tokens(), c->bench.keys(), timing_of(c->times.at(kind))}, first_us});
-    };
-    add("forward", c->first_forward_us);
-    add("backward", c->first_backward_us);
+    for (const char* kind : {"forward", "backward"}) {
+      result.push_back({{kind, c->bench.tokens(), c->bench.keys(), timings[c->logged.at(kind)]}, c->first_us.at(kind)});
+    }
   }
   return result;
-}
-
-void TrainingRounds::add_to(Disturbance& disturbance) const {
-  for (const auto& c : cases_) {
-    for (const auto& [kind, us] : c->times) disturbance.add(us, timing_of(us));
-  }
 }
 
 void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena) {
@@ -158,8 +152,7 @@ void run_micro_batch(Decoder& model, std::int32_t tokens, PagedMemory arena) {
 
 void run_layer(Decoder& model, std::int32_t tokens, std::int32_t length, PagedMemory arena) {
   TrainingBench bench(model, arena, tokens, length, 1);
-  TrainingBench::Times times;
-  bench.run_layers(times);
+  bench.run_layers([](const std::string&, const std::function<void()>& work) { work(); });
   model.zero_gradients();
 }
 

@@ -7,6 +7,7 @@
 #include "validate/calibrate_steps.h"
 #include "validate/calibration.h"
 #include "validate/record_table.h"
+#include "validate/sample_log.h"
 
 namespace alchemist {
 
@@ -15,14 +16,14 @@ namespace alchemist {
 // come out even, and at some that no table has.
 class TrainingRounds {
  public:
-  // `arena`: of the model; each round overwrites its first pages.
-  TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena);
+  // `arena`: of the model; each round overwrites its first pages. All references outlive this.
+  TrainingRounds(Decoder& model, const CalibrationConfig& config, PagedMemory arena, SampleLog& log);
   ~TrainingRounds();
 
-  void run();                             // a round of all pieces; the first one is not counted
-  std::vector<PieceCase> pieces() const;  // over the rounds that were
-  std::vector<HeldOutPiece> held_out() const;
-  void add_to(Disturbance& disturbance) const;
+  void run();  // a round of all pieces; the first one is not logged
+  // As the log has them.
+  std::vector<PieceCase> pieces(const std::vector<Timing>& timings) const;
+  std::vector<HeldOutPiece> held_out(const std::vector<Timing>& timings) const;
 
  private:
   enum class Purpose;
@@ -32,6 +33,7 @@ class TrainingRounds {
 
   Decoder& model_;
   PagedMemory arena_;
+  SampleLog& log_;
   std::vector<std::unique_ptr<Case>> cases_;
   // The order of the next round: up and down in turn, so that each runs behind one of about its size. Behind a much
   // larger one a small one's weights come from memory, which takes half as long again.

@@ -10,6 +10,7 @@
 #include "sim/base/batch.h"
 #include "validate/cold_start_fit.h"
 #include "validate/decoder.h"
+#include "validate/machine_speed.h"
 #include "validate/measurement.h"
 
 namespace alchemist {
@@ -65,7 +66,7 @@ struct Calibration {
   std::vector<HeldOutPiece> held_out_pieces;
   std::vector<LinkCase> links;
   double disturbance = 1;       // time of all steps and pieces / what it had been, had each taken its median
-  SpeedLaw speed;               // of the steps, between which the pieces were measured; not known of a GPU
+  SpeedLaw speed;               // at whose level all of these took their times; not known of a GPU
   Timing host;                  // from a job's end to the next one's start, by way of the deciding thread
   double kernel_slowdown = 1;   // of a step while a copy runs in each direction
   std::vector<ColdCase> cold;   // decode steps behind what leaves caches cold

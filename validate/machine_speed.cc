@@ -22,59 +22,45 @@ double speed_probe_us() {
   return us;
 }
 
-std::vector<double> smoothed_probes(const std::vector<double>& probe_us) {
-  constexpr std::ptrdiff_t kNeighbours = 10;  // on each side: a small part of the time for which a speed lasts
-  std::vector<double> smooth;
-  for (auto at = probe_us.begin(); at != probe_us.end(); ++at) {
-    smooth.push_back(timing_of({at - std::min(kNeighbours, at - probe_us.begin()),
-                                at + std::min(kNeighbours + 1, probe_us.end() - at)})
-                         .median);
+std::vector<double> smoothed_probes(std::vector<double> probe_us) {
+  constexpr std::size_t kNeighbours = 10;  // on each side: a small part of the time for which a neighbour works
+  constexpr double kMost = 2;
+  if (probe_us.empty()) return {};
+  const double most = kMost * timing_of(probe_us).median;
+  std::vector<double> sums = {0};  // of the probes before each
+  for (const double us : probe_us) sums.push_back(sums.back() + std::min(us, most));
+  for (std::size_t i = 0; i < probe_us.size(); ++i) {
+    const std::size_t begin = i - std::min(kNeighbours, i), end = std::min(i + kNeighbours + 1, probe_us.size());
+    probe_us[i] = (sums[end] - sums[begin]) / static_cast<double>(end - begin);
   }
-  return smooth;
+  return probe_us;
 }
 
 double SpeedLaw::slowness(double probe_us) const { return std::pow(probe_us, sensitivity); }
 
-void SpeedFit::add(std::size_t of_case, double us, double probe_us) {
-  cases_.push_back(of_case);
-  us_.push_back(us);
-  probe_us_.push_back(probe_us);
-}
-
-SpeedLaw SpeedFit::fit() const {
+SpeedLaw fit_speed(const std::vector<std::vector<double>>& us, const std::vector<std::vector<double>>& probe_us) {
   constexpr double kSameSpeed = 1e-12;  // of the logarithms' variance: rounding
-  struct Case {
-    std::vector<double> us, probe_us;
-    double median = 0;
-  };
-  const std::vector<double> smooth = smoothed_probes(probe_us_);
-  std::vector<Case> cases;
-  for (std::size_t i = 0; i < cases_.size(); ++i) {
-    if (cases_[i] >= cases.size()) cases.resize(cases_[i] + 1);
-    cases[cases_[i]].us.push_back(us_[i]);
-    cases[cases_[i]].probe_us.push_back(smooth[i]);
-  }
+  std::vector<double> medians;
   double xx = 0, xy = 0, weight = 0;
-  for (Case& c : cases) {
-    if (c.us.empty()) continue;
-    const auto n = static_cast<double>(c.us.size());
-    c.median = timing_of(c.us).median;
+  for (std::size_t of = 0; of < us.size(); ++of) {
+    medians.push_back(us[of].empty() ? 0 : timing_of(us[of]).median);
+    const auto n = static_cast<double>(us[of].size());
     double x = 0, y = 0;
-    for (std::size_t i = 0; i < c.us.size(); ++i) {
-      x += std::log(c.probe_us[i]) / n;
-      y += std::log(c.us[i]) / n;
+    for (std::size_t i = 0; i < us[of].size(); ++i) {
+      x += std::log(probe_us[of][i]) / n;
+      y += std::log(us[of][i]) / n;
     }
-    weight += c.median * n;
-    for (std::size_t i = 0; i < c.us.size(); ++i) {
-      const double dx = std::log(c.probe_us[i]) - x;
-      xx += c.median * dx * dx;
-      xy += c.median * dx * (std::log(c.us[i]) - y);
+    weight += medians[of] * n;
+    for (std::size_t i = 0; i < us[of].size(); ++i) {
+      const double dx = std::log(probe_us[of][i]) - x;
+      xx += medians[of] * dx * dx;
+      xy += medians[of] * dx * (std::log(us[of][i]) - y);
     }
   }
   if (xx <= kSameSpeed * weight) return {};
   SpeedLaw law{xy / xx, 0};
-  for (const Case& c : cases) {
-    for (const double probe : c.probe_us) law.level += c.median / weight * law.slowness(probe);
+  for (std::size_t of = 0; of < us.size(); ++of) {
+    for (const double probe : probe_us[of]) law.level += medians[of] / weight * law.slowness(probe);
   }
   return law;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "sim/base/check.h"
 
@@ -83,7 +84,7 @@ std::optional<MachineSlowness> slowness_of(const std::vector<OperationPrices::Ti
     if (operation.run.probe_us <= 0) return std::nullopt;
     probes.push_back(operation.run.probe_us);
   }
-  probes = smoothed_probes(probes);
+  probes = smoothed_probes(std::move(probes));
   MachineSlowness result;
   double charged = 0, priced = 0;
   for (std::size_t i = 0; i < operations.size(); ++i) {

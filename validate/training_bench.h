@@ -4,13 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "validate/decoder.h"
-#include "validate/measurement.h"
 #include "validate/record_table.h"
 
 namespace alchemist {
@@ -68,25 +66,26 @@ class TrainingBench {
     model_.begin_micro_batch(samples);
   }
 
-  using Times = std::map<std::string, std::vector<double>>;  // by kind; "lean": backward that rebuilds gate and up
+  // Is given each piece to run, to its end, and its kind; "lean": backward that rebuilds gate and up.
+  using Runner = std::function<void(const std::string& kind, const std::function<void()>& work)>;
   // Every kind.
-  void run(Times& times) {
+  void run(const Runner& runner) {
     for (const bool lean : {false, true}) {
       begin();
       const std::vector<ActivationPiece> keep = pieces(RecordKind::kMinimal);
-      forward(times, keep);
-      time(times["head"], [&] { model_.head({{0, tokens_}, {}}); });
+      forward(runner, keep);
+      runner("head", to_the_end([&] { model_.head({{0, tokens_}, {}}); }));
       const std::vector<ActivationPiece> kept = pieces(lean ? RecordKind::kLean : RecordKind::kMinimal);
-      backward(times[lean ? "lean" : "backward"], kept);
+      backward(runner, lean ? "lean" : "backward", kept);
     }
-    time(times["optimizer"], [&] { model_.optimizer_step(); });
+    runner("optimizer", to_the_end([&] { model_.optimizer_step(); }));
   }
   // Forward and backward of layers alone; leaves gradients.
-  void run_layers(Times& times) {
+  void run_layers(const Runner& runner) {
     begin();
     const std::vector<ActivationPiece> kept = pieces(RecordKind::kMinimal);
-    forward(times, kept);
-    backward(times["backward"], kept);
+    forward(runner, kept);
+    backward(runner, "backward", kept);
   }
 
  private:
@@ -99,17 +98,17 @@ class TrainingBench {
     }
     return all;
   }
-  void forward(Times& times, const std::vector<ActivationPiece>& kept) {
+  void forward(const Runner& runner, const std::vector<ActivationPiece>& kept) {
     const auto run = [&](std::int32_t layer) {
-      time(times["forward"], [&] { model_.forward_layer({layer, rows_, {}, kept}); });
+      runner("forward", to_the_end([&] { model_.forward_layer({layer, rows_, {}, kept}); }));
     };
     // What enters the first of the last layers is of a kind with what leaves it: arithmetic on zeros takes less power.
     if (first_ > 0) run(0);
     for (std::int32_t layer = first_; layer < end_; ++layer) run(layer);
   }
-  void backward(std::vector<double>& us, const std::vector<ActivationPiece>& kept) {
+  void backward(const Runner& runner, const std::string& kind, const std::vector<ActivationPiece>& kept) {
     for (std::int32_t layer = end_; layer-- > first_;) {
-      time(us, [&] { model_.backward_layer({layer, {0, tokens_}, kept}); });
+      runner(kind, to_the_end([&] { model_.backward_layer({layer, {0, tokens_}, kept}); }));
     }
   }
   std::function<void()> to_the_end(std::function<void()> work) {
@@ -117,9 +116,6 @@ class TrainingBench {
       work();
       model_.device().synchronise();
     };
-  }
-  void time(std::vector<double>& us, std::function<void()> work) {
-    us.push_back(microseconds_of(to_the_end(std::move(work))));
   }
 
   Decoder& model_;

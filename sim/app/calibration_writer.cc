@@ -29,7 +29,7 @@ std::int64_t tokens_of(const StepCase& shape) {
   return tokens;
 }
 
-// What it adds to a run. p10_us and p90_us of the files are as measured.
+// What it adds to a run. p10_us and p90_us of the files are what single ones take at the same speed.
 double expected_us(const Calibration& c, const Timing& time) { return c.disturbance * time.median; }
 
 using Points = std::vector<std::pair<double, double>>;  // (tokens or sequences, microseconds), ascending

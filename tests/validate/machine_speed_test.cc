@@ -3,50 +3,39 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstdlib>
-
 namespace alchemist {
 namespace {
 
-// Two cases in turns, whose times go with the square root of the probe: 10 and 50 times it. For 100 samples the probe
-// is 4, then 16. Some probes are disturbed, which says nothing about the machine.
+// Two cases, whose times go with the square root of the probe: 10 and 50 times it.
 TEST(MachineSpeed, IsTheSlopeWithinTheCases) {
-  SpeedFit fit;
-  for (int i = 0; i < 200; ++i) {
-    const double probe = i < 100 ? 4 : 16;
-    const bool disturbed = i % 7 == 6 && std::abs(i - 100) > 20;
-    fit.add(static_cast<std::size_t>(i % 2), (i % 2 == 0 ? 10 : 50) * std::sqrt(probe), disturbed ? 1'000 : probe);
-  }
-  const SpeedLaw law = fit.fit();
+  const SpeedLaw law = fit_speed({{20, 40, 30}, {100, 200}}, {{4, 16, 9}, {4, 16}});
   EXPECT_NEAR(law.sensitivity, 0.5, 1e-12);
   EXPECT_NEAR(law.slowness(16), 4, 1e-9);
 }
 
-// Level 2 for the first half of the samples and 4 for the second, in which operations take twice as long as well. Each
-// counts by its case's median, which is the same for all of its samples.
+// Slowness 2 for half of the samples and 4 for the others; a case with twice the median counts twice.
 TEST(MachineSpeed, LevelIsTheMeanOfTheSamples) {
-  SpeedFit fit;
-  for (int i = 0; i < 200; ++i) {
-    const double probe = i < 100 ? 4 : 16;
-    fit.add(0, std::sqrt(probe), probe);
-  }
-  EXPECT_NEAR(fit.fit().level, 3, 1e-9);
+  EXPECT_NEAR(fit_speed({{2, 4}}, {{4, 16}}).level, 3, 1e-9);
+  EXPECT_NEAR(fit_speed({{20, 40}, {10, 10, 10}}, {{4, 16}, {4, 4, 4}}).level, (40 * 2 + 40 * 4 + 30 * 2) / 110.0, 1e-9)
+      << "of two samples the median is the larger";
 }
 
+// The mean of 21 in a row, fewer at the ends. Most take 10; the one of 900 counts as 20.
 TEST(MachineSpeed, ProbesAreSmoothed) {
   EXPECT_TRUE(smoothed_probes({}).empty());
-  EXPECT_EQ(smoothed_probes({5, 900, 7}), (std::vector<double>{7, 7, 7}));
-  std::vector<double> steps(100, 1);
-  steps.resize(200, 2);
-  EXPECT_EQ(smoothed_probes(steps), steps) << "where the speed changes, it is seen at once";
+  std::vector<double> probes(100, 10);
+  probes[50] = 900;
+  probes[99] = 16;
+  const std::vector<double> smooth = smoothed_probes(probes);
+  ASSERT_EQ(smooth.size(), probes.size());
+  for (const std::size_t far : {0, 39, 61, 88}) EXPECT_DOUBLE_EQ(smooth[far], 10) << far;
+  for (const std::size_t near : {40, 50, 60}) EXPECT_DOUBLE_EQ(smooth[near], 220.0 / 21) << near;
+  EXPECT_DOUBLE_EQ(smooth[99], 116.0 / 11);
 }
 
 TEST(MachineSpeed, IsNotKnownOfAMachineThatNeverChanges) {
-  SpeedFit fit;
-  EXPECT_EQ(fit.fit().level, 0);
-  for (const double us : {20, 30, 25}) fit.add(0, us, 7);
-  EXPECT_EQ(fit.fit().level, 0);
+  EXPECT_EQ(fit_speed({}, {}).level, 0);
+  EXPECT_EQ(fit_speed({{}, {20, 30, 25}}, {{}, {7, 7, 7}}).level, 0);
 }
 
 TEST(MachineSpeed, TheProbeTakesTime) { EXPECT_GT(speed_probe_us(), 0); }

@@ -1,8 +1,9 @@
-#include "validate/measurement.h"
-
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "validate/busy_time.h"
+#include "validate/measure_in_turns.h"
 
 namespace alchemist {
 namespace {
@@ -14,7 +15,10 @@ TEST(MeasureInTurns, GoesUpAndDown) {
   std::vector<TimedCase> cases;
   for (int i = 0; i < 4; ++i) cases.push_back({[&ran, i] { ran.push_back(i); }});
   std::vector<std::size_t> ran_by_round;
-  EXPECT_EQ(measure_in_turns(cases, 3, [&] { ran_by_round.push_back(ran.size()); }).size(), cases.size());
+  SampleLog log(false);
+  log.add_case();
+  const auto logged = measure_in_turns(cases, 3, log, [&] { ran_by_round.push_back(ran.size()); });
+  EXPECT_EQ(logged, (std::vector<std::size_t>{1, 2, 3, 4}));
   ASSERT_EQ(ran.size(), 4U * 4U);
   EXPECT_EQ(ran_by_round, (std::vector<std::size_t>{4, 8, 12, 16}));
   const auto round = [&](int index) { return std::vector(ran.begin() + 4 * index, ran.begin() + 4 * (index + 1)); };
@@ -34,31 +38,10 @@ TEST(Measurement, WhatFollowsItselfIsTimedTheSecondTime) {
     const auto start = std::chrono::steady_clock::now();
     for (++calls; calls % 2 == 0 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
   };
-  EXPECT_LT(measure_in_turns({{slow_at_first, true}}, 5).front().median, 2'000);
+  SampleLog log(false);
+  measure_in_turns({{slow_at_first, true}}, 5, log);
+  EXPECT_LT(log.result().timings.front().median, 2'000);
   EXPECT_EQ(calls, 11) << "once to begin with, then twice a round";
-}
-
-// Two cases of three rounds. The medians, 10 and 100, would have taken 330; the disturbed samples made it 396.
-TEST(Disturbance, IsTheTimeOfAllOverThatOfTheirMedians) {
-  Disturbance disturbance;
-  EXPECT_EQ(disturbance.factor(), 1);
-  for (const std::vector<double>& us : {std::vector<double>{10, 26, 10}, std::vector<double>{150, 100, 100}}) {
-    disturbance.add(us, timing_of(us));
-  }
-  EXPECT_DOUBLE_EQ(disturbance.factor(), 1.2);
-}
-
-// One of three rounds takes a thousand times what the others do.
-TEST(Disturbance, CountsWhatIsMeasuredInTurns) {
-  Disturbance disturbance;
-  int calls = 0;
-  const auto slow_at_last = [&] {
-    const auto start = std::chrono::steady_clock::now();
-    for (++calls; calls == 4 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
-  };
-  measure_in_turns({{slow_at_last}}, 3, [] {}, {&disturbance, nullptr});
-  EXPECT_EQ(calls, 4);
-  EXPECT_GT(disturbance.factor(), 2);
 }
 
 TEST(BusyTime, CountsWhatOverlapsOnce) {
