@@ -39,6 +39,20 @@ SampleOrder read_samples(const YamlValue& value) {
   value.fail("expected oldest or recorded, got \"" + text + "\"");
 }
 
+const char* fresh_meaning(FreshActivations fresh) {
+  switch (fresh) {
+    case FreshActivations::kKeep:
+      return "stay on the GPU until backward";
+    case FreshActivations::kCheckpoint:
+      return "are computed anew in backward, from each layer's input";
+    case FreshActivations::kOffload:
+      return "go to the host and come back";
+    case FreshActivations::kSpill:
+      return "go to the host and come back, where memory for them is short and the link keeps up";
+  }
+  return "";
+}
+
 void check_combination(const PolicySpec& spec, const YamlValue& value) {
   const bool places = spec.place != "none", evicts = spec.evict != "none";
   if (spec.records() != places || spec.records() != evicts) {
@@ -127,6 +141,13 @@ std::string describe_policy(const PolicySpec& spec) {
                         spec.keep_for == Duration::max()
                             ? std::string()
                             : ", dropped after " + format_duration(spec.keep_for) + " without feedback");
+  }
+  if (!spec.trains()) return text;
+  text += fmt::format("  activations of training's own forward {}\n", fresh_meaning(spec.fresh));
+  if (spec.place == "eager" || spec.place == "pressure" || spec.fresh == FreshActivations::kOffload ||
+      spec.fresh == FreshActivations::kSpill) {
+    text += fmt::format("  of what comes from the host or goes there, at most {} layers are on the GPU at once\n",
+                        spec.window_layers);
   }
   return text;
 }

@@ -142,7 +142,11 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
   room.gpu = policy_.separate ? page_bytes_ * separate_pages_ : page_bytes_ * kv_blocks - totals.peak_kv;
   room.per_token = bytes.minimal * layers;
   room.window_share = std::min(1.0, static_cast<double>(policy_.window_layers) / static_cast<double>(layers));
-  if (policy_.fresh == FreshActivations::kCheckpoint) room.per_token = bytes.input * layers + bytes.minimal;
+  // Tokens without a record, of which each layer's input is kept, take about as little of the GPU as those with one.
+  if (policy_.fresh == FreshActivations::kCheckpoint) {
+    room.per_token = bytes.input * layers + bytes.minimal;
+    return replicas_ * largest_batch_tokens(room);
+  }
   const bool leaves = policy_.fresh == FreshActivations::kOffload || policy_.fresh == FreshActivations::kSpill;
   if (leaves) {
     room.host = host_pool(experiment_, policy_);

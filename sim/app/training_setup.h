@@ -41,7 +41,7 @@ class TrainingWorld {
   TrainingSetup setup(std::int32_t kv_blocks) const;
   // Largest number of tokens of one batch, over all GPUs that train, whose activations find room beside what serving
   // used at its peak. For policies that record it takes the best case: every prompt has its record, and answers, which
-  // were decoded, have none.
+  // were decoded, have none; with checkpoints it has no records.
   std::int64_t largest_batch(std::int32_t kv_blocks, const SimulationTotals& totals) const;
   // No policy trains more tokens in the run: relaxed so that all tokens whose feedback came are trained the moment it
   // comes, restoring costs nothing, serving takes no time, and every matrix product runs at its peak rate without

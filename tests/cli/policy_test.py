@@ -20,8 +20,8 @@ training:
 seed: 7
 """
 
-COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "answers", "race", "planned", "beside",
-             "oracle"]
+COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "answers", "compact", "race", "planned",
+             "beside", "oracle"]
 SEPARATE = ["separate", "separate_checkpoint", "separate_offload"]
 
 
@@ -76,6 +76,17 @@ class Policies(CliTestCase):
         self.assertEqual(0, self.summaries["temporal"]["train_tokens_reused"])
         # Of some answers: training takes all feedback here, so that memory is short as often as not.
         self.assertLess(fraction["answers"], 0.9 * fraction["alchemist"])
+
+    def test_checkpointed_batches_need_no_records(self):
+        """The largest batch has none: it keeps each layer's input of all its tokens, as without records, and serving has
+        as much memory. (Records were counted at the bytes of a checkpoint once, which made it ten times as large.)"""
+        folder = self.make_directory()
+        (folder / "recompute.yaml").write_text("description: a\nrecord: none\nplace: none\nevict: none\nrestore: none\n"
+                                               "train: headroom\nfresh: checkpoint\n")
+        (folder / "reuse.yaml").write_text("description: b\nrecord: minimal\nplace: eager\nevict: oldest\nrestore: planned\n"
+                                           "train: headroom\nfresh: checkpoint\n")
+        without, having = (self.summary(folder / name)[0]["train_max_tokens"] for name in ("recompute.yaml", "reuse.yaml"))
+        self.assertAlmostEqual(1, having / without, delta=0.05)
 
     def test_separate(self):
         for policy in SEPARATE:
