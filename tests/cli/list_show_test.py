@@ -45,6 +45,16 @@ class ListAndShow(CliTestCase):
         self.assertIn("8030261248", result.stdout)
         self.assertIn("128 KiB", result.stdout)
 
+    def test_numbers_of_a_policy(self):
+        text = run("show", "policy", "compact").stdout
+        self.assertIn("at most 3 % of the KV memory", text)
+        self.assertIn("training's own forward go to the host and come back\n", text)
+        self.assertIn("at most 4 layers are on the GPU at once", text)
+        text = run("show", "policy", "temporal").stdout
+        self.assertIn("training's own forward stay on the GPU", text)
+        self.assertNotIn("layers", text, "nothing comes from the host")
+        self.assertNotIn("own forward", run("show", "policy", "serve_only").stdout)
+
     def test_model_graph(self):
         result = run("show", "model", "tiny", "--dot")
         self.assert_done(result)
