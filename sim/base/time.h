@@ -37,6 +37,10 @@ class Duration {
   friend constexpr Duration operator-(Duration a, Duration b) { return Duration(a.ns_ - b.ns_); }
   friend constexpr Duration operator*(Duration a, std::int64_t k) { return Duration(a.ns_ * k); }
   friend constexpr Duration operator*(std::int64_t k, Duration a) { return a * k; }
+  // To whole nanoseconds, towards zero.
+  friend constexpr Duration scaled(Duration d, double factor) {
+    return Duration(static_cast<std::int64_t>(static_cast<double>(d.ns_) * factor));
+  }
   friend constexpr double operator/(Duration a, Duration b) {
     return static_cast<double>(a.ns_) / static_cast<double>(b.ns_);
   }

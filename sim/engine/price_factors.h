@@ -26,8 +26,7 @@ class PriceFactors {
   Duration charged(OperationKind kind, Time start, Duration priced) const {
     double factor = by_kind_[static_cast<std::size_t>(kind)];
     if (!changes_.empty()) factor *= slowness_at(start);
-    if (factor == 1) return priced;
-    return Duration::nanoseconds(static_cast<std::int64_t>(static_cast<double>(priced.count_ns()) * factor));
+    return factor == 1 ? priced : scaled(priced, factor);
   }
 
  private:

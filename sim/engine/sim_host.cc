@@ -112,7 +112,7 @@ OpId SimHost::start_beside(const TrainingPiece& piece) {
   slowdown_ = 1 / (1 - std::min(kMostTraffic, share));
   beside_ = Piece{new_op(), piece, now_};
   const Duration charged =
-      options_.factors.charged(kind_of(piece.kind), now_, turns_.piece_beside(takes, copies_left(now_)));
+      options_.factors.charged(kind_of(piece.kind), now_, turns_.beside_copies(takes, copies_left(now_)));
   queue_.push(now_ + charged, EventPriority::kStepEnd, {SimEventKind::kPieceEnd, replica_});
   return beside_->id;
 }

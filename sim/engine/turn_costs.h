@@ -40,8 +40,12 @@ class TurnCosts {
     coldness_ = std::min(1.0, coldness_ + left_cold_by(kind, tokens));
     return beside_copies(alone, copies);
   }
-  // Of a piece that has SMs of its own, for which nobody changes turns.
-  Duration piece_beside(Duration alone, Duration copies) const { return beside_copies(alone, copies); }
+  // Of a piece that has SMs of its own, for which nobody changes turns. While the copies run, kernels get 1 /
+  // copy_slowdown of their work done.
+  Duration beside_copies(Duration alone, Duration copies) const {
+    if (copies <= Duration() || copy_slowdown_ == 1) return alone;
+    return std::min(scaled(alone, copy_slowdown_), alone + scaled(copies, 1 - 1 / copy_slowdown_));
+  }
 
  private:
   // A long prompt was measured behind others like it, in caches as cold as it leaves them: its price has that part.
@@ -49,12 +53,7 @@ class TurnCosts {
     const double found = std::max(coldness_, share(idle.count_ns(), cold_.idle.count_ns()));
     const double left = share(prompt_tokens, cold_.prompt_tokens);
     coldness_ = std::max(found * (1 - 1 / cold_.steps), left);
-    return alone + times(cold_.serving, std::max(0.0, found - left));
-  }
-  // While the copies run, kernels get 1 / copy_slowdown of their work done.
-  Duration beside_copies(Duration alone, Duration copies) const {
-    if (copies <= Duration() || copy_slowdown_ == 1) return alone;
-    return std::min(times(alone, copy_slowdown_), alone + times(copies, 1 - 1 / copy_slowdown_));
+    return alone + scaled(cold_.serving, std::max(0.0, found - left));
   }
   // The optimizer and the head pass over more than any cache holds.
   double left_cold_by(PieceKind kind, std::int64_t tokens) const {
@@ -64,9 +63,6 @@ class TurnCosts {
   }
   static double share(std::int64_t amount, std::int64_t of) {
     return of > 0 ? std::min(1.0, static_cast<double>(amount) / static_cast<double>(of)) : 0;
-  }
-  static Duration times(Duration duration, double factor) {
-    return Duration::nanoseconds(static_cast<std::int64_t>(static_cast<double>(duration.count_ns()) * factor));
   }
 
   ColdStart cold_;

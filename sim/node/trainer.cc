@@ -356,8 +356,7 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
-      step_.redundant_forward += Duration::nanoseconds(
-          static_cast<std::int64_t>(static_cast<double>(gpu_time.count_ns()) * redundant_share(piece.kind)));
+      step_.redundant_forward += scaled(gpu_time, redundant_share(piece.kind));
       break;
     case TrainingPhase::kOptimizer:
       step_.optimizer += ran;
