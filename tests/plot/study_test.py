@@ -43,6 +43,20 @@ class Ticks(unittest.TestCase):
         self.assertEqual("50k", axis.get_major_formatter()(50000, 0))
 
 
+class Titles(unittest.TestCase):
+    def test_those_of_neighbours_do_not_overlap(self):
+        """In inches of the whole figure: the widest title is no wider than its panel's share of it."""
+        style.use()
+        for columns in (1, 2, 4):
+            figure, axes = style.panels(1, columns)
+            for panel in axes[0]:
+                style.title(panel, "longest gap between tokens that training may cause = 20 ms\nrequest rate = 4/s")
+            figure.canvas.draw()
+            widest = max(panel.title.get_window_extent().width for panel in axes[0]) / figure.dpi
+            self.assertLess(widest, figure.get_figwidth() / columns)
+            self.assertTrue(axes[0][0].get_title().endswith("\nrequest rate = 4/s"))
+
+
 class Policies(unittest.TestCase):
     def test_order_is_that_of_every_table_and_others_follow(self):
         names = ["zebra", "planned", "mine", "serve_only", "alchemist"]

@@ -32,7 +32,7 @@ def figures(study):
             _draw(panel, study, policies, load, metric)
             panel.set_xlabel(label)
     for panel, load in zip(axes[0], loads):
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     yield Figure("differences", f"Differences from {', '.join(baselines)}",
                  "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that "
                  "does not hold 0 is a difference that the seeds do not explain." + left_out(study, loads), figure)

@@ -47,7 +47,7 @@ def percentiles(study):
             panel.set_xlabel(f"{label} (ms)")
         style.fit_axis(row, "x", _all_rungs(study, loads, metric))
     for panel, load in zip(axes[0], loads):
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     handles = [Line2D([], [], color="grey", marker=marker, markeredgecolor="black", markeredgewidth=0.5)
                for marker in _STATISTICS.values()]
     style.legend_below(figure, handles, [s if s == "median" else s.upper() for s in _STATISTICS])
@@ -81,7 +81,7 @@ def distributions(study):
             for panel, values, seen in zip(column, requests.values(), ends):
                 panel.step(*_steps(values), where="post", color=colour, linestyle=line)
                 seen += [values.min(), values.max()] if len(values) else []
-        column[0].set_title(study.title(load))
+        style.title(column[0], study.title(load))
     for row, label, seen in zip(axes, _COLUMNS.values(), ends):
         row[0].set_ylabel("share of requests")
         style.fit_axis(row, "x", seen)

@@ -33,7 +33,7 @@ def figures(study):
         for size in sorted({p.mean("gpu_memory_bytes") for p in points} - {None}):
             panel.axvline(size / GIB, color="black", linestyle="--", linewidth=0.8)
         panel.set_xlabel("GiB of one GPU")
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     handles = [Patch(color=colour) for colour in style.MEMORY.values()]
     handles += [Line2D([], [], color=_MARK, **mark) for mark in _MARKS.values()]
     handles += [Line2D([], [], color="black", linestyle="--", linewidth=0.8)]

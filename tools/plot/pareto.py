@@ -42,7 +42,7 @@ def figures(study):
     figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
     for panel, load in zip(axes[0], loads):
         _draw(panel, study, study.at(load))
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
     lines.legend(figure, study, study.policies, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",

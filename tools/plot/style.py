@@ -2,6 +2,7 @@
 
 import io
 import re
+import textwrap
 
 import matplotlib
 
@@ -70,6 +71,19 @@ def panels(rows, columns, width=10.0, height=2.9, **options):
     """A figure of rows x columns axes, `height` inches each row; always a 2-D array of axes."""
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
     return figure, axes
+
+
+def title(panel, text):
+    """The title of a panel, its lines wrapped to the panel's width; a value stays in one piece with its unit."""
+    characters_an_inch = 12  # of the title's font, on the cautious side
+    inches = panel.figure.get_figwidth() / panel.get_subplotspec().get_gridspec().ncols
+    most = int(characters_an_inch * inches)
+    lines = []
+    for line in text.splitlines():
+        name, equals, value = line.partition(" = ")
+        whole = name + equals + value.replace(" ", "\N{NO-BREAK SPACE}")
+        lines.append(line if len(line) <= most else textwrap.fill(whole, most))
+    panel.set_title("\n".join(lines))
 
 
 def legend_below(figure, handles, labels, columns=6):

@@ -23,7 +23,7 @@ def throughput(study):
             panel.set_xlabel(label)
         row[0].set_xlim(left=0)  # of the whole row, once everything is drawn
     for panel, load in zip(axes[0], loads):
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     return Figure("throughput", "Training throughput",
                   "Tokens trained in a second of the run (above), and in a second that a GPU spent training (below)."
                   + left_out(study, loads), figure)
@@ -38,7 +38,7 @@ def step_breakdown(study):
     for panel, load in zip(axes[0], loads):
         bars.draw_stack(panel, study.at(load), policies, parts)
         panel.set_xlabel("GPU time of a training step (ms)")
-        panel.set_title(study.title(load))
+        style.title(panel, study.title(load))
     bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})
     return Figure("step_breakdown", "Where the time of a training step goes",
                   "Mean GPU time of a training step on one replica, by phase. Forward is what reuse saves; waiting for "
