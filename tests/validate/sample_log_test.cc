@@ -29,8 +29,8 @@ TEST(SampleLog, DisturbanceIsTheTimeOfAllOverThatOfTheirMedians) {
 
 // One case is measured while the machine is slow, another while it is fast, a third all the time. Times go with the
 // square root of the probe, which is 16 and then 8. Told at one speed the three cases take what they do beside each
-// other, 10 : 20 : 30. Some probes are disturbed, which says nothing about the machine; smoothed, they and the change of
-// speed blur their neighbours, which may cost 2 %. As measured `slow` and `fast` would be 41 % apart from that.
+// other, 10 : 20 : 30. Some probes are disturbed, which says nothing about the machine; smoothed, they and the change
+// of speed blur their neighbours, which may cost 2 %. As measured `slow` and `fast` would be 41 % apart from that.
 TEST(SampleLog, TellsAllCasesAtOneSpeed) {
   SampleLog log(true);
   const std::size_t slow = log.add_case(), fast = log.add_case(), both = log.add_case();
