@@ -93,6 +93,7 @@ PolicySpec load_policy(const std::string& name_or_path) {
     map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
   }
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
+  if (const auto value = map.optional("spare_memory")) spec.spare_memory = value->as_bool();
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("record_answers")) spec.record_answers = value->as_bool();
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
@@ -136,16 +137,16 @@ std::string describe_policy(const PolicySpec& spec) {
   if (spec.records()) {
     text += fmt::format("  recorded while it is computed: {}\n",
                         spec.record_answers ? "the prompt, and the answer as it is decoded" : "the prompt");
-    text += fmt::format("  records: at most {:.0f} % of the KV memory and {:.0f} % of host memory{}\n",
-                        100 * spec.gpu_record_share, 100 * spec.host_record_share,
-                        spec.keep_for == Duration::max()
-                            ? std::string()
-                            : ", dropped after " + format_duration(spec.keep_for) + " without feedback");
+    text += fmt::format(
+        "  records: at most {:.0f} % of the KV memory{} and {:.0f} % of host memory{}\n", 100 * spec.gpu_record_share,
+        spec.spare_memory ? ", or all of it that serving and its prefix cache do not use," : "",
+        100 * spec.host_record_share,
+        spec.keep_for == Duration::max() ? std::string()
+                                         : ", dropped after " + format_duration(spec.keep_for) + " without feedback");
   }
   if (!spec.trains()) return text;
   text += fmt::format("  activations of training's own forward {}\n", fresh_meaning(spec.fresh));
-  if (spec.place == "eager" || spec.place == "pressure" || spec.fresh == FreshActivations::kOffload ||
-      spec.fresh == FreshActivations::kSpill) {
+  if (spec.records_on_host() || spec.fresh == FreshActivations::kOffload || spec.fresh == FreshActivations::kSpill) {
     text += fmt::format("  of what comes from the host or goes there, at most {} layers are on the GPU at once\n",
                         spec.window_layers);
   }

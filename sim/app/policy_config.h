@@ -23,6 +23,7 @@ struct PolicySpec {
   double sm_share = 1;    // beside: of the SMs, while serving has the rest
   double stretch = 0.03;  // headroom: share of the time of decode steps that training may take in the gaps between them
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
+  bool spare_memory = false;       // records may take more of it where the prefix cache loses hardly anything by that
   double host_record_share = 0.5;  // of the machine's memory, pinned for records
   bool record_answers = false;     // decode records the answers to the prompts that are recorded
   Duration keep_for = Duration::max();
@@ -33,6 +34,7 @@ struct PolicySpec {
   bool trains() const { return train != "none"; }
   bool beside() const { return train == "beside"; }
   bool records() const { return record != "none"; }
+  bool records_on_host() const { return place == "pressure" || place == "eager" || place == "tiered"; }
   bool clairvoyant() const { return record == "foreseen" || evict == "farthest"; }
 };
 

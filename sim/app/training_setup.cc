@@ -114,6 +114,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.clairvoyant = policy_.clairvoyant();
   setup.store.page_bytes = page_bytes_;
   setup.store.max_pages = static_cast<std::int32_t>(kv_blocks * policy_.gpu_record_share);
+  setup.store.spare_memory = policy_.spare_memory;
   setup.store.host_capacity = host_pool(experiment_, policy_);
   setup.store.lean_per_token = bytes.lean * layers;
   setup.store.minimal_per_token = bytes.minimal * layers;
@@ -158,7 +159,7 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
       room.fresh_share =
           static_cast<double>(totals.feedback_answer_tokens) / static_cast<double>(totals.feedback_tokens);
     room.resident = page_bytes_ * static_cast<std::int64_t>(kv_blocks * policy_.gpu_record_share);
-    if (policy_.place == "pressure" || policy_.place == "eager") room.host = host_pool(experiment_, policy_);
+    if (policy_.records_on_host()) room.host = host_pool(experiment_, policy_);
   }
   return replicas_ * largest_batch_tokens(room);
 }

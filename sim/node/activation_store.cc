@@ -11,6 +11,7 @@ namespace alchemist {
 ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host)
     : config_(config), pool_(pool), policy_(policy), host_(host) {
   check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
+  if (config.spare_memory) pool_.watch_reuse();
 }
 
 // Visits the complete records that hold the session's first `total` tokens, each with its first token that none before
@@ -37,7 +38,7 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.lean_bytes = config_.lean_per_token * tokens;
   view.minimal_bytes = config_.minimal_per_token * tokens;
   view.lean_saving = config_.lean_saving;
-  view.capacity = config_.page_bytes * config_.max_pages + (host ? config_.host_capacity : Bytes());
+  view.capacity = config_.page_bytes * most_pages() + (host ? config_.host_capacity : Bytes());
   view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
   view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
@@ -90,7 +91,7 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   RecordChoice choice = policy_.record->choose(view);
   if (choice != RecordChoice::kNothing) chosen_.add(now, tokens);
   // A record is on the GPU as a whole while it is made: what cannot be is kept lean, or not at all.
-  const Bytes most = config_.page_bytes * config_.max_pages;
+  const Bytes most = config_.page_bytes * most_pages();
   if (choice == RecordChoice::kMinimal && view.minimal_bytes > most) choice = RecordChoice::kLean;
   if (choice == RecordChoice::kLean && view.lean_bytes > most) choice = RecordChoice::kNothing;
   if (choice == RecordChoice::kNothing) return std::nullopt;
@@ -140,7 +141,7 @@ bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens) {
   const Bytes bytes = record.bytes + bytes_of(record.lean, tokens);
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
-  if (!make_pages(now, more, config_.max_pages, id)) return false;
+  if (!make_pages(now, more, most_pages(), id)) return false;
   pool_.allocate(more, record.pages);
   pages_ += more;
   record.bytes = bytes;
@@ -191,10 +192,11 @@ void ActivationStore::complete(Time now, RecordId id) {
   if (!policy_.place) return;
   if (policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow) {
     if (make_host_room(now, record.bytes)) start_copy_out(now, id);
-  } else if (pages_ > config_.max_pages / 2) {
+  } else if (!config_.spare_memory && pages_ > config_.max_pages / 2) {
     // The next prompt must find room at once, so records leave before their share of the memory is full.
     relieve(now);
   }
+  if (config_.spare_memory) let_go(now, pages_ - most_pages(), Leave::kCopied);
 }
 
 void ActivationStore::abandon(Time now, RecordId id) {

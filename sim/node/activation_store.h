@@ -19,7 +19,8 @@ namespace alchemist {
 
 struct StoreConfig {
   Bytes page_bytes;            // of one KV block, all layers
-  std::int32_t max_pages = 0;  // that records may hold together
+  std::int32_t max_pages = 0;  // that records may hold together, whatever serving's prefix cache loses by it
+  bool spare_memory = false;   // they may hold more as long as the cache loses hardly anything by it
   Bytes host_capacity;         // pinned memory
   Bytes lean_per_token;        // all layers
   Bytes minimal_per_token;
@@ -159,7 +160,12 @@ class ActivationStore {
   std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
   bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
   bool make_host_room(Time now, Bytes bytes);
+  std::int32_t most_pages() const;
+  std::int32_t reserve() const { return pool_.total() / 16; }
   void relieve(Time now);
+  enum class Leave : std::uint8_t { kAtOnce, kAsPolicySays, kCopied };
+  void let_go(Time now, std::int32_t pages, Leave leave);
+  bool copies_before_leaving(const Record& record, Leave leave) const;
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
   void drop(Time now, RecordId id);

@@ -7,7 +7,13 @@
 
 namespace alchemist {
 
-Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, config_.max_pages - pages_); }
+Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, most_pages() - pages_); }
+
+// A sixteenth of the memory stays free for what serving takes until records have been moved out of its way.
+std::int32_t ActivationStore::most_pages() const {
+  if (!config_.spare_memory) return config_.max_pages;
+  return std::max(config_.max_pages, pages_ + pool_.spare() - reserve());
+}
 
 // Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
 void ActivationStore::relieve(Time now) {
@@ -20,7 +26,8 @@ void ActivationStore::relieve(Time now) {
 
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          config_.page_bytes * (pool_.free() - pool_.cached())};
+          config_.page_bytes * (pool_.free() - pool_.cached()),
+          config_.page_bytes * (most_pages() - reserve() - pages_)};
 }
 
 // The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
@@ -60,11 +67,16 @@ bool ActivationStore::make_room(Time now, std::int32_t pages) {
 }
 
 void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
-  std::int32_t coming = 0;  // from copies under way that serving waits for
+  let_go(now, pages, urgent ? Leave::kAtOnce : Leave::kAsPolicySays);
+}
+
+// Records give `pages` back, now or when they have been copied out.
+void ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
+  std::int32_t coming = 0;  // from copies under way
   for (const auto& [op, id] : copies_) {
     if (at(id).free_after_copy) coming += static_cast<std::int32_t>(at(id).pages.size());
   }
-  if (urgent) coming = 0;
+  if (leave == Leave::kAtOnce) coming = 0;
   while (coming < pages) {
     const auto id = victim(now, true, std::nullopt);
     if (!id) return;
@@ -72,14 +84,18 @@ void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
     coming += static_cast<std::int32_t>(record.pages.size());
     if (record.on_host) {
       free_pages(record);
-    } else if (!urgent && policy_.place && policy_.place->copy_out_under_pressure(place_view(record)) &&
-               make_host_room(now, record.bytes)) {
+    } else if (copies_before_leaving(record, leave) && make_host_room(now, record.bytes)) {
       record.free_after_copy = true;
       start_copy_out(now, *id);
     } else {
       drop(now, *id);
     }
   }
+}
+
+bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {
+  if (leave != Leave::kAsPolicySays || !policy_.place) return leave == Leave::kCopied;
+  return policy_.place->copy_out_under_pressure(place_view(record));
 }
 
 bool ActivationStore::make_host_room(Time now, Bytes bytes) {

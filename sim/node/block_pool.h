@@ -4,7 +4,8 @@
 // memory.
 //
 // A simulated day takes and gives back tens of millions of blocks, in an order that no cache foresees. So a block is
-// small, what every block goes through is inline, and the next block's memory is asked for ahead of its use.
+// small, what every block goes through is inline, and the next block's memory is asked for ahead of its use. Blocks
+// that hold nothing, which records and training take and give back by the thousand, are a stack before that list.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include "sim/base/check.h"
 #include "sim/base/ids.h"
+#include "sim/node/prefix_reuse.h"
 
 namespace alchemist {
 
@@ -29,7 +31,7 @@ class BlockPool {
   std::int32_t free() const { return free_; }      // cached ones included
   std::int32_t cached() const { return cached_; }  // free ones that hold a prefix
   std::int32_t used() const { return total() - free_; }
-  bool is_free(BlockId block) const { return blocks_[block.value()].references == 0; }
+  bool is_free(BlockId block) const { return states_[block.value()].references == 0; }
 
   // A block that holds this prefix, whoever else uses it.
   std::optional<BlockId> find(PrefixHash hash) const;
@@ -47,33 +49,48 @@ class BlockPool {
   // backwards. Precondition: nobody else holds them.
   void release_first(std::span<const BlockId> blocks);
 
+  // From now on spare() knows what the prefix cache makes use of, at the price of some memory.
+  void watch_reuse() { reuse_.emplace(total()); }
+  // An allocate() for this prefix follows, because find() knew no block. False if it never was here, or long ago.
+  bool note_missed(PrefixHash hash) { return reuse_ && reuse_->on_missed(hash); }
+  // Free blocks that hold no prefix, or, where that is known, are more than the prefix cache makes use of
+  // (prefix_reuse.h). Negative: it could use so many more than are free.
+  std::int32_t spare() const { return free_ - (reuse_ && reuse_->knows() ? reuse_->worth_keeping() : cached_); }
+
   // Checks the pool's whole structure in O(blocks): free list and counts agree, every hash is found. For tests.
   void check_consistency() const;
 
  private:
   static constexpr std::int32_t kNone = -1;
-  static constexpr std::int32_t kUnpublished = -2;
+  // Apart from the block: all that most of them are asked for, and so small that it stays in the cache.
+  struct State {
+    std::uint32_t references : 31 = 0;
+    std::uint32_t published : 1 = 0;
+  };
   struct Block {
     PrefixHash hash = 0;
-    std::int32_t references = 0;
-    std::int32_t newer = kNone;  // neighbours in the free list
+    std::int32_t newer = kNone;  // neighbours in the list of free blocks that have held a prefix or could have
     std::int32_t older = kNone;
-    std::int32_t next_in_bucket = kUnpublished;
-    bool published() const { return next_in_bucket != kUnpublished; }
+    std::int32_t next_in_bucket = kNone;  // valid if published
+    std::uint32_t freed_at = 0;           // if published, free and watched: PrefixReuse's time
   };
 
   void unlink_free(std::int32_t index);
   void link_newest(std::int32_t index);
-  void forget(Block& block);
+  std::int32_t take_oldest();
+  void forget(std::int32_t index);
   void prefetch_oldest() const;
   std::int32_t& bucket(PrefixHash hash) { return buckets_[hash & (buckets_.size() - 1)]; }
 
+  std::vector<State> states_;
   std::vector<Block> blocks_;
   std::vector<std::int32_t> buckets_;  // heads of the hash chains; a power of two of them
+  std::vector<std::int32_t> blank_;    // free blocks that hold nothing and are taken first, the last one next
   std::int32_t oldest_ = kNone;
   std::int32_t newest_ = kNone;
   std::int32_t free_ = 0;
   std::int32_t cached_ = 0;
+  std::optional<PrefixReuse> reuse_;
 };
 
 inline std::optional<BlockId> BlockPool::find(PrefixHash hash) const {
@@ -85,23 +102,39 @@ inline std::optional<BlockId> BlockPool::find(PrefixHash hash) const {
 
 inline void BlockPool::share(BlockId block) {
   const auto index = static_cast<std::int32_t>(block.value());
-  if (blocks_[index].references++ == 0) unlink_free(index);
+  if (states_[index].references++ != 0) return;
+  if (reuse_) reuse_->on_hit(blocks_[index].freed_at);
+  unlink_free(index);
 }
 
 inline BlockId BlockPool::allocate() {
   check(free_ > 0, "allocate() needs a free block");
-  const std::int32_t index = oldest_;
-  unlink_free(index);
-  prefetch_oldest();
-  Block& block = blocks_[index];
-  forget(block);
-  block.references = 1;
+  std::int32_t index;
+  if (blank_.empty()) {
+    index = take_oldest();
+  } else {
+    index = blank_.back();
+    blank_.pop_back();
+    --free_;
+  }
+  states_[index].references = 1;
   return BlockId(static_cast<std::uint32_t>(index));
 }
 
+inline std::int32_t BlockPool::take_oldest() {
+  const std::int32_t index = oldest_;
+  unlink_free(index);
+  prefetch_oldest();
+  if (reuse_ && states_[index].published) reuse_->on_taken(blocks_[index].hash, blocks_[index].freed_at);
+  forget(index);
+  return index;
+}
+
 inline void BlockPool::publish(BlockId block, PrefixHash hash) {
+  State& state = states_[block.value()];
+  check(state.references > 0 && !state.published, "only a block in use is published, and once");
+  state.published = 1;
   Block& b = blocks_[block.value()];
-  check(b.references > 0 && !b.published(), "only a block in use is published, and once");
   b.hash = hash;
   std::int32_t& head = bucket(hash);
   b.next_in_bucket = head;
@@ -109,9 +142,9 @@ inline void BlockPool::publish(BlockId block, PrefixHash hash) {
 }
 
 inline void BlockPool::release(BlockId block) {
-  Block& b = blocks_[block.value()];
-  check(b.references > 0, "release() of a block that nobody holds");
-  if (--b.references == 0) link_newest(static_cast<std::int32_t>(block.value()));
+  State& state = states_[block.value()];
+  check(state.references > 0, "release() of a block that nobody holds");
+  if (--state.references == 0) link_newest(static_cast<std::int32_t>(block.value()));
 }
 
 inline void BlockPool::unlink_free(std::int32_t index) {
@@ -120,7 +153,7 @@ inline void BlockPool::unlink_free(std::int32_t index) {
   (b.newer == kNone ? newest_ : blocks_[b.newer].older) = b.older;
   b.older = b.newer = kNone;
   --free_;
-  cached_ -= b.published() ? 1 : 0;
+  cached_ -= states_[index].published;
 }
 
 inline void BlockPool::link_newest(std::int32_t index) {
@@ -130,16 +163,17 @@ inline void BlockPool::link_newest(std::int32_t index) {
   (newest_ == kNone ? oldest_ : blocks_[newest_].newer) = index;
   newest_ = index;
   ++free_;
-  cached_ += b.published() ? 1 : 0;
+  cached_ += states_[index].published;
+  if (reuse_ && states_[index].published) b.freed_at = reuse_->on_freed();
 }
 
-inline void BlockPool::forget(Block& block) {
-  if (!block.published()) return;
-  const auto index = static_cast<std::int32_t>(&block - blocks_.data());
+inline void BlockPool::forget(std::int32_t index) {
+  if (!states_[index].published) return;
+  states_[index].published = 0;
+  const Block& block = blocks_[index];
   std::int32_t* link = &bucket(block.hash);
   while (*link != index) link = &blocks_[*link].next_in_bucket;
   *link = block.next_in_bucket;
-  block.next_in_bucket = kUnpublished;
 }
 
 // What the next allocate() will touch: the bucket of the block that is the oldest now, and the one that will be.

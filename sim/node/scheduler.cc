@@ -163,6 +163,7 @@ bool Scheduler::admit(RequestHandle handle) {
   if (!have_free(blocks_for(must_fit) - hit_blocks + hits_on_free_list, false)) return false;
 
   for (const BlockId block : found_) pool_.share(block);
+  note_missed(request, hit_blocks);
   request.blocks.assign(found_.begin(), found_.end());
   request.computed = hit_tokens;
   request.published = hit_blocks;
@@ -180,6 +181,15 @@ void Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_to
     const auto block = pool_.find(hash_of_prefix(content, prompt_tokens, (i + 1) * size, i));
     if (!block) return;
     found_.push_back(*block);
+  }
+}
+
+// Of its prompt's blocks, behind those that were found, the ones that a larger cache would still have held.
+void Scheduler::note_missed(const Request& request, std::int32_t found) {
+  if (!config_.prefix_caching) return;
+  const std::int32_t size = config_.block_size;
+  for (std::int32_t i = found; (i + 1) * size < request.target; ++i) {
+    if (!pool_.note_missed(hash_of_prefix(request.content, request.prompt_tokens, (i + 1) * size, i))) return;
   }
 }
 

@@ -96,6 +96,7 @@ class Scheduler {
   void plan_waiting();
   bool admit(RequestHandle handle);
   void find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
+  void note_missed(const Request& request, std::int32_t found);
   void schedule_chunk(RequestHandle handle, std::int32_t tokens);
   void preempt_newest();
   void publish_full_blocks(Request& request, std::int64_t computed);

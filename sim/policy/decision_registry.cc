@@ -166,11 +166,12 @@ class PlaceUnderPressure final : public PlaceDecision {
   bool copy_out_under_pressure(const PlaceView&) override { return true; }
 };
 
+constexpr double kTooFarBehind_s = 5;  // link
+
 // A second copy before it is needed, unless the link is so far behind that the copy would come too late to help.
 class PlaceEager final : public PlaceDecision {
  public:
   PlaceChoice on_recorded(const PlaceView& view) override {
-    constexpr double kTooFarBehind_s = 5;
     return view.link_backlog_s < kTooFarBehind_s ? PlaceChoice::kCopyNow : PlaceChoice::kStay;
   }
   bool uses_host() const override { return true; }
@@ -179,6 +180,17 @@ class PlaceEager final : public PlaceDecision {
   bool keep_after_copy(const PlaceView& view) override { return view.blank > Bytes(); }
   // In a burst memory comes free at once: by host copies that exist, and otherwise by dropping.
   bool copy_out_under_pressure(const PlaceView&) override { return false; }
+};
+
+// One copy of each record: on the GPU as long as there is room to stay, else on the host. Memory for twice as many.
+class PlaceTiered final : public PlaceDecision {
+ public:
+  PlaceChoice on_recorded(const PlaceView& view) override {
+    return view.room > Bytes() || view.link_backlog_s > kTooFarBehind_s ? PlaceChoice::kStay : PlaceChoice::kCopyNow;
+  }
+  bool keep_after_copy(const PlaceView&) override { return false; }
+  bool uses_host() const override { return true; }
+  bool copy_out_under_pressure(const PlaceView&) override { return false; }  // as above
 };
 
 // ---- evict
@@ -300,7 +312,8 @@ const std::vector<DecisionName>& place_decisions() {
       {"none", "there are no records"},
       {"stay", "on the GPU; dropped under pressure"},
       {"pressure", "on the GPU; copied to the host under pressure, and serving waits for the copy"},
-      {"eager", "copied to the host in the background as soon as complete; freed at once under pressure"}};
+      {"eager", "copied to the host in the background as soon as complete; freed at once under pressure"},
+      {"tiered", "on the GPU while there is room, else copied to the host as soon as complete; never on both"}};
   return names;
 }
 
@@ -348,8 +361,9 @@ std::unique_ptr<PlaceDecision> make_place_decision(std::string_view name) {
   if (name == "none") return nullptr;
   if (name == "stay") return std::make_unique<PlaceStay>();
   if (name == "pressure") return std::make_unique<PlaceUnderPressure>();
-  check(name == "eager", "a place decision that is listed");
-  return std::make_unique<PlaceEager>();
+  if (name == "eager") return std::make_unique<PlaceEager>();
+  check(name == "tiered", "a place decision that is listed");
+  return std::make_unique<PlaceTiered>();
 }
 
 std::unique_ptr<EvictDecision> make_evict_decision(std::string_view name) {

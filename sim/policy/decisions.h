@@ -52,6 +52,7 @@ struct PlaceView {
   Bytes host_free;
   double link_backlog_s = 0;
   Bytes blank;  // free KV memory that holds no cached prefix
+  Bytes room;   // what records may take of the GPU beyond those there, and beyond what those being made need
 };
 
 class PlaceDecision {

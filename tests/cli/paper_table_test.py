@@ -9,7 +9,7 @@ from pathlib import Path
 from alchemist_cli import CliTestCase, run
 
 TOOL = Path(os.environ.get("ALCHEMIST_SOURCE_DIR", Path(__file__).parents[2])) / "tools" / "paper_table"
-POLICIES = ["serve_only", "separate", "temporal", "alchemist", "answers", "compact", "planned", "beside"]
+POLICIES = ["serve_only", "separate", "temporal", "alchemist", "answers", "compact", "elastic", "planned", "beside"]
 # Of `separate`: steps of 10 + 15 + 5 ms, 50 us a token. `alchemist` has 25 % more tokens a GPU-second, hence 40 us, ...
 SUMMARY = {"train_tokens_per_gpu_s": 20000, "train_tokens_per_s": 800, "train_redundant_forward_fraction": 0.4,
            "train_tokens_reused": 40000, "train_tokens_recomputed": 60000, "train_steps": 100, "train_forward_ms": 10,

@@ -20,7 +20,7 @@ training:
 seed: 7
 """
 
-COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "answers", "compact", "race", "planned",
+COLOCATED = ["serve_only", "temporal", "token_fill", "reuse", "reuse_offload", "alchemist", "answers", "compact", "elastic", "race", "planned",
              "beside", "oracle"]
 SEPARATE = ["separate", "separate_checkpoint", "separate_offload"]
 

@@ -122,7 +122,7 @@ class Sweep(SweepTestCase):
         self.assertIn("The default comparison", listed.stdout)
         shown = run("show", "sweep", "default")
         self.assert_done(shown)
-        self.assertIn("# 42 points, 3 seeds each.", shown.stdout)
+        self.assertIn("# 45 points, 3 seeds each.", shown.stdout)
         self.assert_one_line_error(run("sweep", "defalt"), "did you mean \"default\"?")
 
     def test_rank_without_mpi(self):

@@ -405,7 +405,8 @@ TEST(Training, EveryPolicyConserves) {
       {"minimal", "stay", "oldest", "none", "headroom", FreshActivations::kKeep, false, true},
       {"lean", "pressure", "oldest", "reload", "idle", FreshActivations::kCheckpoint, false, true},
       {"adaptive", "eager", "oldest", "hedged", "headroom", FreshActivations::kSpill, false, true},
-      {"foreseen", "eager", "farthest", "planned", "whenever", FreshActivations::kOffload, false, true}};
+      {"adaptive", "tiered", "oldest", "planned", "headroom", FreshActivations::kSpill, false, true},
+      {"foreseen", "tiered", "farthest", "planned", "whenever", FreshActivations::kOffload, false, true}};
   std::int64_t trained = 0, reused = 0;
   for (const bool async : {false, true}) {
     for (const std::int32_t kv_blocks : {700, 4'000}) {

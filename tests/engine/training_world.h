@@ -147,6 +147,7 @@ struct World {
     const std::int64_t layers = small_model().layers;
     setup.store.page_bytes = config.kv_block_bytes;
     setup.store.max_pages = record_pages;
+    setup.store.spare_memory = std::string_view(names.place) == "tiered";
     setup.store.host_capacity = host_capacity;
     setup.store.lean_per_token = cost.record_bytes().lean * layers;
     setup.store.minimal_per_token = cost.record_bytes().minimal * layers;

@@ -80,6 +80,64 @@ TEST(ActivationStore, HedgedRecordLeavesTheGpuWhenOnlyCachedPrefixesAreLeft) {
   EXPECT_EQ(s.pool.cached(), 6) << "no prefix was displaced";
 }
 
+// Of 64 blocks 4 stay free for serving and as many for records that are being made. Thirteen records of four stay,
+// though their share is but one of them; the next is on the host alone as soon as it is there.
+TEST(ActivationStore, RecordsStayWhereMemoryIsToSpare) {
+  Store s("tiered", 4, 64);
+  for (std::uint32_t request = 1; request <= 13; ++request) s.record(request);
+  EXPECT_EQ(s.host.copies.size(), 0u);
+  s.record(14);
+  ASSERT_EQ(s.host.copies.size(), 1u);
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes(5'600));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes(5'200)) << "one copy of each";
+  EXPECT_EQ(s.store->host_bytes(), Bytes(400));
+  s.store->check_consistency();
+}
+
+// Records hold 28 blocks when the prefix cache turns out to need 32 or a few more of the 64: the next record takes the
+// place of as many of the oldest as are too many now.
+TEST(ActivationStore, RecordsGiveSpareMemoryBackToThePrefixCache) {
+  Store s("tiered", 4, 64);
+  for (std::uint32_t request = 1; request <= 7; ++request) s.record(request);
+  std::vector<BlockId> blocks;
+  for (PrefixHash hash = 0; hash < 32; ++hash) {
+    blocks.push_back(s.pool.allocate());
+    s.pool.publish(blocks.back(), hash);
+  }
+  for (const BlockId block : blocks) s.pool.release(block);
+  EXPECT_TRUE(s.host.copies.empty());
+  for (int round = 0; round < 20; ++round) {
+    for (const BlockId block : blocks) {
+      s.pool.share(block);
+      s.pool.release(block);
+    }
+  }
+  ASSERT_LT(s.pool.spare(), 0);
+  s.record(8);
+  EXPECT_LE(s.store->gpu_bytes(), Bytes(2'200));
+  EXPECT_GE(s.store->gpu_bytes(), Bytes(1'600));
+  s.store->check_consistency();
+}
+
+// While a record is made, serving takes all blocks but two of the 64, and four are to stay free: when it is complete,
+// it and the oldest are copied out.
+TEST(ActivationStore, RecordsMakePlaceForServingBeforeItHasToAsk) {
+  Store s("tiered", 4, 64);
+  for (std::uint32_t request = 1; request <= 7; ++request) s.record(request);
+  const auto id = s.store->begin(Time(), Store::arrival(8), 0, 40, WeightVersion());
+  ASSERT_TRUE(id.has_value());
+  s.store->extend(Time(), *id, 40);
+  while (s.pool.free() > 2) s.pool.allocate();
+  EXPECT_TRUE(s.host.copies.empty());
+  s.store->complete(Time(), *id);
+  ASSERT_EQ(s.host.copies.size(), 2u);
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_EQ(s.pool.free(), 6);
+  EXPECT_EQ(s.store->live_records(), 8);
+  s.store->check_consistency();
+}
+
 // 10 pages of 100 bytes hold 100 tokens of 10 bytes or 250 lean ones of 4.
 TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
   Store s("eager");

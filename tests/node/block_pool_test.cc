@@ -62,6 +62,32 @@ TEST(BlockPool, ManyAtOnceComeAndGoInOrder) {
   pool.check_consistency();
 }
 
+// Thirty-two prefixes are hit in the order in which they came free, again and again: each 32 blocks after it.
+TEST(BlockPool, KnowsHowFarBackHitsGo) {
+  BlockPool pool(64);
+  pool.watch_reuse();
+  std::vector<BlockId> blocks;
+  for (PrefixHash hash = 0; hash < 32; ++hash) {
+    blocks.push_back(pool.allocate());
+    pool.publish(blocks.back(), hash);
+  }
+  for (const BlockId block : blocks) pool.release(block);
+  EXPECT_EQ(pool.spare(), 32) << "the blocks that hold nothing, as long as no hit is known";
+  for (int round = 0; round < 20; ++round) {
+    for (PrefixHash hash = 0; hash < 32; ++hash) {
+      pool.share(*pool.find(hash));
+      pool.release(*pool.find(hash));
+    }
+  }
+  EXPECT_LE(pool.spare(), 64 - 32);
+  EXPECT_GE(pool.spare(), 64 - 39);
+  std::vector<BlockId> all;
+  pool.allocate(64, all);
+  EXPECT_EQ(pool.find(5), std::nullopt);
+  EXPECT_TRUE(pool.note_missed(5));
+  EXPECT_FALSE(pool.note_missed(1'000));
+}
+
 TEST(BlockPool, MisuseIsCaught) {
   BlockPool pool(1);
   const BlockId a = pool.allocate();
@@ -76,6 +102,7 @@ TEST(BlockPool, MisuseIsCaught) {
 TEST(BlockPool, AgreesWithAnObviousModel) {
   RandomStream random(3, "test");
   BlockPool pool(40);
+  pool.watch_reuse();
   std::map<BlockId, int> references;
   std::map<PrefixHash, BlockId> published;
   std::uint64_t next_hash = 1;

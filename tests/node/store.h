@@ -12,15 +12,17 @@
 namespace alchemist::testing {
 
 // Pages of 100 bytes; 10 bytes a token, 4 a lean one; room for 100 tokens on the host. A record of 40 tokens takes 4
-// pages.
+// pages. Records may hold `pages`, all there are, or of `blocks` whatever is to spare.
 struct Store {
-  explicit Store(const char* place, std::int32_t pages = 10) : pool(pages) {
+  explicit Store(const char* place, std::int32_t pages = 10, std::int32_t blocks = 0)
+      : pool(blocks > 0 ? blocks : pages) {
     policy.record = make_record_decision("minimal");
     policy.place = make_place_decision(place);
     policy.evict = make_evict_decision("oldest");
     StoreConfig config;
     config.page_bytes = Bytes(100);
     config.max_pages = pages;
+    config.spare_memory = blocks > 0;
     config.host_capacity = Bytes(1'000);
     config.lean_per_token = Bytes(4);
     config.minimal_per_token = Bytes(10);

@@ -63,7 +63,7 @@ class Policies(unittest.TestCase):
         self.assertEqual(["serve_only", "alchemist", "planned", "mine", "zebra"], sorted(names, key=style.policy_key))
 
     def test_built_in_ones_differ(self):
-        self.assertEqual(15, len(style.POLICIES))
+        self.assertEqual(16, len(style.POLICIES))
         looks = {(colour, line) for colour, line, _, _ in style.POLICIES.values()}
         self.assertEqual(15, len(looks))
         self.assertEqual(15, len({marker for _, _, marker, _ in style.POLICIES.values()}))

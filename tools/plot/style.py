@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, BLACK, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#7F7F7F"
 
-# Fifteen policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The
+# Sixteen policies need more than eight colours: relatives share one, and line, marker and hatch tell them apart. The
 # order is that of every table. Name: (colour, line, marker, hatch).
 POLICIES = {
     "serve_only": (BLACK, ":", "x", ""),
@@ -28,6 +28,7 @@ POLICIES = {
     "alchemist": (VERMILLION, "-", "D", ""),
     "answers": (VERMILLION, "--", "p", "//"),
     "compact": (VERMILLION, ":", ">", ".."),
+    "elastic": (VERMILLION, "-.", "H", "xx"),
     "race": (PURPLE, "-", "d", ""),
     "planned": (BLUE, "-", "*", ""),
     "beside": (YELLOW, "-", "8", ""),
