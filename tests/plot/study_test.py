@@ -65,8 +65,8 @@ class Policies(unittest.TestCase):
     def test_built_in_ones_differ(self):
         self.assertEqual(16, len(style.POLICIES))
         looks = {(colour, line) for colour, line, _, _ in style.POLICIES.values()}
-        self.assertEqual(15, len(looks))
-        self.assertEqual(15, len({marker for _, _, marker, _ in style.POLICIES.values()}))
+        self.assertEqual(16, len(looks))
+        self.assertEqual(16, len({marker for _, _, marker, _ in style.POLICIES.values()}))
 
 
 class Runs(unittest.TestCase):
