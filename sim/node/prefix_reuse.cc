@@ -23,7 +23,7 @@ bool PrefixReuse::on_missed(std::uint64_t prefix) {
 
 void PrefixReuse::observe(std::uint32_t distance) {
   constexpr double kMemory = 1 << 16;  // hits on blocks; then the past fades
-  constexpr std::int32_t kBetweenUpdates = 256;
+  constexpr std::uint32_t kBetweenUpdates = 256;
   const auto of = static_cast<std::size_t>(kClassesPerDoubling * std::log2(static_cast<double>(distance)));
   hits_[std::min(of, kClasses - 1)] += 1;
   weight_ += 1;
@@ -31,7 +31,7 @@ void PrefixReuse::observe(std::uint32_t distance) {
     weight_ /= 2;
     for (double& hits : hits_) hits /= 2;
   }
-  if (since_update_++ % kBetweenUpdates == 0) update();
+  if (hits_seen_++ % kBetweenUpdates == 0) update();
 }
 
 void PrefixReuse::update() {

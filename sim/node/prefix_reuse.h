@@ -57,7 +57,7 @@ class PrefixReuse {
   std::vector<Taken> taken_;             // by prefix; a later one of the same place replaces the earlier
   std::array<double, kClasses> hits_{};  // by distance, fading
   double weight_ = 0;                    // of all hits
-  std::int32_t since_update_ = 0;
+  std::uint32_t hits_seen_ = 0;
   std::int32_t worth_keeping_ = 0;
 };
 

@@ -190,7 +190,8 @@ class PlaceTiered final : public PlaceDecision {
   }
   bool keep_after_copy(const PlaceView&) override { return false; }
   bool uses_host() const override { return true; }
-  bool copy_out_under_pressure(const PlaceView&) override { return false; }  // as above
+  // Serving does not wait for a copy: records make place before it has to ask, as far as that can be foreseen.
+  bool copy_out_under_pressure(const PlaceView&) override { return false; }
 };
 
 // ---- evict

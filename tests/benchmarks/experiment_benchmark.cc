@@ -10,7 +10,7 @@ namespace {
 
 // One request of the day's conversations.
 void generate_request(benchmark::State& state) {
-  const Experiment day = load_experiment("day", {.sets = {"workload.duration=100000 h"}});
+  const Experiment day = load_experiment("day", {.sets = {"workload.duration=8760 h"}});
   const auto source = make_source(day.workload, 42);
   for (auto _ : state) benchmark::DoNotOptimize(source->next());
   state.SetItemsProcessed(state.iterations());
