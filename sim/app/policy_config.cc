@@ -62,6 +62,9 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
   if (spec.record_answers && !spec.records()) {
     value.fail("record_answers: true goes with a recorded prompt, but record is none");
   }
+  if (spec.spare_memory && !spec.records()) {
+    value.fail("spare_memory: true is memory for records, but record is none");
+  }
   if (spec.beside() && spec.separate) value.fail("train: beside shares the SMs with serving, but separate is true");
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
 }

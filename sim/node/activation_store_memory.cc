@@ -94,8 +94,9 @@ void ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
 }
 
 bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {
-  if (leave != Leave::kAsPolicySays || !policy_.place) return leave == Leave::kCopied;
-  return policy_.place->copy_out_under_pressure(place_view(record));
+  if (leave == Leave::kAtOnce || !policy_.place) return false;
+  return leave == Leave::kCopied ? policy_.place->uses_host()
+                                 : policy_.place->copy_out_under_pressure(place_view(record));
 }
 
 bool ActivationStore::make_host_room(Time now, Bytes bytes) {

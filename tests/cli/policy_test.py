@@ -111,6 +111,8 @@ class Policies(CliTestCase):
                                 (good.replace("place: stay", "place: none"), ("p.yaml", "go together")),
                                 (good.replace("train: idle\n", ""), ("p.yaml", "train")),
                                 (good.replace("train: idle", "train: beside"), ("p.yaml", "sm_share")),
+                                ("description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: idle\n"
+                                 "spare_memory: true\n", ("p.yaml", "spare_memory", "record is none")),
                                 (good + "sm_share: 0.3\n", ("p.yaml:7", "train: beside")),
                                 (good.replace("train: idle", "train: beside\nsm_share: 1.5"), ("p.yaml:7", "0.99")),
                                 (good + "record_answers: perhaps\n", ("p.yaml:7", "record_answers", "true or false")),

@@ -138,6 +138,20 @@ TEST(ActivationStore, RecordsMakePlaceForServingBeforeItHasToAsk) {
   s.store->check_consistency();
 }
 
+// Those that live on the GPU alone are dropped then, the oldest first.
+TEST(ActivationStore, RecordsThatStayAreNotCopiedToGiveSpareMemoryBack) {
+  Store s("stay", 4, 64);
+  for (std::uint32_t request = 1; request <= 7; ++request) s.record(request);
+  const auto id = s.store->begin(Time(), Store::arrival(8), 0, 40, WeightVersion());
+  ASSERT_TRUE(id.has_value());
+  s.store->extend(Time(), *id, 40);
+  while (s.pool.free() > 2) s.pool.allocate();
+  s.store->complete(Time(), *id);
+  EXPECT_TRUE(s.host.copies.empty());
+  EXPECT_EQ(s.store->live_records(), 7);
+  s.store->check_consistency();
+}
+
 // 10 pages of 100 bytes hold 100 tokens of 10 bytes or 250 lean ones of 4.
 TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
   Store s("eager");
