@@ -3,23 +3,29 @@
 #include <fmt/format.h>
 
 #include "kernels/cpu/device.h"
-#include "kernels/cuda/device.h"
 #include "sim/base/error.h"
 
 namespace alchemist {
 
 const std::map<std::string, DeviceKind>& device_kinds() {
   static const std::map<std::string, DeviceKind> kinds = {
-      {"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}, {"cuda-cudnn", DeviceKind::cuda_cudnn}};
+      {"cpu", DeviceKind::cpu},
+      {"cuda", DeviceKind::cuda},
+      {"cuda-hopper", DeviceKind::cuda_hopper},
+      {"cuda-cudnn", DeviceKind::cuda_cudnn}};
   return kinds;
+}
+
+cuda::AttentionBy attention_by(DeviceKind kind) {
+  if (kind == DeviceKind::cuda_cudnn) return cuda::AttentionBy::cudnn;
+  return kind == DeviceKind::cuda_hopper ? cuda::AttentionBy::hopper : cuda::AttentionBy::own;
 }
 
 RealModel::RealModel(DeviceKind kind, const DecoderOptions& options, std::int64_t memory_bytes) {
   if (kind == DeviceKind::cpu) {
     take(cpu::make_device<float>(memory_bytes), 4, options);
   } else {
-    take(cuda::make_device(0, kind == DeviceKind::cuda ? cuda::AttentionBy::own : cuda::AttentionBy::cudnn), 2,
-         options);
+    take(cuda::make_device(0, attention_by(kind)), 2, options);
   }
 }
 

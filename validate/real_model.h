@@ -5,15 +5,17 @@
 #include <memory>
 #include <string>
 
-#include "kernels/device.h"
+#include "kernels/cuda/device.h"
 #include "validate/decoder.h"
 
 namespace alchemist {
 
-enum class DeviceKind { cpu, cuda, cuda_cudnn };  // the last: cuDNN's attention in training
+enum class DeviceKind { cpu, cuda, cuda_hopper, cuda_cudnn };  // the last two: other attention in training
 
-// For command lines: "cpu", "cuda", "cuda-cudnn".
+// For command lines: "cpu", "cuda", "cuda-hopper", "cuda-cudnn".
 const std::map<std::string, DeviceKind>& device_kinds();
+// Of a GPU.
+cuda::AttentionBy attention_by(DeviceKind kind);
 
 class RealModel {
  public:

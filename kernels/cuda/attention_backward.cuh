@@ -36,6 +36,15 @@ __device__ __forceinline__ Tile<kDim> backward_tile(int index) {
   return {reinterpret_cast<std::uint16_t*>(shared_memory()) + index * kTileRows * kDim};
 }
 
+template <int kPieces>
+__device__ __forceinline__ void multiply_by(float (&sums)[1][kPieces][4], float factor) {
+#pragma unroll
+  for (int n = 0; n < kPieces; ++n) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) sums[0][n][e] *= factor;
+  }
+}
+
 // grad_query of 64 queries of one head.
 template <int kDim>
 __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_t* grad_query, std::int64_t stride) {
@@ -45,11 +54,11 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
   const int keys = min(rows.context() + first + kTileRows, rows.keys);
   const int diagonal = rows.context() + first + warp_row;  // the last key that the warp's first row sees
 
-  load_rows<kDim, kTileRows>(query, rows.query, first, rows.queries);
-  load_rows<kDim, kTileRows>(grad_output, rows.grad_output, first, rows.queries);
-  load_rows<kDim, kTileRows>(backward_tile<kDim>(2), rows.key, 0, keys);
+  load_rows<kTileRows>(query, rows.query, first, rows.queries);
+  load_rows<kTileRows>(grad_output, rows.grad_output, first, rows.queries);
+  load_rows<kTileRows>(backward_tile<kDim>(2), rows.key, 0, keys);
   commit_copies();
-  load_rows<kDim, kTileRows>(value, rows.value, 0, keys);
+  load_rows<kTileRows>(value, rows.value, 0, keys);
   commit_copies();
 
   float log_sum_exp[2], delta[2];
@@ -68,7 +77,7 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
     wait_copies<1>();
     __syncthreads();  // the keys are there; those of the round before are read no more
     if (begin + kTileRows < keys)
-      load_rows<kDim, kTileRows>(backward_tile<kDim>(3 - round % 2), rows.key, begin + kTileRows, keys);
+      load_rows<kTileRows>(backward_tile<kDim>(3 - round % 2), rows.key, begin + kTileRows, keys);
     commit_copies();
     float scores[1][8][4], grad_scores[1][8][4];
     set_zero(scores);
@@ -78,7 +87,7 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
     set_zero(grad_scores);
     multiply_transposed(grad_scores, grad_output, warp_row, value);
     __syncthreads();  // and read no more
-    if (begin + kTileRows < keys) load_rows<kDim, kTileRows>(value, rows.value, begin + kTileRows, keys);
+    if (begin + kTileRows < keys) load_rows<kTileRows>(value, rows.value, begin + kTileRows, keys);
     commit_copies();
     if (begin + kTileRows > diagonal) mask_scores(scores, diagonal + lane / 4 - begin);
 #pragma unroll
@@ -86,12 +95,13 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const float p = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -log_sum_exp[e / 2]));
-        scores[0][n][e] = p * (grad_scores[0][n][e] - delta[e / 2]) * rows.scale;
+        scores[0][n][e] = p * (grad_scores[0][n][e] - delta[e / 2]);
       }
     }
     multiply(sums, scores, key);
   }
   wait_copies<0>();
+  multiply_by(sums, rows.scale);
   store_rows(sums[0], query, warp_row, grad_query, stride, first + warp_row, rows.queries);
 }
 
@@ -126,23 +136,27 @@ struct QueryRounds {
   __device__ int begin(int round) const { return first + round % tiles * kTileRows; }
 };
 
-// From transposed scores and transposed products of values with the output's gradient: the softmax's weights (in place
-// of the scores) and the scores' gradient. Columns are queries, whose scalars lie in shared memory.
-__device__ __forceinline__ void transposed_weights(float (&scores)[8][4], float (&grad_scores)[8][4],
-                                                   const float* scalars, float scale) {
-  const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+// The softmax's weights in the place of transposed scores, and weights times (products - delta) in the place of
+// transposed products of values with the output's gradient: the scores' gradients, but for the scale. Columns are
+// queries, whose scalars lie in shared memory.
+__device__ __forceinline__ void transposed_weights(float (&scores)[8][4], const float* scalars, float scale) {
 #pragma unroll
   for (int n = 0; n < 8; ++n) {
+    const float2 log_sum_exp = *reinterpret_cast<const float2*>(scalars + 8 * n + threadIdx.x % 4 * 2);
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const float log_sum_exp = scalars[8 * n + column + e];
-      const float delta = scalars[kTileRows + 8 * n + column + e];
-#pragma unroll
-      for (int i = e; i < 4; i += 2) {
-        scores[n][i] = exp2_approximate(fmaf(scale * kLog2E, scores[n][i], -log_sum_exp));
-        grad_scores[n][i] = scores[n][i] * (grad_scores[n][i] - delta) * scale;
-      }
+    for (int e = 0; e < 4; ++e) {
+      const float of_query = e % 2 == 0 ? log_sum_exp.x : log_sum_exp.y;
+      scores[n][e] = exp2_approximate(fmaf(scale * kLog2E, scores[n][e], -of_query));
     }
+  }
+}
+__device__ __forceinline__ void transposed_gradients(float (&products)[8][4], const float (&weights)[8][4],
+                                                     const float* scalars) {
+#pragma unroll
+  for (int n = 0; n < 8; ++n) {
+    const float2 delta = *reinterpret_cast<const float2*>(scalars + kTileRows + 8 * n + threadIdx.x % 4 * 2);
+#pragma unroll
+    for (int e = 0; e < 4; ++e) products[n][e] = weights[n][e] * (products[n][e] - (e % 2 == 0 ? delta.x : delta.y));
   }
 }
 
@@ -177,10 +191,17 @@ __device__ __forceinline__ void add_rows(const float (&result)[kDim / 8][4], flo
   }
 }
 
-// Adds to grad_key and grad_value of 64 keys of one key-value head; `rows(h)` are the rows of its query head h.
-template <int kDim, typename RowsOfHead>
-__device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first, float* grad_key, float* grad_value,
-                             std::int64_t stride) {
+// Where the gradients of a key-value head's first key and value are.
+struct KeyGradients {
+  float* key;
+  float* value;
+  std::int64_t stride;  // elements between tokens
+};
+
+// Adds to the gradients of 64 keys of one key-value head; `rows(h)` are the rows of its query head h. `gradients_of()`,
+// which says where, is called at the end, when there are registers for it.
+template <int kDim, typename RowsOfHead, typename Gradients>
+__device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first, const Gradients& gradients_of) {
   const Tile<kDim> key = backward_tile<kDim>(0), value = backward_tile<kDim>(1), grad_output = backward_tile<kDim>(4);
   auto* scalars = reinterpret_cast<float*>(shared_memory() + kBackwardTileBytes<kDim>);
   const BackwardRows of_first = rows(0);
@@ -189,11 +210,11 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
   const int diagonal = first - of_first.context();  // the first query that sees the tile's first key
   const QueryRounds rounds(first, of_first.context(), queries, query_heads);
 
-  load_rows<kDim, kTileRows>(key, of_first.key, first, of_first.keys);
-  load_rows<kDim, kTileRows>(value, of_first.value, first, of_first.keys);
-  load_rows<kDim, kTileRows>(backward_tile<kDim>(2), of_first.query, rounds.begin(0), queries);
+  load_rows<kTileRows>(key, of_first.key, first, of_first.keys);
+  load_rows<kTileRows>(value, of_first.value, first, of_first.keys);
+  load_rows<kTileRows>(backward_tile<kDim>(2), of_first.query, rounds.begin(0), queries);
   commit_copies();
-  load_rows<kDim, kTileRows>(grad_output, of_first.grad_output, rounds.begin(0), queries);
+  load_rows<kTileRows>(grad_output, of_first.grad_output, rounds.begin(0), queries);
   commit_copies();
   QueryScalars next;
   next.load(of_first, rounds.begin(0));
@@ -210,7 +231,7 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
     wait_copies<1>();
     __syncthreads();  // the queries are there; those of the round before are read no more
     if (more) {
-      load_rows<kDim, kTileRows>(backward_tile<kDim>(3 - round % 2), following.query, following_begin, queries);
+      load_rows<kTileRows>(backward_tile<kDim>(3 - round % 2), following.query, following_begin, queries);
       next.load(following, following_begin);
     }
     commit_copies();
@@ -224,16 +245,20 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
     __syncthreads();  // the output's gradients are there
     set_zero(grad_scores);
     multiply_transposed(grad_scores, value, warp_row, grad_output);
-    transposed_weights(scores[0], grad_scores[0], scalars + round % 2 * 2 * kTileRows, of_first.scale);
+    const float* of_round = scalars + round % 2 * 2 * kTileRows;
+    transposed_weights(scores[0], of_round, of_first.scale);
+    transposed_gradients(grad_scores[0], scores[0], of_round);
     multiply(value_sums, scores, grad_output);
     __syncthreads();  // and read no more
-    if (more) load_rows<kDim, kTileRows>(grad_output, following.grad_output, following_begin, queries);
+    if (more) load_rows<kTileRows>(grad_output, following.grad_output, following_begin, queries);
     commit_copies();
     multiply(key_sums, grad_scores, query);
   }
   wait_copies<0>();
-  add_rows<kDim>(key_sums[0], grad_key, stride, first + warp_row, of_first.keys);
-  add_rows<kDim>(value_sums[0], grad_value, stride, first + warp_row, of_first.keys);
+  multiply_by(key_sums, of_first.scale);
+  const KeyGradients to = gradients_of();
+  add_rows<kDim>(key_sums[0], to.key, to.stride, first + warp_row, of_first.keys);
+  add_rows<kDim>(value_sums[0], to.value, to.stride, first + warp_row, of_first.keys);
 }
 
 }  // namespace alchemist::cuda

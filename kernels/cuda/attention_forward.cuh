@@ -37,9 +37,14 @@ struct OnlineSoftmax {
     }
   }
 
-  // Turns scores into exp2(scale score - new maximum) and scales what was summed under the old one.
+  struct Shrink {
+    float factor[kTiles][2];
+  };
+
+  // Turns scores into exp2(scale score - new maximum), and tells what is left of what was summed under the old one.
   template <int kPieces>
-  __device__ void add(float (&scores)[kTiles][kPieces][4], float (&output)[kTiles][kDim / 8][4], float scale) {
+  __device__ Shrink weigh(float (&scores)[kTiles][kPieces][4], float scale) {
+    Shrink shrink;
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
@@ -49,9 +54,9 @@ struct OnlineSoftmax {
         for (int n = 0; n < kPieces; ++n)
           top = fmaxf(top, scale * fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
         top = lane_max<4>(top);
-        const float shrink = exp2_approximate(maximum[m][half] - top);
+        shrink.factor[m][half] = exp2_approximate(maximum[m][half] - top);
         maximum[m][half] = top;
-        sum[m][half] *= shrink;
+        sum[m][half] *= shrink.factor[m][half];
 #pragma unroll
         for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
@@ -60,11 +65,18 @@ struct OnlineSoftmax {
             sum[m][half] += scores[m][n][e];
           }
         }
+      }
+    }
+    return shrink;
+  }
+
+  __device__ static void rescale(float (&output)[kTiles][kDim / 8][4], const Shrink& shrink) {
 #pragma unroll
-        for (int n = 0; n < kDim / 8; ++n) {
-          output[m][n][2 * half] *= shrink;
-          output[m][n][2 * half + 1] *= shrink;
-        }
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) output[m][n][e] *= shrink.factor[m][e / 2];
       }
     }
   }
@@ -106,8 +118,8 @@ struct ForwardOutput {
 };
 
 // A warp's rows of a query tile that has seen all its keys. The tile's own rows are overwritten.
-template <int kDim, int kTiles>
-__device__ void store_output(const ForwardTile& at, const ForwardOutput& to, Tile<kDim> query_tile, int warp_row,
+template <int kDim, int kTiles, typename QueryTile>
+__device__ void store_output(const ForwardTile& at, const ForwardOutput& to, QueryTile query_tile, int warp_row,
                              OnlineSoftmax<kDim, kTiles>& softmax, float (&sums)[kTiles][kDim / 8][4]) {
   softmax.finish(sums);
 #pragma unroll
@@ -137,8 +149,8 @@ __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows&
   const int keys = min(at.context + min(at.first + kQueries, at.queries), at.key_end);  // of the tile's last row
   const int diagonal = at.context + at.first + warp_row + static_cast<int>(threadIdx.x) % 32 / 4;
 
-  load_rows<kDim, kQueries>(query_tile, query, at.first, at.queries);
-  load_rows<kDim, kTileRows>(key_tile, key, at.key_begin, keys);
+  load_rows<kQueries>(query_tile, query, at.first, at.queries);
+  load_rows<kTileRows>(key_tile, key, at.key_begin, keys);
   commit_copies();
 
   float sums[kTiles][kDim / 8][4];
@@ -147,7 +159,7 @@ __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows&
   for (int begin = at.key_begin; begin < keys; begin += kTileRows) {
     wait_copies<0>();
     __syncthreads();  // the keys are there, and nobody reads the values of the round before any more
-    load_rows<kDim, kTileRows>(value_tile, value, begin, keys);
+    load_rows<kTileRows>(value_tile, value, begin, keys);
     commit_copies();
     float scores[kTiles][8][4];
     set_zero(scores);
@@ -156,10 +168,10 @@ __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows&
     wait_copies<0>();
     __syncthreads();  // the values are there, and nobody reads the keys any more
     if (begin + kTileRows < keys) {
-      load_rows<kDim, kTileRows>(key_tile, key, begin + kTileRows, keys);
+      load_rows<kTileRows>(key_tile, key, begin + kTileRows, keys);
       commit_copies();
     }
-    softmax.add(scores, sums, scale * kLog2E);
+    softmax.rescale(sums, softmax.weigh(scores, scale * kLog2E));
     multiply(sums, scores, value_tile);
   }
   store(query_tile, warp_row, softmax, sums);
@@ -167,9 +179,8 @@ __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows&
 
 // Blocks are launched heads first, so that the heads that share keys and values run together, and the last tiles, which
 // see most keys, before the first ones.
-template <int kTiles>
-__device__ int first_query_of_block() {
-  return static_cast<int>(gridDim.y - 1 - blockIdx.y) * kForwardQueries<kTiles>;
+__device__ inline int first_query_of_block(int queries) {
+  return static_cast<int>(gridDim.y - 1 - blockIdx.y) * queries;
 }
 
 template <int kDim>

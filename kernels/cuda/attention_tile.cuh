@@ -70,10 +70,11 @@ struct PagedHeadRows {
 };
 
 // Issues the copies of rows begin..begin + kRows of a matrix; rows from `end` on are zeros.
-template <int kDim, int kRows, typename Rows>
-__device__ __forceinline__ void load_rows(Tile<kDim> tile, const Rows& rows, int begin, int end) {
-  constexpr int kChunks = Tile<kDim>::kChunks;
-  constexpr int kRowsAtOnce = kTileThreads / kChunks;
+template <int kRows, int kThreads = kTileThreads, typename AnyTile, typename Rows>
+__device__ __forceinline__ void load_rows(AnyTile tile, const Rows& rows, int begin, int end) {
+  constexpr int kChunks = AnyTile::kChunks;
+  constexpr int kRowsAtOnce = kThreads / kChunks;
+  static_assert(kRows % kRowsAtOnce == 0);
   const int index = static_cast<int>(threadIdx.x) % kChunks;
 #pragma unroll
   for (int i = 0; i < kRows / kRowsAtOnce; ++i) {
@@ -160,13 +161,13 @@ __device__ __forceinline__ void set_zero(float (&result)[kTiles][kPieces][4]) {
 
 // Scores of keys that a row does not see become -infinity. `diagonal`: the last key that the lane's first row sees,
 // counted from the tile's first key.
-template <int kTiles>
-__device__ __forceinline__ void mask_scores(float (&scores)[kTiles][8][4], int diagonal) {
+template <int kTiles, int kPieces>
+__device__ __forceinline__ void mask_scores(float (&scores)[kTiles][kPieces][4], int diagonal) {
   const int column = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-    for (int n = 0; n < 8; ++n) {
+    for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         if (8 * n + column + e % 2 > diagonal + 16 * m + e / 2 * 8) scores[m][n][e] = -INFINITY;
@@ -177,12 +178,14 @@ __device__ __forceinline__ void mask_scores(float (&scores)[kTiles][8][4], int d
 
 // Writes 16 result rows, in bf16, to rows first..first + 15 of a packed matrix, those from `end` on left out. The
 // tile's rows row..row + 15 must belong to this warp alone; they turn the registers' order into whole 16-byte pieces.
-template <int kDim>
-__device__ __forceinline__ void store_rows(const float (&result)[kDim / 8][4], Tile<kDim> tile, int row,
-                                           std::uint16_t* to, std::int64_t stride, int first, int end) {
+template <int kPieces, typename AnyTile>
+__device__ __forceinline__ void store_rows(const float (&result)[kPieces][4], AnyTile tile, int row, std::uint16_t* to,
+                                           std::int64_t stride, int first, int end) {
+  constexpr int kChunks = AnyTile::kChunks;
+  static_assert(kPieces == kChunks);
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-  for (int n = 0; n < kDim / 8; ++n) {
+  for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       std::uint16_t* chunk = tile.chunk(row + lane / 4 + 8 * half, n);
@@ -190,7 +193,6 @@ __device__ __forceinline__ void store_rows(const float (&result)[kDim / 8][4], T
     }
   }
   __syncwarp();
-  constexpr int kChunks = kDim / 8;
 #pragma unroll
   for (int i = 0; i < kChunks / 2; ++i) {
     const int r = (lane + 32 * i) / kChunks;

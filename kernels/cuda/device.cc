@@ -4,13 +4,16 @@
 #include "kernels/cuda/captured_calls.h"
 #include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/gpu_memory.h"
+#include "kernels/cuda/hopper_attention.h"
 #include "kernels/cuda/linear_bias.h"
+#include "sim/base/error.h"
 
 namespace alchemist::cuda {
 namespace {
 
 using Bf16 = BFloat16;
 
+constexpr int kHopper = 9;             // major compute capability of the GPUs that have warpgroup products
 constexpr std::int64_t kTileRows = 128;  // of cuBLAS's kernels for large products, on all GPUs since Volta
 
 // Operators are queued on one stream, in the order of the calls.
@@ -18,7 +21,14 @@ class GpuDevice final : public Device<Bf16> {
  public:
   GpuDevice(int index, AttentionBy attention) : memory_(index), blas_(memory_.stream()) {
     libraries_ = ", cuBLAS " + blas_.version();
-    if (attention == AttentionBy::own) return;
+    if (attention == AttentionBy::hopper) {
+      if (memory_.major() != kHopper)
+        throw ConfigError("attention by warpgroups needs a Hopper GPU (compute capability 9.0), but this is " +
+                          memory_.description());
+      hopper_ = true;
+      libraries_ += ", attention by warpgroups";
+    }
+    if (attention != AttentionBy::cudnn) return;
     cudnn_ = std::make_unique<CudnnAttention>(memory_);
     libraries_ += ", cuDNN " + cudnn_->version();
   }
@@ -56,10 +66,12 @@ class GpuDevice final : public Device<Bf16> {
   void run(const LinearInputGradient<Bf16>& call) override;
   void run(const LinearWeightGradient<Bf16>& call) override;
   void run(const AttentionForward<Bf16>& call) override {
-    by_cudnn(call.shape) ? cudnn_->run(call) : attention_forward(call, stream());
+    if (by_cudnn(call.shape)) return cudnn_->run(call);
+    (by_warpgroups(call.shape) ? hopper_attention_forward : attention_forward)(call, stream());
   }
   void run(const AttentionBackward<Bf16>& call) override {
-    by_cudnn(call.shape) ? cudnn_->run(call) : attention_backward(call, stream());
+    if (by_cudnn(call.shape)) return cudnn_->run(call);
+    (by_warpgroups(call.shape) ? hopper_attention_backward : attention_backward)(call, stream());
   }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {
@@ -81,11 +93,13 @@ class GpuDevice final : public Device<Bf16> {
  private:
   Stream stream() const { return memory_.stream(); }
   bool by_cudnn(const AttentionShape& shape) const { return cudnn_ && CudnnAttention::takes(shape); }
+  bool by_warpgroups(const AttentionShape& shape) const { return hopper_ && hopper_attention_takes(shape.head_dim); }
 
   GpuMemory memory_;
   Workspace workspace_{memory_};
   Blas blas_;
   std::unique_ptr<CudnnAttention> cudnn_;  // none: our own attention
+  bool hopper_ = false;                    // by warpgroups
   std::string libraries_;
 };
 

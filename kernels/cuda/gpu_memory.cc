@@ -73,6 +73,12 @@ std::string GpuMemory::description() const {
          " multiprocessors, driver for CUDA " + version_text(driver) + ", CUDA runtime " + version_text(runtime);
 }
 
+int GpuMemory::major() const {
+  cudaDeviceProp properties{};
+  check_cuda(cudaGetDeviceProperties(&properties, index_), "reading the GPU's properties");
+  return properties.major;
+}
+
 std::int64_t GpuMemory::usable_bytes() const {
   std::size_t free = 0, total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "asking for free memory");

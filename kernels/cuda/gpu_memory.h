@@ -21,6 +21,7 @@ class GpuMemory {
   GpuMemory& operator=(const GpuMemory&) = delete;
 
   Stream stream() const { return kernels_; }
+  int major() const;                // of its compute capability
   std::string description() const;  // name, compute capability, driver and runtime versions
 
   // As in DeviceMemory.

@@ -10,9 +10,9 @@
 
 namespace alchemist::cuda {
 
-// The dynamic shared memory of the block; every kernel takes what it needs from here.
+// The dynamic shared memory of the block, at a multiple of 1024 bytes; every kernel takes what it needs from here.
 __device__ __forceinline__ std::byte* shared_memory() {
-  extern __shared__ __align__(128) unsigned char memory[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   return reinterpret_cast<std::byte*>(memory);
 }
 

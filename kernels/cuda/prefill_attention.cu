@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     paged_prefill(PagedAttention<BFloat16> call, float scale, int splits, float* parts) {
   const int sequence = static_cast<int>(blockIdx.z) / (kSplit ? splits : 1);
   const PagedRows rows = call.rows[sequence];
-  const int first = first_query_of_block<kTiles>();
+  const int first = first_query_of_block(kForwardQueries<kTiles>);
   if (first >= rows.queries) return;
   const std::int64_t head = blockIdx.x;
   const std::int64_t kv_offset = head / (call.heads / call.kv_heads) * kDim;
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   }
   const auto* q = reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride + head * kDim;
   attend<kDim, kTiles>(HeadRows{q, call.q_stride}, cache(call.k_cache), cache(call.v_cache), at, scale,
-                       [&](Tile<kDim> tile, int warp_row, auto& softmax, auto& sums) {
+                       [&](auto tile, int warp_row, auto& softmax, auto& sums) {
                          if constexpr (kSplit) {
                            wait_copies<0>();  // without keys nobody has
                            const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * call.max_queries;

@@ -8,7 +8,7 @@
 namespace cuda_emulator {
 namespace {
 
-constexpr std::size_t kSharedAlignment = 128;
+constexpr std::size_t kPieceBytes = 16;
 
 Block* running_block = nullptr;  // the emulator runs one block at a time, on one CPU thread
 
@@ -27,10 +27,11 @@ Block::Block(Dimensions size, std::size_t shared_bytes, const Options& options)
       shared_bytes_(shared_bytes),
       options_(options),
       random_(options.seed, "emulator"),
-      threads_(std::size_t{size.x} * size.y * size.z) {
+      threads_(std::size_t{size.x} * size.y * size.z),
+      warpgroups_((threads_.size() + kWarpgroupSize - 1) / kWarpgroupSize),
+      unfenced_((shared_bytes + kPieceBytes - 1) / kPieceBytes) {
   if (threads_.size() % kWarpSize != 0 || threads_.size() > 1024)
     throw EmulationError("a block of " + std::to_string(threads_.size()) + " threads");
-  // Exactly as large as asked for (but for the alignment), so that AddressSanitizer sees what lies beyond.
   shared_.reset(
       static_cast<std::byte*>(std::aligned_alloc(kSharedAlignment, std::max(shared_bytes, kSharedAlignment))));
 }
@@ -47,10 +48,13 @@ Dimensions Block::index_of(std::size_t thread) const {
 
 void Block::run(const std::function<void()>& kernel, const std::function<void(Dimensions)>& enter) {
   std::memset(shared_.get(), 0xff, shared_bytes_);  // NaN in every float type
+  warpgroups_.assign(warpgroups_.size(), {});
+  unfenced_.assign(unfenced_.size(), false);
   for (Thread& thread : threads_) {
     thread.state = State::kReady;
     thread.copies.clear();
     thread.groups.clear();
+    thread.landed.clear();
     thread.fibre.start([this, &kernel] {
       try {
         kernel();
@@ -139,18 +143,19 @@ void Block::report_deadlock() const {
   throw EmulationError(text + " " + std::to_string(left) + " have left");
 }
 
-void Block::warp_meet(void* operands, Compute compute, std::source_location where) {
-  const std::size_t first = running_ / kWarpSize * kWarpSize;
+void Block::meet(std::size_t count, void* operands, const Compute& compute, std::source_location where) {
+  const std::size_t first = running_ / count * count;
+  if (first + count > threads_.size()) throw EmulationError("a warpgroup of fewer than four warps");
   threads_[running_].operands = operands;
-  void* all[kWarpSize];
-  for (std::size_t lane = 0; lane < kWarpSize; ++lane) {
+  void* all[kWarpgroupSize];
+  for (std::size_t lane = 0; lane < count; ++lane) {
     const Thread& other = threads_[first + lane];
     const bool there = first + lane == running_ || (other.state == State::kAtWarp && same_place(other.where, where));
     if (!there) return yield_as(State::kAtWarp, where);
     all[lane] = other.operands;
   }
   compute(all);
-  for (std::size_t lane = 0; lane < kWarpSize; ++lane) threads_[first + lane].state = State::kReady;
+  for (std::size_t lane = 0; lane < count; ++lane) threads_[first + lane].state = State::kReady;
 }
 
 bool Block::in_shared(const void* address) const {
@@ -165,18 +170,30 @@ void Block::check_shared(const void* address, std::size_t bytes, const char* wha
                          std::to_string(shared_bytes_));
 }
 
+std::size_t Block::piece_of(const void* address) const {
+  return static_cast<std::size_t>(static_cast<const std::byte*>(address) - shared_.get()) / kPieceBytes;
+}
+
+void Block::finish(const Copy& copy) {
+  if (copy.zero) {
+    std::memset(copy.to, 0, copy.bytes);
+  } else {
+    std::memcpy(copy.to, copy.from, copy.bytes);
+  }
+}
+
 void Block::copy_async(void* shared, const void* global, std::size_t bytes, bool fill_zero) {
   check_shared(shared, bytes, "cp.async");
   if (!fill_zero && reinterpret_cast<std::uintptr_t>(global) % bytes != 0)
     throw EmulationError("cp.async from a global address that is not aligned");
-  if (options_.copies == CopyTiming::kDeferred) {
-    std::memset(shared, 0xff, bytes);
-    threads_[running_].copies.push_back({shared, global, bytes, fill_zero});
-  } else if (fill_zero) {
-    std::memset(shared, 0, bytes);
+  const Copy copy{shared, global, bytes, fill_zero, options_.copies == CopyTiming::kEager};
+  if (copy.done) {
+    finish(copy);
   } else {
-    std::memcpy(shared, global, bytes);
+    std::memset(shared, 0xff, bytes);
   }
+  unfenced_[piece_of(shared)] = true;
+  threads_[running_].copies.push_back(copy);
 }
 
 void Block::commit_copies() {
@@ -186,16 +203,27 @@ void Block::commit_copies() {
 }
 
 void Block::wait_copies(std::size_t groups_in_flight) {
-  auto& groups = threads_[running_].groups;
-  for (; groups.size() > groups_in_flight; groups.pop_front()) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.zero) {
-        std::memset(copy.to, 0, copy.bytes);
-      } else {
-        std::memcpy(copy.to, copy.from, copy.bytes);
-      }
+  Thread& thread = threads_[running_];
+  for (; thread.groups.size() > groups_in_flight; thread.groups.pop_front()) {
+    for (const Copy& copy : thread.groups.front()) {
+      if (!copy.done) finish(copy);
+      thread.landed.push_back(piece_of(copy.to));
     }
   }
+}
+
+void Block::fence_for_products() {
+  for (const std::size_t piece : threads_[running_].landed) unfenced_[piece] = false;
+  threads_[running_].landed.clear();
+}
+
+const std::byte* Block::product_operand(std::size_t offset) const {
+  const std::byte* piece = shared_.get() + offset;
+  check_shared(piece, kPieceBytes, "a product's operand");
+  if (unfenced_[offset / kPieceBytes])
+    throw EmulationError("a product reads shared offset " + std::to_string(offset) +
+                         ", which a copy was to fill and no fence and barrier has shown to products");
+  return piece;
 }
 
 }  // namespace cuda_emulator

@@ -11,24 +11,32 @@ namespace {
 
 using cuda_emulator::CopyTiming;
 
-class EmulatedOperator : public testing::TestWithParam<std::tuple<cases::Case, CopyTiming>> {};
+class Emulated : public testing::TestWithParam<std::tuple<cases::Case, CopyTiming>> {
+ protected:
+  static void compare(cuda::AttentionBy attention) {
+    const auto& [example, timing] = GetParam();
+    cuda_emulator::options() = {.copies = timing, .jitter = true, .seed = 0};
+    const auto device = cuda::make_device(0, attention);
+    // Another order of warps each time: results must not depend on it.
+    cases::expect_equal(example, *device, [] { ++cuda_emulator::options().seed; });
+  }
+};
 
-TEST_P(EmulatedOperator, EqualsCpu) {
-  const auto& [example, timing] = GetParam();
-  cuda_emulator::options() = {.copies = timing, .jitter = true, .seed = 0};
-  const auto device = cuda::make_device(0);
-  // Another order of warps each time: results must not depend on it.
-  cases::expect_equal(example, *device, [] { ++cuda_emulator::options().seed; });
-}
+class EmulatedOperator : public Emulated {};
+TEST_P(EmulatedOperator, EqualsCpu) { compare(cuda::AttentionBy::own); }
 
-std::string name_of(const testing::TestParamInfo<EmulatedOperator::ParamType>& info) {
+class EmulatedHopper : public Emulated {};
+TEST_P(EmulatedHopper, EqualsCpu) { compare(cuda::AttentionBy::hopper); }
+
+std::string name_of(const testing::TestParamInfo<Emulated::ParamType>& info) {
   return std::get<0>(info.param).name + (std::get<1>(info.param) == CopyTiming::kEager ? "_eager" : "_deferred");
 }
 
+const auto kTimings = testing::Values(CopyTiming::kDeferred, CopyTiming::kEager);
 INSTANTIATE_TEST_SUITE_P(All, EmulatedOperator,
-                         testing::Combine(testing::ValuesIn(cases::all_cases(false)),
-                                          testing::Values(CopyTiming::kDeferred, CopyTiming::kEager)),
-                         name_of);
+                         testing::Combine(testing::ValuesIn(cases::all_cases(false)), kTimings), name_of);
+INSTANTIATE_TEST_SUITE_P(All, EmulatedHopper,
+                         testing::Combine(testing::ValuesIn(cases::attention_cases(false)), kTimings), name_of);
 
 }  // namespace
 }  // namespace alchemist

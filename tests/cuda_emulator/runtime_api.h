@@ -36,7 +36,7 @@ enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 struct cudaDeviceProp {
   char name[256] = "CUDA emulator";
-  int major = 8, minor = 0, multiProcessorCount = 1;
+  int major = 0, minor = 0, multiProcessorCount = 1;
 };
 inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4, cudaInitDeviceFlagsAreValid = 1,
                           cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaEventBlockingSync = 1,
@@ -44,9 +44,10 @@ inline constexpr unsigned cudaDeviceScheduleBlockingSync = 4, cudaInitDeviceFlag
 
 namespace cuda_emulator {
 
-// What the emulated machine refuses, for tests of error messages.
+// What the emulated machine has, and what it refuses, for tests of error messages.
 struct Machine {
   int devices = 1;
+  int major = 9;                                    // of its compute capability
   std::size_t memory_bytes = std::size_t{4} << 30;  // of one allocation
   cudaError_t fault = cudaSuccess;                  // what waiting for the device answers
 };
@@ -82,6 +83,7 @@ inline cudaError_t cudaInitDevice(int, unsigned, unsigned) { return cudaSuccess;
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = cudaDeviceProp();
+  properties->major = cuda_emulator::machine().major;
   return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {

@@ -21,14 +21,17 @@ class OnGpu : public testing::TestWithParam<cases::Case> {
       GTEST_SKIP() << error.what();
     }
     // cuDNN adds up gradients in any order.
-    const bool own = attention == cuda::AttentionBy::own;
+    const bool any_order = attention == cuda::AttentionBy::cudnn;
     cases::expect_equal(
-        GetParam(), *device, [] {}, own ? cases::Repeats::kToTheBit : cases::Repeats::kWithinTolerance);
+        GetParam(), *device, [] {}, any_order ? cases::Repeats::kWithinTolerance : cases::Repeats::kToTheBit);
   }
 };
 
 class GpuOperator : public OnGpu {};
 TEST_P(GpuOperator, EqualsCpu) { compare(cuda::AttentionBy::own); }
+
+class HopperAttention : public OnGpu {};
+TEST_P(HopperAttention, EqualsCpu) { compare(cuda::AttentionBy::hopper); }
 
 class CudnnAttention : public OnGpu {};
 TEST_P(CudnnAttention, EqualsCpu) { compare(cuda::AttentionBy::cudnn); }
@@ -36,6 +39,7 @@ TEST_P(CudnnAttention, EqualsCpu) { compare(cuda::AttentionBy::cudnn); }
 std::string name_of(const testing::TestParamInfo<cases::Case>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuOperator, testing::ValuesIn(cases::all_cases(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(All, HopperAttention, testing::ValuesIn(cases::attention_cases(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(All, CudnnAttention, testing::ValuesIn(cases::attention_cases(true)), name_of);
 
 }  // namespace

@@ -108,7 +108,7 @@ int run_command_line(int argc, char** argv) {
     }
     std::unique_ptr<Device<BFloat16>> gpu;
     try {
-      gpu = cuda::make_device(0, kind == DeviceKind::cuda ? cuda::AttentionBy::own : cuda::AttentionBy::cudnn);
+      gpu = cuda::make_device(0, attention_by(kind));
     } catch (const ConfigError& error) {
       std::cerr << "kernels_benchmark: " << error.what() << "\n";
       return kNoSuchDevice;

@@ -1,0 +1,121 @@
+#include "tests/cuda_emulator/warpgroup.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "tests/cuda_emulator/block.h"
+
+namespace cuda_emulator {
+namespace {
+
+constexpr int kRows = 64, kSum = 16;
+
+float from_bf16(std::uint32_t bits) { return std::bit_cast<float>(bits << 16); }
+
+// An element of an operand in shared memory by the manual's canonical layouts for rows of 128 swizzled bytes. `across`
+// counts rows of the left operand or columns of the right one, `along` the elements of their sum.
+float element(const Block& block, const Product::Operand& operand, int across, int along) {
+  const std::uint64_t d = operand.descriptor;
+  const auto field = [&](int first) { return static_cast<std::size_t>(d >> first & 0x3fff) << 4; };
+  const std::size_t start = field(0), leading = field(16), stride = field(32);
+  if (d >> 62 != 1 || (d >> 49 & 7) != 0) throw EmulationError("a product's operand that is not swizzled by 128 bytes");
+  const auto u = [](int i) { return static_cast<std::size_t>(i); };
+  const std::size_t linear = operand.across_sum
+                                 ? u(across / 64) * leading + u(along / 8) * stride + u(along % 8) * 128 + u(across % 64) * 2
+                                 : u(across / 8) * stride + u(across % 8) * 128 + u(along) * 2;
+  const std::size_t address = start + linear;
+  const std::size_t swizzled = address ^ (address >> 3 & 0x70);
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, block.product_operand(swizzled & ~std::size_t{15}) + swizzled % 16, sizeof bits);
+  return from_bf16(bits);
+}
+
+struct Factors {
+  std::vector<float> left, right;  // [row][sum] and [sum][column]
+};
+
+Factors read(const Block& block, const Product& product) {
+  const int columns = 8 * product.pieces;
+  Factors f{std::vector<float>(kRows * kSum), std::vector<float>(static_cast<std::size_t>(kSum * columns))};
+  for (int row = 0; row < kRows; ++row) {
+    for (int k = 0; k < kSum; ++k) {
+      float& value = f.left[static_cast<std::size_t>(row * kSum + k)];
+      if (product.left_in_registers) {
+        const int thread = row / 16 * 32 + row % 8 * 4 + k % 8 / 2;
+        const std::uint32_t pair = product.registers[thread][row % 16 / 8 + k / 8 * 2];
+        value = from_bf16(k % 2 == 0 ? pair & 0xffff : pair >> 16);
+      } else {
+        value = element(block, product.left, row, k);
+      }
+    }
+  }
+  for (int k = 0; k < kSum; ++k)
+    for (int column = 0; column < columns; ++column)
+      f.right[static_cast<std::size_t>(k * columns + column)] = element(block, product.right, column, k);
+  return f;
+}
+
+}  // namespace
+
+void Warpgroup::start(const Block& block, const Product& product, bool at_once) {
+  if (!fenced_) throw EmulationError("a product starts and no wgmma.fence has come since the last wait");
+  read(block, product);  // for its checks
+  const auto floats = static_cast<std::size_t>(product.pieces) * 4;
+  Hidden& hidden = hidden_[product.sums[0]];
+  if (hidden.products++ == 0) {
+    hidden.values.resize(kWarpgroupSize * floats);
+    for (std::size_t thread = 0; thread < kWarpgroupSize; ++thread) {
+      std::copy_n(product.sums[thread], floats, hidden.values.begin() + static_cast<std::ptrdiff_t>(thread * floats));
+      std::fill_n(product.sums[thread], floats, std::numeric_limits<float>::quiet_NaN());
+    }
+  }
+  if (at_once) compute(block, product);
+  open_.push_back({product, at_once});
+}
+
+void Warpgroup::commit() {
+  groups_.push_back(std::move(open_));
+  open_.clear();
+}
+
+void Warpgroup::wait(const Block& block, std::size_t groups_in_flight) {
+  fenced_ = false;
+  for (; groups_.size() > groups_in_flight; groups_.pop_front())
+    for (const Started& started : groups_.front()) finish(block, started);
+}
+
+void Warpgroup::compute(const Block& block, const Product& product) {
+  const Factors f = read(block, product);
+  const int columns = 8 * product.pieces;
+  std::vector<float> result(static_cast<std::size_t>(kRows * columns));
+  for (int row = 0; row < kRows; ++row) {
+    float* to = result.data() + row * columns;
+    for (int k = 0; k < kSum; ++k) {
+      const float factor = f.left[static_cast<std::size_t>(row * kSum + k)];
+      const float* right = f.right.data() + k * columns;
+      for (int column = 0; column < columns; ++column) to[column] += factor * right[column];
+    }
+  }
+  float* sums = hidden_.at(product.sums[0]).values.data();
+  for (int thread = 0; thread < kWarpgroupSize; ++thread) {
+    for (int i = 0; i < 4 * product.pieces; ++i, ++sums) {
+      const int row = thread / 32 * 16 + thread % 32 / 4 + i % 4 / 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+      *sums = (product.add ? *sums : 0.0F) + result[static_cast<std::size_t>(row * columns + column)];
+    }
+  }
+}
+
+void Warpgroup::finish(const Block& block, const Started& started) {
+  if (!started.done) compute(block, started.product);
+  const auto entry = hidden_.find(started.product.sums[0]);
+  if (--entry->second.products > 0) return;
+  const auto floats = static_cast<std::ptrdiff_t>(started.product.pieces) * 4;
+  for (std::ptrdiff_t thread = 0; thread < kWarpgroupSize; ++thread)
+    std::copy_n(entry->second.values.begin() + thread * floats, floats, started.product.sums[thread]);
+  hidden_.erase(entry);
+}
+
+}  // namespace cuda_emulator
