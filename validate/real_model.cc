@@ -8,11 +8,10 @@
 namespace alchemist {
 
 const std::map<std::string, DeviceKind>& device_kinds() {
-  static const std::map<std::string, DeviceKind> kinds = {
-      {"cpu", DeviceKind::cpu},
-      {"cuda", DeviceKind::cuda},
-      {"cuda-hopper", DeviceKind::cuda_hopper},
-      {"cuda-cudnn", DeviceKind::cuda_cudnn}};
+  static const std::map<std::string, DeviceKind> kinds = {{"cpu", DeviceKind::cpu},
+                                                          {"cuda", DeviceKind::cuda},
+                                                          {"cuda-hopper", DeviceKind::cuda_hopper},
+                                                          {"cuda-cudnn", DeviceKind::cuda_cudnn}};
   return kinds;
 }
 

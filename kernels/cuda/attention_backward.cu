@@ -14,7 +14,7 @@ constexpr int kDeltaThreads = 256;
 // delta of each row and head: one group of lanes each, eight elements a lane.
 template <int kDim>
 __global__ void delta_of_rows(const std::uint16_t* out, const std::uint16_t* d_out, const AttentionRows* sequences,
-                             int heads, float* delta) {
+                              int heads, float* delta) {
   constexpr int kLanes = kDim / kRun;
   const AttentionRows rows = sequences[blockIdx.y];
   const std::int64_t pair = global_thread() / kLanes;  // row and head within the sequence

@@ -37,47 +37,43 @@ struct OnlineSoftmax {
     }
   }
 
-  struct Shrink {
-    float factor[kTiles][2];
-  };
-
-  // Turns scores into exp2(scale score - new maximum), and tells what is left of what was summed under the old one.
+  // Turns a row's scores, of tile m and half, into exp2(scale score - new maximum); what is left of what was summed
+  // under the old one.
   template <int kPieces>
-  __device__ Shrink weigh(float (&scores)[kTiles][kPieces][4], float scale) {
-    Shrink shrink;
+  __device__ float weigh_row(float (&scores)[kPieces][4], int m, int half, float scale) {
+    float top = maximum[m][half];
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
+    for (int n = 0; n < kPieces; ++n) top = fmaxf(top, scale * fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
+    top = lane_max<4>(top);
+    const float shrink = exp2_approximate(maximum[m][half] - top);
+    maximum[m][half] = top;
+    sum[m][half] *= shrink;
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float top = maximum[m][half];
+    for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
-        for (int n = 0; n < kPieces; ++n)
-          top = fmaxf(top, scale * fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
-        top = lane_max<4>(top);
-        shrink.factor[m][half] = exp2_approximate(maximum[m][half] - top);
-        maximum[m][half] = top;
-        sum[m][half] *= shrink.factor[m][half];
-#pragma unroll
-        for (int n = 0; n < kPieces; ++n) {
-#pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; ++e) {
-            scores[m][n][e] = exp2_approximate(fmaf(scale, scores[m][n][e], -top));
-            sum[m][half] += scores[m][n][e];
-          }
-        }
+      for (int e = 2 * half; e < 2 * half + 2; ++e) {
+        scores[n][e] = exp2_approximate(fmaf(scale, scores[n][e], -top));
+        sum[m][half] += scores[n][e];
       }
     }
     return shrink;
   }
 
-  __device__ static void rescale(float (&output)[kTiles][kDim / 8][4], const Shrink& shrink) {
+  __device__ static void rescale_row(float (&output)[kDim / 8][4], int half, float shrink) {
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      output[n][2 * half] *= shrink;
+      output[n][2 * half + 1] *= shrink;
+    }
+  }
+
+  // Both for all rows.
+  template <int kPieces>
+  __device__ void add(float (&scores)[kTiles][kPieces][4], float (&output)[kTiles][kDim / 8][4], float scale) {
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
-      for (int n = 0; n < kDim / 8; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) output[m][n][e] *= shrink.factor[m][e / 2];
-      }
+      for (int half = 0; half < 2; ++half) rescale_row(output[m], half, weigh_row(scores[m], m, half, scale));
     }
   }
 
@@ -171,7 +167,7 @@ __device__ void attend(const HeadRows& query, const KeyRows& key, const KeyRows&
       load_rows<kTileRows>(key_tile, key, begin + kTileRows, keys);
       commit_copies();
     }
-    softmax.rescale(sums, softmax.weigh(scores, scale * kLog2E));
+    softmax.add(scores, sums, scale * kLog2E);
     multiply(sums, scores, value_tile);
   }
   store(query_tile, warp_row, softmax, sums);

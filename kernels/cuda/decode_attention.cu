@@ -108,7 +108,7 @@ __device__ void attend_range(const KeyRange& range, const std::uint32_t (&query)
         if (begin + 8 * n + lane % 4 * 2 + e % 2 >= range.end) scores[0][n][e] = -INFINITY;
       }
     }
-    softmax.rescale(sums, softmax.weigh(scores, scale * kLog2E));
+    softmax.add(scores, sums, scale * kLog2E);
     std::uint32_t weights[4];
     as_left(weights, scores[0][0], scores[0][1]);
 #pragma unroll

@@ -13,7 +13,7 @@ namespace {
 
 using Bf16 = BFloat16;
 
-constexpr int kHopper = 9;             // major compute capability of the GPUs that have warpgroup products
+constexpr int kHopper = 9;               // major compute capability of the GPUs that have warpgroup products
 constexpr std::int64_t kTileRows = 128;  // of cuBLAS's kernels for large products, on all GPUs since Volta
 
 // Operators are queued on one stream, in the order of the calls.
@@ -75,6 +75,7 @@ class GpuDevice final : public Device<Bf16> {
   }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {
+    if (hopper_ && hopper_prefill_takes(call)) return hopper_prefill_attention(call, stream());
     paged_attention(call, workspace_.get(paged_attention_workspace(call)), stream());
   }
   void run(const GatedActivationForward<Bf16>& call) override { gated_activation_forward(call, stream()); }

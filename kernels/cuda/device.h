@@ -7,16 +7,15 @@
 
 namespace alchemist::cuda {
 
-// Of training; serving's, over paged keys and values, is always `own`.
 enum class AttentionBy {
   own,     // our kernels for every GPU
-  hopper,  // our kernels with Hopper's warpgroup products, where heads are 64 or 128 wide
-  cudnn,
+  hopper,  // ours with Hopper's warpgroup products where heads are 64 or 128 wide, of training and long prompts
+  cudnn,   // cuDNN's in training where heads are 128 wide
 };
 
 // The GPU of this index; threads other than the caller's must have chosen it themselves unless it is 0. ConfigError,
-// with a message for the user, if there is none, or no driver, or no cuBLAS, or no cuDNN or no Hopper where that is asked
-// for.
+// with a message for the user, if there is none, or no driver, or no cuBLAS, or no cuDNN or no Hopper where that is
+// asked for.
 std::unique_ptr<Device<BFloat16>> make_device(int index, AttentionBy attention = AttentionBy::own);
 
 }  // namespace alchemist::cuda

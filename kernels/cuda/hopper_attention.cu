@@ -1,10 +1,11 @@
 #include "kernels/cuda/hopper_attention.h"
-
 #include "kernels/cuda/hopper_backward.cuh"
 #include "kernels/cuda/hopper_forward.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/output_delta.h"
 #include "kernels/cuda/packed_rows.cuh"
+#include "kernels/cuda/paged_attention.h"
+#include "kernels/cuda/paged_rows.cuh"
 #include "kernels/cuda/storage.cuh"
 
 namespace alchemist::cuda {
@@ -17,6 +18,19 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_forward(AttentionFor
                         [&](const auto& query, const auto& key, const auto& value, const auto& at, const auto& store) {
                           attend_by_warpgroups<kDim>(query, key, value, at, scale, store);
                         });
+  }
+}
+
+template <int kDim>
+__global__ void __launch_bounds__(kHopperThreads, 1) hopper_prefill(PagedAttention<BFloat16> call, float scale) {
+  if constexpr (kCompiledForHopper) {
+    attend_paged<kDim>(call, static_cast<int>(blockIdx.z), first_query_of_block(kHopperRows),
+                       [&](const auto& query, const auto& key, const auto& value, const ForwardTile& at) {
+                         attend_by_warpgroups<kDim>(
+                             query, key, value, at, scale, [&](auto tile, int warp_row, auto& softmax, auto& sums) {
+                               store_output(at, paged_output<kDim>(call), tile, warp_row, softmax, sums);
+                             });
+                       });
   }
 }
 
@@ -34,9 +48,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_q(AttentionBackwar
 template <int kDim>
 __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_k_d_v(AttentionBackward<BFloat16> call, float scale) {
   if constexpr (kCompiledForHopper) {
-    with_key_rows<kDim>(call, kHopperRows, scale, [](const auto&... arguments) {
-      key_gradient_by_warpgroups<kDim>(arguments...);
-    });
+    with_key_rows<kDim>(call, kHopperRows, scale,
+                        [](const auto&... arguments) { key_gradient_by_warpgroups<kDim>(arguments...); });
   }
 }
 
@@ -53,6 +66,18 @@ void with_hopper_dim(int head_dim, const Body& body) {
 }  // namespace
 
 bool hopper_attention_takes(int head_dim) { return head_dim == 64 || head_dim == 128; }
+
+bool hopper_prefill_takes(const PagedAttention<BFloat16>& call) {
+  return hopper_attention_takes(call.head_dim) && call.max_queries > kGroupRows && prefill_splits(call) == 1;
+}
+
+void hopper_prefill_attention(const PagedAttention<BFloat16>& call, Stream stream) {
+  check_runs(call.q_stride | call.block_stride, "attention: strides of whole runs");
+  with_hopper_dim(call.head_dim, [&](auto dim) {
+    launch(hopper_prefill<dim>, packed_grid(call.heads, call.max_queries, kHopperRows, call.sequences),
+           dim3(kHopperThreads), kHopperForwardBytes<dim>, stream, call, attention_scale(dim));
+  });
+}
 
 void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream stream) {
   check_runs(call.q_stride | call.kv_stride, "attention: strides of whole runs");

@@ -2,14 +2,21 @@
 #pragma once
 
 #include "kernels/attention.h"
+#include "kernels/paged_attention.h"
 
 namespace alchemist::cuda {
 
 // Whether there are such kernels for heads of this size.
 bool hopper_attention_takes(int head_dim);
 
-// As attention_forward() and attention_backward(), within bf16's rounding, and as they the same to the bit in every run.
+// As attention_forward() and attention_backward(), within bf16's rounding, and as they the same to the bit in every
+// run.
 void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream stream);
 void hopper_attention_backward(const AttentionBackward<BFloat16>& call, Stream stream);
+
+// Whether a step's chunks of prompts have enough queries, and blocks, to be worth it.
+bool hopper_prefill_takes(const PagedAttention<BFloat16>& call);
+// As paged_attention(); needs no workspace.
+void hopper_prefill_attention(const PagedAttention<BFloat16>& call, Stream stream);
 
 }  // namespace alchemist::cuda

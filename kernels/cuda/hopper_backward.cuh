@@ -10,7 +10,6 @@
 
 namespace alchemist::cuda {
 
-
 // Two tiles of 128 rows that stay, and in each stage two of 64 that pass by.
 template <int kDim, int kStages>
 struct HopperBackwardTiles {
@@ -92,8 +91,7 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e)
-        scores[0][n][e] *= grad_scores[n][e] - delta[e / 2];
+      for (int e = 0; e < 4; ++e) scores[0][n][e] *= grad_scores[n][e] - delta[e / 2];
     }
     as_left(weights, scores[0]);
     fence_registers();
@@ -119,8 +117,8 @@ struct QueryWalk {
   }
 };
 
-// Adds to grad_key and grad_value of 128 keys of one key-value head; `rows(h)` are the rows of its query head h. Where a
-// round copies, and in what order it waits, was chosen so that its 192 registers of sums leave enough for the rest.
+// Adds to grad_key and grad_value of 128 keys of one key-value head; `rows(h)` are the rows of its query head h. Where
+// a round copies, and in what order it waits, was chosen so that its 192 registers of sums leave enough for the rest.
 template <int kDim, typename RowsOfHead, typename Gradients>
 __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_heads, int first,
                                            const Gradients& gradients_of) {

@@ -10,7 +10,7 @@ namespace alchemist::cuda {
 
 // Queries, and two tiles each of keys and values that alternate.
 template <int kDim>
-inline constexpr std::size_t kHopperForwardBytes = std::size_t{5} * kHopperRows * kDim * sizeof(std::uint16_t);
+inline constexpr std::size_t kHopperForwardBytes = std::size_t{5} * kHopperRows* kDim * sizeof(std::uint16_t);
 
 // As attend(), of 128 queries; at.key_begin is a multiple of 64 as there. Rows come out the same to the bit wherever
 // their tile begins.
@@ -57,7 +57,12 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
   commit_copies();
   wait_products<0>(scores[0]);
   mask(0);
-  softmax.weigh(scores, scale * kLog2E);
+  float shrink[2];
+  const auto weigh = [&] {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) shrink[half] = softmax.weigh_row(scores[0], 0, half, scale * kLog2E);
+  };
+  weigh();
   as_left(weights, scores[0]);
 
   for (int round = 1; round < rounds; ++round) {
@@ -72,9 +77,10 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
     commit_copies();
     wait_products<1>(scores[0]);
     mask(round);
-    const auto shrink = softmax.weigh(scores, scale * kLog2E);
+    weigh();
     wait_products<0>(sums[0]);
-    softmax.rescale(sums, shrink);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) softmax.rescale_row(sums[0], half, shrink[half]);
     as_left(weights, scores[0]);
   }
   wait_for_tiles<0>();

@@ -27,7 +27,8 @@ namespace alchemist::cuda {
 // The value of the warp's first lane, which the compiler then knows to be the same for all.
 __device__ __forceinline__ int same_in_warp(int value) { return __shfl_sync(0xffffffffU, value, 0); }
 
-// Makes this thread's copies and stores that are done visible to products, of whichever thread, behind the next barrier.
+// Makes this thread's copies and stores that are done visible to products, of whichever thread, behind the next
+// barrier.
 __device__ __forceinline__ void fence_for_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // Before the first product after registers that products read or add to were written.
@@ -44,11 +45,11 @@ __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_g
   "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "  \
   "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
 #define ALCHEMIST_PIECE(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
-#define ALCHEMIST_PIECES_8                                                                                          \
-  ALCHEMIST_PIECE(0), ALCHEMIST_PIECE(1), ALCHEMIST_PIECE(2), ALCHEMIST_PIECE(3), ALCHEMIST_PIECE(4),               \
+#define ALCHEMIST_PIECES_8                                                                            \
+  ALCHEMIST_PIECE(0), ALCHEMIST_PIECE(1), ALCHEMIST_PIECE(2), ALCHEMIST_PIECE(3), ALCHEMIST_PIECE(4), \
       ALCHEMIST_PIECE(5), ALCHEMIST_PIECE(6), ALCHEMIST_PIECE(7)
-#define ALCHEMIST_PIECES_16                                                                                         \
-  ALCHEMIST_PIECES_8, ALCHEMIST_PIECE(8), ALCHEMIST_PIECE(9), ALCHEMIST_PIECE(10), ALCHEMIST_PIECE(11),             \
+#define ALCHEMIST_PIECES_16                                                                             \
+  ALCHEMIST_PIECES_8, ALCHEMIST_PIECE(8), ALCHEMIST_PIECE(9), ALCHEMIST_PIECE(10), ALCHEMIST_PIECE(11), \
       ALCHEMIST_PIECE(12), ALCHEMIST_PIECE(13), ALCHEMIST_PIECE(14), ALCHEMIST_PIECE(15)
 
 // Waits until at most kInFlight groups of the warpgroup are on their way. `settled`: the sums of those that are not,

@@ -8,7 +8,7 @@
 namespace alchemist::cuda {
 
 inline constexpr int kHopperThreads = 2 * kWarpgroupThreads;
-inline constexpr int kGroupRows = 64;                // of a warpgroup's result
+inline constexpr int kGroupRows = 64;               // of a warpgroup's result
 inline constexpr int kHopperRows = 2 * kGroupRows;  // of a block's
 
 // kRows rows of kDim elements, in slabs of 64 columns. At a multiple of 1024 bytes.

@@ -18,7 +18,8 @@ __device__ void attend_packed(const AttentionForward<BFloat16>& call, int first,
   const std::int64_t kv_offset = rows.key_begin * call.kv_stride + head / (shape.heads / shape.kv_heads) * kDim;
   const auto* q = reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride + head * kDim;
   const ForwardTile at{first, rows.queries, rows.keys - rows.queries};
-  attend(HeadRows{q, call.q_stride}, HeadRows{reinterpret_cast<const std::uint16_t*>(call.k) + kv_offset, call.kv_stride},
+  attend(HeadRows{q, call.q_stride},
+         HeadRows{reinterpret_cast<const std::uint16_t*>(call.k) + kv_offset, call.kv_stride},
          HeadRows{reinterpret_cast<const std::uint16_t*>(call.v) + kv_offset, call.kv_stride}, at,
          [&](auto tile, int warp_row, auto& softmax, auto& sums) {
            store_output(at, output_of<kDim>(call.out, call.lse, shape.rows[blockIdx.z].query_begin, shape.heads), tile,

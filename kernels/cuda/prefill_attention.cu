@@ -5,6 +5,7 @@
 #include "kernels/cuda/attention_parts.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/paged_attention.h"
+#include "kernels/cuda/paged_rows.cuh"
 #include "kernels/cuda/storage.cuh"
 
 namespace alchemist::cuda {
@@ -18,38 +19,26 @@ template <int kDim, int kTiles, bool kSplit>
 __global__ void __launch_bounds__(kTileThreads, 2)
     paged_prefill(PagedAttention<BFloat16> call, float scale, int splits, float* parts) {
   const int sequence = static_cast<int>(blockIdx.z) / (kSplit ? splits : 1);
-  const PagedRows rows = call.rows[sequence];
   const int first = first_query_of_block(kForwardQueries<kTiles>);
-  if (first >= rows.queries) return;
-  const std::int64_t head = blockIdx.x;
-  const std::int64_t kv_offset = head / (call.heads / call.kv_heads) * kDim;
-  const std::int64_t kv_stride = static_cast<std::int64_t>(call.kv_heads) * kDim;
-  const auto cache = [&](const BFloat16* layer) {
-    return PagedHeadRows{reinterpret_cast<const std::uint16_t*>(layer) + kv_offset,
-                         call.block_tables + rows.table_begin, kv_stride, call.block_stride, call.block_size};
-  };
-  ForwardTile at{first, rows.queries, rows.keys - rows.queries};
-  if constexpr (kSplit) {
-    const int tiles = (rows.keys + kTileRows - 1) / kTileRows;
-    const int split_keys = (tiles + splits - 1) / splits * kTileRows;
-    at.key_begin = static_cast<int>(blockIdx.z) % splits * split_keys;
-    at.key_end = at.key_begin + split_keys;
-  }
-  const auto* q = reinterpret_cast<const std::uint16_t*>(call.q) + rows.query_begin * call.q_stride + head * kDim;
-  attend<kDim, kTiles>(HeadRows{q, call.q_stride}, cache(call.k_cache), cache(call.v_cache), at, scale,
-                       [&](auto tile, int warp_row, auto& softmax, auto& sums) {
-                         if constexpr (kSplit) {
-                           wait_copies<0>();  // without keys nobody has
-                           const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * call.max_queries;
-                           store_parts(parts + (row * call.heads + head) * kPartFloats<kDim>,
-                                       static_cast<std::int64_t>(call.heads) * kPartFloats<kDim>, first + warp_row,
-                                       at.queries, softmax, sums[0]);
-                         } else {
-                           store_output(
-                               at, output_of<kDim>(call.out, call.lse, call.rows[blockIdx.z].query_begin, call.heads),
-                               tile, warp_row, softmax, sums);
-                         }
-                       });
+  attend_paged<kDim>(call, sequence, first, [&](const auto& query, const auto& key, const auto& value, ForwardTile at) {
+    if constexpr (kSplit) {
+      const int tiles = (call.rows[sequence].keys + kTileRows - 1) / kTileRows;
+      const int split_keys = (tiles + splits - 1) / splits * kTileRows;
+      at.key_begin = static_cast<int>(blockIdx.z) % splits * split_keys;
+      at.key_end = at.key_begin + split_keys;
+    }
+    attend<kDim, kTiles>(query, key, value, at, scale, [&](auto tile, int warp_row, auto& softmax, auto& sums) {
+      if constexpr (kSplit) {
+        wait_copies<0>();  // without keys nobody has
+        const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * call.max_queries;
+        store_parts(parts + (row * call.heads + blockIdx.x) * kPartFloats<kDim>,
+                    static_cast<std::int64_t>(call.heads) * kPartFloats<kDim>, first + warp_row, at.queries, softmax,
+                    sums[0]);
+      } else {
+        store_output(at, paged_output<kDim>(call), tile, warp_row, softmax, sums);
+      }
+    });
+  });
 }
 
 std::int64_t blocks_of(const PagedAttention<BFloat16>& call) {

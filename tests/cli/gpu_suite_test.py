@@ -71,8 +71,9 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
         calls = self.calls.read_text(encoding="utf-8")
         for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda ",
-                         "kernels_benchmark --device cuda-cudnn", "alchemist calibrate --device cuda",
-                         "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
+                         "kernels_benchmark --device cuda-cudnn", "kernels_benchmark --device cuda-hopper",
+                         "calibrate --device cuda-hopper", "validate gpu_8b_2k --device cuda-hopper",
+                         "alchemist calibrate --device cuda", "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
                          "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
 
@@ -85,7 +86,7 @@ class GpuSuiteTest(unittest.TestCase):
     def test_failure_stops_nobody_and_is_tried_again(self):
         self.add_gpu()
         self.script("build/tests/kernels_benchmark",
-                    'case "$*" in *cuda-cudnn*) exit 3;; esac\necho broken >&2; exit 7')
+                    'case "$*" in *cuda-cudnn* | *cuda-hopper*) exit 3;; esac\necho broken >&2; exit 7')
         done = self.run_suite()
         self.assertEqual(1, done.returncode)
         self.assertEqual("failed", self.states()["benchmark"])

@@ -139,6 +139,7 @@ std::vector<Case> linear_cases(bool large);
 std::vector<Case> copy_cases(bool large);
 std::vector<Case> attention_cases(bool large);
 std::vector<Case> paged_attention_cases(bool large);
+std::vector<Case> paged_prefill_cases(bool large);  // those of them with chunks of prompts
 
 enum class Repeats : std::uint8_t { kToTheBit, kWithinTolerance };
 

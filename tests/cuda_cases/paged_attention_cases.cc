@@ -60,7 +60,7 @@ Case paged(const std::string& name, const Heads& h, const std::vector<Sequence>&
 
 }  // namespace
 
-std::vector<Case> paged_attention_cases(bool large) {
+std::vector<Case> paged_prefill_cases(bool large) {
   const Heads tiny{8, 4, 32}, small{2, 2, 64}, wide{4, 1, 128};
   std::vector<Case> cases = {
       paged("prefill_32", tiny, {{20, 20}, {7, 90}, {65, 65}}, 16, true),
@@ -69,6 +69,19 @@ std::vector<Case> paged_attention_cases(bool large) {
       paged("prefill_split_32", tiny, {{70, 700}, {3, 10}, {2, 300}}, 16, true),
       paged("prefill_split_128", wide, {{20, 900}}, 16, false),
       paged("prefill_two_row_tiles", Heads{32, 8, 128}, {{140, 150}, {2, 2}, {2, 2}, {2, 2}}, 16, true),
+  };
+  if (large) {
+    cases.push_back(paged("llama_prefill", {8, 2, 128}, {{512, 2000}, {300, 300}}, 16, true));
+    cases.push_back(paged("llama_turn", {32, 8, 128}, {{60, 8000}}, 16, true));
+    cases.push_back(paged("llama_prompts", {32, 8, 128}, {{1100, 1100}, {700, 1500}}, 16, true));
+  }
+  return cases;
+}
+
+std::vector<Case> paged_attention_cases(bool large) {
+  const Heads tiny{8, 4, 32}, small{2, 2, 64}, wide{4, 1, 128};
+  std::vector<Case> cases = paged_prefill_cases(large);
+  const std::vector<Case> decodes = {
       paged("decode_32", tiny, {{1, 1}, {1, 17}, {1, 100}}, 16, false),
       paged("decode_split_32", tiny, {{1, 300}, {1, 5}}, 16, true),
       paged("decode_64", small, {{1, 77}}, 8, false),
@@ -76,12 +89,8 @@ std::vector<Case> paged_attention_cases(bool large) {
       paged("decode_seven_heads", Heads{7, 1, 32}, {{1, 50}}, 16, false),
       paged("decode_eighteen_heads", Heads{36, 2, 64}, {{1, 530}, {1, 30}}, 16, true),
   };
-  if (large) {
-    const Heads llama{32, 8, 128};
-    cases.push_back(paged("llama_prefill", {8, 2, 128}, {{512, 2000}, {300, 300}}, 16, true));
-    cases.push_back(paged("llama_turn", llama, {{60, 8000}}, 16, true));
-    cases.push_back(paged("llama_decode", llama, {{1, 4000}, {1, 17}, {1, 900}, {1, 2048}}, 16, false));
-  }
+  cases.insert(cases.end(), decodes.begin(), decodes.end());
+  if (large) cases.push_back(paged("llama_decode", {32, 8, 128}, {{1, 4000}, {1, 17}, {1, 900}, {1, 2048}}, 16, false));
   return cases;
 }
 

@@ -48,10 +48,8 @@ TEST_P(EmulatedDecoder, LossAndGradientAreThoseOfDouble) {
 }
 
 // Prompts served in one step with recording; training reuses the records, or runs the same products again.
-TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBit) {
-  const Samples samples({{9, 4}, {12, 3}}, 40);
-  TestDecoder<BFloat16> model(options_of(GetParam(), 2), cuda::make_device(0));
-  PageList pages(61);
+void expect_reuse_is_recompute(TestDecoder<BFloat16>& model, const Samples& samples) {
+  PageList pages(157);
   std::vector<Served> requests;
   std::vector<PagedRecord> records;
   std::vector<SequenceStep> steps;
@@ -92,6 +90,23 @@ TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBit) {
   const std::vector<double> recomputed = gradient(run_forward(model, prompts, RecordKind::kMinimal));
   EXPECT_EQ(reused, recomputed);
   EXPECT_GT(norm(reused), 0);
+}
+
+TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBit) {
+  TestDecoder<BFloat16> model(options_of(GetParam(), 2), cuda::make_device(0));
+  expect_reuse_is_recompute(model, Samples({{9, 4}, {12, 3}}, 40));
+}
+
+// With heads and a prompt that are long enough for warpgroups, in serving and in training.
+TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBitByWarpgroups) {
+  DecoderOptions options = options_of(GetParam(), 2);
+  options.shape.heads = 2;
+  options.shape.kv_heads = 1;
+  options.shape.head_dim = 64;
+  options.shape.max_position = 128;
+  options.limits.step_tokens = options.limits.micro_batch_tokens = 128;
+  TestDecoder<BFloat16> model(options, cuda::make_device(0, cuda::AttentionBy::hopper));
+  expect_reuse_is_recompute(model, Samples({{70, 4}, {12, 3}}, 40));
 }
 
 // A prompt computed at once and its last token in a decode of its own: the same next token.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compiles every kernel of kernels/cuda for sm_80 and sm_90a and holds what the compiler says it takes: no kernel
-spills registers to memory or has a stack frame, and none needs more registers than its block size leaves.
+spills registers to memory or has a stack frame, none needs more registers than its block size leaves, and no products of
+warpgroups wait for each other because the compiler found no other way to keep their registers in order.
 
     kernel_resources.py NVCC ROOT
 """
@@ -19,6 +20,7 @@ MAX_REGISTERS = 255
 ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
+SERIALISED = re.compile(r"wgmma\.mma_async instructions are serialized .* in the function '(\w+)'")
 
 
 def parse(report):
@@ -42,7 +44,7 @@ def compile_kernels(nvcc, root, source, folder):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{source} does not compile:\n{done.stderr}")
-    return [(source.name, *kernel) for kernel in parse(done.stderr)]
+    return [(source.name, *kernel) for kernel in parse(done.stderr)], SERIALISED.findall(done.stderr)
 
 
 def self_test():
@@ -50,6 +52,9 @@ def self_test():
                "    24 bytes stack frame, 20 bytes spill stores, 16 bytes spill loads\n"
                "ptxas info : Used 40 registers, used 1 barriers\n")
     assert parse(planted) == [("bad", "sm_80", 24, 36, 40)], parse(planted)
+    planted = ("ptxas info : (C7515) Potential Performance Loss: wgmma.mma_async instructions are serialized due to non "
+               "wgmma instructions defining accumulator registers of a wgmma in the function 'slow'\n")
+    assert SERIALISED.findall(planted) == ["slow"]
 
 
 def main():
@@ -57,12 +62,16 @@ def main():
     nvcc, root = sys.argv[1], Path(sys.argv[2])
     sources = sorted((root / "kernels/cuda").glob("*.cu"))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        kernels = [k for some in pool.map(lambda s: compile_kernels(nvcc, root, s, folder), sources) for k in some]
+        reports = list(pool.map(lambda s: compile_kernels(nvcc, root, s, folder), sources))
+    kernels = [kernel for of_source, _ in reports for kernel in of_source]
+    serialised = [kernel for _, of_source in reports for kernel in of_source]
     bad = [k for k in kernels if k[3] > 0 or k[4] > 0 or k[5] > MAX_REGISTERS]
     for source, kernel, target, stack, spilled, registers in bad:
         print(f"{source}: {kernel} on {target}: {stack} bytes of stack, {spilled} bytes spilled, {registers} registers")
-    print(f"{len(kernels)} kernels, {len(bad)} spill; most registers: {max(k[5] for k in kernels)}")
-    return 1 if bad or not kernels else 0
+    for kernel in serialised:
+        print(f"{kernel}: its products of warpgroups are serialised")
+    print(f"{len(kernels)} kernels, {len(bad)} spill, {len(serialised)} serialise; most registers: {max(k[5] for k in kernels)}")
+    return 1 if bad or serialised or not kernels else 0
 
 
 if __name__ == "__main__":

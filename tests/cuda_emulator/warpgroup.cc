@@ -23,9 +23,9 @@ float element(const Block& block, const Product::Operand& operand, int across, i
   const std::size_t start = field(0), leading = field(16), stride = field(32);
   if (d >> 62 != 1 || (d >> 49 & 7) != 0) throw EmulationError("a product's operand that is not swizzled by 128 bytes");
   const auto u = [](int i) { return static_cast<std::size_t>(i); };
-  const std::size_t linear = operand.across_sum
-                                 ? u(across / 64) * leading + u(along / 8) * stride + u(along % 8) * 128 + u(across % 64) * 2
-                                 : u(across / 8) * stride + u(across % 8) * 128 + u(along) * 2;
+  const std::size_t linear =
+      operand.across_sum ? u(across / 64) * leading + u(along / 8) * stride + u(along % 8) * 128 + u(across % 64) * 2
+                         : u(across / 8) * stride + u(across % 8) * 128 + u(along) * 2;
   const std::size_t address = start + linear;
   const std::size_t swizzled = address ^ (address >> 3 & 0x70);
   std::uint16_t bits = 0;

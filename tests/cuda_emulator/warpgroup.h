@@ -1,5 +1,5 @@
-// The products of a warpgroup (PTX's wgmma) and the order in which they may be seen: they are queued in groups, and what
-// they add to is NaN from their start until they are waited for.
+// The products of a warpgroup (PTX's wgmma) and the order in which they may be seen: they are queued in groups, and
+// what they add to is NaN from their start until they are waited for.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,7 @@ struct Product {
   bool add = true;
   bool left_in_registers = false;
   Operand left, right;
-  float* sums[kWarpgroupSize] = {};                         // [pieces][4] of each thread
+  float* sums[kWarpgroupSize] = {};                 // [pieces][4] of each thread
   std::uint32_t registers[kWarpgroupSize][4] = {};  // the left operand, if it is there
 };
 

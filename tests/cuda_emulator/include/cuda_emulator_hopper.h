@@ -1,4 +1,5 @@
-// The instructions of kernels/cuda/hopper_intrinsics.cuh, for threads that are fibres; see tests/cuda_emulator/warpgroup.h.
+// The instructions of kernels/cuda/hopper_intrinsics.cuh, for threads that are fibres; see
+// tests/cuda_emulator/warpgroup.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,17 +20,21 @@ inline void fence_for_products() { cuda_emulator::Block::current().fence_for_pro
 template <class Act>
 void for_warpgroup(void* operands, const Act& act, source_location where) {
   auto& block = cuda_emulator::Block::current();
-  block.meet(cuda_emulator::kWarpgroupSize, operands, [&](void* const* all) { act(block, all); }, where);
+  block.meet(
+      cuda_emulator::kWarpgroupSize, operands, [&](void* const* all) { act(block, all); }, where);
 }
 
 inline void fence_registers(source_location where = source_location::current()) {
-  for_warpgroup(nullptr, [](auto& block, void* const*) { block.warpgroup().fence_registers(); }, where);
+  for_warpgroup(
+      nullptr, [](auto& block, void* const*) { block.warpgroup().fence_registers(); }, where);
 }
 inline void commit_products(source_location where = source_location::current()) {
-  for_warpgroup(nullptr, [](auto& block, void* const*) { block.warpgroup().commit(); }, where);
+  for_warpgroup(
+      nullptr, [](auto& block, void* const*) { block.warpgroup().commit(); }, where);
 }
 inline void wait_for_products(std::size_t in_flight, source_location where) {
-  for_warpgroup(nullptr, [=](auto& block, void* const*) { block.warpgroup().wait(block, in_flight); }, where);
+  for_warpgroup(
+      nullptr, [=](auto& block, void* const*) { block.warpgroup().wait(block, in_flight); }, where);
 }
 // The place of the call tells waits apart; a pack of arguments leaves no room for a default one behind it.
 template <int kInFlight, int kPieces>
