@@ -15,8 +15,6 @@ namespace alchemist::cuda {
 inline constexpr int kTileThreads = 128;  // four warps
 inline constexpr int kTileRows = 64;      // keys, or queries, of a tile
 
-inline constexpr float kLn2 = 0.6931471805599453F;
-
 inline float attention_scale(int head_dim) { return 1.0F / std::sqrt(static_cast<float>(head_dim)); }
 
 // Rows of kDim elements. Pieces of 16 bytes are permuted within a row, by the row, so that the eight rows that one

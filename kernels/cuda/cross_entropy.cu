@@ -11,7 +11,9 @@ constexpr std::size_t kScratchBytes = 2 * kWarps * sizeof(float);
 
 __device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
 
-__device__ __forceinline__ float exponential(float x) { return exp2_approximate(x * kLog2E); }
+// exp(x) over 2^base: one instruction in front of the exponential, where exp(x - base) would take two. Whatever `base`
+// was rounded to, it is the same for all.
+__device__ __forceinline__ float exponential(float x, float base) { return exp2_approximate(fmaf(x, kLog2E, -base)); }
 
 // Calls body(column, values) for this thread's logits of a row, eight at a time and one by one at the end; rows that do
 // not begin at 16 bytes are read one by one. From the end on, a second pass finds in the cache what the first read
@@ -41,27 +43,27 @@ __device__ void store_logits(std::uint16_t* to, const float (&values)[kCount]) {
   }
 }
 
-// log(sum exp) of the row, the same in every thread: one pass with a running maximum, which begins below every logit
+// log2(sum exp) of the row, the same in every thread: one pass with a running maximum, which begins below every logit
 // but finite, so that nothing branches on it.
-__device__ float log_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) {
-  float top = -1e30F, sum = 0.0F;
+__device__ float log2_sum_exp(const std::uint16_t* row, std::int64_t vocabulary) {
+  float top = -1e30F, base = top * kLog2E, sum = 0.0F;
   for_logits(row, vocabulary, [&]<int kCount>(std::int64_t, const float(&values)[kCount]) {
-    float new_top = top;
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) new_top = fmaxf(new_top, values[e]);
-    sum *= exponential(top - new_top);
-    top = new_top;
+    for (int e = 0; e < kCount; ++e) top = fmaxf(top, values[e]);
+    const float new_base = top * kLog2E;
+    sum *= exp2_approximate(base - new_base);
+    base = new_base;
 #pragma unroll
-    for (int e = 0; e < kCount; ++e) sum += exponential(values[e] - top);
+    for (int e = 0; e < kCount; ++e) sum += exponential(values[e], base);
   });
-  float* tops = scratch() + kWarps;
-  const float warp_top = lane_max(top);
-  if (threadIdx.x % 32 == 0) tops[threadIdx.x / 32] = warp_top;
+  float* bases = scratch() + kWarps;
+  const float warp_base = lane_max(base);
+  if (threadIdx.x % 32 == 0) bases[threadIdx.x / 32] = warp_base;
   __syncthreads();
-  float row_top = tops[0];
-  for (int warp = 1; warp < kWarps; ++warp) row_top = fmaxf(row_top, tops[warp]);
-  sum = block_sum(sum * exponential(top - row_top), scratch());
-  return row_top + logf(sum);
+  float row_base = bases[0];
+  for (int warp = 1; warp < kWarps; ++warp) row_base = fmaxf(row_base, bases[warp]);
+  sum = block_sum(sum * exp2_approximate(base - row_base), scratch());
+  return row_base + log2f(sum);
 }
 
 __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloat16> call) {
@@ -69,15 +71,15 @@ __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloa
   auto* row = reinterpret_cast<std::uint16_t*>(call.logits) + token * call.vocabulary;
   const std::int64_t target = call.targets[token];
   const float target_logit = from_bf16(row[target]);
-  const float total = log_sum_exp(row, call.vocabulary);  // holds barriers: nobody writes before all have read
-  if (threadIdx.x == 0) call.loss[token] = total - target_logit;
+  const float total = log2_sum_exp(row, call.vocabulary);  // holds barriers: nobody writes before all have read
+  if (threadIdx.x == 0) call.loss[token] = total * kLn2 - target_logit;
   if (!call.gradient) return;
   const float weight = call.weight[token];
   for_logits<true>(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {
     float gradient[kCount];
 #pragma unroll
     for (int e = 0; e < kCount; ++e)
-      gradient[e] = weight * (exponential(values[e] - total) - (column + e == target ? 1.0F : 0.0F));
+      gradient[e] = weight * (exponential(values[e], total) - (column + e == target ? 1.0F : 0.0F));
     store_logits(row + column, gradient);
   });
 }

@@ -18,7 +18,7 @@ struct HopperBackwardTiles {
   static constexpr std::size_t kBytes =
       (2 * Owned::kElements + kStages * 2 * Passing::kElements) * sizeof(std::uint16_t);
 
-  std::uint16_t* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
+  std::uint16_t* memory = tile_memory();
 
   __device__ Owned owned(int index) const { return {memory + index * Owned::kElements}; }
   __device__ Passing passing(int round, int index) const {

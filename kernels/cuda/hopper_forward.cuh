@@ -19,7 +19,7 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
                                      float scale, const Store& store) {
   constexpr int kKeys = kHopperRows;
   using SomeTile = SlabTile<kDim, kHopperRows>;
-  auto* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
+  std::uint16_t* memory = tile_memory();
   const auto tile = [&](int index) { return SomeTile{memory + index * SomeTile::kElements}; };
   const SomeTile query_tile = tile(0);
   const auto key_tile = [&](int round) { return tile(1 + round % 2); };

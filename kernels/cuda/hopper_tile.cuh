@@ -34,6 +34,14 @@ struct SlabTile {
   }
 };
 
+// The block's shared memory. Stops the kernel where it does not begin at a multiple of 1024 bytes, for products would
+// read other rows than copies wrote.
+__device__ inline std::uint16_t* tile_memory() {
+  auto* memory = reinterpret_cast<std::uint16_t*>(shared_memory());
+  if (shared_address(memory) % 1024 != 0) __trap();
+  return memory;
+}
+
 // result[64][kRight] = rows row..row + 63 of `left` times the transpose of `right`: a dot product over kDim for each
 // pair of rows.
 template <int kDim, int kLeft, int kRight>

@@ -96,6 +96,7 @@ __device__ __forceinline__ void wait_copies() {
 namespace alchemist::cuda {
 
 inline constexpr float kLog2E = 1.4426950408889634F;  // exp(x) is exp2_approximate(x * kLog2E)
+inline constexpr float kLn2 = 0.6931471805599453F;
 
 __device__ __forceinline__ float from_bf16(std::uint16_t bits) {
   const std::uint32_t wide = std::uint32_t{bits} << 16;

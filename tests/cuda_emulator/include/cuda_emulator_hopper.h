@@ -10,6 +10,8 @@
 
 namespace alchemist::cuda {
 
+[[noreturn]] inline void __trap() { throw cuda_emulator::EmulationError("a kernel stopped itself"); }
+
 inline int same_in_warp(int value) { return value; }
 inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(static_cast<const std::byte*>(pointer) - cuda_emulator::Block::current().shared());
