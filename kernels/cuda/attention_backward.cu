@@ -42,7 +42,14 @@ __global__ void __launch_bounds__(kTileThreads, 2) attention_d_q(AttentionBackwa
 
 template <int kDim>
 __global__ void __launch_bounds__(kTileThreads, 2) attention_d_k_d_v(AttentionBackward<BFloat16> call, float scale) {
-  with_key_rows<kDim>(call, kTileRows, scale, [](const auto&... arguments) { key_gradient<kDim>(arguments...); });
+  const AttentionShape& shape = call.shape;
+  const AttentionRows rows = shape.rows[blockIdx.z];
+  const int first = static_cast<int>(blockIdx.y) * kTileRows;
+  if (first >= rows.keys) return;
+  const int group = shape.heads / shape.kv_heads;
+  const auto rows_of = [&](int head) { return rows_of_head<kDim>(call, rows, blockIdx.x * group + head, scale); };
+  key_gradient<kDim>(rows_of, group, first,
+                     [&] { return key_gradients_of<kDim>(call, shape.rows[blockIdx.z], blockIdx.x); });
 }
 
 }  // namespace

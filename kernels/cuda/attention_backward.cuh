@@ -173,30 +173,36 @@ __device__ __forceinline__ void mask_transposed(float (&scores)[8][4], int diago
   }
 }
 
-// Adds 16 result rows, in f32, to rows first..first + 15 of a packed matrix, those from `end` on left out.
-template <int kDim>
-__device__ __forceinline__ void add_rows(const float (&result)[kDim / 8][4], float* to, std::int64_t stride, int first,
-                                         int end) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = first + lane / 4 + 8 * half;
-    if (row >= end) continue;
-#pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      auto* pair = reinterpret_cast<float2*>(to + row * stride + 8 * n + lane % 4 * 2);
-      const float2 old = *pair;
-      *pair = {old.x + result[n][2 * half], old.y + result[n][2 * half + 1]};
-    }
-  }
-}
-
 // Where the gradients of a key-value head's first key and value are.
 struct KeyGradients {
   float* key;
   float* value;
   std::int64_t stride;  // elements between tokens
+  bool add = true;      // to what is there
 };
+
+// A warp's results for keys first..first + 15, those from `end` on left out.
+template <int kPieces>
+__device__ __forceinline__ void store_key_gradients(const KeyGradients& to, const float (&keys)[kPieces][4],
+                                                    const float (&values)[kPieces][4], int first, int end) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const auto store = [&](float* place, float x, float y) {
+    auto* pair = reinterpret_cast<float2*>(place);
+    const float2 old = to.add ? *pair : float2{0.0F, 0.0F};
+    *pair = {old.x + x, old.y + y};
+  };
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = first + lane / 4 + 8 * half;
+    if (row >= end) continue;
+    const std::int64_t at = row * to.stride + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kPieces; ++n) {
+      store(to.key + at + 8 * n, keys[n][2 * half], keys[n][2 * half + 1]);
+      store(to.value + at + 8 * n, values[n][2 * half], values[n][2 * half + 1]);
+    }
+  }
+}
 
 // Adds to the gradients of 64 keys of one key-value head; `rows(h)` are the rows of its query head h. `gradients_of()`,
 // which says where, is called at the end, when there are registers for it.
@@ -256,9 +262,7 @@ __device__ void key_gradient(const RowsOfHead& rows, int query_heads, int first,
   }
   wait_copies<0>();
   multiply_by(key_sums, of_first.scale);
-  const KeyGradients to = gradients_of();
-  add_rows<kDim>(key_sums[0], to.key, to.stride, first + warp_row, of_first.keys);
-  add_rows<kDim>(value_sums[0], to.value, to.stride, first + warp_row, of_first.keys);
+  store_key_gradients(gradients_of(), key_sums[0], value_sums[0], first + warp_row, of_first.keys);
 }
 
 }  // namespace alchemist::cuda

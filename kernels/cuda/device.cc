@@ -71,7 +71,8 @@ class GpuDevice final : public Device<Bf16> {
   }
   void run(const AttentionBackward<Bf16>& call) override {
     if (by_cudnn(call.shape)) return cudnn_->run(call);
-    (by_warpgroups(call.shape) ? hopper_attention_backward : attention_backward)(call, stream());
+    if (!by_warpgroups(call.shape)) return attention_backward(call, stream());
+    hopper_attention_backward(call, workspace_.get(hopper_attention_workspace(call)), stream());
   }
   void run(const KvCacheWrite<Bf16>& call) override { kv_cache_write(call, stream()); }
   void run(const PagedAttention<Bf16>& call) override {

@@ -45,12 +45,71 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_q(AttentionBackwar
   }
 }
 
-template <int kDim>
-__global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_k_d_v(AttentionBackward<BFloat16> call, float scale) {
-  if constexpr (kCompiledForHopper) {
-    with_key_rows<kDim>(call, kHopperRows, scale,
-                        [](const auto&... arguments) { key_gradient_by_warpgroups<kDim>(arguments...); });
+// Where blocks would be few, the query heads of a key-value head are split over several, for the first keys of a
+// sequence take twice the mean time. Each leaves its part of the gradients for add_parts().
+struct KeyParts {
+  int splits;     // of each key-value head's query heads
+  float* memory;  // of keys: [splits][sequences][max_keys][kv_heads][head_dim], then of values; null for one split
+
+  __device__ std::int64_t offset(const AttentionShape& shape, int split, unsigned sequence) const {
+    const std::int64_t row = (static_cast<std::int64_t>(split) * shape.sequences + sequence) * shape.max_keys;
+    return row * shape.kv_heads * shape.head_dim;
   }
+  __device__ const float* values(const AttentionShape& shape) const { return memory + offset(shape, splits, 0); }
+};
+
+constexpr std::int64_t kWantedKeyBlocks = 256;  // nearly two for each multiprocessor
+
+int key_splits(const AttentionShape& shape) {
+  const std::int64_t blocks = std::int64_t{blocks_for(shape.max_keys, kHopperRows)} * shape.kv_heads * shape.sequences;
+  const int group = shape.heads / shape.kv_heads;
+  int splits = 1;
+  while (splits < group && (group % splits != 0 || blocks * splits < kWantedKeyBlocks)) ++splits;
+  return splits;
+}
+
+// Block: split x % splits of key-value head x / splits.
+template <int kDim>
+__global__ void __launch_bounds__(kHopperThreads, 1)
+    hopper_d_k_d_v(AttentionBackward<BFloat16> call, float scale, KeyParts parts) {
+  if constexpr (kCompiledForHopper) {
+    const AttentionShape& shape = call.shape;
+    const AttentionRows rows = shape.rows[blockIdx.z];
+    const int first = static_cast<int>(blockIdx.y) * kHopperRows;
+    if (first >= rows.keys) return;
+    const int heads = shape.heads / shape.kv_heads / parts.splits;
+    const auto rows_of = [&](int head) { return rows_of_head<kDim>(call, rows, blockIdx.x * heads + head, scale); };
+    key_gradient_by_warpgroups<kDim>(rows_of, heads, first, [&]() -> KeyGradients {
+      const unsigned kv_head = blockIdx.x / parts.splits;
+      if (parts.splits == 1) return key_gradients_of<kDim>(call, shape.rows[blockIdx.z], kv_head);
+      const std::int64_t offset = parts.offset(shape, static_cast<int>(blockIdx.x) % parts.splits, blockIdx.z);
+      float* keys = parts.memory + offset + kv_head * kDim;
+      return {keys, keys + parts.offset(shape, parts.splits, 0), static_cast<std::int64_t>(shape.kv_heads) * kDim,
+              false};
+    });
+  }
+}
+
+constexpr int kAddThreads = 256;
+
+// Adds the parts of all splits to d_k and d_v, in their order. A thread for four elements of both.
+__global__ void __launch_bounds__(kAddThreads) add_parts(AttentionBackward<BFloat16> call, KeyParts parts) {
+  const AttentionShape& shape = call.shape;
+  const AttentionRows rows = shape.rows[blockIdx.y];
+  const std::int64_t width = static_cast<std::int64_t>(shape.kv_heads) * shape.head_dim;
+  const std::int64_t element = global_thread() * 4;
+  if (element >= rows.keys * width) return;
+  const auto add = [&](float* to, const float* from) {
+    float4 sum = *reinterpret_cast<const float4*>(to);
+    for (int split = 0; split < parts.splits; ++split) {
+      const float4 part = *reinterpret_cast<const float4*>(from + parts.offset(shape, split, blockIdx.y));
+      sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
+    }
+    *reinterpret_cast<float4*>(to) = sum;
+  };
+  const std::int64_t at = rows.key_begin * width + element;
+  add(call.d_k + at, parts.memory + element);
+  add(call.d_v + at, parts.values(shape) + element);
 }
 
 template <typename Body>
@@ -88,17 +147,31 @@ void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream str
   });
 }
 
-void hopper_attention_backward(const AttentionBackward<BFloat16>& call, Stream stream) {
+std::int64_t hopper_attention_workspace(const AttentionBackward<BFloat16>& call) {
+  const AttentionShape& shape = call.shape;
+  const int splits = key_splits(shape);
+  if (splits == 1) return 0;
+  const std::int64_t rows = std::int64_t{splits} * shape.sequences * shape.max_keys;
+  return 2 * rows * shape.kv_heads * shape.head_dim * static_cast<std::int64_t>(sizeof(float));
+}
+
+void hopper_attention_backward(const AttentionBackward<BFloat16>& call, void* workspace, Stream stream) {
   check_runs(call.q_stride | call.kv_stride | call.d_q_stride, "attention: strides of whole runs");
   const AttentionShape& shape = call.shape;
+  const KeyParts parts{key_splits(shape), static_cast<float*>(workspace)};
   output_delta(call, stream);
   with_hopper_dim(shape.head_dim, [&](auto dim) {
     const float scale = attention_scale(dim);
-    launch(hopper_d_k_d_v<dim>, packed_grid(shape.kv_heads, shape.max_keys, kHopperRows, shape.sequences),
-           dim3(kHopperThreads), kKeyGradientBytes<dim>, stream, call, scale);
+    launch(hopper_d_k_d_v<dim>,
+           packed_grid(shape.kv_heads * parts.splits, shape.max_keys, kHopperRows, shape.sequences),
+           dim3(kHopperThreads), kKeyGradientBytes<dim>, stream, call, scale, parts);
     launch(hopper_d_q<dim>, packed_grid(shape.heads, shape.max_queries, kHopperRows, shape.sequences),
            dim3(kHopperThreads), QueryGradientTiles<dim>::kBytes, stream, call, scale);
   });
+  if (parts.splits == 1) return;
+  const std::int64_t most = std::int64_t{shape.max_keys} * shape.kv_heads * shape.head_dim;
+  launch(add_parts, dim3(blocks_for(most, kAddThreads * 4), static_cast<unsigned>(shape.sequences)), dim3(kAddThreads),
+         0, stream, call, parts);
 }
 
 }  // namespace alchemist::cuda

@@ -12,7 +12,8 @@ bool hopper_attention_takes(int head_dim);
 // As attention_forward() and attention_backward(), within bf16's rounding, and as they the same to the bit in every
 // run.
 void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream stream);
-void hopper_attention_backward(const AttentionBackward<BFloat16>& call, Stream stream);
+void hopper_attention_backward(const AttentionBackward<BFloat16>& call, void* workspace, Stream stream);
+std::int64_t hopper_attention_workspace(const AttentionBackward<BFloat16>& call);  // bytes
 
 // Whether a step's chunks of prompts have enough queries, and blocks, to be worth it.
 bool hopper_prefill_takes(const PagedAttention<BFloat16>& call);

@@ -189,9 +189,7 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
   } while (at.head < query_heads);
   wait_products<0>(key_sums[0]);
   multiply_by(key_sums, of_first.scale);
-  const KeyGradients to = gradients_of();
-  add_rows<kDim>(key_sums[0], to.key, to.stride, first + warp_row, of_first.keys);
-  add_rows<kDim>(value_sums[0], to.value, to.stride, first + warp_row, of_first.keys);
+  store_key_gradients(gradients_of(), key_sums[0], value_sums[0], first + warp_row, of_first.keys);
 }
 
 }  // namespace alchemist::cuda

@@ -56,22 +56,13 @@ __device__ std::uint16_t* d_q_of_head(const AttentionBackward<BFloat16>& call, c
   return reinterpret_cast<std::uint16_t*>(call.d_q) + rows.query_begin * call.d_q_stride + head * kDim;
 }
 
-// Calls add(rows of a query head, query heads, first key, where its gradients are) for the block's key-value head
-// blockIdx.x of its sequence blockIdx.z and its `block_keys` keys, unless there are none.
-template <int kDim, typename Add>
-__device__ void with_key_rows(const AttentionBackward<BFloat16>& call, int block_keys, float scale, const Add& add) {
-  const AttentionShape& shape = call.shape;
-  const AttentionRows rows = shape.rows[blockIdx.z];
-  const int first = static_cast<int>(blockIdx.y) * block_keys;
-  if (first >= rows.keys) return;
-  const int group = shape.heads / shape.kv_heads;
-  const auto rows_of = [&](int head) { return rows_of_head<kDim>(call, rows, blockIdx.x * group + head, scale); };
-  const auto gradients_of = [&] {
-    const std::int64_t stride = static_cast<std::int64_t>(shape.kv_heads) * kDim;
-    const std::int64_t offset = shape.rows[blockIdx.z].key_begin * stride + blockIdx.x * kDim;
-    return KeyGradients{call.d_k + offset, call.d_v + offset, stride};
-  };
-  add(rows_of, group, first, gradients_of);
+// Where the gradients of a sequence's first key and value of a head are in d_k and d_v.
+template <int kDim>
+__device__ KeyGradients key_gradients_of(const AttentionBackward<BFloat16>& call, const AttentionRows& rows,
+                                         std::int64_t kv_head) {
+  const std::int64_t stride = static_cast<std::int64_t>(call.shape.kv_heads) * kDim;
+  const std::int64_t offset = rows.key_begin * stride + kv_head * kDim;
+  return {call.d_k + offset, call.d_v + offset, stride};
 }
 
 // Blocks of a kernel over `rows_of_block` rows of each head of each sequence.

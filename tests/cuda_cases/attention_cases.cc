@@ -71,16 +71,14 @@ Case attention(const std::string& name, const Heads& h, const std::vector<Attent
           }};
 }
 
-}  // namespace
-
-std::vector<Case> attention_cases(bool large) {
+// Shapes at which any kernel behaves differently.
+std::vector<Case> common_cases(bool large) {
   const Heads tiny{4, 2, 32}, small{2, 2, 64}, wide{2, 1, 128};
   std::vector<Case> cases = {
       attention("one_token", tiny, packed({{1, 1}})),
       attention("ragged_32", tiny, packed({{70, 70}, {3, 3}, {64, 64}})),
       attention("context_32", tiny, packed({{5, 100}, {66, 130}, {1, 65}})),
       attention("ragged_64", small, packed({{65, 65}, {20, 84}})),
-      attention("two_row_tiles", Heads{32, 8, 128}, packed({{140, 140}, {2, 2}, {2, 2}, {2, 2}})),
       attention("ragged_128", wide, packed({{150, 150}, {10, 140}})),
       attention("seven_heads", Heads{7, 1, 32}, packed({{80, 80}})),
   };
@@ -89,6 +87,24 @@ std::vector<Case> attention_cases(bool large) {
     cases.push_back(attention("llama_1024", some, packed({{1024, 1024}})));
     cases.push_back(attention("llama_ragged", some, packed({{700, 700}, {129, 1500}, {1, 300}, {513, 513}})));
   }
+  return cases;
+}
+
+const Heads kLlama{32, 8, 128};
+
+}  // namespace
+
+std::vector<Case> attention_cases(bool large) {
+  std::vector<Case> cases = common_cases(large);
+  cases.push_back(attention("two_row_tiles", kLlama, packed({{140, 140}, {2, 2}, {2, 2}, {2, 2}})));
+  return cases;
+}
+
+std::vector<Case> warpgroup_attention_cases(bool large) {
+  std::vector<Case> cases = common_cases(large);
+  std::vector<std::pair<std::int32_t, std::int32_t>> lengths(8, {2, 2});
+  lengths[0] = {140, 140};
+  cases.push_back(attention("heads_in_two_splits", kLlama, packed(lengths)));
   return cases;
 }
 

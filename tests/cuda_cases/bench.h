@@ -138,6 +138,7 @@ std::vector<Case> loss_cases(bool large);
 std::vector<Case> linear_cases(bool large);
 std::vector<Case> copy_cases(bool large);
 std::vector<Case> attention_cases(bool large);
+std::vector<Case> warpgroup_attention_cases(bool large);  // those at which attention by warpgroups does
 std::vector<Case> paged_attention_cases(bool large);
 std::vector<Case> paged_prefill_cases(bool large);  // those of them with chunks of prompts
 

@@ -17,7 +17,8 @@ std::string place(const std::source_location& where) {
 }
 
 bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 }  // namespace
@@ -147,6 +148,9 @@ void Block::meet(std::size_t count, void* operands, const Compute& compute, std:
   const std::size_t first = running_ / count * count;
   if (first + count > threads_.size()) throw EmulationError("a warpgroup of fewer than four warps");
   threads_[running_].operands = operands;
+  // Who comes last is mostly at one of the ends.
+  for (const std::size_t end : {first, first + count - 1})
+    if (end != running_ && threads_[end].state != State::kAtWarp) return yield_as(State::kAtWarp, where);
   void* all[kWarpgroupSize];
   for (std::size_t lane = 0; lane < count; ++lane) {
     const Thread& other = threads_[first + lane];

@@ -36,7 +36,8 @@ const auto kTimings = testing::Values(CopyTiming::kDeferred, CopyTiming::kEager)
 INSTANTIATE_TEST_SUITE_P(All, EmulatedOperator, testing::Combine(testing::ValuesIn(cases::all_cases(false)), kTimings),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(All, EmulatedHopper,
-                         testing::Combine(testing::ValuesIn(cases::attention_cases(false)), kTimings), name_of);
+                         testing::Combine(testing::ValuesIn(cases::warpgroup_attention_cases(false)), kTimings),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(Paged, EmulatedHopper,
                          testing::Combine(testing::ValuesIn(cases::paged_prefill_cases(false)), kTimings), name_of);
 

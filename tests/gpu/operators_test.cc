@@ -39,7 +39,7 @@ TEST_P(CudnnAttention, EqualsCpu) { compare(cuda::AttentionBy::cudnn); }
 std::string name_of(const testing::TestParamInfo<cases::Case>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuOperator, testing::ValuesIn(cases::all_cases(true)), name_of);
-INSTANTIATE_TEST_SUITE_P(All, HopperAttention, testing::ValuesIn(cases::attention_cases(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(All, HopperAttention, testing::ValuesIn(cases::warpgroup_attention_cases(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(Paged, HopperAttention, testing::ValuesIn(cases::paged_prefill_cases(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(All, CudnnAttention, testing::ValuesIn(cases::attention_cases(true)), name_of);
 
