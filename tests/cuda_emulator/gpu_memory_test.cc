@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/errors.h"
 
 namespace alchemist::cuda {
@@ -24,6 +25,15 @@ class GpuMemoryTest : public testing::Test {
 TEST_F(GpuMemoryTest, NoDevice) {
   cuda_emulator::machine().devices = 0;
   EXPECT_THAT([] { GpuMemory memory(0); }, ThrowsMessage<ConfigError>(HasSubstr("no CUDA device")));
+}
+
+TEST_F(GpuMemoryTest, NoWarpgroups) {
+  cuda_emulator::machine().major = 8;
+  EXPECT_THAT([] { make_device(0, AttentionBy::hopper); },
+              ThrowsMessage<ConfigError>(AllOf(HasSubstr("needs a Hopper GPU"), HasSubstr("compute capability 8.0"))));
+  EXPECT_NO_THROW(make_device(0, AttentionBy::own));
+  cuda_emulator::machine().major = 9;
+  EXPECT_THAT(make_device(0, AttentionBy::hopper)->description(), HasSubstr("attention by warpgroups"));
 }
 
 TEST_F(GpuMemoryTest, NoSuchDevice) {
