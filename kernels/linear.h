@@ -63,19 +63,22 @@ struct LinearWeightGradient {
 };
 
 namespace internal {
-inline CallCost linear_cost(std::int64_t tokens, std::int64_t in, std::int64_t out, double element, double product) {
+// `added_to`: elements a token that are read as well as written.
+inline CallCost linear_cost(std::int64_t tokens, std::int64_t in, std::int64_t out, double element, double product,
+                            std::int64_t added_to = 0) {
   const double t = static_cast<double>(tokens), i = static_cast<double>(in), o = static_cast<double>(out);
-  return {t * linear_work(in, out).matrix_flops_per_token, t * (i + o) * element + i * o * product};
+  const double rows = i + o + static_cast<double>(added_to);
+  return {t * linear_work(in, out).matrix_flops_per_token, t * rows * element + i * o * product};
 }
 }  // namespace internal
 
 template <class T>
 CallCost cost(const LinearForward<T>& call) {
-  return internal::linear_cost(call.tokens, call.in, call.out, sizeof(T), sizeof(T));
+  return internal::linear_cost(call.tokens, call.in, call.out, sizeof(T), sizeof(T), call.accumulate ? call.out : 0);
 }
 template <class T>
 CallCost cost(const LinearInputGradient<T>& call) {
-  return internal::linear_cost(call.tokens, call.in, call.out, sizeof(T), sizeof(T));
+  return internal::linear_cost(call.tokens, call.in, call.out, sizeof(T), sizeof(T), call.accumulate ? call.in : 0);
 }
 template <class T>
 CallCost cost(const LinearWeightGradient<T>& call) {

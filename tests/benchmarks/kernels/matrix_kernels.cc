@@ -48,42 +48,60 @@ PagedAttention<T> paged(Arrays<T>& a, const ModelShape& shape, std::int32_t sequ
 template <class T>
 std::vector<Entry> linear_kernels(Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
   struct Product {
-    const char* name;
+    std::string name;
     std::int64_t in, out;
   };
   const Product products[] = {{"qkv", shape.hidden, shape.q_width() + 2 * shape.kv_width()},
                               {"o", shape.q_width(), shape.hidden},
                               {"gate_up", shape.hidden, 2 * shape.intermediate},
                               {"down", shape.intermediate, shape.hidden}};
+  constexpr std::int64_t kRank = 16;  // of LoRA's adapters
   std::vector<Entry> list;
-  for (const Product& p : products) {
-    const double bytes = static_cast<double>(tokens * (p.in + p.out) + p.in * p.out) * sizeof(T);
-    add(list, a, std::string(p.name) + "_forward", Roof::kMatrix, bytes, [&] {
-      return LinearForward<T>{a.random(tokens * p.in),
-                              a.random(p.in * p.out),
-                              nullptr,
-                              a.empty(tokens * p.out),
-                              tokens,
-                              p.in,
-                              p.out,
-                              p.in,
-                              p.out};
+  const auto bytes = [&](std::int64_t in, std::int64_t out) {
+    return static_cast<double>(tokens * (in + out) + in * out) * sizeof(T);
+  };
+  const auto add_forward = [&](const std::string& name, Roof roof, std::int64_t in, std::int64_t out, bool accumulate) {
+    add(list, a, name, roof, bytes(in, out), [&] {
+      T* y = accumulate ? a.random(tokens * out) : a.empty(tokens * out);
+      return LinearForward<T>{
+          a.random(tokens * in), a.random(in * out), nullptr, y, tokens, in, out, in, out, 1, accumulate};
     });
-    add(list, a, std::string(p.name) + "_input_gradient", Roof::kMatrix, bytes, [&] {
+  };
+  const auto add_input_gradient = [&](const std::string& name, Roof roof, std::int64_t in, std::int64_t out,
+                                      bool accumulate) {
+    add(list, a, name, roof, bytes(in, out), [&] {
+      T* d_x = accumulate ? a.random(tokens * in) : a.empty(tokens * in);
       return LinearInputGradient<T>{
-          a.random(tokens * p.out), a.random(p.in * p.out), a.empty(tokens * p.in), tokens, p.in, p.out, p.out, p.in};
+          a.random(tokens * out), a.random(in * out), d_x, tokens, in, out, out, in, 1, accumulate};
     });
-    add(list, a, std::string(p.name) + "_weight_gradient", Roof::kMatrix, 2 * bytes, [&] {
-      return LinearWeightGradient<T>{a.random(tokens * p.out),
-                                     a.random(tokens * p.in),
-                                     a.random_accumulators(p.in * p.out),
+  };
+  const auto add_weight_gradient = [&](const std::string& name, Roof roof, std::int64_t in, std::int64_t out) {
+    add(list, a, name, roof, 2 * bytes(in, out), [&] {
+      return LinearWeightGradient<T>{a.random(tokens * out),
+                                     a.random(tokens * in),
+                                     a.random_accumulators(in * out),
                                      nullptr,
                                      tokens,
-                                     p.in,
-                                     p.out,
-                                     p.out,
-                                     p.in};
+                                     in,
+                                     out,
+                                     out,
+                                     in};
     });
+  };
+  for (const Product& p : products) {
+    add_forward(p.name + "_forward", Roof::kMatrix, p.in, p.out, false);
+    add_input_gradient(p.name + "_input_gradient", Roof::kMatrix, p.in, p.out, false);
+    add_weight_gradient(p.name + "_weight_gradient", Roof::kMatrix, p.in, p.out);
+    // What an adapter adds; and what it would cost to begin with it and to add the large product to it.
+    add_forward(p.name + "_adapter_a", Roof::kCopy, p.in, kRank, false);
+    add_forward(p.name + "_adapter_b_add", Roof::kCopy, kRank, p.out, true);
+    add_forward(p.name + "_adapter_b", Roof::kCopy, kRank, p.out, false);
+    add_forward(p.name + "_forward_add", Roof::kMatrix, p.in, p.out, true);
+    add_input_gradient(p.name + "_adapter_b_input_gradient", Roof::kCopy, kRank, p.out, false);
+    add_input_gradient(p.name + "_adapter_a_input_gradient_add", Roof::kCopy, p.in, kRank, true);
+    add_input_gradient(p.name + "_input_gradient_add", Roof::kMatrix, p.in, p.out, true);
+    add_weight_gradient(p.name + "_adapter_a_weight_gradient", Roof::kCopy, p.in, kRank);
+    add_weight_gradient(p.name + "_adapter_b_weight_gradient", Roof::kCopy, kRank, p.out);
   }
   return list;
 }
