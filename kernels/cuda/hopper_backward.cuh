@@ -1,8 +1,7 @@
 // The gradients of attention_backward.cuh by warpgroups: the same two kernels, which add nothing atomically. Scores are
 // computed transposed where keys are owned, so that the left operands of the products behind the softmax come from
-// registers in both kernels and nothing but copies writes to shared memory. The last products of a round run on
-// while the next round begins. 160 and 194 KiB of shared
-// memory for heads of 128.
+// registers in both kernels and nothing but copies writes to shared memory. The last products of a round run on while
+// the next round begins. 160 and 194 KiB of shared memory for heads of 128.
 #pragma once
 
 #include "kernels/cuda/attention_backward.cuh"
@@ -103,13 +102,18 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
   store_rows(sums[0], query, warp_row, grad_query, stride, first + warp_row, rows.queries);
 }
 
-// A walk over the tiles of queries that see a tile of keys, for all query heads of its key-value head. QueryRounds
-// divides instead, and keeps more registers for it.
+// A walk over the tiles of queries that see a tile of keys, for one query head of its key-value head after the other.
+// The tile's first key is seen from query `diagonal` on. (QueryRounds divides instead, which takes registers that there
+// are not here; the kernel that uses it spills with this.)
 struct QueryWalk {
-  int head;
+  int queries;
+  int first;  // query at which the first tile begins
+  int head = 0;
   int begin;  // the tile's first query
 
-  __device__ void step(int first, int queries) {
+  __device__ QueryWalk(int diagonal, int queries_)
+      : queries(queries_), first(max(diagonal, 0) / kTileRows * kTileRows), begin(first) {}
+  __device__ void step() {
     begin += kTileRows;
     if (begin < queries) return;
     begin = first;
@@ -132,17 +136,16 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
   const int group_row = same_in_warp(static_cast<int>(threadIdx.x) / kWarpgroupThreads) * kGroupRows;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const int diagonal = first - of_first.context();  // the first query that sees the tile's first key
-  const int first_query = max(diagonal, 0) / kTileRows * kTileRows;
 
   QueryScalars next;
-  QueryWalk ahead{0, first_query};
+  QueryWalk at(diagonal, queries), ahead = at;
   const auto load_round = [&](int round) {
     if (ahead.head < query_heads) {
       const BackwardRows of_head = rows(ahead.head);
       load_rows<kTileRows, kHopperThreads>(tiles.passing(round, 0), of_head.query, ahead.begin, queries);
       load_rows<kTileRows, kHopperThreads>(tiles.passing(round, 1), of_head.grad_output, ahead.begin, queries);
       if (carries_scalars) next.load(of_head, ahead.begin);
-      ahead.step(first_query, queries);
+      ahead.step();
     }
     commit_copies();
   };
@@ -157,7 +160,6 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
   set_zero(key_sums);
   set_zero(value_sums);
   int round = 0;
-  QueryWalk at{0, first_query};
   do {  // there is a query that sees the first key
     wait_for_tiles<1>();
     fence_registers();
@@ -184,7 +186,7 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
     wait_products<1>(value_sums[0]);
     if (carries_scalars) next.store(scalars_of(round + 1));
     load_round(round + 2);
-    at.step(first_query, queries);
+    at.step();
     ++round;
   } while (at.head < query_heads);
   wait_products<0>(key_sums[0]);
