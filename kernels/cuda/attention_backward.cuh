@@ -36,6 +36,21 @@ __device__ __forceinline__ Tile<kDim> backward_tile(int index) {
   return {reinterpret_cast<std::uint16_t*>(shared_memory()) + index * kTileRows * kDim};
 }
 
+// Log-sum-exp (times log2 e) and delta of a lane's two rows of queries, `token` and the eighth behind it.
+struct RowScalars {
+  float log_sum_exp[2], delta[2];
+
+  __device__ RowScalars(const BackwardRows& rows, int token) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = token + 8 * half;
+      const bool valid = row < rows.queries;  // no weight for queries that do not exist
+      log_sum_exp[half] = valid ? rows.log_sum_exp[row * rows.scalar_stride] * kLog2E : INFINITY;
+      delta[half] = valid ? rows.delta[row * rows.scalar_stride] : 0.0F;
+    }
+  }
+};
+
 template <int kPieces>
 __device__ __forceinline__ void multiply_by(float (&sums)[1][kPieces][4], float factor) {
 #pragma unroll
@@ -61,14 +76,7 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
   load_rows<kTileRows>(value, rows.value, 0, keys);
   commit_copies();
 
-  float log_sum_exp[2], delta[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int token = first + warp_row + lane / 4 + 8 * half;
-    const bool valid = token < rows.queries;
-    log_sum_exp[half] = valid ? rows.log_sum_exp[token * rows.scalar_stride] * kLog2E : INFINITY;
-    delta[half] = valid ? rows.delta[token * rows.scalar_stride] : 0.0F;
-  }
+  const RowScalars of_row(rows, first + warp_row + lane / 4);
 
   float sums[1][kDim / 8][4];
   set_zero(sums);
@@ -94,8 +102,8 @@ __device__ void query_gradient(const BackwardRows& rows, int first, std::uint16_
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const float p = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -log_sum_exp[e / 2]));
-        scores[0][n][e] = p * (grad_scores[0][n][e] - delta[e / 2]);
+        const float p = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -of_row.log_sum_exp[e / 2]));
+        scores[0][n][e] = p * (grad_scores[0][n][e] - of_row.delta[e / 2]);
       }
     }
     multiply(sums, scores, key);

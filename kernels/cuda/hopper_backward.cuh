@@ -56,14 +56,7 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
   load_round(0);
   commit_copies();
 
-  float log_sum_exp[2], delta[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int token = first + warp_row + lane / 4 + 8 * half;
-    const bool valid = token < rows.queries;
-    log_sum_exp[half] = valid ? rows.log_sum_exp[token * rows.scalar_stride] * kLog2E : INFINITY;
-    delta[half] = valid ? rows.delta[token * rows.scalar_stride] : 0.0F;
-  }
+  const RowScalars of_row(rows, first + warp_row + lane / 4);
 
   float sums[1][kDim / 8][4], scores[1][8][4], grad_scores[8][4];
   std::uint32_t weights[kTileRows / 16][4];
@@ -84,13 +77,13 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        scores[0][n][e] = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -log_sum_exp[e / 2]));
+        scores[0][n][e] = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -of_row.log_sum_exp[e / 2]));
     }
     wait_products<0>(grad_scores);
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) scores[0][n][e] *= grad_scores[n][e] - delta[e / 2];
+      for (int e = 0; e < 4; ++e) scores[0][n][e] *= grad_scores[n][e] - of_row.delta[e / 2];
     }
     as_left(weights, scores[0]);
     fence_registers();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -33,8 +34,10 @@ Block::Block(Dimensions size, std::size_t shared_bytes, const Options& options)
       unfenced_((shared_bytes + kPieceBytes - 1) / kPieceBytes) {
   if (threads_.size() % kWarpSize != 0 || threads_.size() > 1024)
     throw EmulationError("a block of " + std::to_string(threads_.size()) + " threads");
-  shared_.reset(
-      static_cast<std::byte*>(std::aligned_alloc(kSharedAlignment, std::max(shared_bytes, kSharedAlignment))));
+  // Exactly as large as asked for, so that AddressSanitizer sees what lies beyond.
+  void* memory = nullptr;
+  if (posix_memalign(&memory, kSharedAlignment, std::max<std::size_t>(shared_bytes, 1)) != 0) throw std::bad_alloc();
+  shared_.reset(static_cast<std::byte*>(memory));
 }
 
 Block& Block::current() {
