@@ -33,7 +33,7 @@ std::int64_t HeadLoss<T>::workspace_bytes() const {
 }
 
 template <class T>
-typename HeadLoss<T>::Targets HeadLoss<T>::find_targets(const MicroBatch& batch, RowRange part) {
+typename HeadLoss<T>::Targets HeadLoss<T>::find_targets(const PackedBatch& batch, RowRange part) {
   Targets targets;
   std::vector<std::int32_t> ids;
   for (std::size_t s = 0; s < batch.samples().size(); ++s) {
@@ -52,7 +52,7 @@ typename HeadLoss<T>::Targets HeadLoss<T>::find_targets(const MicroBatch& batch,
 }
 
 template <class T>
-HeadResult HeadLoss<T>::run(const MicroBatch& batch, RowRange part, T* stream) {
+HeadResult HeadLoss<T>::run(const PackedBatch& batch, RowRange part, T* stream) {
   HeadResult result;
   result.log_prob.resize(batch.samples().size());
   const Targets targets = find_targets(batch, part);
@@ -79,7 +79,7 @@ HeadResult HeadLoss<T>::run(const MicroBatch& batch, RowRange part, T* stream) {
 }
 
 template <class T>
-void HeadLoss<T>::upload_weights(const MicroBatch& batch, const Targets& targets) {
+void HeadLoss<T>::upload_weights(const PackedBatch& batch, const Targets& targets) {
   if (targets.count == 0) return;
   std::vector<A> weights;
   for (std::size_t r = 0; r < targets.runs.size(); ++r) {
@@ -91,10 +91,10 @@ void HeadLoss<T>::upload_weights(const MicroBatch& batch, const Targets& targets
 
 // The weights of tokens from their losses; returns the loss.
 template <class T>
-double HeadLoss<T>::prefer(const MicroBatch& batch, const Targets& targets) {
+double HeadLoss<T>::prefer(const PackedBatch& batch, const Targets& targets) {
   const std::size_t sequences = batch.samples().size(), pairs = sequences / 2;
   std::vector<A> reference;
-  for (const MicroBatch::Sample& sample : batch.samples()) {
+  for (const PackedBatch::Sample& sample : batch.samples()) {
     reference.push_back(static_cast<A>(sample.reference_logprob));
   }
   DeviceArray<A> pair_loss(device_, static_cast<std::int64_t>(pairs));

@@ -3,7 +3,7 @@
 
 #include "validate/layer_run.h"
 #include "validate/metadata_buffer.h"
-#include "validate/micro_batch.h"
+#include "validate/packed_batch.h"
 
 namespace alchemist {
 
@@ -14,7 +14,7 @@ class HeadLoss {
 
   // `stream` [rows of the micro-batch, hidden] holds the final hidden states of the targets in `part`; afterwards all
   // of `part` holds the gradient, zero where there is no target.
-  HeadResult run(const MicroBatch& batch, RowRange part, T* stream);
+  HeadResult run(const PackedBatch& batch, RowRange part, T* stream);
   std::int64_t workspace_bytes() const;
 
  private:
@@ -27,9 +27,9 @@ class HeadLoss {
     const std::int32_t* ids = nullptr;    // device
     std::int64_t count = 0;
   };
-  Targets find_targets(const MicroBatch& batch, RowRange part);
-  void upload_weights(const MicroBatch& batch, const Targets& targets);
-  double prefer(const MicroBatch& batch, const Targets& targets);
+  Targets find_targets(const PackedBatch& batch, RowRange part);
+  void upload_weights(const PackedBatch& batch, const Targets& targets);
+  double prefer(const PackedBatch& batch, const Targets& targets);
   // Losses of all targets; with `gradient` also the gradient, back into the stream.
   void pass(const Targets& targets, T* stream, bool gradient);
   void run_chunk(const Targets& targets, std::int64_t first, std::int64_t count, T* stream, bool gradient);

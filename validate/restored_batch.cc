@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "sim/base/check.h"
-#include "validate/micro_batch.h"
+#include "validate/packed_batch.h"
 
 namespace alchemist {
 

@@ -29,7 +29,7 @@ std::int64_t TrainingRun<T>::workspace_bytes() const {
 
 template <class T>
 void TrainingRun<T>::begin(std::span<const TrainingSample> samples) {
-  batch_ = MicroBatch(samples, options_);
+  batch_ = PackedBatch(samples, options_);
   kv_layer_.reset();
   backward_layer_.reset();
   backward_pieces_.clear();
@@ -198,7 +198,7 @@ HeadResult TrainingRun<T>::head(const HeadCall& call) {
 template <class T>
 void TrainingRun<T>::rebuild_final_rows(const HeadCall& call) {
   const std::int32_t last = static_cast<std::int32_t>(options_.shape.layers) - 1;
-  for (const MicroBatch::Sample& sample : batch_.samples()) {
+  for (const PackedBatch::Sample& sample : batch_.samples()) {
     for (const ActivationPiece& piece : call.last_layer) {
       RowRange rows = intersection(intersection(sample.targets, call.part), piece.rows);
       while (!is_empty(rows) && final_known_[static_cast<std::size_t>(rows.begin)]) ++rows.begin;

@@ -59,7 +59,7 @@ class TrainingRun {
   DeviceArray<A> delta_;      // [rows, heads]
   HeadLoss<T> head_;
 
-  MicroBatch batch_;
+  PackedBatch batch_;
   std::optional<std::int32_t> kv_layer_;          // of which kv_ holds some rows
   std::vector<bool> kv_known_;                    // by row
   std::vector<bool> final_known_;                 // by row: the stream holds its output of the last layer

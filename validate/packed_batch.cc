@@ -1,10 +1,10 @@
-#include "validate/micro_batch.h"
+#include "validate/packed_batch.h"
 
 #include "sim/base/check.h"
 
 namespace alchemist {
 
-MicroBatch::MicroBatch(std::span<const TrainingSample> samples, const DecoderOptions& options) {
+PackedBatch::PackedBatch(std::span<const TrainingSample> samples, const DecoderOptions& options) {
   for (const TrainingSample& sample : samples) {
     const auto begin = rows(), size = static_cast<std::int32_t>(sample.tokens.size());
     check(sample.prompt_tokens >= 1 && sample.prompt_tokens < size, "a sample has a prompt and an answer");
@@ -29,14 +29,14 @@ MicroBatch::MicroBatch(std::span<const TrainingSample> samples, const DecoderOpt
   }
 }
 
-const MicroBatch::Sample& MicroBatch::sample_of(std::int32_t row) const {
+const PackedBatch::Sample& PackedBatch::sample_of(std::int32_t row) const {
   const auto after = std::upper_bound(samples_.begin(), samples_.end(), row,
                                       [](std::int32_t r, const Sample& sample) { return r < sample.rows.begin; });
   check(row >= 0 && row < rows() && after != samples_.begin(), "a row of the micro-batch");
   return *(after - 1);
 }
 
-void MicroBatch::append_attention_rows(RowRange rows, std::int32_t q_origin, std::vector<AttentionRows>& to) const {
+void PackedBatch::append_attention_rows(RowRange rows, std::int32_t q_origin, std::vector<AttentionRows>& to) const {
   for (std::int32_t row = rows.begin; row < rows.end;) {
     const Sample& sample = sample_of(row);
     const std::int32_t end = std::min(rows.end, sample.rows.end);

@@ -8,11 +8,11 @@
 
 namespace alchemist {
 
-class MicroBatch {
+class PackedBatch {
  public:
-  MicroBatch() = default;
+  PackedBatch() = default;
   // Checks the samples against the model's limits.
-  MicroBatch(std::span<const TrainingSample> samples, const DecoderOptions& options);
+  PackedBatch(std::span<const TrainingSample> samples, const DecoderOptions& options);
 
   struct Sample {
     RowRange rows;
