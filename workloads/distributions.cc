@@ -7,12 +7,12 @@
 #include <numbers>
 
 #include "sim/base/check.h"
+#include "workloads/limits.h"
 
 namespace alchemist {
 namespace {
 
-constexpr double kTableEnd = 4.0;                // standard deviations
-constexpr std::int64_t kMaxTokens = 10'000'000;  // far beyond any context; keeps sums within 32 bits
+constexpr double kTableEnd = 4.0;  // standard deviations
 
 std::int32_t to_tokens(double value) {
   return static_cast<std::int32_t>(std::clamp(std::round(value), 1.0, static_cast<double>(kMaxTokens)));

@@ -5,12 +5,12 @@
 #include <string_view>
 #include <utility>
 
+#include "workloads/limits.h"
+
 namespace alchemist {
 namespace {
 
 using nlohmann::json;
-
-constexpr double kMaxTokens = 1e7;
 
 // Copying and writing out a tree recurse into it, so a hostile depth would exhaust the stack.
 bool nests_too_deeply(std::string_view text) {
@@ -70,7 +70,8 @@ std::int32_t JsonLine::tokens(const std::string& key) const {
   constexpr const char* kExpected = "a whole number of tokens from 0 to 10000000";
   const json& value = at(key, kExpected);
   const double number = value.is_number() ? value.get<double>() : -1.0;
-  if (!(number >= 0 && number <= kMaxTokens) || number != std::floor(number)) fail_key(lines_, key, kExpected, value);
+  if (!(number >= 0 && number <= double(kMaxTokens)) || number != std::floor(number))
+    fail_key(lines_, key, kExpected, value);
   return static_cast<std::int32_t>(number);
 }
 

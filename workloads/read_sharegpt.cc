@@ -7,6 +7,7 @@
 #include <string>
 
 #include "sim/base/error.h"
+#include "workloads/limits.h"
 #include "workloads/read_trace.h"
 #include "workloads/sentencepiece.h"
 
@@ -125,7 +126,6 @@ void add_conversation(const json& conversation, const std::string& name, const T
   std::int64_t history = 0, fresh = 0, answer = 0;
   const auto flush = [&] {
     if (fresh == 0 || answer == 0) return;
-    constexpr std::int64_t kMaxTokens = 10'000'000;
     if (history + fresh + answer > kMaxTokens) fail("has more than 10000000 tokens");
     builder.add_turn(name, Duration(), static_cast<std::int32_t>(history + fresh), static_cast<std::int32_t>(answer));
     history += fresh + answer;

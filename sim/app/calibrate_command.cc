@@ -16,7 +16,7 @@
 namespace alchemist {
 namespace {
 
-struct Arguments {
+struct CalibrateArguments {
   std::string device;
   std::string model = "tiny";
   std::string method = "lora";
@@ -43,7 +43,7 @@ void print_held_out(const std::vector<HeldOut>& held_out) {
   }
 }
 
-void calibrate_device(const Arguments& arguments) {
+void calibrate_device(const CalibrateArguments& arguments) {
   const CalibrationConfig& config = arguments.config;
   if (config.step_tokens >= config.longest_context) {
     throw ConfigError(fmt::format("--context: expected more than --step-tokens ({}), got {}", config.step_tokens,
@@ -76,7 +76,7 @@ void calibrate_device(const Arguments& arguments) {
 }  // namespace
 
 void add_calibrate_command(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CalibrateArguments>();
   CLI::App* command = app.add_subcommand(
       "calibrate", "Measure steps, training pieces, link and host overhead of a device; writes what `profile:` takes");
   command->add_option("--device", arguments->device, "what to measure")

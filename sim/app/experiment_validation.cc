@@ -5,11 +5,11 @@
 #include <limits>
 #include <sstream>
 
+#include "sim/app/gib.h"
+
 namespace alchemist {
 
 namespace {
-
-std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
 
 // Fails at the key if it is written in the file, else at the nearest mapping around it.
 [[noreturn]] void fail_at(const YamlValue& root, const std::string& key_path, const std::string& message) {

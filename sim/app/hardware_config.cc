@@ -9,48 +9,48 @@ namespace alchemist {
 
 namespace {
 
-enum class Quantity { bytes, rate, flops, share, factor, count, duration };
+enum class FigureKind { bytes, rate, flops, share, factor, count, duration };
 
 // One table for reading and writing. All are positive, but for durations, which may be 0, and required unless they say
 // so. What is not required is written only where it differs from its default.
 struct Field {
   const char* key;
-  Quantity quantity;
+  FigureKind quantity;
   std::variant<Bytes HardwareSpec::*, double HardwareSpec::*, std::int64_t HardwareSpec::*, Duration HardwareSpec::*>
       member;
   bool required = true;
 };
 
 const Field kFields[] = {
-    {"memory", Quantity::bytes, &HardwareSpec::memory},
-    {"memory_bandwidth", Quantity::rate, &HardwareSpec::memory_bandwidth},
-    {"memory_efficiency", Quantity::share, &HardwareSpec::memory_efficiency},
-    {"bandwidth_saturation", Quantity::share, &HardwareSpec::bandwidth_saturation, false},
-    {"matrix_flops", Quantity::flops, &HardwareSpec::matrix_flops},
-    {"matrix_efficiency", Quantity::share, &HardwareSpec::matrix_efficiency},
-    {"attention_efficiency", Quantity::share, &HardwareSpec::attention_efficiency},
-    {"vector_flops", Quantity::flops, &HardwareSpec::vector_flops},
-    {"shared_memory", Quantity::bytes, &HardwareSpec::shared_memory},
-    {"processors", Quantity::count, &HardwareSpec::processors},
-    {"kernel_overhead", Quantity::duration, &HardwareSpec::kernel_overhead},
-    {"step_overhead", Quantity::duration, &HardwareSpec::step_overhead},
-    {"link_h2d_bandwidth", Quantity::rate, &HardwareSpec::link_h2d_bandwidth},
-    {"link_d2h_bandwidth", Quantity::rate, &HardwareSpec::link_d2h_bandwidth},
-    {"link_duplex_bandwidth", Quantity::rate, &HardwareSpec::link_duplex_bandwidth},
-    {"link_pageable_bandwidth", Quantity::rate, &HardwareSpec::link_pageable_bandwidth},
-    {"link_latency", Quantity::duration, &HardwareSpec::link_latency},
-    {"copy_slowdown", Quantity::factor, &HardwareSpec::copy_slowdown},
-    {"link_slowdown", Quantity::factor, &HardwareSpec::link_slowdown, false},
-    {"serving_cold_start", Quantity::duration, &HardwareSpec::serving_cold_start, false},
-    {"cold_start_steps", Quantity::factor, &HardwareSpec::cold_start_steps, false},
-    {"cold_piece_tokens", Quantity::count, &HardwareSpec::cold_piece_tokens, false},
-    {"cold_prompt_tokens", Quantity::count, &HardwareSpec::cold_prompt_tokens, false},
-    {"cold_idle", Quantity::duration, &HardwareSpec::cold_idle, false},
-    {"training_cold_start", Quantity::duration, &HardwareSpec::training_cold_start, false},
-    {"token_tile", Quantity::count, &HardwareSpec::token_tile, false},
-    {"host_memory", Quantity::bytes, &HardwareSpec::host_memory},
-    {"interconnect_bandwidth", Quantity::rate, &HardwareSpec::interconnect_bandwidth},
-    {"interconnect_latency", Quantity::duration, &HardwareSpec::interconnect_latency},
+    {"memory", FigureKind::bytes, &HardwareSpec::memory},
+    {"memory_bandwidth", FigureKind::rate, &HardwareSpec::memory_bandwidth},
+    {"memory_efficiency", FigureKind::share, &HardwareSpec::memory_efficiency},
+    {"bandwidth_saturation", FigureKind::share, &HardwareSpec::bandwidth_saturation, false},
+    {"matrix_flops", FigureKind::flops, &HardwareSpec::matrix_flops},
+    {"matrix_efficiency", FigureKind::share, &HardwareSpec::matrix_efficiency},
+    {"attention_efficiency", FigureKind::share, &HardwareSpec::attention_efficiency},
+    {"vector_flops", FigureKind::flops, &HardwareSpec::vector_flops},
+    {"shared_memory", FigureKind::bytes, &HardwareSpec::shared_memory},
+    {"processors", FigureKind::count, &HardwareSpec::processors},
+    {"kernel_overhead", FigureKind::duration, &HardwareSpec::kernel_overhead},
+    {"step_overhead", FigureKind::duration, &HardwareSpec::step_overhead},
+    {"link_h2d_bandwidth", FigureKind::rate, &HardwareSpec::link_h2d_bandwidth},
+    {"link_d2h_bandwidth", FigureKind::rate, &HardwareSpec::link_d2h_bandwidth},
+    {"link_duplex_bandwidth", FigureKind::rate, &HardwareSpec::link_duplex_bandwidth},
+    {"link_pageable_bandwidth", FigureKind::rate, &HardwareSpec::link_pageable_bandwidth},
+    {"link_latency", FigureKind::duration, &HardwareSpec::link_latency},
+    {"copy_slowdown", FigureKind::factor, &HardwareSpec::copy_slowdown},
+    {"link_slowdown", FigureKind::factor, &HardwareSpec::link_slowdown, false},
+    {"serving_cold_start", FigureKind::duration, &HardwareSpec::serving_cold_start, false},
+    {"cold_start_steps", FigureKind::factor, &HardwareSpec::cold_start_steps, false},
+    {"cold_piece_tokens", FigureKind::count, &HardwareSpec::cold_piece_tokens, false},
+    {"cold_prompt_tokens", FigureKind::count, &HardwareSpec::cold_prompt_tokens, false},
+    {"cold_idle", FigureKind::duration, &HardwareSpec::cold_idle, false},
+    {"training_cold_start", FigureKind::duration, &HardwareSpec::training_cold_start, false},
+    {"token_tile", FigureKind::count, &HardwareSpec::token_tile, false},
+    {"host_memory", FigureKind::bytes, &HardwareSpec::host_memory},
+    {"interconnect_bandwidth", FigureKind::rate, &HardwareSpec::interconnect_bandwidth},
+    {"interconnect_latency", FigureKind::duration, &HardwareSpec::interconnect_latency},
 };
 
 double positive(const YamlValue& value, double number) {
@@ -58,13 +58,13 @@ double positive(const YamlValue& value, double number) {
   return number;
 }
 
-double read_number(const YamlValue& value, Quantity quantity) {
+double read_number(const YamlValue& value, FigureKind quantity) {
   switch (quantity) {
-    case Quantity::rate:
+    case FigureKind::rate:
       return positive(value, value.as_rate());
-    case Quantity::flops:
+    case FigureKind::flops:
       return positive(value, value.as_flops());
-    case Quantity::share:
+    case FigureKind::share:
       return positive(value, value.as_number(0, 1));
     default:
       return value.as_number(1, 100);
@@ -91,8 +91,8 @@ std::string format_field(const Field& field, const HardwareSpec& hardware) {
   if (const auto* count = std::get_if<std::int64_t HardwareSpec::*>(&field.member))
     return std::to_string(hardware.*(*count));
   const double number = hardware.*std::get<double HardwareSpec::*>(field.member);
-  if (field.quantity == Quantity::rate) return format_rate(number);
-  if (field.quantity == Quantity::flops) return format_flops(number);
+  if (field.quantity == FigureKind::rate) return format_rate(number);
+  if (field.quantity == FigureKind::flops) return format_flops(number);
   return format_number(number);
 }
 
@@ -115,7 +115,7 @@ HardwareSpec read_mapping(const YamlValue& value, const std::string& default_nam
   return hardware;
 }
 
-HardwareSpec load_file(const std::filesystem::path& path) {
+HardwareSpec read_hardware_file(const std::filesystem::path& path) {
   return read_mapping(YamlValue::load(path.string()), path.stem().string());
 }
 
@@ -123,7 +123,7 @@ HardwareSpec load_file(const std::filesystem::path& path) {
 
 HardwareSpec read_hardware(const YamlValue& value) {
   if (!value.is_scalar()) return read_mapping(value, "inline");
-  return load_file(resolve_named("hardware", value));
+  return read_hardware_file(resolve_named("hardware", value));
 }
 
 HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file) {
@@ -136,7 +136,7 @@ HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file) 
   return hardware;
 }
 
-HardwareSpec load_hardware(const std::string& name) { return load_file(resolve_config("hardware", name, {})); }
+HardwareSpec load_hardware(const std::string& name) { return read_hardware_file(resolve_config("hardware", name, {})); }
 
 void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware) {
   out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << hardware.name;

@@ -145,7 +145,7 @@ ModelShape read_hugging_face(const YamlValue& value, const std::string& default_
   return model;
 }
 
-ModelShape load_file(const fs::path& path) {
+ModelShape read_model_file(const fs::path& path) {
   const YamlValue value = YamlValue::load(path.string());
   YamlMap map(value);
   if (!map.optional("model_type") && !map.optional("architectures")) return read_own(value, path.stem().string());
@@ -159,10 +159,10 @@ ModelShape load_file(const fs::path& path) {
 
 ModelShape read_model(const YamlValue& value) {
   if (!value.is_scalar()) return read_own(value, "inline");
-  return load_file(resolve_named("models", value));
+  return read_model_file(resolve_named("models", value));
 }
 
-ModelShape load_model(const std::string& name) { return load_file(resolve_config("models", name, {})); }
+ModelShape load_model(const std::string& name) { return read_model_file(resolve_config("models", name, {})); }
 
 void emit_model(YAML::Emitter& out, const ModelShape& model) {
   out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;

@@ -12,6 +12,7 @@
 #include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
 #include "sim/app/experiment.h"
+#include "sim/app/gib.h"
 #include "sim/app/hardware_config.h"
 #include "sim/app/model_config.h"
 #include "sim/app/policy_config.h"
@@ -25,8 +26,6 @@
 namespace alchemist {
 
 namespace {
-
-std::string gib(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes.as_double() / (1LL << 30)); }
 
 // A name and its value, aligned.
 void print_row(const std::string& name, const std::string& text) { fmt::print("{:<28} {}\n", name, text); }
@@ -78,7 +77,7 @@ ModelShape load_split_model(const std::string& name, std::int64_t tensor_paralle
 void print_shard(const ModelShape& model, const TrainingShape& training, const LayerGraph& graph, std::int64_t gpus) {
   const ModelShape shard = gpu_shard(model, gpus);
   print_row(fmt::format("on each of {} GPUs", gpus), "");
-  print_row("  weights", fmt::format("{} B ({})", shard.weight_bytes().count(), gib(shard.weight_bytes())));
+  print_row("  weights", fmt::format("{} B ({})", shard.weight_bytes().count(), gib(shard.weight_bytes(), 2)));
   print_row("  KV cache of a token", format_bytes(shard.kv_bytes_per_token()));
   print_row("  record of a token",
             fmt::format("{} B", (find_record_set(graph, "minimal")->bytes_per_token * model.layers).count()));
@@ -104,7 +103,7 @@ void print_model(const std::string& name, const ModelOptions& options) {
       layers * layer.matrix_flops_per_token + head_costs(m, training).forward.work().matrix_flops_per_token;
   print_row("parameters", fmt::format("{}", m.parameters()));
   print_row("parameters of a layer", fmt::format("{}", m.layer_parameters()));
-  print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes())));
+  print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes(), 2)));
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));
   print_row("FLOPs of a token", fmt::format("{:.4g} GFLOP forward, matrix products", products * 1e-9));
   print_row("  for each token of context", fmt::format("{:.4g} MFLOP", layers * layer.matrix_flops_per_key * 1e-6));
@@ -137,7 +136,7 @@ void print_experiment(const std::string& name, const std::vector<std::string>& s
   const MemoryPlan plan = memory_plan(e);
   fmt::print("{}\n", emit_experiment(e));
   fmt::print("# Memory of one serving GPU: {} usable = weights {} + workspace {} + runtime {} + KV cache {}.\n",
-             gib(plan.usable), gib(plan.weights), gib(plan.workspace), gib(plan.reserve), gib(plan.kv));
+             gib(plan.usable, 2), gib(plan.weights, 2), gib(plan.workspace, 2), gib(plan.reserve, 2), gib(plan.kv, 2));
   fmt::print("# KV cache of a replica: {} tokens; longest request: {} tokens.\n", plan.kv_tokens, max_model_len(e));
 }
 

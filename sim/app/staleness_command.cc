@@ -19,7 +19,7 @@ namespace {
 // A CPU may take what the machine has: an allocation that fails says so.
 constexpr std::int64_t kAllMemory = std::int64_t{1} << 50;
 
-struct Arguments {
+struct StalenessArguments {
   std::string model = "tiny";
   std::string weights;
   std::string device = "cpu";
@@ -30,7 +30,7 @@ struct Arguments {
   std::string out;
 };
 
-DecoderOptions decoder_options(const Arguments& arguments) {
+DecoderOptions decoder_options(const StalenessArguments& arguments) {
   DecoderOptions options;
   options.shape = load_model(arguments.model);
   options.training.method = arguments.method == "full" ? TrainingMethod::full : TrainingMethod::lora;
@@ -49,7 +49,7 @@ DecoderOptions decoder_options(const Arguments& arguments) {
   return options;
 }
 
-std::string provenance(const Arguments& arguments, const DecoderOptions& options, const std::string& device) {
+std::string provenance(const StalenessArguments& arguments, const DecoderOptions& options, const std::string& device) {
   const StalenessOptions& measure = arguments.measure;
   const nlohmann::ordered_json json = {
       {"model", options.shape.name},
@@ -83,7 +83,7 @@ void print_table(const std::vector<StalenessPoint>& points, const StalenessOptio
   }
 }
 
-void measure(const Arguments& arguments) {
+void measure(const StalenessArguments& arguments) {
   const DecoderOptions options = decoder_options(arguments);
   RealModel model(device_kinds().at(arguments.device), options, kAllMemory);
   if (!arguments.weights.empty()) load_pretrained_weights(arguments.weights, model.decoder());
@@ -103,7 +103,7 @@ void measure(const Arguments& arguments) {
 }  // namespace
 
 void add_staleness_command(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<StalenessArguments>();
   CLI::App* command = app.add_subcommand(
       "staleness",
       "Compare the gradient from aged records with that of a fresh forward, by weight-version lag, on a real device");

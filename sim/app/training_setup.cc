@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/app/gib.h"
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/model/largest_batch.h"
@@ -14,8 +15,6 @@ namespace {
 
 constexpr std::int64_t kLogitTokens = 1024;  // tokens whose logits exist at once: the loss runs in chunks of these
 constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at the model's precision
-
-std::string gib(Bytes bytes) { return fmt::format("{:.1f} GiB", bytes.as_double() / (1LL << 30)); }
 
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
   const bool offloads = policy.fresh == FreshActivations::kOffload || policy.fresh == FreshActivations::kSpill;

@@ -17,7 +17,7 @@
 namespace alchemist {
 namespace {
 
-struct Arguments {
+struct ValidateArguments {
   ExperimentOptions experiment;
   std::string measured;
   std::string device;
@@ -29,7 +29,7 @@ void print_warnings(const std::vector<std::string>& warnings) {
   for (const std::string& warning : warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
 }
 
-void validate_measured(const Experiment& experiment, const Arguments& arguments) {
+void validate_measured(const Experiment& experiment, const ValidateArguments& arguments) {
   const std::vector<RequestTimes> measured = read_measured_requests(arguments.measured);
   RequestTimesRecorder recorder;
   ProgressLine progress(static_cast<std::int64_t>(measured.size()));
@@ -40,7 +40,7 @@ void validate_measured(const Experiment& experiment, const Arguments& arguments)
   fmt::print("{}\nResults: {}\n", comparison_table(comparison), arguments.out);
 }
 
-void validate_device(const Experiment& experiment, const Arguments& arguments) {
+void validate_device(const Experiment& experiment, const ValidateArguments& arguments) {
   std::optional<double> link;
   if (!arguments.link.empty()) {
     link = YamlValue::parse(arguments.link, "--link").as_rate();
@@ -63,7 +63,7 @@ void validate_device(const Experiment& experiment, const Arguments& arguments) {
 }  // namespace
 
 void add_validate_command(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ValidateArguments>();
   CLI::App* command = app.add_subcommand(
       "validate", "Report the error of a simulation against a real run: ours on --device, or one that was --measured");
   add_experiment_options(*command, arguments->experiment);

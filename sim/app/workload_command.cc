@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct WorkloadOptions {
   std::string input;  // of convert: a file; else a name, YAML file or trace
   std::string format = "auto";
   std::string to = "vidur";
@@ -53,7 +53,7 @@ TraceFormat format_option(const std::string& name, const char* option) {
 }
 
 // What the command line says about reading a trace.
-void apply_trace_options(const Options& o, TraceSpec& trace) {
+void apply_trace_options(const WorkloadOptions& o, TraceSpec& trace) {
   trace.format = format_option(o.format, "--format");
   if (o.block_tokens) trace.block_tokens = o.block_tokens;
   if (o.characters_per_token) trace.characters_per_token = o.characters_per_token;
@@ -63,7 +63,7 @@ void apply_trace_options(const Options& o, TraceSpec& trace) {
 
 // A description as for a `workload` key, with what the command line changes put over it, so that one reader checks
 // both.
-WorkloadSpec spec_of(const Options& o) {
+WorkloadSpec spec_of(const WorkloadOptions& o) {
   YAML::Node node;
   node["base"] = o.input;
   if (o.rate) node["rate"] = *o.rate;
@@ -75,7 +75,7 @@ WorkloadSpec spec_of(const Options& o) {
 }
 
 // Writes the requests to a file that appears when it is complete.
-std::int64_t write_requests(const WorkloadSpec& spec, const Options& o, TraceFormat format) {
+std::int64_t write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFormat format) {
   TraceWriter writer(format, o.block_tokens.value_or(512));
   const fs::path path = fs::absolute(o.out);
   ResultDirectory directory(path.parent_path());
@@ -98,12 +98,12 @@ std::int64_t write_requests(const WorkloadSpec& spec, const Options& o, TraceFor
   return count;
 }
 
-void generate(const Options& o) {
+void generate(const WorkloadOptions& o) {
   const std::int64_t count = write_requests(spec_of(o), o, format_option(o.to, "--to"));
   std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
 }
 
-void convert(const Options& o) {
+void convert(const WorkloadOptions& o) {
   WorkloadSpec spec = trace_workload(o.input);
   auto& trace = std::get<TraceSpec>(spec.source);
   apply_trace_options(o, trace);
@@ -149,7 +149,7 @@ void draw_figure(const nlohmann::ordered_json& numbers, const std::string& out) 
   clean();
 }
 
-void inspect(const Options& o) {
+void inspect(const WorkloadOptions& o) {
   const WorkloadSpec spec = spec_of(o);
   WorkloadSummary summary;
   const bool has_arrivals = for_each_request(spec, o.seed, [&](const WorkloadRequest& r) { summary.add(r); });
@@ -177,7 +177,7 @@ void inspect(const Options& o) {
   if (comparison) std::printf("%s", comparison->text().c_str());
 }
 
-void add_reading_options(CLI::App& command, Options& o) {
+void add_reading_options(CLI::App& command, WorkloadOptions& o) {
   command.add_option("--format", o.format,
                      "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
                      "llmservingsim, sharegpt");
@@ -198,8 +198,8 @@ void add_reading_options(CLI::App& command, Options& o) {
 void add_workload_command(CLI::App& app) {
   CLI::App* workload = app.add_subcommand("workload", "Makes, converts and describes traces");
   workload->require_subcommand(1);
-  const auto options = std::make_shared<Options>();
-  Options& o = *options;
+  const auto options = std::make_shared<WorkloadOptions>();
+  WorkloadOptions& o = *options;
 
   CLI::App* make = workload->add_subcommand("generate", "Writes the requests of a workload to a file");
   make->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();

@@ -8,6 +8,7 @@
 #include "sim/app/conversation_model_config.h"
 #include "sim/app/distribution_config.h"
 #include "sim/base/error.h"
+#include "workloads/limits.h"
 #include "workloads/trace.h"
 #include "workloads/workload_source.h"
 
@@ -16,8 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kMinRate = 1e-9, kMaxRate = 1e6;  // requests/s
-constexpr std::int64_t kMaxTokens = 10'000'000;
+constexpr double kMinRate = 1e-9, kMaxRate = 1e6;     // requests/s
 constexpr std::int64_t kMaxRequests = 4'000'000'000;  // request ids are 32 bits
 
 fs::path folder_of(const YamlValue& value) { return fs::path(value.origin()).parent_path(); }

@@ -15,9 +15,6 @@ namespace alchemist {
 
 namespace {
 
-// MPI's own way to wait spins. Runs take much longer than this.
-constexpr std::chrono::milliseconds kBetweenLooks{1};
-
 // Set by Open MPI's mpirun, by Slurm's srun --mpi=pmix, and by launchers that speak PMI.
 bool started_as_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {

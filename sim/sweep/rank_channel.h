@@ -1,6 +1,7 @@
 // Messages between the ranks of a program that mpirun (or srun) has started.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,9 @@ namespace alchemist {
 
 class RankChannel {
  public:
+  // Who waits looks this often: MPI's own way to wait spins. Runs take much longer.
+  static constexpr std::chrono::milliseconds kBetweenLooks{1};
+
   // None unless this process was started as a rank. ConfigError if it was, but the module for MPI is missing or does
   // not start.
   static std::unique_ptr<RankChannel> open();

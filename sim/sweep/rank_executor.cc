@@ -11,7 +11,6 @@ namespace alchemist {
 
 namespace {
 
-constexpr std::chrono::milliseconds kBetweenLooks{1};
 constexpr const char* kGiveUp = "give up";  // the task, that is; too late for one that has just ended
 constexpr const char* kGoHome = "go home";
 
@@ -19,7 +18,7 @@ constexpr const char* kGoHome = "go home";
 RunOutcome run_unless_told(RankChannel& channel, const RunTask& task) {
   std::stop_source stop;
   std::future<RunOutcome> outcome = std::async(std::launch::async, run_task, task, stop.get_token());
-  while (outcome.wait_for(kBetweenLooks) != std::future_status::ready) {
+  while (outcome.wait_for(RankChannel::kBetweenLooks) != std::future_status::ready) {
     if (channel.receive()) stop.request_stop();
   }
   return outcome.get();
@@ -61,7 +60,7 @@ void RankExecutor::run_all(const std::vector<RunTask>& tasks, SweepListener& lis
       ++done;
       listener.on_outcome(read_outcome(message->text));
     } else {
-      std::this_thread::sleep_for(kBetweenLooks);
+      std::this_thread::sleep_for(RankChannel::kBetweenLooks);
     }
     listener.on_tick(static_cast<std::int64_t>(next - done));
   }

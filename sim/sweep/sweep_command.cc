@@ -23,7 +23,7 @@ namespace alchemist {
 
 namespace {
 
-struct Options {
+struct SweepOptions {
   std::string sweep;
   std::string out;
   std::optional<std::int64_t> jobs;
@@ -58,7 +58,7 @@ void report_failures(const std::vector<ResultRow>& rows, const std::filesystem::
   throw ConfigError(text);
 }
 
-void run_sweep(const SweepSpec& spec, const Options& options, Executor& executor, Interruption& interruption) {
+void run_sweep(const SweepSpec& spec, const SweepOptions& options, Executor& executor, Interruption& interruption) {
   SweepDirectory directory(options.out.empty() ? "out/" + spec.name : options.out, emit_sweep(spec), options.resume);
   std::string text;
   std::vector<ResultRow> rows;
@@ -78,7 +78,7 @@ void run_sweep(const SweepSpec& spec, const Options& options, Executor& executor
 }
 
 // Rank 0 of several hands out the runs, the others make them; a single process makes them on its threads.
-void sweep(const Options& options) {
+void sweep(const SweepOptions& options) {
   std::optional<Interruption> interruption(std::in_place);  // before MPI starts threads, which inherit what is blocked
   const std::unique_ptr<RankChannel> ranks = RankChannel::open();
   if (ranks && ranks->rank() > 0) {
@@ -98,7 +98,7 @@ void sweep(const Options& options) {
 }  // namespace
 
 void add_sweep_command(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SweepOptions>();
   CLI::App* command = app.add_subcommand("sweep", "Run an experiment at many points, in parallel");
   command->add_option("SWEEP", options->sweep, "a built-in name (see `alchemist list`) or a YAML file")->required();
   command->add_option("--out", options->out, "directory of the results (out/SWEEP)");

@@ -15,14 +15,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr const char* kWorkload =
+constexpr const char* kTwoGpuWorkload =
     "{arrivals: {poisson: {rate: 4}}, lengths: {lognormal: {prompt: {median: 600, sigma: 0.6}, output: {median: 80, "
     "sigma: 0.6}}}, requests: 120}";
 
 // Llama-3.1-8B on replicas of two H200.
 Experiment experiment(const std::string& policy, const std::string& cluster, const std::string& training = "") {
   return read_experiment(
-      YamlValue::parse("model: llama-3.1-8b\nhardware: h200\nworkload: " + std::string(kWorkload) +
+      YamlValue::parse("model: llama-3.1-8b\nhardware: h200\nworkload: " + std::string(kTwoGpuWorkload) +
                            "\nserving: {tensor_parallel: 2}\ncluster: " + cluster +
                            "\ntraining: {batch_tokens: 4096, max_version_lag: 1000, feedback: {share: 0.6, delay: "
                            "{exponential: 4 s}}" +

@@ -21,10 +21,10 @@ namespace {
 
 using testing::HasSubstr;
 
-WorkloadSpec read(const std::string& text) { return read_workload(YamlValue::parse(text, "test.yaml")); }
+WorkloadSpec read_spec(const std::string& text) { return read_workload(YamlValue::parse(text, "test.yaml")); }
 
 std::string error(const std::string& text) {
-  return message_of([&] { read(text); });
+  return message_of([&] { read_spec(text); });
 }
 
 std::string emitted(const WorkloadSpec& spec) {
@@ -37,17 +37,17 @@ TEST(WorkloadConfig, EveryBuiltInIsReadAndReadsBackTheSame) {
   const auto names = list_configs("workloads");
   ASSERT_GE(names.size(), 6U);
   for (const std::string& name : names) {
-    const WorkloadSpec spec = read(name);
+    const WorkloadSpec spec = read_spec(name);
     EXPECT_EQ(spec.name, name);
     const std::string text = emitted(spec);
-    EXPECT_EQ(emitted(read(text)), text) << name;
+    EXPECT_EQ(emitted(read_spec(text)), text) << name;
     const auto source = make_source(spec, 1);
     ASSERT_TRUE(source->peek().has_value()) << name;
   }
 }
 
 TEST(WorkloadConfig, TheDesignsExampleInline) {
-  const WorkloadSpec spec = read(
+  const WorkloadSpec spec = read_spec(
       "arrivals: {poisson: {rate: 4}}\n"
       "lengths: {lognormal: {prompt: {median: 900, sigma: 0.8}, output: {median: 250, sigma: 0.7}}}\n"
       "requests: 10000\n");
@@ -67,17 +67,17 @@ TEST(WorkloadConfig, EveryShapeReadsBackTheSame) {
         "sharegpt\nmax_total_tokens: 4096\nrequests: 5",
         "arrivals: {closed_loop: {concurrent: 7}}\nlengths: {prompt: {fixed: 5}, output: {uniform: {low: 1, high: "
         "3}}}\nsessions: {turns: {geometric: 4}, think_time: {exponential: 30 s}}\nrequests: 5"}) {
-    const std::string once = emitted(read(text));
-    EXPECT_EQ(emitted(read(once)), once);
+    const std::string once = emitted(read_spec(text));
+    EXPECT_EQ(emitted(read_spec(once)), once);
   }
 }
 
 TEST(WorkloadConfig, BaseAndRate) {
-  const WorkloadSpec spec = read("{base: bursty, rate: 13, requests: 7}");
+  const WorkloadSpec spec = read_spec("{base: bursty, rate: 13, requests: 7}");
   const auto& arrivals = std::get<OnOffArrivals>(std::get<GeneratedWorkload>(spec.source).arrivals);
   EXPECT_DOUBLE_EQ(arrivals.rate_on, 40);  // bursty has 6.5 requests/s with 20 in a burst
   EXPECT_EQ(spec.requests, 7);
-  const WorkloadSpec timed = read("{base: sharegpt, duration: 2 h}");
+  const WorkloadSpec timed = read_spec("{base: sharegpt, duration: 2 h}");
   EXPECT_FALSE(timed.requests.has_value());
 }
 
@@ -112,7 +112,7 @@ TEST(WorkloadConfig, PathsAreRelativeToTheirFile) {
 }
 
 std::vector<std::vector<Turn>> draw_conversations(std::size_t count) {
-  const auto sampler = make_conversations(std::get<GeneratedWorkload>(read("sharegpt").source), 9);
+  const auto sampler = make_conversations(std::get<GeneratedWorkload>(read_spec("sharegpt").source), 9);
   std::vector<std::vector<Turn>> conversations(count);
   for (auto& turns : conversations) sampler->draw(turns);
   return conversations;
@@ -130,7 +130,7 @@ TEST(ShareGptModel, KeepsTheLimitAndTheHistory) {
     EXPECT_LE(history, 8192);
   }
   std::map<std::uint64_t, std::int64_t> history;
-  for_each_request(read("{base: sharegpt, requests: 3000}"), 1, [&](const WorkloadRequest& r) {
+  for_each_request(read_spec("{base: sharegpt, requests: 3000}"), 1, [&](const WorkloadRequest& r) {
     const auto known = history.find(r.session.value());
     if (known != history.end()) { EXPECT_GT(r.prompt_tokens, known->second); }
     history[r.session.value()] = r.prompt_tokens + r.output_tokens;

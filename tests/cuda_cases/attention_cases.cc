@@ -1,13 +1,10 @@
 #include <algorithm>
 
 #include "tests/cuda_cases/bench.h"
+#include "tests/cuda_cases/heads.h"
 
 namespace alchemist::cases {
 namespace {
-
-struct Heads {
-  std::int32_t heads, kv_heads, dim;
-};
 
 // Sequences side by side in q and, with as many rows between them as they have keys, in k and v.
 std::vector<AttentionRows> packed(const std::vector<std::pair<std::int32_t, std::int32_t>>& queries_and_keys) {

@@ -3,12 +3,12 @@
 namespace alchemist::cases {
 namespace {
 
-struct Shape {
+struct ProductShape {
   std::int64_t tokens, in, out;
 };
 
 // A sum of `terms` products of bf16 in f32, rounded once at the end; what was there before adds its own rounding.
-Case linear(const Shape& s, bool bias, bool accumulate) {
+Case linear(const ProductShape& s, bool bias, bool accumulate) {
   return {"linear_" + std::to_string(s.tokens) + "x" + std::to_string(s.in) + "x" + std::to_string(s.out) +
               (bias ? "_bias" : "") + (accumulate ? "_accumulate" : ""),
           [=]<class T>(Bench<T>& bench) -> Outputs {

@@ -3,16 +3,16 @@
 namespace alchemist::cases {
 namespace {
 
-struct Shape {
+struct Rows {
   std::int64_t tokens;
   std::int64_t width;
 };
 
-std::string name_of(const char* what, const Shape& s) {
+std::string name_of(const char* what, const Rows& s) {
   return std::string(what) + "_" + std::to_string(s.tokens) + "x" + std::to_string(s.width);
 }
 
-Case forward(const Shape& s, bool branch) {
+Case forward(const Rows& s, bool branch) {
   return {name_of(branch ? "norm_forward_branch" : "norm_forward", s), [=]<class T>(Bench<T>& bench) -> Outputs {
             const std::int64_t count = s.tokens * s.width;
             T* sum = branch ? bench.unset_storage(count) : nullptr;
@@ -44,7 +44,7 @@ Case forward(const Shape& s, bool branch) {
 
 // What is normed kept besides: all of the record's memory, and the output as without. Sums are rounded on a GPU alone,
 // so what is kept of them is compared with them on either device.
-Case recorded(const char* name, const Shape& s, bool branch, std::int64_t page, std::int64_t first) {
+Case recorded(const char* name, const Rows& s, bool branch, std::int64_t page, std::int64_t first) {
   return {std::string("norm_forward_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
             const std::int64_t count = s.tokens * s.width;
             const PagedRecord<T> record = paged_record(bench, count, page, first);
@@ -75,7 +75,7 @@ Case recorded(const char* name, const Shape& s, bool branch, std::int64_t page, 
           }};
 }
 
-Case backward(const Shape& s, bool train_weight) {
+Case backward(const Rows& s, bool train_weight) {
   return {
       name_of(train_weight ? "norm_backward_weight" : "norm_backward", s), [=]<class T>(Bench<T>& bench) -> Outputs {
         const std::int64_t count = s.tokens * s.width;
@@ -99,10 +99,10 @@ Case backward(const Shape& s, bool train_weight) {
 
 std::vector<Case> norm_cases(bool large) {
   // Fewer runs than threads of a warp; a width that ends inside a block; more than one run a thread.
-  std::vector<Shape> shapes = {{3, 64}, {5, 688}, {2, 4096}};
+  std::vector<Rows> shapes = {{3, 64}, {5, 688}, {2, 4096}};
   if (large) shapes.insert(shapes.end(), {{1000, 4096}, {300, 8192}});
   std::vector<Case> cases;
-  for (const Shape& s : shapes) {
+  for (const Rows& s : shapes) {
     for (bool flag : {false, true}) {
       cases.push_back(forward(s, flag));
       cases.push_back(backward(s, flag));

@@ -1,13 +1,11 @@
 #include <algorithm>
 
 #include "tests/cuda_cases/bench.h"
+#include "tests/cuda_cases/heads.h"
 
 namespace alchemist::cases {
 namespace {
 
-struct Heads {
-  std::int32_t heads, kv_heads, dim;
-};
 struct Sequence {
   std::int32_t queries, keys;
 };

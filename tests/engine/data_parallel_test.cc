@@ -6,7 +6,6 @@
 namespace alchemist {
 namespace {
 
-using testing::at_ms;
 using testing::kReuse;
 using testing::kTemporal;
 using testing::make_request;

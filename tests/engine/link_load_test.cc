@@ -14,11 +14,10 @@
 
 #include "sim/base/random.h"
 #include "sim/engine/link.h"
+#include "tests/times.h"
 
 namespace alchemist {
 namespace {
-
-Time at_ns(std::int64_t ns) { return Time::from_ns(ns); }
 
 // What happens to a link from outside: a transfer starts or, without bytes, kernels start or stop.
 struct Action {

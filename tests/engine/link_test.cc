@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/base/check.h"
+#include "tests/times.h"
 
 namespace alchemist {
 namespace {
@@ -14,8 +15,6 @@ constexpr LinkDirection kIn = LinkDirection::kHostToDevice;
 constexpr LinkDirection kOut = LinkDirection::kDeviceToHost;
 constexpr HostMemory kPinned = HostMemory::kPinned;
 constexpr HostMemory kPageable = HostMemory::kPageable;
-
-Time at_ns(std::int64_t ns) { return Time::from_ns(ns); }
 
 // In bytes a nanosecond: 12 in, 6 out, 12 together, 2 pageable; 100 ns of latency; two thirds of that beside kernels.
 LinkSpec small_link() {

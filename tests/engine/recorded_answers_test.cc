@@ -4,7 +4,6 @@
 namespace alchemist {
 namespace {
 
-using testing::at_ms;
 using testing::kReuseAnswers;
 using testing::make_request;
 using testing::small_model;

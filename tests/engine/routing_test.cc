@@ -4,6 +4,7 @@
 #include <map>
 
 #include "tests/engine/support.h"
+#include "tests/times.h"
 
 namespace alchemist {
 namespace {
@@ -13,8 +14,6 @@ using testing::ListWorkload;
 using testing::make_request;
 using testing::small_config;
 using testing::TextObserver;
-
-Time at_ns(std::int64_t ns) { return Time::from_ns(ns); }
 
 // The replica of each request, in the order of their arrival.
 std::vector<std::uint32_t> replicas_of(Routing routing, std::vector<WorkloadRequest> requests) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/engine/support.h"
+#include "tests/times.h"
 
 namespace alchemist {
 namespace {
@@ -12,8 +13,6 @@ using testing::ListWorkload;
 using testing::make_request;
 using testing::small_config;
 using testing::TextObserver;
-
-Time at_ns(std::int64_t ns) { return Time::from_ns(ns); }
 
 // One request, prompt 3, answer 3; a step costs 100 ns + 10 ns a token. Prefill 100 + 30 = 130 yields token 1, two
 // decode steps of 110 each yield tokens 2 and 3: first token at 130, last at 350.

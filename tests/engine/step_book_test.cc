@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "sim/base/check.h"
+#include "tests/times.h"
 
 namespace alchemist {
 namespace {
 
-Time at_ms(std::int64_t ms) { return Time::from_ns(ms * 1'000'000); }
 Duration ms(std::int64_t count) { return Duration::milliseconds(count); }
 
 TrainingStep part(std::int64_t scale) {

@@ -6,7 +6,6 @@
 namespace alchemist {
 namespace {
 
-using testing::at_ms;
 using testing::Decisions;
 using testing::kReuse;
 using testing::kReuseAnswers;

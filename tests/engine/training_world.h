@@ -11,6 +11,7 @@
 
 #include "sim/policy/decision_registry.h"
 #include "tests/engine/support.h"
+#include "tests/times.h"
 
 namespace alchemist::testing {
 
@@ -202,8 +203,6 @@ struct World {
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;
 };
-
-inline Time at_ms(std::int64_t ms) { return Time::from_ns(ms * 1'000'000); }
 
 inline constexpr Decisions kTemporal{"none", "none", "none", "none", "idle"};
 inline constexpr Decisions kReuse{"minimal", "stay", "oldest", "none", "idle"};

@@ -35,7 +35,7 @@ KernelProfile small_profile() {
   return profile;
 }
 
-HardwareSpec small_hardware() {
+HardwareSpec profiled_hardware() {
   HardwareSpec hardware;
   hardware.name = "test";
   hardware.memory_bandwidth = 1e11;
@@ -48,7 +48,7 @@ HardwareSpec small_hardware() {
   return hardware;
 }
 
-ModelShape small_model() { return {"test", 3, 64, 128, 4, 1, 16, 100, 1024, false, false, 2}; }
+ModelShape profiled_model() { return {"test", 3, 64, 128, 4, 1, 16, 100, 1024, false, false, 2}; }
 
 ProfileCost cost_with(bool cuda_graphs, bool async) {
   ProfileCostOptions options;
@@ -57,7 +57,7 @@ ProfileCost cost_with(bool cuda_graphs, bool async) {
   options.max_context = 128;
   options.cuda_graphs = cuda_graphs;
   options.async_scheduling = async;
-  return ProfileCost(small_profile(), small_hardware(), small_model(), options);
+  return ProfileCost(small_profile(), profiled_hardware(), profiled_model(), options);
 }
 
 std::int64_t price(const ProfileCost& cost, const std::vector<PrefillChunk>& prefills, std::int32_t decodes = 0,
@@ -94,11 +94,11 @@ TEST(ProfileCost, ShortPromptsSideBySide) {
 
 // A host slower than the GPU limits an asynchronous engine.
 TEST(ProfileCost, HostTimeIsTheFloorOfAsynchronousSteps) {
-  HardwareSpec hardware = small_hardware();
+  HardwareSpec hardware = profiled_hardware();
   hardware.step_overhead = Duration::milliseconds(1);
   ProfileCostOptions options;
   options.max_num_batched_tokens = options.max_num_seqs = 8;
-  const ProfileCost cost(small_profile(), hardware, small_model(), options);
+  const ProfileCost cost(small_profile(), hardware, profiled_model(), options);
   EXPECT_EQ(price(cost, {{6, 4}}, 2, 40, 25), 1'000'000);
 }
 
@@ -113,7 +113,7 @@ TEST(ProfileCost, CapturedSizes) {
 TEST(ProfileCost, SaysHowFarOutsideTheMeasurementsItWent) {
   ProfileCostOptions options;
   options.max_num_batched_tokens = 128;
-  const ProfileCost cost(small_profile(), small_hardware(), small_model(), options);
+  const ProfileCost cost(small_profile(), profiled_hardware(), profiled_model(), options);
   ASSERT_EQ(cost.warnings().size(), 1u);  // steps of up to 128 tokens where 64 were measured
   EXPECT_NE(cost.warnings()[0].find("128 tokens were priced, 2.0 times beyond the 64"), std::string::npos);
   price(cost, {{6, 96}});  // behind 96 tokens where 32 were measured
@@ -127,7 +127,7 @@ TEST(ProfileCost, ExtrapolationBelowZeroIsReported) {
   profile.layer_dense = PointSeries({{1, 100}, {2, 50}});
   ProfileCostOptions options;
   options.max_num_batched_tokens = options.max_num_seqs = 64;
-  const ProfileCost cost(profile, small_hardware(), small_model(), options);
+  const ProfileCost cost(profile, profiled_hardware(), profiled_model(), options);
   EXPECT_GT(price(cost, {{2, 0}}), 0);
   EXPECT_THROW(price(cost, {{60, 0}}), ConfigError);
 }
@@ -139,9 +139,9 @@ TEST(ProfileCost, RooflineFillsWhatTheProfileLacks) {
   profile.mixed = {};
   ProfileCostOptions options;
   options.max_num_batched_tokens = options.max_num_seqs = 64;
-  const HardwareSpec hardware = small_hardware();
-  const ProfileCost cost(profile, hardware, small_model(), options);
-  const RooflineCost roofline(hardware, small_model(), 1, 64, true);
+  const HardwareSpec hardware = profiled_hardware();
+  const ProfileCost cost(profile, hardware, profiled_model(), options);
+  const RooflineCost roofline(hardware, profiled_model(), 1, 64, true);
   BatchShape shape;
   shape.decodes = shape.sampled = 8;
   shape.decode_context_sum = 4000;

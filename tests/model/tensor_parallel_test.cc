@@ -16,7 +16,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-ModelShape small_model() { return {"small", 2, 8, 16, 4, 2, 2, 10, 64, false, false, 2}; }
+ModelShape tiny_model() { return {"small", 2, 8, 16, 4, 2, 2, 10, 64, false, false, 2}; }
 ModelShape llama31_70b() { return {"llama-3.1-70b", 80, 8192, 28672, 64, 8, 128, 128256, 131072, false, false, 2}; }
 
 Bytes set_bytes(const LayerGraph& graph, const char* name) { return find_record_set(graph, name)->bytes_per_token; }
@@ -25,7 +25,7 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) { return find_record_
 // attention 2 heads x 2 x 2 = 8 each, k and v 4 each, lse 2 x 4 = 8, gate and up 8 x 2 = 16 each.
 //   minimal 40 + 64 = 104   lean 104 - 32 = 72   kv 8   input 16   all: with n1, n2 (16 each) and gated (16) 152
 TEST(TensorParallel, RecordBytesByHand) {
-  const LayerGraph graph = build_layer_graph(small_model(), full_training(), 2);
+  const LayerGraph graph = build_layer_graph(tiny_model(), full_training(), 2);
   EXPECT_THAT(names(graph, minimal_tensors(graph)),
               ElementsAre("x", "rstd1", "v", "q", "k", "attention", "lse", "x_mid", "rstd2", "gate", "up"));
   EXPECT_EQ(set_bytes(graph, "minimal"), Bytes(104));
@@ -165,7 +165,7 @@ double microseconds(const TrainingCost& cost, PieceKind kind, std::int64_t rebui
 // Between two GPUs a ring moves 2 (1/2) of 100 x 16 bytes at 10^8 bytes/s: 16 us and 5 us of latency. Two a layer,
 // either way. The head: three of 400 bytes (4 + 5 us) forward, one of 1,600 backward.
 TEST(TensorParallel, AllReduceTimesByHand) {
-  const TrainingCost cost(slow_interconnect(), small_model(), full_training(), 1, 2);
+  const TrainingCost cost(slow_interconnect(), tiny_model(), full_training(), 1, 2);
   EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 2 * 21, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kRecompute), 2 * 21, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kReference), 2 * 21, 1e-3);
@@ -180,11 +180,11 @@ TEST(TensorParallel, AllReduceTimesByHand) {
 // On one of two GPUs, q 8 x 4, k and v 8 x 2, o 4 x 8 and three of 8 x 8 are 288 weights: 576 FLOPs a token forward;
 // attention 4 x 4 a key. At 10^9 FLOP/s, backward twice and 2.5 times as much. The head: three products of 2 x 8 x 5.
 TEST(TensorParallel, ProductTimesByHand) {
-  const TrainingCost cost(slow_products(), small_model(), full_training(), 1, 2);
+  const TrainingCost cost(slow_products(), tiny_model(), full_training(), 1, 2);
   EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 57.6 + 80.8, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kBackward), 115.2 + 202, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kHead), 3 * 8, 1e-3);
-  const TrainingCost whole(slow_products(), small_model(), full_training(), 1);
+  const TrainingCost whole(slow_products(), tiny_model(), full_training(), 1);
   EXPECT_NEAR(microseconds(whole, PieceKind::kForward), 2 * (57.6 + 80.8), 1e-3);
 }
 
@@ -193,17 +193,17 @@ TEST(TensorParallel, ProductTimesByHand) {
 // their gradients, 2 x 56 of 2 bytes, are added up in 2.24 + 5 us. With two replicas all 184 are, in 3.68 + 5 us more.
 TEST(TensorParallel, SharedAdaptersAddUpTheirGradients) {
   const TrainingShape lora = lora_training(1, TrainingShape{}.lora_modules);
-  const TrainingCost cost(slow_interconnect(), small_model(), lora, 1, 2);
+  const TrainingCost cost(slow_interconnect(), tiny_model(), lora, 1, 2);
   EXPECT_EQ(cost.trained_parameters(), 2 * 92);
   EXPECT_EQ(cost.state_bytes(), Bytes(2 * 92 * 14));
   EXPECT_NEAR(microseconds(cost, PieceKind::kOptimizer), 7.24, 2e-3);
-  const TrainingCost twice(slow_interconnect(), small_model(), lora, 2, 2);
+  const TrainingCost twice(slow_interconnect(), tiny_model(), lora, 2, 2);
   EXPECT_NEAR(microseconds(twice, PieceKind::kOptimizer), 7.24 + 8.68, 2e-3);
 }
 
 // Four GPUs for two key/value heads: two GPUs hold the same head, and k's and v's 2 x 8 x 2 weights twice.
 TEST(TensorParallel, FewKeyValueHeadsAreRepeated) {
-  const ModelShape model = small_model();
+  const ModelShape model = tiny_model();
   const LayerCosts layer = layer_costs(build_layer_graph(model, full_training(), 4));
   ASSERT_EQ(layer.gradient_sums.size(), 1u);
   EXPECT_EQ(layer.gradient_sums[0].gpus, 2);

@@ -10,8 +10,6 @@
 namespace alchemist {
 namespace {
 
-double step(const RestorePlan& plan, const RestoreProblem& problem) { return evaluate(plan, problem).step_seconds; }
-
 // Forward 2, backward 3, reload 5 of which lean 2, rebuild 1, head 1. With one layer recomputed and a total of P shares
 // of gate and up reloaded, compute takes 2 + 1 + 3 * 3 + (2 - P) without a wait, and the link's last byte comes at
 // 2 * 2 + 3 P, followed by two backwards: 14 - P = 10 + 3 P, so P = 1 and the step is 13. (No layer recomputed: 15 - P
@@ -25,7 +23,7 @@ TEST(Planned, ByHand) {
   EXPECT_EQ(plan.layers[1].source, LayerSource::reload);
   EXPECT_NEAR(plan.layers[1].gate_up_share, 0.5, 1e-12);
   EXPECT_NEAR(plan.layers[2].gate_up_share, 0.5, 1e-12);
-  EXPECT_NEAR(step(plan, times), 13, 1e-12);
+  EXPECT_NEAR(step_seconds(plan, times), 13, 1e-12);
 }
 
 // Where lean records keep up and whole ones do not, link and compute keep pace in the middle layers at
@@ -51,26 +49,26 @@ TEST(Planned, ReloadsAllWhereTheLinkIsFree) {
     EXPECT_EQ(layer.source, LayerSource::reload);
     EXPECT_EQ(layer.gate_up_share, 1);
   }
-  EXPECT_DOUBLE_EQ(step(planned(times), times), 8);
+  EXPECT_DOUBLE_EQ(step_seconds(planned(times), times), 8);
 }
 
 TEST(Planned, RecomputesAllWhereTheLinkIsHopeless) {
   const LayerTimes times{.layers = 4, .forward = 1, .backward = 2, .reload_full = 1e6, .reload_lean = 1e5};
   for (const LayerPlan& layer : planned(times).layers) EXPECT_EQ(layer.source, LayerSource::recompute);
-  EXPECT_DOUBLE_EQ(step(planned(times), times), 12);
+  EXPECT_DOUBLE_EQ(step_seconds(planned(times), times), 12);
 }
 
 // Rebuilding for nothing: the lean record is all that is worth the link.
 TEST(Planned, TakesLeanRecordsWhereRebuildingIsFree) {
   const LayerTimes times{.layers = 4, .forward = 1, .backward = 2, .reload_full = 5, .reload_lean = 2};
-  EXPECT_DOUBLE_EQ(step(planned(times), times), 2 + 4 * 2);
+  EXPECT_DOUBLE_EQ(step_seconds(planned(times), times), 2 + 4 * 2);
 }
 
 // Gate and up cost nothing either way, so no share balances anything: arrival 1, backward 2.
 TEST(Planned, WithoutACostOfGateAndUp) {
   const LayerTimes times{.layers = 1, .forward = 9, .backward = 2, .reload_full = 1, .reload_lean = 1};
-  EXPECT_DOUBLE_EQ(step(planned(times), times), 3);
-  EXPECT_EQ(step(planned(LayerTimes{.layers = 3}), LayerTimes{.layers = 3}), 0);
+  EXPECT_DOUBLE_EQ(step_seconds(planned(times), times), 3);
+  EXPECT_EQ(step_seconds(planned(LayerTimes{.layers = 3}), LayerTimes{.layers = 3}), 0);
 }
 
 TEST(Planned, OneLayer) {
@@ -78,7 +76,7 @@ TEST(Planned, OneLayer) {
       .layers = 1, .forward = 9, .backward = 2, .reload_full = 5, .reload_lean = 2, .rebuild_gate_up = 1};
   // Lean at 2, then 3 phi against 1 - phi: phi = 1/4, backward from 2.75.
   EXPECT_NEAR(planned(times).layers[0].gate_up_share, 0.25, 1e-12);
-  EXPECT_NEAR(step(planned(times), times), 4.75, 1e-12);
+  EXPECT_NEAR(step_seconds(planned(times), times), 4.75, 1e-12);
 }
 
 // Tries every meeting layer and every share of gate and up on a grid of tenths; returns the shortest step.
@@ -114,8 +112,8 @@ TEST(Planned, IsTheBestOfTheGrid) {
   RandomStream random(4, "grid");
   for (int i = 0; i < 300; ++i) {
     const RestoreProblem problem = random_problem(random, static_cast<int>(random.uniform_int(1, 4)));
-    const double ours = step(planned(problem), problem);
-    const double grid = grid_best(problem, [&](const RestorePlan& plan) { return step(plan, problem); });
+    const double ours = step_seconds(planned(problem), problem);
+    const double grid = grid_best(problem, [&](const RestorePlan& plan) { return step_seconds(plan, problem); });
     EXPECT_LE(ours, grid + 1e-9) << i;
     EXPECT_GE(ours, grid - grid_slack(problem.times)) << i;
   }
@@ -128,7 +126,7 @@ TEST(Planned, NoOrderOfAnyPlanIsBetter) {
   for (int i = 0; i < 100; ++i) {
     const LayerTimes times = random_times(random, 2);
     const double grid = grid_best(times, [&](const RestorePlan& plan) { return best_step_any_delivery(plan, times); });
-    EXPECT_LE(step(planned(times), times), grid + 1e-9) << i;
+    EXPECT_LE(step_seconds(planned(times), times), grid + 1e-9) << i;
   }
 }
 
@@ -137,7 +135,7 @@ TEST(Planned, OfThreeLayersIsBestInAnyOrderOfDeliveries) {
   for (int i = 0; i < 60; ++i) {
     const LayerTimes times = random_times(random, 3);
     const RestorePlan plan = planned(times);
-    EXPECT_NEAR(best_step_any_delivery(plan, times), step(plan, times), 1e-9) << i;
+    EXPECT_NEAR(best_step_any_delivery(plan, times), step_seconds(plan, times), 1e-9) << i;
   }
 }
 
@@ -149,9 +147,9 @@ TEST(Planned, OrderOfThePlans) {
     const RestoreProblem problem = random_problem(random, static_cast<int>(random.uniform_int(1, 100)));
     const LayerTimes& times = problem.times;
     const RestoreTimeline best = evaluate(planned(problem), problem);
-    const double meeting = step(race(problem), problem);
-    const double reloading = step(reload_all(problem), problem);
-    const double recomputing = step(recompute_all(problem), problem);
+    const double meeting = step_seconds(race(problem), problem);
+    const double reloading = step_seconds(reload_all(problem), problem);
+    const double recomputing = step_seconds(recompute_all(problem), problem);
     EXPECT_LE(best.step_seconds, meeting * (1 + 1e-11)) << i;
     EXPECT_LE(meeting, reloading) << i;
     EXPECT_LE(meeting, recomputing) << i;
@@ -169,14 +167,14 @@ TEST(Planned, IsMonotone) {
   RandomStream random(8, "monotone");
   for (int i = 0; i < 500; ++i) {
     RestoreProblem problem = random_problem(random, static_cast<int>(random.uniform_int(1, 40)));
-    const double before = step(planned(problem), problem);
+    const double before = step_seconds(planned(problem), problem);
     RestoreProblem faster = problem;
     faster.times.reload_full *= 0.8;
     faster.times.reload_lean *= 0.8;
-    EXPECT_LE(step(planned(faster), faster), before * (1 + 1e-11)) << i;
+    EXPECT_LE(step_seconds(planned(faster), faster), before * (1 + 1e-11)) << i;
     RestoreProblem resident = problem;
     for (LayerRecord& record : resident.records) record.absent_share *= 0.5;
-    EXPECT_LE(step(planned(resident), resident), before * (1 + 1e-11)) << i;
+    EXPECT_LE(step_seconds(planned(resident), resident), before * (1 + 1e-11)) << i;
   }
 }
 

@@ -24,8 +24,6 @@ int meeting_layer(const RestorePlan& plan) {
   return m;
 }
 
-double step(const RestorePlan& plan, const RestoreProblem& problem) { return evaluate(plan, problem).step_seconds; }
-
 // Lean records arrive at 2, 7, 12, whole ones at 5, 10, 15. The head runs 2..3, backward 5..8, 10..13, 15..18. Compute
 // is busy for 1 + 3 * 3 = 10 and waits for the other 8.
 TEST(Evaluate, ReloadAllByHand) {
@@ -84,7 +82,7 @@ TEST(Evaluate, ResidentLayersAndShares) {
   EXPECT_DOUBLE_EQ(t.layers[0].ready, 7.5);
   EXPECT_DOUBLE_EQ(t.step_seconds, 10.5);
   // Recomputing charges the share too: 2 + 1 + 0, head 1, backward 9.
-  EXPECT_DOUBLE_EQ(step(recompute_all(problem), problem), 13);
+  EXPECT_DOUBLE_EQ(step_seconds(recompute_all(problem), problem), 13);
 }
 
 // All resident but lean: head 1, then three times rebuild 1 and backward 3.
@@ -92,10 +90,10 @@ TEST(Evaluate, LeanRecordsAreRebuiltEvenWhereTheyAreResident) {
   RestoreProblem problem(three_layers());
   problem.gate_up_recorded = false;
   for (LayerRecord& record : problem.records) record.absent_share = 0;
-  EXPECT_DOUBLE_EQ(step(planned(problem), problem), 13);
+  EXPECT_DOUBLE_EQ(step_seconds(planned(problem), problem), 13);
   // On the host: lean at 2, 4, 6; head 2..3, then the same 12 without a wait.
   for (LayerRecord& record : problem.records) record.absent_share = 1;
-  EXPECT_DOUBLE_EQ(step(reload_all(problem), problem), 15);
+  EXPECT_DOUBLE_EQ(step_seconds(reload_all(problem), problem), 15);
   EXPECT_DOUBLE_EQ(evaluate(reload_all(problem), problem).link_busy, 6);
 }
 
@@ -132,7 +130,7 @@ TEST(Plans, LostLayersAreRecomputedWithThoseBelow) {
 TEST(Race, ByHand) {
   const RestoreProblem problem(three_layers());
   EXPECT_EQ(meeting_layer(race(problem)), 2);
-  EXPECT_DOUBLE_EQ(step(race(problem), problem), 14);
+  EXPECT_DOUBLE_EQ(step_seconds(race(problem), problem), 14);
 }
 
 // r <= b: the link keeps up, and the step is the first arrival and all of backward.
@@ -141,7 +139,7 @@ TEST(Race, ReloadsAllWhereTheLinkKeepsUp) {
   times.reload_full = times.reload_lean = 2.5;
   times.head = 0;
   EXPECT_EQ(meeting_layer(race(times)), 0);
-  EXPECT_DOUBLE_EQ(step(race(times), times), 2.5 + 3 * 3);
+  EXPECT_DOUBLE_EQ(step_seconds(race(times), times), 2.5 + 3 * 3);
 }
 
 // For r > b the real meeting point m* = (L (r - b) + b - head) / (f + r - b) lets the step take m* f + head + L b; a
@@ -158,8 +156,8 @@ TEST(Race, IsTheClosedFormUpToRounding) {
     ++tried;
     const double bound = m * t.forward + t.head + t.layers * t.backward;
     EXPECT_LT(std::abs(meeting_layer(race(t)) - m), 1 + 1e-9);
-    EXPECT_GE(step(race(t), t), bound * (1 - 1e-12));
-    EXPECT_LE(step(race(t), t), (bound + t.forward) * (1 + 1e-12));
+    EXPECT_GE(step_seconds(race(t), t), bound * (1 - 1e-12));
+    EXPECT_LE(step_seconds(race(t), t), (bound + t.forward) * (1 + 1e-12));
   }
   EXPECT_GT(tried, 300);
 }
@@ -175,7 +173,7 @@ TEST(Order, NoOrderOfComputeIsBetter) {
       if (i % 2 == 1) {
         for (LayerPlan& layer : plan.layers) layer.gate_up_share = random.uniform();
       }
-      EXPECT_NEAR(best_step(plan, times, deliveries(plan, times)), step(plan, times), 1e-9) << i << " " << m;
+      EXPECT_NEAR(best_step(plan, times, deliveries(plan, times)), step_seconds(plan, times), 1e-9) << i << " " << m;
     }
   }
 }
@@ -187,7 +185,7 @@ TEST(Order, NoOrderOfWholeDeliveriesIsBetter) {
     const LayerTimes times = random_times(random, 3);
     for (int m = 0; m <= times.layers; ++m) {
       const RestorePlan plan = restore_detail::meet_at(times, m);
-      EXPECT_NEAR(best_step_any_delivery(plan, times), step(plan, times), 1e-9) << i << " " << m;
+      EXPECT_NEAR(best_step_any_delivery(plan, times), step_seconds(plan, times), 1e-9) << i << " " << m;
     }
   }
 }

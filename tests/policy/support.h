@@ -72,6 +72,10 @@ inline std::vector<Delivery> deliveries(const RestorePlan& plan, const LayerTime
   return result;
 }
 
+inline double step_seconds(const RestorePlan& plan, const RestoreProblem& problem) {
+  return evaluate(plan, problem).step_seconds;
+}
+
 // The shortest step of the plan's sources with deliveries in the given order, over all orders of compute, where gate
 // and up may also be rebuilt long before their layer's backward.
 inline double best_step(const RestorePlan& plan, const LayerTimes& times, const std::vector<Delivery>& order) {

@@ -9,10 +9,9 @@
 #include <string>
 
 #include "sim/base/observer.h"
+#include "tests/times.h"
 
 namespace alchemist {
-
-inline Time at_ms(std::int64_t ms) { return Time::from_ns(ms * 1'000'000); }
 
 // Arrived at `arrived`, waited `wait`, first token after `ttft`, then a token every `gap` (all milliseconds).
 inline RequestOutcome outcome(std::uint32_t id, std::int64_t arrived, std::int64_t wait, std::int64_t ttft,
