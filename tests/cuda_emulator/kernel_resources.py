@@ -1,20 +1,17 @@
 #!/usr/bin/env python3
-"""Compiles every kernel of kernels/cuda for sm_80 and sm_90a and holds what the compiler says it takes: no kernel
-spills registers to memory or has a stack frame, none needs more registers than its block size leaves, and no products of
-warpgroups wait for each other because the compiler found no other way to keep their registers in order.
+"""Holds what the compiler said of every kernel of kernels/cuda when it was built: no kernel spills registers to memory
+or has a stack frame, none needs more registers than its block size leaves, and no products of warpgroups wait for each
+other because the compiler found no other way to keep their registers in order.
 
-    kernel_resources.py NVCC ROOT
+    kernel_resources.py OBJECTS
+
+OBJECTS are the library's, with semicolons between them; cmake/keep_report has put a report beside each of a .cu.
 """
 
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-TARGETS = ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90a,code=sm_90a"]
 # Two blocks of 128 threads to a multiprocessor with 65536 registers: what __launch_bounds__ asks for.
 MAX_REGISTERS = 255
 ENTRY = re.compile(r"Compiling entry function '(\w+)' for '(\w+)'")
@@ -37,16 +34,6 @@ def parse(report):
     return kernels
 
 
-def compile_kernels(nvcc, root, source, folder):
-    cache = [program] if (program := shutil.which("ccache")) else []  # it repeats the compiler's report as well
-    command = [*cache, nvcc, "-std=c++20", "-O3", "--expt-relaxed-constexpr", f"-I{root}", *TARGETS, "-Xptxas", "-v",
-               "-c", str(source), "-o", str(Path(folder) / (source.stem + ".o"))]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{source} does not compile:\n{done.stderr}")
-    return [(source.name, *kernel) for kernel in parse(done.stderr)], SERIALISED.findall(done.stderr)
-
-
 def self_test():
     planted = ("ptxas info : Compiling entry function 'bad' for 'sm_80'\n"
                "    24 bytes stack frame, 20 bytes spill stores, 16 bytes spill loads\n"
@@ -59,12 +46,11 @@ def self_test():
 
 def main():
     self_test()
-    nvcc, root = sys.argv[1], Path(sys.argv[2])
-    sources = sorted((root / "kernels/cuda").glob("*.cu"))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(lambda s: compile_kernels(nvcc, root, s, folder), sources))
-    kernels = [kernel for of_source, _ in reports for kernel in of_source]
-    serialised = [kernel for _, of_source in reports for kernel in of_source]
+    kernels, serialised = [], []
+    for built in (Path(name) for name in sys.argv[1].split(";") if name.endswith(".cu.o")):
+        report = built.with_name(built.name + ".ptxas").read_text(encoding="utf-8")
+        kernels += [(built.stem, *kernel) for kernel in parse(report)]
+        serialised += SERIALISED.findall(report)
     bad = [k for k in kernels if k[3] > 0 or k[4] > 0 or k[5] > MAX_REGISTERS]
     for source, kernel, target, stack, spilled, registers in bad:
         print(f"{source}: {kernel} on {target}: {stack} bytes of stack, {spilled} bytes spilled, {registers} registers")
