@@ -9,6 +9,7 @@
 #include "sim/app/cli.h"
 #include "sim/app/experiment_names.h"
 #include "sim/app/model_config.h"
+#include "sim/app/option_checks.h"
 #include "sim/base/error.h"
 #include "validate/calibration.h"
 #include "validate/real_model.h"
@@ -90,14 +91,14 @@ void add_calibrate_command(CLI::App& app) {
                     "replay captured decode steps, as `serving.cuda_graphs: true` does on a GPU");
   command->add_option("--out", arguments->out, "folder of the profile")->required();
   CalibrationConfig& config = arguments->config;
-  const auto number = [&](const char* name, std::int32_t& value, const char* meaning, int least, int most) {
-    command->add_option(name, value, meaning)->check(CLI::Range(least, most))->capture_default_str();
+  const auto add = [&](const char* name, std::int32_t& value, const char* meaning, int least, int most) {
+    command->add_option(name, value, meaning)->check(whole_number(least, most))->capture_default_str();
   };
-  number("--step-tokens", config.step_tokens, "largest serving step: serving.max_num_batched_tokens", 256, 65536);
-  number("--sequences", config.step_sequences, "most requests of a step: serving.max_num_seqs", 16, 1024);
-  number("--context", config.longest_context, "longest context", 512, 1 << 20);
-  number("--micro-batch-tokens", config.micro_batch_tokens, "largest micro-batch of training", 128, 1 << 20);
-  number("--rounds", config.rounds, "of which the median counts", 1, 1000);
+  add("--step-tokens", config.step_tokens, "largest serving step: serving.max_num_batched_tokens", 256, 65536);
+  add("--sequences", config.step_sequences, "most requests of a step: serving.max_num_seqs", 16, 1024);
+  add("--context", config.longest_context, "longest context", 512, 1 << 20);
+  add("--micro-batch-tokens", config.micro_batch_tokens, "largest micro-batch of training", 128, 1 << 20);
+  add("--rounds", config.rounds, "of which the median counts", 1, 1000);
   command->callback([arguments] { calibrate_device(*arguments); });
 }
 

@@ -1,5 +1,7 @@
 #include "sim/app/experiment_options.h"
 
+#include "sim/app/option_checks.h"
+
 namespace alchemist {
 
 void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
@@ -8,7 +10,7 @@ void add_experiment_options(CLI::App& command, ExperimentOptions& options) {
   command.add_option("--policy", options.overrides.policy, "a built-in policy or a YAML file");
   command.add_option("--set", options.overrides.sets, "KEY.PATH=VALUE: change one key; may be repeated")
       ->allow_extra_args(false);
-  command.add_option("--seed", options.overrides.seed, "seed of every random stream");
+  command.add_option("--seed", options.overrides.seed, "seed of every random stream")->check(whole_number(0));
 }
 
 }  // namespace alchemist

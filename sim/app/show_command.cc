@@ -15,6 +15,7 @@
 #include "sim/app/gib.h"
 #include "sim/app/hardware_config.h"
 #include "sim/app/model_config.h"
+#include "sim/app/option_checks.h"
 #include "sim/app/policy_config.h"
 #include "sim/app/sweep_points.h"
 #include "sim/app/workload_config.h"
@@ -60,7 +61,6 @@ TrainingShape training_shape(const ModelOptions& options) {
   } else if (!options.method.empty() && options.method != "lora") {
     throw ConfigError("--method " + options.method + ": expected full or lora");
   }
-  if (options.rank && *options.rank < 1) throw ConfigError("--rank: expected at least 1");
   training.lora_rank = options.rank.value_or(training.lora_rank);
   if (!options.modules.empty()) training.lora_modules = read_modules(options.modules);
   return training;
@@ -68,7 +68,6 @@ TrainingShape training_shape(const ModelOptions& options) {
 
 ModelShape load_split_model(const std::string& name, std::int64_t tensor_parallel) {
   const ModelShape model = load_model(name);
-  if (tensor_parallel < 1) throw ConfigError("--tensor-parallel: expected at least 1");
   if (const auto error = split_error(model, tensor_parallel)) throw ConfigError("--tensor-parallel: " + *error);
   return model;
 }
@@ -177,10 +176,12 @@ void add_show_command(CLI::App& app) {
   command->add_flag("--csv", arguments->csv, "for breakeven: CSV instead of a table");
   ModelOptions& model = arguments->model;
   command->add_option("--method", model.method, "for a model: full or lora (default)");
-  command->add_option("--rank", model.rank, "for a model: rank of the adapters (16)");
+  command->add_option("--rank", model.rank, "for a model: rank of the adapters (16)")->check(whole_number(1, 1 << 16));
   command->add_option("--modules", model.modules, "for a model: modules with an adapter, such as q,v (all)");
-  command->add_option("--tensor-parallel", model.tensor_parallel,
-                      "for a model or breakeven: GPUs over which each layer is split (1)");
+  command
+      ->add_option("--tensor-parallel", model.tensor_parallel,
+                   "for a model or breakeven: GPUs over which each layer is split (1)")
+      ->check(whole_number(1, 1024));
   command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
     const bool breakeven = arguments->kind == "breakeven";

@@ -7,6 +7,7 @@
 
 #include "sim/app/cli.h"
 #include "sim/app/model_config.h"
+#include "sim/app/option_checks.h"
 #include "sim/base/error.h"
 #include "sim/report/output_file.h"
 #include "validate/pretrained.h"
@@ -113,27 +114,27 @@ void add_staleness_command(CLI::App& app) {
                       "folder with config.json and *.safetensors of a published model; without it weights are random");
   command->add_option("--device", arguments->device)->check(CLI::IsMember(device_kinds()))->capture_default_str();
   command->add_option("--method", arguments->method)->check(CLI::IsMember({"lora", "full"}))->capture_default_str();
-  command->add_option("--lora-rank", arguments->lora_rank)->check(CLI::Range(1, 1024))->capture_default_str();
+  command->add_option("--lora-rank", arguments->lora_rank)->check(whole_number(1, 1024))->capture_default_str();
   command->add_option("--learning-rate", arguments->learning_rate, "AdamW's; the result depends on it")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number(0, 1))
       ->capture_default_str();
-  command->add_option("--max-lag", measure_options.max_lag)->check(CLI::Range(0, 1000))->capture_default_str();
+  command->add_option("--max-lag", measure_options.max_lag)->check(whole_number(0, 1000))->capture_default_str();
   command->add_option("--warm-up-steps", measure_options.warm_up_steps, "optimizer steps before the first record")
-      ->check(CLI::Range(0, 100000))
+      ->check(whole_number(0, 100000))
       ->capture_default_str();
   command->add_option("--repeats", measure_options.repeats, "records made, one after the other")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
   command->add_option("--samples", measure_options.samples, "of a batch")
-      ->check(CLI::Range(1, 1024))
+      ->check(whole_number(1, 1024))
       ->capture_default_str();
   command->add_option("--prompt-tokens", measure_options.prompt_tokens)
-      ->check(CLI::Range(2, 1 << 20))
+      ->check(whole_number(2, 1 << 20))
       ->capture_default_str();
   command->add_option("--answer-tokens", measure_options.answer_tokens)
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
-  command->add_option("--seed", measure_options.seed)->capture_default_str();
+  command->add_option("--seed", measure_options.seed)->check(whole_number(0))->capture_default_str();
   command->add_option("--out", arguments->out, "directory for staleness.csv and staleness.json")->required();
   command->callback([arguments] { measure(*arguments); });
 }

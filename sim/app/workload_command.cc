@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/app/cli.h"
+#include "sim/app/option_checks.h"
 #include "sim/app/python_tools.h"
 #include "sim/app/workload_config.h"
 #include "sim/app/workload_summary.h"
@@ -182,15 +183,12 @@ void add_reading_options(CLI::App& command, WorkloadOptions& o) {
                      "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
                      "llmservingsim, sharegpt");
   command.add_option("--block-tokens", o.block_tokens, "tokens that one hash id stands for")
-      ->check(CLI::Range(1, 1 << 20));
-  command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")
-      ->check(CLI::Range(0.1, 100.0));
+      ->check(whole_number(1, 1 << 20));
+  command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")->check(number(0.1, 100));
   command.add_option("--tokenizer", o.tokenizer, "SentencePiece .model that counts the tokens of ShareGPT texts");
-  command.add_option("--rate-scale", o.rate_scale, "plays a trace this many times as fast")
-      ->check(CLI::Range(1e-6, 1e6));
-  command.add_option("--requests", o.requests, "at most this many")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4'000'000'000}));
-  command.add_option("--rate", o.rate, "mean requests per second")->check(CLI::Range(1e-9, 1e6));
+  command.add_option("--rate-scale", o.rate_scale, "plays a trace this many times as fast")->check(number(1e-6, 1e6));
+  command.add_option("--requests", o.requests, "at most this many")->check(whole_number(1, 4'000'000'000));
+  command.add_option("--rate", o.rate, "mean requests per second")->check(number(1e-9, 1e6));
 }
 
 }  // namespace
@@ -203,7 +201,7 @@ void add_workload_command(CLI::App& app) {
 
   CLI::App* make = workload->add_subcommand("generate", "Writes the requests of a workload to a file");
   make->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
-  make->add_option("--seed", o.seed, "of the random streams");
+  make->add_option("--seed", o.seed, "of the random streams")->check(whole_number(0));
   make->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");
   make->add_option("--to", o.to, "format: vidur, azure, burstgpt, mooncake, llmservingsim");
   make->add_option("--out", o.out, "file to write")->required();
@@ -220,7 +218,7 @@ void add_workload_command(CLI::App& app) {
   CLI::App* look =
       workload->add_subcommand("inspect", "Describes a workload: quantiles, rate over time, prefix sharing");
   look->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
-  look->add_option("--seed", o.seed, "of the random streams");
+  look->add_option("--seed", o.seed, "of the random streams")->check(whole_number(0));
   look->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");
   look->add_option("--against", o.against, "file of real conversations to compare with");
   look->add_option("--figure", o.figure, "also draws a figure to this PNG file");

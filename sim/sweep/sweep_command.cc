@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "sim/app/option_checks.h"
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/sweep/interruption.h"
@@ -105,7 +106,7 @@ void add_sweep_command(CLI::App& app) {
   command
       ->add_option("--jobs", options->jobs,
                    "runs at the same time (all cores); under mpirun: one on each rank but the first")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
+      ->check(whole_number(1, 4096));
   command->add_flag("--resume", options->resume, "go on with a sweep that was stopped");
   command->callback([options] { sweep(*options); });
 }

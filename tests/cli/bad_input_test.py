@@ -193,6 +193,25 @@ class BadInput(CliTestCase):
         self.assert_user_error(run("run", self.experiment, "--sed", "3"), "--sed")
         self.assert_user_error(run("run", self.experiment, "--seed", "x"), "--seed")
 
+    def test_numbers_on_the_command_line(self):
+        for arguments, option, expected in [
+                (["run", self.experiment], "--seed", "a whole number of at least 0"),
+                (["workload", "inspect", "sharegpt"], "--seed", "a whole number of at least 0"),
+                (["workload", "inspect", "sharegpt"], "--rate-scale", "a number from 1e-06 to 1000000"),
+                (["workload", "inspect", "sharegpt"], "--block-tokens", "a whole number from 1 to 1048576"),
+                (["staleness"], "--learning-rate", "a number from 0 to 1"),
+                (["staleness"], "--samples", "a whole number from 1 to 1024"),
+                (["sweep", "default"], "--jobs", "a whole number from 1 to 4096"),
+                (["show", "model", "tiny"], "--rank", "a whole number from 1 to 65536")]:
+            for value in ["nan", "inf", "-1", "1e999", "99999999999999999999", "7x", ""]:
+                with self.subTest(arguments=arguments, option=option, value=value):
+                    out = [] if arguments[0] in ("workload", "show") else ["--out", self.out]
+                    result = run(*arguments, f"{option}={value}", *out)
+                    self.assert_user_error(result, option, *([expected, f'got "{value}"'] if value else []))
+                    self.assertFalse(self.out.exists())
+        for value in ["0", "9223372036854775807"]:
+            self.assert_done(run("run", self.experiment, "--seed", value))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -7,6 +7,7 @@
 #include "kernels/cpu/device.h"
 #include "kernels/cuda/device.h"
 #include "sim/app/model_config.h"
+#include "sim/app/option_checks.h"
 #include "sim/base/error.h"
 #include "tests/benchmarks/kernels/kernel_list.h"
 #include "tests/benchmarks/kernels/layer_times.h"
@@ -96,7 +97,7 @@ int run_command_line(int argc, char** argv) {
   CLI::App app("Times every kernel against the roofs of its machine, and a decoder layer as a whole");
   app.add_option("--device", request.device)->check(CLI::IsMember(device_kinds()))->capture_default_str();
   app.add_option("--model", request.model, "name or path of a model");
-  app.add_option("--tokens", request.tokens, "sizes of the batch");
+  app.add_option("--tokens", request.tokens, "sizes of the batch")->check(whole_number(1, 1 << 20));
   app.add_flag("--quick", request.quick, "two short batches each: shows that everything runs, not how fast");
   app.add_flag("--layers", request.layers, "the layer as a whole and attention, not the other kernels");
   try {
