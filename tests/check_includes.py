@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the folders' dependencies, the spelling of includes, include cycles, the length of files, and that nothing which
-decides during a run can see how long an answer will be.
+"""Holds the folders' dependencies, the spelling of includes, include cycles, the length of files, that no type is defined
+twice, and that nothing which decides during a run can see how long an answer will be.
 
     check_includes.py [ROOT]     checks a source tree, exit status 1 if anything is wrong
     check_includes.py --self-test
@@ -38,6 +38,8 @@ MAX_LINES = 450
 # world; what decides may not even mention them. Feedback is about an answer that has ended.
 BLIND = ["sim/node", "sim/policy"]
 OUTPUT_LENGTH = re.compile(r"\b((?<!feedback\.)(?<!sample\.)output_tokens|WorkloadRequest|WorkloadSource|RequestOutcome)\b")
+NAMESPACE = re.compile(r"^namespace ?([\w:]*) ?\{$|^\}  // namespace")
+TYPE = re.compile(r"^(?:class|struct|union|enum class) (\w+)(?: final)?(?: :.*)? \{")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -100,9 +102,22 @@ def check_include(root, source, opening, target):
     return None
 
 
+def types_defined(lines):
+    """(line, name with its namespaces) of the types that other files can see."""
+    namespaces = []
+    for number, line in enumerate(lines, 1):
+        if match := NAMESPACE.match(line):
+            if match[1] is None:
+                namespaces.pop()
+            else:
+                namespaces.append(match[1])
+        elif (match := TYPE.match(line)) and "" not in namespaces:
+            yield number, "::".join([*namespaces, match[1]])
+
+
 def check_tree(root):
     """Everything that is wrong, as lines FILE:LINE: MESSAGE."""
-    problems, graph = [], {}
+    problems, graph, types = [], {}, {}
     sources = [f for top in ROOTS for f in sorted((root / top).rglob("*")) if f.suffix in SOURCES]
     for file in sources:
         source = file.relative_to(root)
@@ -112,6 +127,10 @@ def check_tree(root):
         if source.parts[0] != "tests" and folder_of(source) is None:
             problems.append(f"{source}:1: in a folder that the table of dependencies does not know")
         graph[str(source)] = []
+        for number, name in types_defined(lines) if source.parts[0] != "tests" else ():  # those are many programs
+            first = types.setdefault(name, f"{source}:{number}")
+            if first != f"{source}:{number}":
+                problems.append(f"{source}:{number}: {name} is defined in {first} too, and one program may hold both")
         for number, line in enumerate(lines, 1):
             leak = OUTPUT_LENGTH.search(line) if str(source.parent) in BLIND else None
             if leak:
@@ -175,6 +194,17 @@ class SelfTest(unittest.TestCase):
     def test_length(self):
         self.assertEqual([], self.check({"sim/base/a.h": "\n" * MAX_LINES}))
         self.assertEqual(1, len(self.check({"sim/base/a.h": "\n" * (MAX_LINES + 1)})))
+
+    def test_type_defined_twice(self):
+        head = "namespace alchemist {\n"
+        problems = self.check({"sim/base/a.h": head + "struct Batch {\n};\n}  // namespace alchemist\n",
+                               "validate/b.cc": head + "\nclass Batch final : public A {\n};\n}  // namespace alchemist\n"})
+        self.assertEqual(["validate/b.cc:3: alchemist::Batch is defined in sim/base/a.h:2 too, and one program may hold both"],
+                         problems)
+        self.assertEqual([], self.check({
+            "sim/base/a.h": head + "struct Batch {\n};\nclass Other;\n}  // namespace alchemist\n",
+            "sim/base/b.h": "namespace alchemist::cpu {\nstruct Batch {\n};\n}  // namespace alchemist::cpu\n",
+            "sim/base/c.cc": head + "namespace {\nstruct Batch {\n};\n}  // namespace\nclass Other {\n};\n"}))
 
     def test_node_and_policy_are_blind(self):
         for folder in BLIND:
