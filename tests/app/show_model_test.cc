@@ -47,7 +47,7 @@ TEST(ShowModel, DrawsTheGraphAlone) {
 TEST(ShowModel, RefusesWhatMakesNoSense) {
   for (const auto& [arguments, expected] : std::vector<std::pair<std::vector<std::string>, std::string>>{
            {{"llama-2-7b", "--method", "qlora"}, "expected full or lora"},
-           {{"llama-2-7b", "--rank", "0"}, "expected at least 1"},
+           {{"llama-2-7b", "--rank", "0"}, "a whole number from 1 to 65536"},
            {{"llama-2-7b", "--modules", "q,w"}, "comma-separated list"},
            {{"llama-2-7b", "--method", "full", "--rank", "8"}, "only for --method lora"}}) {
     const Outcome shown = show_model(arguments);

@@ -86,7 +86,7 @@ class TensorParallel(CliTestCase):
 
         # Whole, the record of a layer has 184,584 bytes.
         self.assertAlmostEqual(70_728 / 184_584, slowest_link("--tensor-parallel", 4) / slowest_link(), delta=0.01)
-        self.assert_one_line_error(run("show", "model", "tiny", "--tensor-parallel", 0), "--tensor-parallel")
+        self.assert_user_error(run("show", "model", "tiny", "--tensor-parallel", 0), "--tensor-parallel", "from 1 to 1024")
         self.assert_one_line_error(run("show", "breakeven", "llama-3.1-70b", "h200", "--tensor-parallel", 5),
                                    "5 does not divide the 64 query heads")
         self.assert_one_line_error(run("show", "policy", "race", "--tensor-parallel", 2), "only for models and breakeven")
