@@ -1,6 +1,7 @@
 // Cost of an event and of a decode step's bookkeeping.
 #include <benchmark/benchmark.h>
 
+#include "sim/base/check.h"
 #include "sim/base/random.h"
 #include "sim/engine/decode_batch.h"
 #include "sim/engine/event_queue.h"
@@ -23,6 +24,7 @@ void event_queue(benchmark::State& state) {
     const auto event = queue.pop();
     queue.push(event.time + delays[next++ & 0xffff], event.priority, event.payload);
   }
+  check(queue.size() == static_cast<std::size_t>(state.range(0)), "as many events are pending as before");
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(event_queue)->Arg(16)->Arg(1'000)->Arg(100'000);
@@ -41,6 +43,7 @@ void decode_batch(benchmark::State& state) {
     batch.take_ended(ended);
     for (const RequestHandle handle : ended) join(handle);
   }
+  check(batch.size() == members, "every request that ended was replaced");
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(decode_batch)->Arg(16)->Arg(256);

@@ -3,6 +3,7 @@
 
 #include "sim/app/experiment.h"
 #include "sim/app/run_experiment.h"
+#include "sim/base/check.h"
 #include "workloads/workload_source.h"
 
 namespace alchemist {
@@ -31,6 +32,7 @@ void simulate_minutes(benchmark::State& state) {
       load_experiment("day", {.sets = {"workload.duration=" + std::to_string(state.range(0)) + " min"}});
   Counter counter;
   for (auto _ : state) run_experiment(day, counter);
+  check(counter.requests > 0 && counter.requests % state.iterations() == 0, "each run is the same run");
   const auto per_second = [](std::int64_t count) {
     return benchmark::Counter(static_cast<double>(count), benchmark::Counter::kIsRate);
   };
