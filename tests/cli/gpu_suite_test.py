@@ -5,6 +5,7 @@ driver's tool and for the programs), failures do not stop it and a second call g
 import json
 import os
 import subprocess
+import tarfile
 import tempfile
 import unittest
 from pathlib import Path
@@ -74,7 +75,7 @@ class GpuSuiteTest(unittest.TestCase):
                          "kernels_benchmark --device cuda-cudnn", "kernels_benchmark --device cuda-hopper",
                          "calibrate --device cuda-hopper", "validate gpu_8b_2k --device cuda-hopper",
                          "alchemist calibrate --device cuda", "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
-                         "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
+                         "--rounds 2 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
 
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):
@@ -114,6 +115,29 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(1, self.run_suite("--only", "correctness").returncode)
         self.assertEqual("failed", self.states()["correctness"])
         self.assertEqual(8, len(self.calls.read_text(encoding="utf-8").splitlines()))
+
+    def test_what_a_failed_stage_was_for_is_not_run(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", f'echo share >> {self.calls}\ncase "$*" in *Hopper*) exit 1;; esac')
+        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist", "graphs_calibrate")
+        self.assertEqual(1, self.run_suite("--only", *wanted).returncode)
+        self.assertEqual(["failed", "waiting", "waiting", "done"], [self.states()[name] for name in wanted])
+        self.assertNotIn("cuda-hopper --model", self.calls.read_text(encoding="utf-8").split("calibrate")[-1])
+
+    def test_a_test_that_fails_is_not_taken_for_what_is_not_here(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", "exit 1")
+        self.script("build/tests/kernels_benchmark", "exit 3")
+        self.assertEqual(1, self.run_suite("--only", "hopper").returncode)
+        self.assertEqual({"hopper": "failed"}, self.states())
+
+    def test_archive(self):
+        self.add_gpu()
+        archive = self.root / "all.tgz"
+        self.assertEqual(0, self.run_suite("--only", "correctness", "benchmark", "--archive", archive).returncode)
+        with tarfile.open(archive) as tar:
+            self.assertLessEqual({"out/machine.json", "out/stages.json", "out/benchmark/kernels.csv"},
+                                 set(tar.getnames()))
 
     def test_out_of_time(self):
         self.add_gpu()
