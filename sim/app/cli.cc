@@ -1,5 +1,7 @@
 #include "sim/app/cli.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <exception>
 
@@ -23,6 +25,13 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_staleness_command(app);
   add_workload_command(app);
   try {
+    for (int i = 1; i < argc; ++i) {
+      if (argv[i][0] != '\0') continue;
+      throw ConfigError(
+          fmt::format("argument {} is empty, behind \"{}\": expected a value (a shell variable that is "
+                      "not set?)",
+                      i, argv[i - 1]));
+    }
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 1; } catch (const ConfigError& e) {

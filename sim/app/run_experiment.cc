@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "sim/app/experiment_names.h"
 #include "sim/app/experiment_world.h"
+#include "sim/app/policy_config.h"
+#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 #include "sim/base/observer_list.h"
 #include "sim/model/kernel_profile.h"
@@ -29,13 +32,35 @@ KernelProfile read_profile(const std::filesystem::path& path, std::int32_t tenso
   return profile;
 }
 
+// What a calibrated profile says that it was measured with, where that is not what is run.
+std::optional<std::string> profile_warning(const Experiment& experiment) {
+  if (!experiment.profile) return std::nullopt;
+  const std::filesystem::path meta = *experiment.profile / "meta.yaml";
+  if (!std::filesystem::exists(meta) || !std::filesystem::exists(*experiment.profile / "training.csv")) {
+    return std::nullopt;
+  }
+  YamlMap map(YamlValue::load(meta.string()));
+  const auto model = map.optional("model"), training = map.optional("training");
+  const std::string method = word_of(experiment.training.method, training_methods());
+  std::string other;
+  if (model && model->as_string() != experiment.model.name) other = "model " + model->as_string();
+  const bool trains = load_policy(experiment.policy).trains();
+  if (trains && training && training->as_string() != method) {
+    other += (other.empty() ? "" : " and ") + ("training.method " + training->as_string());
+  }
+  if (other.empty()) return std::nullopt;
+  return fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
+                     experiment.profile->string(), other, experiment.model.name, method);
+}
+
 }  // namespace
 
 std::unique_ptr<StepCost> make_step_cost(const Experiment& experiment) {
   const ServingConfig& serving = experiment.serving;
   if (!experiment.profile) {
     return std::make_unique<RooflineCost>(experiment.hardware, experiment.model, serving.tensor_parallel,
-                                          serving.max_num_batched_tokens, serving.async_scheduling);
+                                          serving.max_num_batched_tokens, serving.async_scheduling,
+                                          served_adapters(experiment));
   }
   ProfileCostOptions options;
   options.max_num_batched_tokens = serving.max_num_batched_tokens;
@@ -86,10 +111,14 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
   }
   for (const std::string& warning : cost_warnings) result.warnings.push_back(warning);
   if (totals.rejected > 0) {
-    result.warnings.push_back(
-        fmt::format("{} of {} requests were refused: prompt and answer together exceed {} tokens, the most that one "
-                    "request may have",
-                    totals.rejected, totals.arrived, *world.config().serving.max_model_len));
+    const SimulationConfig& config = world.config();
+    const std::int64_t by_length = *config.serving.max_model_len;
+    const std::int64_t by_memory = static_cast<std::int64_t>(config.kv_blocks) * config.serving.block_size;
+    result.warnings.push_back(fmt::format(
+        "{} of {} requests were refused: prompt and answer together exceed {} tokens, the most that one request may "
+        "have ({})",
+        totals.rejected, totals.arrived, std::min(by_length, by_memory),
+        by_memory < by_length ? "the KV blocks of one GPU, less what training takes for good" : "max_model_len"));
   }
   return result;
 }
@@ -103,7 +132,9 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, co
   config.record_events = options.record_events;
   config.host.factors = options.factors;
   const SimulationTotals totals = Simulation(config, *cost, *workload, observer).run();
-  return run_result(totals, world, cost->warnings());
+  std::vector<std::string> warnings = cost->warnings();
+  if (std::optional<std::string> warning = profile_warning(experiment)) warnings.push_back(std::move(*warning));
+  return run_result(totals, world, warnings);
 }
 
 RunReport report_run(const RunInfo& info, const Experiment& experiment, const std::optional<std::filesystem::path>& out,
@@ -117,7 +148,9 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
     observers.add(&*writer);
   }
   RunResult result = run(observers);
-  const Summary summary = metrics.summary(result.training);
+  Summary summary = metrics.summary(result.training);
+  summary.refused = result.totals.rejected;
+  summary.feedback_samples = result.totals.feedback_samples;
   if (writer) writer->commit(summary, emit_experiment(experiment));
   return {summary, std::move(result.warnings)};
 }

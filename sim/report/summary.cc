@@ -39,6 +39,7 @@ class Entries {
 
 void add_serving(Entries& e, const Summary& s) {
   e.add("completed", s.completed);
+  e.add("refused", s.refused);
   e.add("duration_s", s.duration_s);
   e.add("request_throughput", s.request_throughput);
   e.add_optional("request_goodput", s.request_goodput);
@@ -56,6 +57,7 @@ void add_training(Entries& e, const Summary& s) {
   e.add("train_tokens_per_s", s.train_tokens_per_s);
   e.add_optional("train_tokens_per_gpu_s", s.train_tokens_per_gpu_s);
   e.add("train_samples", s.train_samples);
+  e.add("feedback_samples", s.feedback_samples);
   e.add("train_steps", s.train_steps);
   e.add_optional("train_step_ms", s.train_step_ms);
   e.add_optional("train_forward_ms", s.train_forward_ms);

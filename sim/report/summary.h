@@ -57,6 +57,7 @@ struct LatencySummary {
 struct Summary {
   RunInfo info;
   std::int64_t completed = 0;
+  std::int64_t refused = 0;               // requests longer than any may be; in no other number
   double duration_s = 0;                  // from time 0 to the end of the last request or training step
   double request_throughput = 0;          // completed requests a second
   std::optional<double> request_goodput;  // those that meet the SLO; none without an SLO
@@ -71,7 +72,8 @@ struct Summary {
   // recording added to serving's steps.
   std::optional<double> train_tokens_per_gpu_s;
   std::int64_t train_samples = 0;
-  std::int64_t train_steps = 0;  // of all replicas together
+  std::int64_t feedback_samples = 0;  // whose feedback came, trained or not
+  std::int64_t train_steps = 0;       // of all replicas together
   // Means over the steps and, but for the first, over the replicas.
   std::optional<double> train_step_ms;  // from the first replica's begin to the last one's end
   std::optional<double> train_forward_ms, train_restore_stall_ms;

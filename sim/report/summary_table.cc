@@ -43,6 +43,8 @@ std::string summary_table(const Summary& s) {
   std::string text = fmt::format("{} on {}, policy {}, seed {}\n\nserving\n", s.info.model, s.info.hardware,
                                  s.info.policy, s.info.seed);
   text += row("requests completed", fmt::format("{} in {:.3f} s", s.completed, s.duration_s));
+  if (s.refused > 0)
+    text += row("requests refused", fmt::format("{}, too long for the memory or the model", s.refused));
   text += row("requests per second", fmt::format("{:.3f}", s.request_throughput));
   if (s.request_goodput) text += row("  that meet the SLO", number(s.request_goodput, 3));
   text += row("output tokens per second", fmt::format("{:.1f}", s.output_throughput));

@@ -87,22 +87,24 @@ TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
   const RunMetrics m(info());
   std::string keys;
   for (const SummaryEntry& e : summary_entries(m.summary())) keys += e.key + " ";
-  EXPECT_EQ(keys,
-            "seed hardware model policy completed duration_s request_throughput request_goodput output_throughput "
-            "mean_ttft_ms median_ttft_ms p90_ttft_ms p95_ttft_ms p99_ttft_ms "
-            "mean_tpot_ms median_tpot_ms p90_tpot_ms p95_tpot_ms p99_tpot_ms "
-            "mean_itl_ms median_itl_ms p90_itl_ms p95_itl_ms p99_itl_ms "
-            "mean_e2el_ms median_e2el_ms p90_e2el_ms p95_e2el_ms p99_e2el_ms "
-            "num_preemptions prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s train_samples "
-            "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms "
-            "train_gradient_wait_ms train_optimizer_ms "
-            "train_recording_ms train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed "
-            "train_tokens_dropped "
-            "train_max_tokens train_mean_version_lag peak_weights_bytes peak_kv_bytes peak_activations_bytes "
-            "peak_training_bytes peak_total_bytes peak_train_side_bytes gpu_memory_bytes peak_host_bytes "
-            "link_h2d_bytes link_d2h_bytes "
-            "link_h2d_utilisation link_d2h_utilisation gpu_busy_fraction hedge_wasted_bytes hedge_wasted_ms "
-            "bound_train_tokens_per_s bound_fraction ");
+  EXPECT_EQ(
+      keys,
+      "seed hardware model policy completed refused duration_s request_throughput request_goodput output_throughput "
+      "mean_ttft_ms median_ttft_ms p90_ttft_ms p95_ttft_ms p99_ttft_ms "
+      "mean_tpot_ms median_tpot_ms p90_tpot_ms p95_tpot_ms p99_tpot_ms "
+      "mean_itl_ms median_itl_ms p90_itl_ms p95_itl_ms p99_itl_ms "
+      "mean_e2el_ms median_e2el_ms p90_e2el_ms p95_e2el_ms p99_e2el_ms "
+      "num_preemptions prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s train_samples "
+      "feedback_samples "
+      "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms "
+      "train_gradient_wait_ms train_optimizer_ms "
+      "train_recording_ms train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed "
+      "train_tokens_dropped "
+      "train_max_tokens train_mean_version_lag peak_weights_bytes peak_kv_bytes peak_activations_bytes "
+      "peak_training_bytes peak_total_bytes peak_train_side_bytes gpu_memory_bytes peak_host_bytes "
+      "link_h2d_bytes link_d2h_bytes "
+      "link_h2d_utilisation link_d2h_utilisation gpu_busy_fraction hedge_wasted_bytes hedge_wasted_ms "
+      "bound_train_tokens_per_s bound_fraction ");
   const json j = json::parse(summary_json(m.summary()));
   for (const char* zero : {"completed", "duration_s", "request_throughput", "train_tokens_per_s", "hedge_wasted_ms"}) {
     EXPECT_EQ(j[zero], 0) << zero;
