@@ -33,6 +33,15 @@ WorkloadRequest ClosedLoopSource::next() {
   check(peek().has_value(), "no request is pending");
   const Pending pending = pending_.top();
   pending_.pop();
+  // Requests that are refused come back at once: without a think time the clock would stand still.
+  constexpr std::int64_t kMostAtOnce = 1'000'000;
+  at_once_ = pending.at == latest_ ? at_once_ + 1 : 0;
+  latest_ = pending.at;
+  if (at_once_ > kMostAtOnce) {
+    throw ConfigError(
+        "a closed loop without think time, all of whose requests are refused at once: expected a think "
+        "time above 0, or prompts and answers within serving.max_model_len");
+  }
   ++given_;
   ActiveConversation& conversation = users_[pending.user];
   waiting_.emplace(conversation.session, pending.user);

@@ -31,6 +31,8 @@ class ClosedLoopSource : public WorkloadSource {
   std::optional<Time> end_;
   std::int64_t given_ = 0;
   std::uint64_t next_session_ = 0;
+  Time latest_;               // of the requests given
+  std::int64_t at_once_ = 0;  // of them, at that moment
   std::vector<ActiveConversation> users_;
   std::unordered_map<std::uint64_t, std::size_t> waiting_;  // session whose answer is awaited -> user
   std::priority_queue<Pending, std::vector<Pending>, std::greater<>> pending_;

@@ -1,5 +1,7 @@
 #include "sim/node/node_replay.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <deque>
 #include <string_view>
@@ -133,6 +135,7 @@ struct Replica {
   std::unique_ptr<Node> node;
   std::deque<std::vector<std::uint64_t>> chains;  // that arrivals point at
   std::vector<bool> live;                         // by handle: a request that has not ended
+  Time told;                                      // of the latest event
 };
 
 Arrival read_arrival(WordReader& words, Replica& replica) {
@@ -191,6 +194,8 @@ void tell_completion(const LogLine& line, WordReader& words, Time now, Replica& 
 
 void tell(const LogLine& line, WordReader& words, Replica& replica) {
   const Time now = Time::from_ns(words.number<std::int64_t>());
+  if (now < replica.told) line.fail("this replica was told of a later moment before");
+  replica.told = now;
   const std::string_view kind = words.word();
   Node& node = *replica.node;
   if (kind == "arrival") {
@@ -242,6 +247,10 @@ class Replayer {
     const std::size_t space = line.text.find(' ');
     if (space != std::string::npos && line.text.compare(space, 3, " > ") == 0) {
       if (!event_) line.fail("a command before the first event");
+      const std::string_view told = std::string_view(event_->text).substr(0, event_->text.find(' '));
+      if (line.text.substr(0, space) != told) {
+        line.fail(fmt::format("expected a command of replica {}, which was told the event before it", told));
+      }
       line.text.erase(0, space + 3);
       commands_.push_back(std::move(line));
       return;
