@@ -31,8 +31,7 @@ void read_bool(YamlMap& map, const char* key, bool& field) {
 // A limit of a count that enters products with the model's dimensions; keeps these within 64 bits.
 constexpr std::int64_t kMaxCount = 1 << 20;
 
-ServingConfig read_serving(const YamlValue& value) {
-  ServingConfig serving;
+ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   YamlMap map(value);
   read_int(map, "max_num_seqs", serving.max_num_seqs, 1, kMaxCount);
   read_int(map, "max_num_batched_tokens", serving.max_num_batched_tokens, 1, 64 * kMaxCount);
@@ -49,6 +48,8 @@ ServingConfig read_serving(const YamlValue& value) {
   read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
   read_bool(map, "async_scheduling", serving.async_scheduling);
   read_bool(map, "cuda_graphs", serving.cuda_graphs);
+  if (auto found = map.optional("enable_lora"); found && found->node().Scalar() != "auto")
+    serving.enable_lora = found->as_bool();
   if (auto found = map.optional("max_model_len"); found && found->node().Scalar() != "auto")
     serving.max_model_len = static_cast<std::int32_t>(found->as_int(1, kMaxInt32));
   map.finish();
@@ -126,8 +127,14 @@ std::string quote_yaml(const std::string& text) {
   return quoted + "'";
 }
 
-std::string absolute_if_path(const std::string& text, const fs::path& folder) {
-  return names_a_path(text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
+// Of keys whose value may be a built-in name.
+bool means_a_path(const std::string& key, const std::string& text) {
+  return key == "profile" || names_a_path(text) ||
+         (key == "workload" && (text.ends_with(".csv") || text.ends_with(".jsonl")));
+}
+
+std::string absolute_if_path(const std::string& key, const std::string& text, const fs::path& folder) {
+  return means_a_path(key, text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
 }
 
 std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
@@ -173,8 +180,12 @@ Experiment read_experiment(const YamlValue& value) {
     if (leaves_something_open(hardware) && fs::exists(host)) e.hardware = with_measured_host(e.hardware, host.string());
   }
   e.workload = read_workload(map.required("workload"));
-  if (auto found = map.optional("serving")) e.serving = read_serving(*found);
-  if (auto found = map.optional("training")) e.training = read_training(*found);
+  if (auto found = map.optional("training")) {
+    e.training = read_training(*found);
+    e.serving.enable_lora = e.training.method == TrainingMethod::lora;
+  }
+  if (auto found = map.optional("serving")) e.serving = read_serving(*found, e.serving);
+  e.serving.enable_lora = e.serving.enable_lora && e.training.method == TrainingMethod::lora;
   if (auto found = map.optional("cluster")) e.cluster = read_cluster(*found);
   if (auto found = map.optional("policy")) e.policy = read_policy(*found);
   if (auto found = map.optional("slo")) e.slo = read_slo(*found);
@@ -203,7 +214,9 @@ YamlOverride experiment_override(const std::string& key, const std::string& text
                                  const fs::path& folder) {
   const bool names = key == "model" || key == "hardware" || key == "workload" || key == "profile" || key == "policy";
   const bool mapping = text.starts_with("{");
-  return {key, names && !mapping ? absolute_if_path(text, folder) : text, label};
+  const bool path = key == "workload.trace" || key == "workload.lengths.empirical";
+  if (path && !mapping) return {key, quote_yaml(fs::absolute(folder / text).lexically_normal().string()), label};
+  return {key, names && !mapping ? absolute_if_path(key, text, folder) : text, label};
 }
 
 MemoryPlan memory_plan(const Experiment& e) {

@@ -32,6 +32,7 @@ void emit_serving(YAML::Emitter& out, const ServingConfig& serving) {
   emit(out, "tensor_parallel", serving.tensor_parallel);
   emit(out, "async_scheduling", serving.async_scheduling);
   emit(out, "cuda_graphs", serving.cuda_graphs);
+  emit(out, "enable_lora", serving.enable_lora);
   emit_or_auto(out, "max_model_len", serving.max_model_len);
   out << YAML::EndMap;
 }

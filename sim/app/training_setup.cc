@@ -46,6 +46,11 @@ TrainingShape training_shape_of(const TrainingConfig& training) {
   return shape;
 }
 
+std::optional<TrainingShape> served_adapters(const Experiment& experiment) {
+  if (!experiment.serving.enable_lora) return std::nullopt;
+  return training_shape_of(experiment.training);
+}
+
 Duration CostEstimator::copy(LinkDirection direction, Bytes bytes) const {
   const double rate =
       direction == LinkDirection::kHostToDevice ? hardware_.link_h2d_bandwidth : hardware_.link_d2h_bandwidth;
@@ -60,6 +65,7 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   replicas_ = gpus / tensor_parallel;
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
                                          replicas_, tensor_parallel, training_profile(experiment));
+  if (policy.separate) cost_->send_weights();
   if (policy.beside()) {
     if (experiment.profile) {
       throw ConfigError(fmt::format(
@@ -68,15 +74,13 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
     const ServingConfig& serving = experiment.serving;
     beside_cost_ = std::make_unique<TrainingCost>(share_of(experiment.hardware, policy.sm_share), experiment.model,
                                                   training_shape_of(experiment.training), replicas_, tensor_parallel);
-    beside_serving_ =
-        std::make_unique<RooflineCost>(share_of(experiment.hardware, 1 - policy.sm_share), experiment.model,
-                                       tensor_parallel, serving.max_num_batched_tokens, serving.async_scheduling);
+    beside_serving_ = std::make_unique<RooflineCost>(share_of(experiment.hardware, 1 - policy.sm_share),
+                                                     experiment.model, tensor_parallel, serving.max_num_batched_tokens,
+                                                     serving.async_scheduling, served_adapters(experiment));
   }
   estimator_ = std::make_unique<CostEstimator>(beside_cost_ ? *beside_cost_ : *cost_, experiment.hardware);
-  static_bytes_ =
-      cost_->state_bytes() +
-      cost_->working_bytes_per_token() * std::min(policy.micro_batch_tokens, experiment.training.batch_tokens) +
-      Bytes(kLogitTokens * gpu_shard(experiment.model, tensor_parallel).vocabulary * kLogitBytes);
+  static_bytes_ = cost_->state_bytes() + cost_->working_bytes_per_token() * reserved_tokens() +
+                  Bytes(kLogitTokens * gpu_shard(experiment.model, tensor_parallel).vocabulary * kLogitBytes);
   const MemoryPlan plan = memory_plan(experiment);
   // LoRA's frozen model is the one that is served, without the adapters.
   const TrainingConfig& training = experiment.training;
@@ -91,6 +95,11 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
                     gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_)));
   }
   separate_pages_ = static_cast<std::int32_t>(pages);
+}
+
+// Of a micro-batch whose working set is set aside.
+std::int64_t TrainingWorld::reserved_tokens() const {
+  return std::min(policy_.micro_batch_tokens, experiment_.training.batch_tokens);
 }
 
 TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
@@ -126,6 +135,8 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.token_tile = experiment_.hardware.token_tile;
   setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;
+  setup.trainer.working_per_token = cost_->working_bytes_per_token();
+  setup.trainer.reserved_tokens = reserved_tokens();
   setup.trainer.window_layers = policy_.window_layers;
   setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers};
   if (policy_.separate) {

@@ -49,6 +49,8 @@ class TrainingWorld {
   double bound_tokens_per_s(const SimulationTotals& totals) const;
 
  private:
+  std::int64_t reserved_tokens() const;
+
   Experiment experiment_;
   PolicySpec policy_;
   Bytes page_bytes_;
@@ -62,5 +64,7 @@ class TrainingWorld {
 };
 
 TrainingShape training_shape_of(const TrainingConfig& training);
+// The adapters that serving runs beside the weights, if it does.
+std::optional<TrainingShape> served_adapters(const Experiment& experiment);
 
 }  // namespace alchemist

@@ -31,7 +31,10 @@ struct TrainingPiece {
   std::int64_t rebuild_tokens = 0;
   std::int64_t recorded_targets = 0;   // head: tokens with a target whose last layer was not run, but is recorded
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
-  bool beside = false;                 // on SMs of its own, at once, whatever serving does; otherwise in its turn
+  // Forward: tokens that are not on the GPU and whose keys and values its attention needs. They are read over the link,
+  // once for the layer: by the piece that begins it.
+  std::int64_t host_keys = 0;
+  bool beside = false;  // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };
 
 inline TrainingPhase phase_of(PieceKind kind) {

@@ -156,7 +156,6 @@ void Simulation::admit_arrival() {
         "the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
   }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
-  totals_.end = std::max(totals_.end, now);
   const std::optional<Duration> feedback_delay = feedback_ ? feedback_->draw_next() : std::nullopt;
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;
   if (!nodes_.front()->scheduler().can_ever_fit(total_tokens) ||
@@ -165,6 +164,7 @@ void Simulation::admit_arrival() {
     workload_.on_finished(request.session, request.turn, now);
     return;
   }
+  totals_.end = std::max(totals_.end, now);
   const std::size_t chosen = route(request);
   Replica& replica = replicas_[chosen];
   Arrival arrival = replica.host->accept(id, request);

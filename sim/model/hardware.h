@@ -21,7 +21,7 @@ struct HardwareSpec {
   double attention_efficiency = 0;     // share of matrix_flops that attention over long prompts reaches, 0..1
   double vector_flops = 0;             // FLOP/s outside the matrix units
   Bytes shared_memory;                 // of one SM; decides how many thread blocks of an attention kernel it holds
-  std::int64_t processors = 0;         // SMs (or cores)
+  std::int64_t processors = 1;         // SMs (or cores)
   Duration kernel_overhead;            // fixed cost of one kernel in a stream of kernels
   Duration step_overhead;              // host time of one serving step or piece of training: scheduling, inputs, launch
   double link_h2d_bandwidth = 0;       // bytes/s host to device, pinned memory, large transfers, one direction

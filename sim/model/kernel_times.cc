@@ -3,11 +3,12 @@
 #include <algorithm>
 
 #include "sim/model/all_reduce.h"
+#include "sim/model/matrix_tiles.h"
 
 namespace alchemist {
 
-KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec& hardware,
-                         std::int64_t tensor_parallel) {
+KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec& hardware, std::int64_t tensor_parallel)
+    : processors_(static_cast<double>(hardware.processors)) {
   const double products = hardware.matrix_flops * hardware.matrix_efficiency;
   const double attention = hardware.matrix_flops * hardware.attention_efficiency;
   const double bandwidth = hardware.memory_bandwidth * hardware.memory_efficiency;
@@ -26,12 +27,19 @@ KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec&
     } else {
       sum_.fixed += hardware.kernel_overhead.in_seconds();
     }
-    add(bounds);
+    Bound product;
+    if (kernel.product_columns > 0) {
+      const auto columns = static_cast<double>(kernel.product_columns);
+      product.line = {0, work.matrix_flops_per_token / products, 0};  // at least
+      product.tiles_across = tiles_along(columns);
+      product.tile_seconds = kTile * kTile / columns * product.line.per_token;
+    }
+    add(bounds, product);
   }
 }
 
 // Leaves out what another bound of the kernel is never below.
-void KernelTimes::add(std::span<const Line> bounds) {
+void KernelTimes::add(std::span<const Line> bounds, const Bound& product) {
   std::vector<Line> kept;
   for (const Line& line : bounds) {
     const auto covered_by = [&](const Line& other) { return line.never_above(other); };
@@ -39,21 +47,33 @@ void KernelTimes::add(std::span<const Line> bounds) {
     std::erase_if(kept, [&](const Line& other) { return other.never_above(line); });
     kept.push_back(line);
   }
+  if (product.tiles_across > 0) {
+    std::erase_if(kept, [&](const Line& line) { return line.never_above(product.line); });
+    for (const Line& line : kept) bounds_.push_back({.line = line});
+    bounds_.push_back(product);
+    bounds_.back().last = true;
+    return;
+  }
   if (kept.size() == 1) {
     sum_.fixed += kept.front().fixed;
     sum_.per_token += kept.front().per_token;
     sum_.per_key += kept.front().per_key;
     return;
   }
-  for (const Line& line : kept) bounds_.push_back({line});
+  for (const Line& line : kept) bounds_.push_back({.line = line});
   bounds_.back().last = true;
+}
+
+double KernelTimes::at(const Bound& bound, double tokens, double keys) const {
+  if (bound.tiles_across == 0) return bound.line.at(tokens, keys);
+  return bound.tile_seconds * padded_tiles(tiles_along(tokens) * bound.tiles_across, processors_);
 }
 
 double KernelTimes::seconds(double tokens, double keys) const {
   double sum = sum_.at(tokens, keys);
   double longest = 0;
   for (const Bound& bound : bounds_) {
-    longest = std::max(longest, bound.line.at(tokens, keys));
+    longest = std::max(longest, at(bound, tokens, keys));
     if (!bound.last) continue;
     sum += longest;
     longest = 0;

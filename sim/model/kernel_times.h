@@ -1,6 +1,7 @@
 // Time of a row of kernels by the roofline of one GPU: each takes the longest of its matrix arithmetic, its vector
 // arithmetic and its memory traffic at the rates that large kernels reach, plus a launch; an all-reduce of activations
-// its time between the GPUs (all_reduce.h), beside which nothing else runs. Pieces of training are priced for every gap
+// its time between the GPUs (all_reduce.h), beside which nothing else runs. Products with large weights are made of
+// whole waves of tiles (matrix_tiles.h), in training as in serving. Pieces of training are priced for every gap
 // between two serving steps, so what can be is worked out beforehand.
 #pragma once
 
@@ -37,12 +38,16 @@ class KernelTimes {
   };
   struct Bound {
     Line line;
-    bool last = false;  // of its kernel
+    double tiles_across = 0;  // > 0: a product in tiles, so many for each row of them, in place of the line
+    double tile_seconds = 0;  // of one, where all processors work
+    bool last = false;        // of its kernel
   };
-  void add(std::span<const Line> bounds);
+  void add(std::span<const Line> bounds, const Bound& product);
+  double at(const Bound& bound, double tokens, double keys) const;
 
   Line sum_;                   // of the kernels that the same resource bounds whatever their size, and of the launches
   std::vector<Bound> bounds_;  // of the others: the highest counts
+  double processors_ = 1;
   double weight_bytes_ = 0;
   double bytes_per_token_ = 0;
 };

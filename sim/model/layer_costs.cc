@@ -23,7 +23,7 @@ void add_gradient_sum(std::vector<GradientSum>& sums, const Operator& op) {
 }
 
 Kernel all_reduce(std::string name, std::int64_t bytes_per_token) {
-  return {std::move(name), false, {.reduced_bytes_per_token = static_cast<double>(bytes_per_token)}};
+  return {.name = std::move(name), .work = {.reduced_bytes_per_token = static_cast<double>(bytes_per_token)}};
 }
 
 // What a split vocabulary adds. The gradient is added up before the norm reads it.
@@ -69,27 +69,25 @@ HeadCosts head_costs(const ModelShape& model, const TrainingShape& training, std
   HeadCosts costs;
   // The softmax's maximum, subtraction, exponential and sum in one pass; a few bytes of loss are left out.
   costs.forward.kernels = {
-      {"final_norm",
-       false,
-       {.vector_flops_per_token = 4 * hidden, .weight_bytes = hidden * dtype, .bytes_per_token = 2 * hidden * dtype}},
-      {"lm_head", true, product},
-      {"loss",
-       false,
-       {.vector_flops_per_token = cross_entropy_work(shape.vocabulary).vector_flops_per_token,
-        .bytes_per_token = vocabulary * dtype}}};
+      {.name = "final_norm",
+       .work = {.vector_flops_per_token = 4 * hidden,
+                .weight_bytes = hidden * dtype,
+                .bytes_per_token = 2 * hidden * dtype}},
+      {.name = "lm_head", .matrix_product = true, .product_columns = shape.vocabulary, .work = product},
+      {.name = "loss",
+       .work = {.vector_flops_per_token = cross_entropy_work(shape.vocabulary).vector_flops_per_token,
+                .bytes_per_token = vocabulary * dtype}}};
   // d logits = softmax - target, written over the logits; the norm's backward reads x and d n and writes d x.
   costs.backward.kernels = {
-      {"loss.d",
-       false,
-       {.vector_flops_per_token = cross_entropy_gradient_work(shape.vocabulary).vector_flops_per_token,
-        .bytes_per_token = 2 * vocabulary * dtype}},
-      {"lm_head.dx", true, product}};
-  if (full) costs.backward.kernels.push_back({"lm_head.dw", true, product});
-  costs.backward.kernels.push_back({"final_norm.d",
-                                    false,
-                                    {.vector_flops_per_token = (full ? 9 : 6) * hidden,
-                                     .weight_bytes = (full ? 2 : 1) * hidden * dtype,
-                                     .bytes_per_token = 3 * hidden * dtype}});
+      {.name = "loss.d",
+       .work = {.vector_flops_per_token = cross_entropy_gradient_work(shape.vocabulary).vector_flops_per_token,
+                .bytes_per_token = 2 * vocabulary * dtype}},
+      {.name = "lm_head.dx", .matrix_product = true, .product_columns = shape.hidden, .work = product}};
+  if (full) costs.backward.kernels.push_back({.name = "lm_head.dw", .matrix_product = true, .work = product});
+  costs.backward.kernels.push_back({.name = "final_norm.d",
+                                    .work = {.vector_flops_per_token = (full ? 9 : 6) * hidden,
+                                             .weight_bytes = (full ? 2 : 1) * hidden * dtype,
+                                             .bytes_per_token = 3 * hidden * dtype}});
   if (tensor_parallel > 1) add_all_reduces(costs, shape);
   if (full) {
     const std::int64_t matrices = shape.tied_embeddings ? 1 : 2;

@@ -158,6 +158,17 @@ double kernel_traffic(const LayerGraph& graph, const std::vector<OperatorId>& ke
   return bytes;
 }
 
+// Gradients of weights have no row for each token, and the adapters' products are too thin for whole tiles.
+std::int64_t product_columns(const LayerGraph& graph, const std::vector<OperatorId>& kernel) {
+  std::set<TensorId> made;
+  for (const OperatorId id : kernel) {
+    if (graph[id].kind == OperatorKind::kLinear) made.insert(graph[id].outputs.begin(), graph[id].outputs.end());
+  }
+  std::int64_t columns = 0;
+  for (const TensorId tensor : made) columns += graph[tensor].spec.elements();
+  return columns;
+}
+
 }  // namespace
 
 std::vector<OperatorId> LayerGraph::operators_of(Phase phase) const {
@@ -196,14 +207,17 @@ std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const Operator
     if (op.view) continue;
     auto it = std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& k) { return k.name == op.kernel; });
     if (it == kernels.end()) {
-      it = kernels.insert(kernels.end(), {op.kernel, false, {}});
+      it = kernels.insert(kernels.end(), Kernel{.name = op.kernel});
       members.emplace_back();
     }
     it->matrix_product = it->matrix_product || is_matrix_product(op.kind);
     it->work += op.work;
     members[static_cast<std::size_t>(it - kernels.begin())].push_back(id);
   }
-  for (std::size_t i = 0; i < kernels.size(); ++i) kernels[i].work.bytes_per_token += kernel_traffic(graph, members[i]);
+  for (std::size_t i = 0; i < kernels.size(); ++i) {
+    kernels[i].work.bytes_per_token += kernel_traffic(graph, members[i]);
+    kernels[i].product_columns = product_columns(graph, members[i]);
+  }
   return kernels;
 }
 

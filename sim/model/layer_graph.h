@@ -78,7 +78,9 @@ LayerGraph derive_layer_graph(const LayerSpec& spec);
 struct Kernel {
   std::string name;
   bool matrix_product = false;  // a product with weights, or attention, is among its operators
-  Work work;                    // tensor traffic included
+  // Of a product of all tokens with large weights: width of what it makes, a token. 0: the kernel is no such product.
+  std::int64_t product_columns = 0;
+  Work work;  // tensor traffic included
 };
 
 // The launches of these operators, run in this order; views need none. Operators of one kernel read what they share

@@ -1,35 +1,39 @@
 #include "sim/model/roofline_cost.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "sim/base/check.h"
 #include "sim/model/all_reduce.h"
+#include "sim/model/kernel_times.h"
+#include "sim/model/layer_costs.h"
+#include "sim/model/matrix_tiles.h"
 
 namespace alchemist {
 
 namespace {
-constexpr double kTile = 128;  // edge of the output tile of a large matrix product
 // Kernels of one layer: two norms with their residual additions, q/k/v, rotary, cache write, attention, output,
 // gate/up, activation, down.
 constexpr double kKernelsPerLayer = 10;
+
+KernelTimes forward_times(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
+                          std::int32_t tensor_parallel) {
+  const LayerCosts costs = layer_costs(build_layer_graph(model, training, tensor_parallel));
+  return KernelTimes(costs.forward.kernels, hardware, tensor_parallel);
+}
 }  // namespace
 
 double matrix_product_seconds(const HardwareSpec& hardware, double rows, double inner, double columns,
                               double element_bytes) {
   const auto processors = static_cast<double>(hardware.processors);
-  const double tiles = std::ceil(rows / kTile) * std::ceil(columns / kTile);
-  const double waves = std::ceil(tiles / processors);
-  // Few tiles are split along the inner dimension instead, so that all processors have work: at worst one wave.
   const double tile_flops = 2 * kTile * kTile * inner;
   const double rate = hardware.matrix_flops * hardware.matrix_efficiency;
-  const double padded_flops = tiles < processors ? tiles * tile_flops : waves * processors * tile_flops;
+  const double padded_flops = tile_flops * padded_tiles(tiles_along(rows) * tiles_along(columns), processors);
   const double bytes = element_bytes * (rows * inner + inner * columns + rows * columns);
   return std::max(padded_flops / rate, bytes / (hardware.memory_bandwidth * hardware.memory_efficiency));
 }
 
 RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
-                           std::int32_t max_tokens, bool async_scheduling)
+                           std::int32_t max_tokens, bool async_scheduling, const std::optional<TrainingShape>& adapters)
     : hardware_(hardware),
       model_(gpu_shard(model, tensor_parallel)),
       tensor_parallel_(tensor_parallel),
@@ -39,10 +43,21 @@ RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model
       bandwidth_(hardware.memory_bandwidth * hardware.memory_efficiency),
       attention_flops_(hardware.matrix_flops * hardware.attention_efficiency) {
   check(tensor_parallel >= 1 && max_tokens >= 1, "sizes are positive");
+  KernelTimes layer, frozen_layer;  // forward
+  if (adapters) {
+    layer = forward_times(hardware, model, *adapters, tensor_parallel);
+    TrainingShape frozen = *adapters;
+    frozen.lora_modules.clear();
+    frozen_layer = forward_times(hardware, model, frozen, tensor_parallel);
+  }
   dense_by_tokens_.reserve(static_cast<std::size_t>(max_tokens) + 1);
   head_by_sequences_.reserve(static_cast<std::size_t>(max_tokens) + 1);
   for (std::int32_t tokens = 0; tokens <= max_tokens; ++tokens) {
     dense_by_tokens_.push_back(dense_seconds(tokens));
+    if (adapters && tokens > 0) {
+      dense_by_tokens_.back() +=
+          static_cast<double>(model.layers) * (layer.seconds(tokens, 0) - frozen_layer.seconds(tokens, 0));
+    }
     head_by_sequences_.push_back(head_seconds(tokens));
   }
 }

@@ -2,11 +2,13 @@
 // of its size reaches, plus a fixed cost for each kernel. For hardware that nobody has measured; a profile is better.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "sim/model/hardware.h"
 #include "sim/model/model_shape.h"
 #include "sim/model/step_cost.h"
+#include "sim/model/training_shape.h"
 
 namespace alchemist {
 
@@ -19,9 +21,10 @@ double matrix_product_seconds(const HardwareSpec& hardware, double rows, double 
 
 class RooflineCost final : public StepCost {
  public:
-  // Prices steps of up to `max_tokens` tokens, with the layers split over `tensor_parallel` GPUs.
+  // Prices steps of up to `max_tokens` tokens, with the layers split over `tensor_parallel` GPUs. With `adapters`, the
+  // products of its LoRA adapters run beside those of the weights, as training's forward runs them.
   RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
-               std::int32_t max_tokens, bool async_scheduling);
+               std::int32_t max_tokens, bool async_scheduling, const std::optional<TrainingShape>& adapters = {});
 
   Duration step(const BatchShape& shape) const override;
   // All layers' attention.

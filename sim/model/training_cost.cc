@@ -51,6 +51,7 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   rebuild_gate_up_ = times_of(find_record_set(graph, "lean")->rebuild.kernels);
   trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
+  kv_bytes_ = static_cast<double>(2 * gpu_shard(model, tensor_parallel).kv_width() * model.dtype_bytes);
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
 }
 
@@ -80,7 +81,14 @@ double TrainingCost::gradient_sum_seconds(std::int64_t parameters) const {
     const double share = static_cast<double>(sum.parameters * layers_) / static_cast<double>(trained_parameters_);
     seconds += all_reduce_seconds(hardware_, sum.gpus, share * gradients);
   }
+  if (sends_weights_) seconds += gradients / hardware_.interconnect_bandwidth;  // weights are as many bytes
   return seconds;
+}
+
+// Attention waits for all keys and values, so nothing else runs meanwhile.
+double TrainingCost::link_seconds(std::int64_t host_keys) const {
+  return hardware_.link_latency.in_seconds() +
+         static_cast<double>(host_keys) * kv_bytes_ / hardware_.link_h2d_bandwidth;
 }
 
 double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
@@ -122,6 +130,7 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
   double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
   if (piece.kind == PieceKind::kOptimizer) seconds += gradient_sum_seconds(piece.parameters);
+  if (piece.host_keys > 0) seconds += link_seconds(piece.host_keys);
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
 }
 
@@ -185,7 +194,8 @@ Duration TrainingCost::recording(Bytes bytes) const {
     const double tokens = bytes.as_double() / (record_bytes_.minimal * layers_).as_double();
     return Duration::seconds(profile_->recording.at(tokens) * 1e-6);
   }
-  return Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
+  return scaled(hardware_.kernel_overhead, static_cast<double>(layers_)) +
+         Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
 }
 
 }  // namespace alchemist

@@ -29,15 +29,20 @@ struct RecordBytes {
 class TrainingCost {
  public:
   // `replicas` of `tensor_parallel` GPUs each. With a profile, which is of one GPU, times are those measured, in place
-  // of the analytic ones; the all-reduce of the replicas' gradients stays analytic.
+  // of the analytic ones; the all-reduce of the replicas' gradients stays analytic, and so does what comes over links.
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
                std::int32_t replicas, std::int32_t tensor_parallel = 1, std::optional<TrainingProfile> profile = {});
+
+  // Serving is done elsewhere: each update's new weights cross the interconnect (bytes of the trained parameters at the
+  // model's precision / bandwidth), and training waits for that.
+  void send_weights() { sends_weights_ = true; }
 
   // By the roofline of each of its kernels (kernel_times.h), or as measured.
   Duration piece(const TrainingPiece& piece) const;
   // Bytes that the piece moves between memory and processors.
   double traffic(const TrainingPiece& piece) const;
-  // Extra time of a serving step that keeps `bytes` of its activations: they are written once more.
+  // Extra time of a serving step that keeps `bytes` of its activations: they are written once more, by the kernels that
+  // make them or by one launch a layer for those that a product has made.
   Duration recording(Bytes bytes) const;
 
   // Share of a layer's forward that a lean record saves: all but the products that rebuild gate and up. For a prompt of
@@ -62,6 +67,7 @@ class TrainingCost {
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
   double gradient_sum_seconds(std::int64_t parameters) const;
+  double link_seconds(std::int64_t host_keys) const;
 
   HardwareSpec hardware_;
   std::optional<TrainingProfile> profile_;
@@ -78,6 +84,8 @@ class TrainingCost {
   RecordBytes record_bytes_;
   std::int64_t trained_parameters_ = 0;
   std::int64_t gradient_bytes_per_parameter_ = 0;
+  double kv_bytes_ = 0;  // of one token in one layer
+  bool sends_weights_ = false;
   Bytes working_bytes_per_token_;
 };
 

@@ -26,9 +26,7 @@ void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes 
 
 void LayerTraffic::on_fresh_layer(std::int32_t layer) {
   if (fresh_ == Bytes()) return;
-  if (layer < layers_ - window_) {
-    leaving_.emplace(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}), layer);
-  }
+  if (leaves(layer)) { leaving_.emplace(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}), layer); }
   if (layer == layers_ - 1) {
     forward_done_ = true;
     proceed();
@@ -63,7 +61,7 @@ bool LayerTraffic::has_room(std::int32_t layer) const {
 void LayerTraffic::proceed() {
   while (!arriving_ && arrived_to_ > 0) {
     const std::int32_t layer = arrived_to_ - 1;
-    const bool left = fresh_ > Bytes() && layer < layers_ - window_;
+    const bool left = leaves(layer);
     const Bytes bytes = records_[static_cast<std::size_t>(layer)] + (left ? fresh_ : Bytes());
     if (bytes == Bytes()) {
       --arrived_to_;

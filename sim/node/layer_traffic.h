@@ -31,6 +31,8 @@ class LayerTraffic {
 
   // The fresh activations of this layer may be computed: those whose place they take have left.
   bool has_room(std::int32_t layer) const;
+  // Fresh activations of this layer go to the host.
+  bool leaves(std::int32_t layer) const { return fresh_ > Bytes() && layer < layers_ - window_; }
   // Fresh activations of no layer are on their way to the host.
   bool has_left() const { return leaving_.empty(); }
   // Everything that comes over the link for this layer is there.

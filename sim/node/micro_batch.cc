@@ -83,6 +83,14 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   check(without_record.tokens() == fresh && from_host.tokens() == host, "every token has its place");
 }
 
+void MicroBatch::reload_all() {
+  recompute_below = 0;
+  const double gate_up = host_lean < host ? 1 : 0;
+  for (LayerPlan& layer : restore.layers) {
+    if (layer.source == LayerSource::recompute) layer = {LayerSource::reload, gate_up};
+  }
+}
+
 double MicroBatch::keys_of(const TrainingPiece& piece) const {
   const std::int64_t begin = piece.first_token, end = begin + piece.tokens;
   switch (piece.kind) {
@@ -142,6 +150,7 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     forward.kind = kind;
     forward.tokens = tokens;
     forward.attended_keys = batch.keys_of(forward);
+    if (kind == PieceKind::kForward) forward.host_keys = batch.host;
     return pace * estimator.piece(forward).in_seconds();
   };
   if (batch.fresh > 0) problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);

@@ -44,6 +44,9 @@ struct MicroBatch {
   // Looks the samples' records up and holds them.
   void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
 
+  // In place of the plan: nothing is recomputed of what is on the host.
+  void reload_all();
+
   // Keys that the tokens of a piece of this batch attend to: its kind, first_token and tokens say which. Backward goes
   // from the last token down. None for output heads and the optimizer.
   double keys_of(const TrainingPiece& piece) const;

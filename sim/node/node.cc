@@ -9,8 +9,12 @@ namespace alchemist {
 namespace {
 
 // Answers that are recorded take memory where their keys and values do, between two runs of decode steps.
+// And beside decode steps training may take it at any time.
 ServingConfig scheduled(ServingConfig config, const std::optional<NodeTraining>& training) {
-  config.blocks_known_ahead = config.blocks_known_ahead || (training && training->policy.record_answers);
+  const auto takes_memory_in_runs = [](const Policy& policy) {
+    return policy.record_answers || (policy.train && policy.train->beside_serving());
+  };
+  config.blocks_known_ahead = config.blocks_known_ahead || (training && takes_memory_in_runs(training->policy));
   return config;
 }
 
@@ -136,8 +140,9 @@ void Node::forget(std::span<const RequestHandle> ended) {
 
 void Node::on_newest(const Completion& completion) {
   const bool next_planned = next_step_is_planned();
-  scheduler_.catch_up(completion.steps + (next_planned ? 1 : 0));
-  if (completion.done && !next_planned) scheduler_.commit();
+  const bool committed = !scheduler_.has_plan();  // planning went on behind it, but found nothing that could run
+  if (!committed) scheduler_.catch_up(completion.steps + (next_planned ? 1 : 0));
+  if (!committed && completion.done && !next_planned) scheduler_.commit();
   end(completion.ended);
   if (completion.done && next_planned) scheduler_.drop_planned();
   newest_in_last_step_ = !completion.done;
@@ -150,7 +155,7 @@ void Node::on_wake(Time now) {
 }
 
 void Node::catch_up(OpId op, std::int64_t steps) {
-  if (outstanding_.empty() || op != outstanding_.back().op) return;
+  if (outstanding_.empty() || op != outstanding_.back().op || !scheduler_.has_plan()) return;
   scheduler_.catch_up(steps + (next_step_is_planned() ? 1 : 0));
 }
 
@@ -174,15 +179,19 @@ bool Node::serving_idle() const { return scheduler_.running() == 0 && scheduler_
 
 bool Node::prompt_waits() const { return scheduler_.waiting() > 0 || scheduler_.computes_prompt(); }
 
+// Serving that cannot go on before training has given memory back is as idle as without requests: if training stood
+// back for it, both would wait for ever.
 TrainPieceView Node::view_for_training() const {
+  const bool stuck = serving_is_stuck_ && trainer_->gpu_bytes() > Bytes();
   TrainPieceView view;
-  view.serving_idle = serving_idle();
-  view.prompt_waits = prompt_waits();
+  view.serving_idle = serving_idle() || stuck;
+  view.prompt_waits = prompt_waits() && !stuck;
   view.decode_step = decode_step_;
   view.tail_step = tail_.value();
   view.saved = saved_;
   view.max_itl = training_->trainer.training.max_itl;
   view.gap_used = gap_used_;
+  view.tokens_used = static_cast<double>(gap_token_layers_) / training_->trainer.layers;
   view.running = scheduler_.running();
   view.token_budget = token_budget_;
   return view;
@@ -190,8 +199,9 @@ TrainPieceView Node::view_for_training() const {
 
 // On SMs of its own training goes on while serving does, a whole layer at a time.
 void Node::submit_beside() {
-  if (piece_ || training_->policy.train->allow(view_for_training()).time <= Duration()) return;
-  std::optional<TrainingPiece> piece = trainer_->next_piece(now_, serving_idle());
+  const TrainPieceView view = view_for_training();
+  if (piece_ || training_->policy.train->allow(view).time <= Duration()) return;
+  std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle);
   if (!piece) return;
   piece->beside = true;
   piece_.emplace(host_.submit(*piece), *piece);
@@ -205,15 +215,16 @@ Node::PieceOutcome Node::decide_on_piece() {
 // Lets the next piece of training run before the next serving step, if the policy agrees.
 Node::PieceOutcome Node::submit_piece() {
   if (piece_) return another_fits_ && !prompt_waits() ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
-  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_, serving_idle());
-  if (!piece) return PieceOutcome::kNothingToDo;
   const TrainPieceView view = view_for_training();
+  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle);
+  if (!piece) return PieceOutcome::kNothingToDo;
   const TrainAllowance allowance = training_->policy.train->allow(view);
   const auto part = trainer_->part_within(*piece, allowance);
   if (!part) return PieceOutcome::kServingMayFollow;
   piece_.emplace(host_.submit(part->piece), part->piece);
   trainer_->on_piece_submitted();
   gap_used_ += part->expected;
+  gap_token_layers_ += part->piece.tokens;
   if (!view.serving_idle) saved_ -= std::min(saved_, part->expected);
   // If another piece fits into the gap, serving is planned when this one is done; if not, now, so that its step is
   // queued behind the piece and starts without delay.
@@ -228,9 +239,14 @@ void Node::submit_serving(bool training_waits) {
   std::optional<ServingOp> op = scheduler_.plan();
   if (!op) {
     steps_to_decision_ = 0;
+    serving_is_stuck_ = outstanding_.empty() && !serving_idle();
+    if (trainer_ && serving_is_stuck_) trains_beside() ? submit_beside() : static_cast<void>(submit_piece());
     return;
   }
+  // Where nothing decodes, a prompt that has given way is begun again, and again stops where memory ends.
+  serving_is_stuck_ = !op->preempted.empty() && scheduler_.decoding() == 0;
   gap_used_ = Duration();
+  gap_token_layers_ = 0;
   if (training_waits && !piece_ && op->prefills.empty()) {
     if (steps_to_decision_ == 0) steps_to_decision_ = kStepsBetweenDecisions;
     op->max_steps = std::min(op->max_steps, steps_to_decision_);

@@ -120,8 +120,10 @@ class Node final : private BlockLender {
   std::optional<Time> stalled_since_;                    // idle because activations have not come back
   Duration decode_step_;
   Duration saved_;
-  bool another_fits_ = false;  // piece of training, into the gap that the outstanding one is in
-  Duration gap_used_;          // by training since the last serving operation was submitted
+  bool another_fits_ = false;          // piece of training, into the gap that the outstanding one is in
+  Duration gap_used_;                  // by training since the last serving operation was submitted
+  std::int64_t gap_token_layers_ = 0;  // tokens of training since then, each for every layer that it went through
+  bool serving_is_stuck_ = false;      // it needs memory that it cannot free itself
   TailEstimate tail_{kTailQuantile};
 
   // Training hides below the steps that are this rare anyway, so that the 99th percentile does not feel it; half a

@@ -105,7 +105,7 @@ std::string command_text(const ServingOp& op) {
 std::string command_text(const TrainingPiece& piece) {
   return Words("piece")
       .add(piece.kind, piece.layer, piece.first_token, piece.tokens, piece.parameters, piece.attended_keys,
-           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.beside)
+           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.host_keys, piece.beside)
       .take();
 }
 

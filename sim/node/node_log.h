@@ -25,7 +25,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 2;
+inline constexpr int kNodeLogVersion = 3;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);

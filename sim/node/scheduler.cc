@@ -58,7 +58,8 @@ std::optional<ServingOp> Scheduler::plan() {
   if (planned_) commit();
   if (running_.empty() && waiting_.empty()) return std::nullopt;
   prefills_.clear();
-  preempted_.clear();
+  if (preempted_told_) preempted_.clear();
+  preempted_told_ = false;
   grown_.clear();
   preempted_any_ = false;
   budget_ = config_.max_num_batched_tokens;
@@ -67,9 +68,10 @@ std::optional<ServingOp> Scheduler::plan() {
   // vLLM admits nobody in a step that had to preempt, unless that left the step without work.
   if (!preempted_any_ || (decodes_ == 0 && prefills_.empty())) plan_waiting();
   if (decodes_ == 0 && prefills_.empty()) {
-    check(lender_ != nullptr && preempted_.empty(), "a replica with requests always has a step to run");
+    check(lender_ != nullptr, "a replica with requests always has a step to run");
     return std::nullopt;
   }
+  preempted_told_ = true;
 
   for (PrefillWork& work : prefills_) work.blocks = at(work.request).blocks;
   ServingOp op;
@@ -307,6 +309,7 @@ void Scheduler::end(std::span<const RequestHandle> ended) {
       // Preempted by a step that was planned before this request's last token was known to be its last.
       check(request.state == State::kWaiting, "a request that computes its prompt does not end");
       waiting_.erase(std::find(waiting_.begin(), waiting_.end(), handle));
+      if (!preempted_told_) std::erase(preempted_, handle);
     }
   }
 }

@@ -51,12 +51,15 @@ class Scheduler {
   void catch_up(std::int64_t steps);
   // The step planned last is over (or taken for granted): its prompts are computed.
   void commit();
+  // A step is planned that is not committed yet.
+  bool has_plan() const { return planned_; }
   // The step planned last will not run, because all its requests have ended.
   void drop_planned();
   // These requests have ended; their blocks become free.
   void end(std::span<const RequestHandle> ended);
 
   std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
+  std::int32_t decoding() const { return decodes_; }  // of them
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
   // Tokens of a live request whose keys and values exist behind the steps committed so far.
   std::int32_t computed(RequestHandle handle) const {
@@ -127,6 +130,7 @@ class Scheduler {
   bool preempted_any_ = false;
   std::vector<PrefillWork> prefills_;
   std::vector<RequestHandle> preempted_;
+  bool preempted_told_ = true;  // by an operation; until then they stay
   std::vector<GrownTable> grown_;
   mutable std::vector<BlockId> found_;  // by find_prefix()
   bool planned_ = false;                // planned and not committed yet

@@ -24,7 +24,9 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
   const auto tokens_in = [](Bytes memory, Bytes of_many) {
     return static_cast<std::int64_t>(memory.as_double() * kMostOfMemory / (of_many.as_double() / kMany));
   };
-  most_tokens_ = tokens_in(config.page_bytes * pool.total(), fresh_bytes(kMany));
+  Bytes of_many = fresh_bytes(kMany);
+  if (policy.place) of_many = std::max(of_many, window_bytes(kMany));
+  most_tokens_ = tokens_in(config.page_bytes * pool.total(), of_many + config.working_per_token * kMany);
   if (const Bytes host_bytes = fresh_host_bytes(kMany); host_bytes > Bytes()) {
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
@@ -40,28 +42,6 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
   }
   ready_.add(feedback);
   store_.on_feedback(now, feedback);
-}
-
-// GPU memory for the activations of tokens without a record, at least.
-Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
-  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  switch (policy_.fresh) {
-    case FreshActivations::kKeep:
-      return config_.bytes.minimal * tokens;
-    case FreshActivations::kCheckpoint:
-      return config_.bytes.input * tokens + layer * tokens;
-    case FreshActivations::kOffload:
-    case FreshActivations::kSpill:
-      return layer * tokens * std::min(config_.layers, config_.window_layers);
-  }
-  return Bytes();
-}
-
-// Host memory for them: of the layers that leave.
-Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
-  if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
-  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
 }
 
 TrainerTotals Trainer::totals() const {
@@ -137,15 +117,6 @@ bool Trainer::on_all_reduced(Time now, OpId op) {
   return true;
 }
 
-std::int32_t Trainer::pages_needed() const {
-  const MicroBatch& batch = micro_batches_.front();
-  const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
-  Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
-  if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
-  return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
-}
-
 // Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
 // While serving has nothing to do the link is to be measured against training at full speed, not against what it has
 // been of late: it would be the longer of the two, and idle time would pass with waiting for it.
@@ -154,6 +125,8 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   batch.acquire(store_, version_, config_.training.max_version_lag);
   plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), alone ? 1 : pace_.factor(),
                policy_, estimator_);
+  // Layers that are recomputed stay, which may be more than there is room for at all.
+  if (batch.recompute_below > 0 && pages_needed() > pool_.total()) batch.reload_all();
   if (!take_memory(now)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
@@ -196,49 +169,6 @@ void Trainer::tell_host() {
   host_.begin(work);
 }
 
-// Copies of a layer take no longer than computing it, at the pace that serving has left for that lately: training does
-// not wait for the link.
-bool Trainer::link_keeps_up() const {
-  const MicroBatch& batch = micro_batches_.front();
-  const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);
-  TrainingPiece piece;
-  piece.tokens = batch.fresh;
-  piece.attended_keys = batch.keys_of(piece);
-  const Duration forward = estimator_.piece(piece);
-  piece.kind = PieceKind::kBackward;
-  const Duration backward = estimator_.piece(piece);
-  return estimator_.copy(LinkDirection::kDeviceToHost, layer).in_seconds() <= pace_.factor() * forward.in_seconds() &&
-         estimator_.copy(LinkDirection::kHostToDevice, layer).in_seconds() <= pace_.factor() * backward.in_seconds();
-}
-
-bool Trainer::take_memory(Time now) {
-  const std::int64_t fresh = micro_batches_.front().fresh;
-  offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
-  if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
-    const std::int32_t more = pages_needed() - static_cast<std::int32_t>(pages_.size());
-    offloads_ = more > pool_.free() || (more > pool_.free() - pool_.cached() && link_keeps_up());
-  }
-  const std::int32_t pages = pages_needed();
-  check(pages <= pool_.total(), "a micro-batch fits the memory");
-  keep_pages(pages);
-  const std::int32_t more = pages - static_cast<std::int32_t>(pages_.size());
-  const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
-  if ((pool_.free() < more && !store_.make_room(now, more)) || !store_.take_host(now, host_bytes)) {
-    keep_pages(0);
-    return false;
-  }
-  host_bytes_ = host_bytes;
-  pool_.allocate(more, pages_);
-  return true;
-}
-
-// Gives back what is more.
-void Trainer::keep_pages(std::int32_t most) {
-  if (static_cast<std::int32_t>(pages_.size()) <= most) return;
-  pool_.release_first(std::span(pages_).subspan(static_cast<std::size_t>(most)));
-  pages_.resize(static_cast<std::size_t>(most));
-}
-
 bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
 
 std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone) {
@@ -256,6 +186,7 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone) {
 bool Trainer::ready_to_run() const {
   if (phase_ == Phase::kFresh) return traffic_.has_room(layer_);
   if (phase_ == Phase::kRecompute) return traffic_.has_left();  // attention reads keys and values of fresh tokens
+  if (phase_ == Phase::kHead && micro_batches_.front().host_targets > 0) return traffic_.is_here(config_.layers - 1);
   return phase_ != Phase::kBackward || traffic_.is_here(layer_);
 }
 
@@ -301,9 +232,11 @@ TrainingPiece Trainer::make_piece() const {
       break;
     case Phase::kFresh:
       piece.kind = PieceKind::kForward;
+      piece.host_keys = batch.host;
       break;
     case Phase::kRecompute:
       piece.kind = PieceKind::kRecompute;
+      if (offloads_ && traffic_.leaves(layer_)) piece.host_keys = batch.fresh;
       break;
     case Phase::kHead:
       piece.kind = PieceKind::kHead;
@@ -322,6 +255,7 @@ TrainingPiece Trainer::make_piece() const {
 // Of a piece that stands for all of its layer, or the optimizer, what is not done yet.
 TrainingPiece Trainer::rest_of(TrainingPiece whole) const {
   whole.first_token = done_;
+  if (done_ > 0) whole.host_keys = 0;
   return first_part(whole, size_of(whole) - done_, [this](const TrainingPiece& part) { return keys_of(part); });
 }
 

@@ -39,6 +39,9 @@ struct TrainerConfig {
   std::int64_t trained_parameters = 0;
   Bytes page_bytes;
   TokenBytes bytes;
+  // One layer's backward works on so much for each token; that of `reserved_tokens` tokens is set aside for good.
+  Bytes working_per_token;
+  std::int64_t reserved_tokens = 0;
   // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
   std::int32_t window_layers = 16;
   double gpu_share = 1;  // of the GPU that a piece takes while it runs
@@ -97,6 +100,7 @@ class Trainer {
   bool take_memory(Time now);
   void keep_pages(std::int32_t most);
   void tell_host();
+  Bytes window_bytes(std::int64_t tokens) const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;

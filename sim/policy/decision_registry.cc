@@ -286,13 +286,16 @@ class TrainBeside final : public TrainDecision {
   bool beside_serving() const override { return true; }
 };
 
-// Training tokens fill the batch up to the token budget, whatever that does to the step (Miao et al., "FlexLLM", 2024).
+// Training tokens fill the batch up to the token budget, whatever that does to the step (Miao et al., "FlexLLM", 2024):
+// with each step of serving as many tokens of training go through the layers as the step has left of its budget.
 class TrainTokenFill final : public TrainDecision {
  public:
   bool start_step(const TrainStartView& view) override { return batch_is_full(view); }
   TrainAllowance allow(const TrainPieceView& view) override {
     if (view.prompt_waits) return {};
-    return {Duration::max(), view.token_budget - view.running};
+    const std::int64_t fill = view.token_budget - view.running;
+    if (!view.serving_idle && view.tokens_used >= static_cast<double>(fill)) return {};
+    return {Duration::max(), fill};
   }
 };
 
@@ -344,7 +347,7 @@ const std::vector<DecisionName>& train_decisions() {
       {"idle", "pieces run while no request is running"},
       {"headroom",
        "also between decode steps, for a share of their time (stretch) in gaps below the tail of the step times"},
-      {"token_fill", "between all steps, up to the token budget"},
+      {"token_fill", "with every step as many tokens, through all layers, as the step leaves of the token budget"},
       {"beside", "while no prompt waits, on a share of the SMs (sm_share) beside decode steps on the rest"}};
   return names;
 }

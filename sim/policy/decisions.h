@@ -106,6 +106,7 @@ struct TrainPieceView {
   Duration saved;             // of the share of decode's time that training may take, not used yet
   std::optional<Duration> max_itl;  // longest gap between two tokens that it may cause, in place of both of these
   Duration gap_used;                // by training since the latest step
+  double tokens_used = 0;           // that training took through all layers since then; a piece counts for its layer
   std::int32_t running = 0;         // requests
   std::int32_t token_budget = 0;    // of a serving step
 };

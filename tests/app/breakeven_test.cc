@@ -67,7 +67,7 @@ TEST_F(Breakeven, ContextIsTheShortestThatPays) {
   };
   EXPECT_GE(gain(*context), 1);
   EXPECT_LT(gain(*context - 1), 1);
-  EXPECT_NEAR(gain(*context), 1, 0.01);
+  EXPECT_NEAR(gain(*context), 1, 0.05);  // products are made of whole tiles, so that a token more may cost a tile
 }
 
 }  // namespace

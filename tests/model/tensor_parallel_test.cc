@@ -177,15 +177,17 @@ TEST(TensorParallel, AllReduceTimesByHand) {
   EXPECT_NEAR(microseconds(cost, PieceKind::kOptimizer), 0, 2e-3) << "no gradient is made in parts";
 }
 
-// On one of two GPUs, q 8 x 4, k and v 8 x 2, o 4 x 8 and three of 8 x 8 are 288 weights: 576 FLOPs a token forward;
-// attention 4 x 4 a key. At 10^9 FLOP/s, backward twice and 2.5 times as much. The head: three products of 2 x 8 x 5.
+// On one of two GPUs, q 8 x 4, k and v 8 x 2 are one product, o is 4 x 8, gate and up 8 x 16, down 8 x 8. Each fits one
+// tile of 128 x 128: 2 x 128 x 128 FLOPs for each element of the inner dimension, 32.768 us at 10^9 FLOP/s. Weight
+// gradients have their 576 FLOPs a token; attention 4 x 4 a key, backward 2.5 times as much. The head: 8 x 5.
 TEST(TensorParallel, ProductTimesByHand) {
+  constexpr double kTileUs = 32.768;
   const TrainingCost cost(slow_products(), tiny_model(), full_training(), 1, 2);
-  EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 57.6 + 80.8, 1e-3);
-  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward), 115.2 + 202, 1e-3);
-  EXPECT_NEAR(microseconds(cost, PieceKind::kHead), 3 * 8, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kForward), (8 + 4 + 8 + 8) * kTileUs + 80.8, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward), (8 + 8 + 16 + 8) * kTileUs + 57.6 + 202, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kHead), (8 + 5) * kTileUs + 8, 1e-3);
   const TrainingCost whole(slow_products(), tiny_model(), full_training(), 1);
-  EXPECT_NEAR(microseconds(whole, PieceKind::kForward), 2 * (57.6 + 80.8), 1e-3);
+  EXPECT_NEAR(microseconds(whole, PieceKind::kForward), (8 + 8 + 8 + 16) * kTileUs + 2 * 80.8, 1e-3);
 }
 
 // Adapters of rank 1 on one of two GPUs. A, B by module: q 8 + 4, k and v 8 + 2, o 4 + 8, gate and up 8 + 8, down 8 +

@@ -63,10 +63,10 @@ TEST_F(TrainingProfileTest, NoiseMakesNothingFallBelowZero) {
 TEST_F(TrainingProfileTest, ReferencePiecesHaveAPrice) {
   ModelShape model;
   model.layers = 2;
-  model.hidden = 64;
+  model.hidden = 128;
   model.intermediate = 128;
   model.heads = model.kv_heads = 2;
-  model.head_dim = 32;
+  model.head_dim = 64;
   model.vocabulary = 1'000'000;
   HardwareSpec hardware;
   hardware.memory_bandwidth = 1e11;

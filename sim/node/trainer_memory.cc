@@ -1,0 +1,91 @@
+// Memory that a micro-batch takes while it is worked on, on the GPU and on the host.
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/node/trainer.h"
+
+namespace alchemist {
+
+// GPU memory for what is there at once of the activations of tokens that go to the host or come from it.
+Bytes Trainer::window_bytes(std::int64_t tokens) const {
+  return Bytes(config_.bytes.minimal.count() / config_.layers) * tokens *
+         std::min(config_.layers, config_.window_layers);
+}
+
+// GPU memory for the activations of tokens without a record, at least.
+Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
+  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
+  switch (policy_.fresh) {
+    case FreshActivations::kKeep:
+      return config_.bytes.minimal * tokens;
+    case FreshActivations::kCheckpoint:
+      return config_.bytes.input * tokens + layer * tokens;
+    case FreshActivations::kOffload:
+    case FreshActivations::kSpill:
+      return window_bytes(tokens);
+  }
+  return Bytes();
+}
+
+// Host memory for them: of the layers that leave.
+Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
+  if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
+  const Bytes layer(config_.bytes.minimal.count() / config_.layers);
+  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
+}
+
+std::int32_t Trainer::pages_needed() const {
+  const MicroBatch& batch = micro_batches_.front();
+  const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
+  Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
+  if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
+  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
+  // One sample that is longer than a micro-batch should be.
+  bytes += config_.working_per_token * std::max<std::int64_t>(0, batch.tokens - config_.reserved_tokens);
+  return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
+}
+
+// Copies of a layer take no longer than computing it, at the pace that serving has left for that lately: training does
+// not wait for the link.
+bool Trainer::link_keeps_up() const {
+  const MicroBatch& batch = micro_batches_.front();
+  const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);
+  TrainingPiece piece;
+  piece.tokens = batch.fresh;
+  piece.attended_keys = batch.keys_of(piece);
+  const Duration forward = estimator_.piece(piece);
+  piece.kind = PieceKind::kBackward;
+  const Duration backward = estimator_.piece(piece);
+  return estimator_.copy(LinkDirection::kDeviceToHost, layer).in_seconds() <= pace_.factor() * forward.in_seconds() &&
+         estimator_.copy(LinkDirection::kHostToDevice, layer).in_seconds() <= pace_.factor() * backward.in_seconds();
+}
+
+bool Trainer::take_memory(Time now) {
+  const std::int64_t fresh = micro_batches_.front().fresh;
+  offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
+  if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
+    const std::int32_t more = pages_needed() - static_cast<std::int32_t>(pages_.size());
+    offloads_ = more > pool_.free() || (more > pool_.free() - pool_.cached() && link_keeps_up());
+  }
+  const std::int32_t pages = pages_needed();
+  check(pages <= pool_.total(), "a micro-batch fits the memory");
+  keep_pages(pages);
+  const std::int32_t more = pages - static_cast<std::int32_t>(pages_.size());
+  const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
+  if ((pool_.free() < more && !store_.make_room(now, more)) || !store_.take_host(now, host_bytes)) {
+    keep_pages(0);
+    return false;
+  }
+  host_bytes_ = host_bytes;
+  pool_.allocate(more, pages_);
+  return true;
+}
+
+// Gives back what is more.
+void Trainer::keep_pages(std::int32_t most) {
+  if (static_cast<std::int32_t>(pages_.size()) <= most) return;
+  pool_.release_first(std::span(pages_).subspan(static_cast<std::size_t>(most)));
+  pages_.resize(static_cast<std::size_t>(most));
+}
+
+}  // namespace alchemist
