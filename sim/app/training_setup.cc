@@ -126,8 +126,13 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.store.host_capacity = host_pool(experiment_, policy_);
   setup.store.lean_per_token = bytes.lean * layers;
   setup.store.minimal_per_token = bytes.minimal * layers;
-  constexpr std::int64_t kUsualPrompt = 1024;  // tokens
+  constexpr std::int32_t kUsualPrompt = 1024;  // tokens
   setup.store.lean_saving = cost_->lean_saving(kUsualPrompt);
+  TrainingPiece forward;
+  forward.tokens = kUsualPrompt;
+  forward.attended_keys = attended_keys({kUsualPrompt, 0});
+  setup.store.forward_per_token_s = static_cast<double>(layers) * cost_->piece(forward).in_seconds() / kUsualPrompt;
+  setup.store.record_step_s = cost_->recording(bytes.minimal * layers).in_seconds();
   setup.store.link_bandwidth = experiment_.hardware.link_d2h_bandwidth;
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);

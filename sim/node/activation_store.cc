@@ -42,6 +42,9 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
   view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
+  view.decoding = decoding_;
+  view.forward_s = config_.forward_per_token_s;
+  view.step_s = config_.record_step_s;
   const double chosen = chosen_.per_second(now);
   if (chosen > 0) view.kept_share = std::min(1.0, kept_.per_second(now) / chosen);
   view.copy_bandwidth = host ? config_.link_bandwidth : std::numeric_limits<double>::infinity();

@@ -25,6 +25,8 @@ struct StoreConfig {
   Bytes lean_per_token;        // all layers
   Bytes minimal_per_token;
   double lean_saving = 1;     // share of the forward's time that a lean record saves
+  double forward_per_token_s = 0;  // of the GPU: all layers of a token that training runs forward
+  double record_step_s = 0;        // that recording adds to a decode step, however many tokens it records
   double link_bandwidth = 1;  // bytes/s device to host, as the policy believes
 };
 
@@ -53,6 +55,8 @@ class ActivationStore {
   // All references outlive the store.
   ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host);
 
+  // Requests that decode from now on, whose answers share what recording adds to a step.
+  void set_decoding(std::int32_t requests) { decoding_ = requests; }
   // Prefill of a request begins. None if the policy keeps nothing of it.
   std::optional<RecordId> begin(Time now, const Arrival& request, std::int32_t first_token, std::int32_t end_token,
                                 WeightVersion version);
@@ -194,6 +198,7 @@ class ActivationStore {
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
   std::int32_t pages_ = 0;
+  std::int32_t decoding_ = 0;
   Bytes host_used_;   // copies being made and what training has taken included
   Bytes host_taken_;  // by training
   Bytes copying_bytes_;

@@ -290,6 +290,7 @@ void Node::record_prompt(PrefillWork& work) {
   Served& served = served_[work.request.value()];
   if (!served.record_decided) {
     served.record_decided = true;
+    store_->set_decoding(scheduler_.decoding());
     served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
   }
   if (!served.record) return;

@@ -73,6 +73,12 @@ RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes b
   return least == choices.rend() ? choices.front() : *least;
 }
 
+// A decode step computes one token of each answer. Recording them pays if the forward that those save which will be
+// trained takes longer than what it adds to the step. `recorded`: share of the requests; `useful`: of those.
+bool answers_pay(const RecordView& view, double recorded, double useful) {
+  return recorded * view.decoding * useful * view.forward_s >= view.step_s;
+}
+
 // As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
 // conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not
 // suffice.
@@ -89,7 +95,7 @@ class RecordAdaptive final : public RecordDecision {
   }
   // Memory that is too small for the prompts of what training takes is worth more to them: a prompt is there at once,
   // an answer holds memory on the GPU while it is decoded.
-  bool answer_too() const override { return suffices_; }
+  bool answer_too() const override { return suffices_ && answers_pay_; }
 
  private:
   // Everything, until memory is full of records none of which was ever trained: training may not get on at all.
@@ -113,6 +119,8 @@ class RecordAdaptive final : public RecordDecision {
     share_ = best.share;
     suffices_ = best.useful >= demand;
     others_too_ = !suffices_ && best.share > 0.9;
+    const double useful = std::min(best.useful, demand) / std::max(best.share * view.whole_per_s, 1.0);
+    answers_pay_ = answers_pay(view, best.share, std::min(useful, 1.0));
   }
 
   static constexpr int kCallsBetweenPlans = 16;
@@ -121,6 +129,7 @@ class RecordAdaptive final : public RecordDecision {
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
   bool suffices_ = false;  // what is recorded for what training takes, as far as is known
+  bool answers_pay_ = true;
   bool others_too_ = true;
   double due_ = 0;  // prompts
 };
@@ -138,14 +147,16 @@ class RecordForeseen final : public RecordDecision {
     const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
     const double ever = needed_within(kLongestRun.in_seconds());
     training_is_short_ = ever >= kReserve * wanted;
+    answers_pay_ = answers_pay(view, std::min(1.0, wanted / std::max(view.whole_per_s, 1.0)), 1 / kReserve);
     const bool use = view.whole ? needed_within(view.needed_in->in_seconds()) <= wanted : ever < wanted;
     return use ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
   // As above: where training takes much of what comes, it is memory that is short.
-  bool answer_too() const override { return training_is_short_; }
+  bool answer_too() const override { return training_is_short_ && answers_pay_; }
 
  private:
   bool training_is_short_ = true;
+  bool answers_pay_ = true;
 };
 
 // ---- place

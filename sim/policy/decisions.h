@@ -30,6 +30,9 @@ struct RecordView {
   double kept_share = 1;      // of the tokens of late that were to be recorded, those that found room on the GPU
   double trained_per_s = 0;   // tokens of late that were trained, recorded or not
   double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
+  std::int32_t decoding = 0;  // requests
+  double forward_s = 0;       // of the GPU, for each token that training runs forward
+  double step_s = 0;          // that recording adds to a decode step, however many tokens it records
   const FeedbackModel* feedback = nullptr;  // never null
   // Told to a clairvoyant policy alone: whether feedback will come, and how long after the answer.
   bool foresees = false;
