@@ -70,6 +70,12 @@ ResultDirectory::~ResultDirectory() {
 }
 
 OutputFile& ResultDirectory::create(const std::string& name) {
+  // A device or a pipe would be gone with the renaming of commit().
+  std::error_code error;
+  const fs::path path = directory_ / name;
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
+    throw OutputError(fmt::format("cannot write {}: it is no regular file", path.string()));
+  }
   auto file = std::make_unique<OutputFile>(partial(directory_, name));
   return *files_.emplace_back(name, std::move(file)).second;
 }
@@ -77,8 +83,10 @@ OutputFile& ResultDirectory::create(const std::string& name) {
 void ResultDirectory::commit() {
   for (auto& [name, file] : files_) file->close();
   for (auto& [name, file] : files_) {
-    std::error_code error;
-    fs::rename(partial(directory_, name), directory_ / name, error);
+    std::error_code error, none;  // a file that is not there yet is no link
+    fs::path path = directory_ / name;
+    if (fs::is_symlink(path, none)) path = fs::canonical(path, error);
+    if (!error) fs::rename(partial(directory_, name), path, error);
     if (error) { throw OutputError(fmt::format("cannot write {}: {}", (directory_ / name).string(), error.message())); }
   }
   committed_ = true;

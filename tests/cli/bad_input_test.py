@@ -1,7 +1,10 @@
 """What the user gets wrong: exit status 1, one line on stderr that names the place, and nothing written."""
 
+import json
 import os
+import shutil
 import unittest
+from pathlib import Path
 
 from alchemist_cli import CliTestCase, run
 from samples import EXPERIMENT, TRACES, write_profile
@@ -192,6 +195,59 @@ class BadInput(CliTestCase):
         self.assert_user_error(run("run"), "EXPERIMENT")
         self.assert_user_error(run("run", self.experiment, "--sed", "3"), "--sed")
         self.assert_user_error(run("run", self.experiment, "--seed", "x"), "--seed")
+
+    def test_empty_arguments(self):
+        for arguments in (["run", "default", "--trace", ""], ["run", "default", "--out", ""],
+                          ["workload", "convert", "x.csv", "--to", "azure", "--out", ""], ["calibrate", "--out", ""]):
+            with self.subTest(arguments=arguments):
+                self.assert_one_line_error(run(*arguments), "is empty", f'behind "{arguments[-2]}"')
+
+    def test_paths_on_the_command_line_are_those_of_the_shell(self):
+        (self.folder / "trace.csv").write_text(TRACES["vidur"][1])
+        run_here = ["run", self.experiment, "--set", "workload=trace.csv"]
+        self.assert_done(run(*run_here, cwd=self.folder))
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir()
+        self.assert_one_line_error(run(*run_here, cwd=elsewhere), str(elsewhere / "trace.csv"))
+        (elsewhere / "profile").mkdir()
+        self.assert_one_line_error(run("run", self.experiment, "--set", "profile=profile", cwd=elsewhere),
+                                   str(elsewhere / "profile"))
+
+    def test_a_profile_of_another_model_is_told(self):
+        profile = self.folder / "profile"
+        shutil.copytree(Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "results/gpu/2026-11-27_h200/profile", profile)
+        arguments = ["--set", f"profile={profile}", "--set", "workload.requests=5"]
+        result = run("run", "tiny", "--policy", "temporal", *arguments)
+        self.assert_done(result)
+        self.assertIn("was measured with model llama-3.1-8b, but this is tiny with lora", result.stderr)
+        result = run("run", "default", "--policy", "temporal", *arguments)
+        self.assert_done(result)
+        self.assertNotIn("was measured with", result.stderr)
+
+    def test_refused_requests_are_counted(self):
+        result = run("run", "default", "--set", "serving.kv_cache_tokens=1024", "--set", "workload.requests=200", "--json")
+        self.assert_done(result)
+        summary = json.loads(result.stdout)
+        self.assertGreater(summary["refused"], 0)
+        self.assertEqual(200, summary["refused"] + summary["completed"])
+        # Of 64 blocks of 16 tokens one is never given out, as in vLLM.
+        self.assertIn(f"{summary['refused']} of 200 requests were refused: prompt and answer together exceed 1008 tokens",
+                      result.stderr)
+
+    def test_output_onto_what_is_no_file(self):
+        fifo = self.folder / "fifo"
+        os.mkfifo(fifo)
+        trace = self.folder / "trace.csv"
+        trace.write_text(TRACES["vidur"][1])
+        self.assert_one_line_error(run("workload", "convert", trace, "--to", "vidur", "--out", fifo), "is no regular file")
+        self.assertTrue(fifo.is_fifo())
+        link = self.folder / "link.csv"
+        target = self.folder / "target.csv"
+        target.write_text("old")
+        link.symlink_to(target)
+        self.assert_done(run("workload", "convert", trace, "--to", "vidur", "--out", link))
+        self.assertTrue(link.is_symlink())
+        self.assertNotEqual("old", target.read_text())
 
     def test_numbers_on_the_command_line(self):
         for arguments, option, expected in [

@@ -74,8 +74,9 @@ class Policies(CliTestCase):
         per_gpu = {p: s["train_tokens_per_gpu_s"] for p, s in self.summaries.items()}
         self.assertGreater(per_gpu["alchemist"], 1.1 * per_gpu["temporal"])
         self.assertEqual(0, self.summaries["temporal"]["train_tokens_reused"])
-        # Of some answers: training takes all feedback here, so that memory is short as often as not.
-        self.assertLess(fraction["answers"], 0.9 * fraction["alchemist"])
+        # Of some answers: training takes all feedback here, so that memory is short as often as not, and where few requests
+        # decode, recording their answers costs the step more than it saves.
+        self.assertLess(fraction["answers"], 0.95 * fraction["alchemist"])
 
     def test_checkpointed_batches_need_no_records(self):
         """The largest batch has none: it keeps each layer's input of all its tokens, as without records, and serving has

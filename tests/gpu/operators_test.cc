@@ -19,7 +19,7 @@ class OnGpu : public testing::TestWithParam<cases::Case> {
       device = cuda::make_device(0, attention);
     } catch (const ConfigError& error) {
       // What this machine or this build does not have is no failure; a device that fails is.
-      const bool failed = dynamic_cast<const DeviceError*>(&error) != nullptr;
+      const bool failed = dynamic_cast<const cuda::DeviceError*>(&error) != nullptr;
       if ((failed || attention == cuda::AttentionBy::own) && std::getenv("ALCHEMIST_NEEDS_GPU")) FAIL() << error.what();
       GTEST_SKIP() << error.what();
     }
