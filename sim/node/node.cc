@@ -245,9 +245,11 @@ void Node::submit_serving(bool training_waits) {
   }
   // Where nothing decodes, a prompt that has given way is begun again, and again stops where memory ends.
   serving_is_stuck_ = !op->preempted.empty() && scheduler_.decoding() == 0;
+  // What did not fit the rest of this gap may fit the next one.
+  const bool gap_was_used = gap_used_ > Duration();
   gap_used_ = Duration();
   gap_token_layers_ = 0;
-  if (training_waits && !piece_ && op->prefills.empty()) {
+  if (training_waits && !piece_ && !gap_was_used && op->prefills.empty()) {
     if (steps_to_decision_ == 0) steps_to_decision_ = kStepsBetweenDecisions;
     op->max_steps = std::min(op->max_steps, steps_to_decision_);
     steps_to_decision_ -= op->max_steps;
