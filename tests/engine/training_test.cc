@@ -90,6 +90,28 @@ TEST(Training, TheFirstGapBehindAPromptIsUsed) {
   EXPECT_GT(observer.steps.size(), 0u);
 }
 
+// What is left of a piece may be too much for the rest of a gap, and yet fit the next one, a decode step of some 100 us
+// later: training does not wait for longer.
+TEST(Training, WhatDoesNotFitTheRestOfAGapIsRunInTheNext) {
+  World world;
+  world.step_tokens = 1'024;
+  world.max_itl = Duration::microseconds(900);
+  TrainingObserver observer;
+  std::vector<WorkloadRequest> requests;
+  for (std::uint64_t i = 1; i <= 8; ++i) requests.push_back(make_request(at_ms(0), 500, 20, i));
+  requests.push_back(make_request(at_ms(20), 50, 400, 9));
+  world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+  ASSERT_GT(observer.pieces.size(), 20u);
+  std::size_t waited = 0;
+  for (std::size_t i = 1; i < observer.pieces.size(); ++i) {
+    const Time since = observer.pieces[i - 1].end, until = observer.pieces[i].start;
+    if (since < at_ms(22)) continue;  // prompts are computed before
+    EXPECT_LE(until - since, Duration::microseconds(250)) << i;
+    if (until - since > Duration::microseconds(50)) ++waited;
+  }
+  EXPECT_GT(waited, 3u) << "some pieces are parted by a step";
+}
+
 // Hidden training takes its share of the time of decode steps, however long its pieces are beside it, and none of the
 // gaps is longer than the longest few percent of steps: a prompt every now and then takes 600 us. It saves until a
 // whole piece fits or a part fills such a gap, beside a decode step of 101 us.
