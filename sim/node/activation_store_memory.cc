@@ -1,6 +1,7 @@
 // Where records lie, and which of them give way.
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/node/activation_store.h"
@@ -139,8 +140,8 @@ bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
   record.on_host = true;
   record.copy_took = took;
   copying_bytes_ -= record.bytes;
-  if (record.drop_after_copy) {
-    record.drop_after_copy = false;
+  // Meanwhile another sample of its session may have begun to use it: then it stays, as in end_of_use().
+  if (std::exchange(record.drop_after_copy, false) && record.users == 0) {
     drop(now, id);
   } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
     record.free_after_copy = record.users > 0;
