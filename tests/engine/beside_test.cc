@@ -99,5 +99,26 @@ TEST(Beside, SharesOfTheHardware) {
   EXPECT_EQ(rest.memory_bandwidth, hardware.memory_bandwidth);
 }
 
+// A record of 50 tokens goes to the host while serving rests and training's pieces run: they slow it as serving's
+// kernels would, to half of the link's rate.
+TEST(Beside, PiecesSlowCopies) {
+  for (const double slowdown : {1.0, 2.0}) {
+    World world;
+    world.beside = true;
+    world.link_slowdown = slowdown;
+    TrainingObserver observer;
+    const Time later = Time() + Duration::microseconds(150 + 10 * 101 + 5'000 + 100);  // training runs
+    world.run({"minimal", "eager", "oldest", "none", "beside"},
+              {make_request(at_ms(0), 50, 11, 1), make_request(later, 50, 1, 2), make_request(at_ms(5'000), 3, 1, 3)},
+              observer, 4'000, 1.0, Duration::milliseconds(5));
+    ASSERT_GE(observer.transfers.size(), 2u);
+    const TransferSpan& copy = observer.transfers[1];
+    ASSERT_GE(observer.steps.size(), 1u);
+    ASSERT_GT(copy.start, observer.steps[0].start);
+    ASSERT_LT(copy.end, observer.steps[0].end);
+    EXPECT_NEAR((copy.end - copy.start).in_seconds(), 10e-6 + slowdown * copy.bytes.as_double() / 1e10, 2e-9);
+  }
+}
+
 }  // namespace
 }  // namespace alchemist

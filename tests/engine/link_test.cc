@@ -314,5 +314,15 @@ TEST(Link, ChecksItsCallers) {
   EXPECT_THROW(Link{spec}, InternalError);
 }
 
+// 1,600 bytes in and 800 out, beside kernels: alone each would take 100 + 200 ns, at 8 and 4 bytes a nanosecond, but
+// both together have 8.
+TEST(Link, BothDirectionsTogetherMayTakeLongest) {
+  Link link(small_link());
+  link.set_kernels_running(at_ns(0), true);
+  link.start(at_ns(0), kIn, Bytes(1600), kPinned);
+  link.start(at_ns(0), kOut, Bytes(800), kPinned);
+  EXPECT_EQ(link.time_left(at_ns(0)), Duration::nanoseconds(100 + 2400 / 8));
+}
+
 }  // namespace
 }  // namespace alchemist

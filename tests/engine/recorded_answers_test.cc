@@ -95,5 +95,15 @@ TEST(RecordedAnswers, GiveWayToServing) {
   }
 }
 
+// Two equal requests, one after the other. That the first answer is recorded costs its own steps alone.
+TEST(RecordedAnswers, RecordingEndsWithTheAnswer) {
+  World world;
+  TrainingObserver observer;
+  world.run(kReuseAnswers, {make_request(at_ms(0), 50, 11, 1), make_request(at_ms(100), 50, 11, 2)}, observer, 4'000,
+            0.0, Duration());
+  const RequestOutcome &first = observer.outcomes.at(RequestId(0)), &second = observer.outcomes.at(RequestId(1));
+  EXPECT_EQ(first.finished - first.arrived, second.finished - second.arrived);
+}
+
 }  // namespace
 }  // namespace alchemist

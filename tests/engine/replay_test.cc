@@ -99,6 +99,25 @@ TEST_P(ReplayTest, AnAddedCommandIsFound) {
   expect_error(lines, "a fresh node does not give this command");
 }
 
+// Its commands come behind the event that a replica was told.
+TEST_P(ReplayTest, ACommandOfAnotherReplicaIsFound) {
+  std::vector<std::string> lines = lines_;
+  const std::size_t i = find("0 > serve");
+  lines[i][0] = '1';
+  expect_error(lines, path_ + ":" + std::to_string(i + 1) +
+                          ": expected a command of replica 0, which was told the event before it");
+}
+
+// The last event of all as if it had come at the beginning.
+TEST_P(ReplayTest, EventsThatGoBackInTimeAreRefused) {
+  std::vector<std::string> lines = lines_;
+  std::size_t i = lines.size() - 1;
+  while (lines[i].find(" > ") != std::string::npos) --i;
+  const std::size_t begin = lines[i].find(' ') + 1, end = lines[i].find(' ', begin);
+  lines[i].replace(begin, end - begin, "0");
+  expect_error(lines, path_ + ":" + std::to_string(i + 1) + ": this replica was told of a later moment before");
+}
+
 // A prompt that is one token longer needs another chunk, if not another block.
 TEST_P(ReplayTest, AnotherEventLeadsToAnotherCommand) {
   std::vector<std::string> lines = lines_;

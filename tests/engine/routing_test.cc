@@ -16,11 +16,11 @@ using testing::small_config;
 using testing::TextObserver;
 
 // The replica of each request, in the order of their arrival.
-std::vector<std::uint32_t> replicas_of(Routing routing, std::vector<WorkloadRequest> requests) {
+std::vector<std::uint32_t> replicas_of(Routing routing, std::vector<WorkloadRequest> requests,
+                                       SimulationConfig config = small_config(50, 3)) {
   ListWorkload workload(std::move(requests));
   const LinearCost cost(100, 10, 0);
   TextObserver observer;
-  SimulationConfig config = small_config(50, 3);
   config.routing = routing;
   Simulation(config, cost, workload, observer).run();
   std::map<RequestId, std::uint32_t> by_id;
@@ -45,6 +45,19 @@ TEST(Routing, RoundRobinTakesTurns) {
 // the fifth goes to replica 1. The sixth finds loads 1, 2, 1 and the turn at replica 2.
 TEST(Routing, LeastLoadedTakesTheIdleOne) {
   EXPECT_EQ(replicas_of(Routing::kLeastLoaded, one_short_two_long()), (std::vector<std::uint32_t>{0, 1, 2, 1, 1, 2}));
+}
+
+// Two replicas run one request at a time. At 4000 request 0 still runs on replica 0, and request 2 waits there; on
+// replica 1 request 1 has ended, and request 3 runs alone. It is the turn of replica 0, but its load is 2.
+TEST(Routing, WhoWaitsIsLoadToo) {
+  SimulationConfig config = small_config(50, 2);
+  config.serving.max_num_seqs = 1;
+  EXPECT_EQ(
+      replicas_of(Routing::kLeastLoaded,
+                  {make_request(at_ns(0), 3, 100, 1), make_request(at_ns(1), 3, 20, 2), make_request(at_ns(2), 3, 1, 3),
+                   make_request(at_ns(3), 3, 20, 4), make_request(at_ns(4'000), 3, 1, 5)},
+                  config),
+      (std::vector<std::uint32_t>{0, 1, 0, 1, 1}));
 }
 
 // All are idle at every arrival. Second turns go where the first was; a prompt that nobody knows takes its turn.

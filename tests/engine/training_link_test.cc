@@ -137,5 +137,17 @@ TEST(Training, ActivationsSpillIfTheLinkKeepsUpOrMemoryIsTooSmall) {
   }
 }
 
+// Records lie in pinned memory: at 1e10 bytes/s, not at the 1e9 of pageable memory. Up to a nanosecond of rounding.
+TEST(Training, RecordsAreCopiedAsFastAsTheLinkIs) {
+  World world;
+  TrainingObserver observer;
+  const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
+  world.run(names, {make_request(at_ms(0), 50, 1, 1), make_request(at_ms(100), 3, 1, 2)}, observer, 4'000, 0.0,
+            Duration());
+  ASSERT_GE(observer.transfers.size(), 1u);
+  const TransferSpan& copy = observer.transfers[0];
+  EXPECT_NEAR((copy.end - copy.start).in_seconds(), 10e-6 + copy.bytes.as_double() / 1e10, 2e-9);
+}
+
 }  // namespace
 }  // namespace alchemist

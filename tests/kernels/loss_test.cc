@@ -46,6 +46,13 @@ TEST(Argmax, FirstOfEquals) {
   EXPECT_EQ(tokens, (std::vector<std::int32_t>{1, 0}));
 }
 
+TEST(Argmax, TheLastMayBeTheLargest) {
+  const std::vector<float> logits = {0, 1, 2, 5, 0, 1};
+  std::vector<std::int32_t> tokens(2);
+  cpu::argmax<float>({logits.data(), tokens.data(), 2, 3});
+  EXPECT_EQ(tokens, (std::vector<std::int32_t>{2, 0}));
+}
+
 TEST(PreferenceLoss, IsTheFormulaAndItsGradient) {
   const std::vector<std::int32_t> begin = {0, 2, 5, 6, 8};
   std::vector<double> token_loss = random_values<double>(8, "token_loss");

@@ -7,6 +7,7 @@
 
 #include "sim/base/random.h"
 #include "sim/model/all_reduce.h"
+#include "sim/model/roofline_cost.h"
 
 namespace alchemist {
 namespace {
@@ -66,6 +67,25 @@ TEST(KernelTimes, IsTheRooflineOfEachKernel) {
         EXPECT_NEAR(times.seconds(tokens, keys), expected, 1e-9 * expected);
       }
     }
+  }
+}
+
+// 640 tokens by 512 columns are 5 * 4 tiles of 128 x 128: three waves of 8 processors, as 24 would be. A tile of inner
+// dimension 1024 takes 2 * 128 * 128 * 1024 FLOPs at 1.4e14 a second; serving's products are priced the same.
+TEST(KernelTimes, ProductsArePaidInWholeWaves) {
+  HardwareSpec hardware = four_gpus();
+  hardware.processors = 8;
+  Kernel kernel{.name = "linear", .matrix_product = true, .product_columns = 512};
+  kernel.work.matrix_flops_per_token = 2.0 * 1024 * 512;
+  kernel.work.weight_bytes = 2.0 * 1024 * 512;
+  kernel.work.bytes_per_token = 2.0 * (1024 + 512);
+  const KernelTimes times({kernel}, hardware, 1);
+  EXPECT_NEAR(times.seconds(640, 0), 24 * 2.0 * 128 * 128 * 1024 / 1.4e14 + 2e-6, 1e-15);
+  EXPECT_EQ(times.seconds(513, 0), times.seconds(640, 0));
+  // Of one row the matrix is read all the same: 2 * (1024 * 512 + 1024 + 512) bytes at 8e11 a second take 1.3 us, a
+  // row of four tiles 0.96 us, for all of which there are processors.
+  for (const double tokens : {1.0, 128.0, 129.0, 640.0, 5'000.0}) {
+    EXPECT_NEAR(times.seconds(tokens, 0), matrix_product_seconds(hardware, tokens, 1024, 512, 2) + 2e-6, 1e-15);
   }
 }
 

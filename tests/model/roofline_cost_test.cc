@@ -119,5 +119,52 @@ TEST(RooflineCost, HostTime) {
   EXPECT_GT(async, Duration::microseconds(100));
 }
 
+// The head computes logits for the sequences that need a token alone: one row of 1024 by 1000, and a launch.
+TEST(RooflineCost, TheHeadIsForSampledTokens) {
+  const RooflineCost cost(small_hardware(), small_model(), 1, 600, false);
+  const std::vector<PrefillChunk> chunk = {{512, 0}};
+  BatchShape shape = prompt_of(chunk);
+  const double with = cost.step(shape).in_seconds();
+  shape.sampled = 0;
+  EXPECT_NEAR(with - cost.step(shape).in_seconds(), matrix_product_seconds(small_hardware(), 1, 1024, 1000, 2) + 2e-6,
+              2e-9);
+}
+
+// Of each layer, without the head: four products; elements of 2 bytes at 5e10 bytes/s, where for each of 512 tokens two
+// norms move 4 * 1024 each, rotary reads and writes 1536, and the activation reads two of 2048 and writes one; ten
+// launches; attention. And the host's 100 us.
+TEST(RooflineCost, APromptByHand) {
+  const HardwareSpec hardware = small_hardware();
+  const RooflineCost cost(hardware, small_model(), 1, 600, false);
+  const std::vector<PrefillChunk> chunk = {{512, 0}};
+  BatchShape shape = prompt_of(chunk);
+  shape.sampled = 0;
+  const double products =
+      matrix_product_seconds(hardware, 512, 1024, 1536, 2) + matrix_product_seconds(hardware, 512, 1024, 1024, 2) +
+      matrix_product_seconds(hardware, 512, 1024, 4096, 2) + matrix_product_seconds(hardware, 512, 2048, 1024, 2);
+  const double elementwise = 512.0 * (2 * 4 * 1024 + 2 * 1536 + 3 * 2048) * 2 / 5e10;
+  EXPECT_NEAR(cost.step(shape).in_seconds(),
+              4 * (products + elementwise + 10 * 2e-6) + cost.attention_seconds(shape) + 100e-6, 1e-8);
+}
+
+// Adapters of rank 16 on all seven modules: two products each, 14 launches a layer. One token reads its input and A,
+// writes the 16 numbers between, reads them and B, and adds to what the module has written. Inputs are 6 * 1024 + 2048
+// elements, outputs 1024 + 2 * 256 + 1024 + 2 * 2048 + 1024; arithmetic hides behind that.
+TEST(RooflineCost, AdaptersAreServedToo) {
+  HardwareSpec hardware = small_hardware();
+  hardware.vector_flops = 1e12;
+  const std::vector<PrefillChunk> chunk = {{1, 0}};
+  const RooflineCost plain(hardware, small_model(), 1, 64, false);
+  const RooflineCost adapted(hardware, small_model(), 1, 64, false, TrainingShape{.lora_rank = 16});
+  constexpr double kIn = 6 * 1024 + 2048, kOut = 1024 + 2 * 256 + 1024 + 2 * 2048 + 1024, kBetween = 7 * 16;
+  const double bytes = 2 * (16 * kIn + kIn + kBetween + 16 * kOut + kBetween + 2 * kOut);
+  EXPECT_NEAR((adapted.step(prompt_of(chunk)) - plain.step(prompt_of(chunk))).in_seconds(),
+              4 * (14 * 2e-6 + bytes / 5e10), 2e-9);
+  TrainingShape none{.lora_rank = 16};
+  none.lora_modules.clear();
+  EXPECT_EQ(RooflineCost(hardware, small_model(), 1, 64, false, none).step(prompt_of(chunk)),
+            plain.step(prompt_of(chunk)));
+}
+
 }  // namespace
 }  // namespace alchemist

@@ -141,5 +141,17 @@ TEST(PiecePart, OptimizerIsDividedByItsParameters) {
   EXPECT_NEAR(static_cast<double>(part->piece.parameters), 25'000'000, 2);
 }
 
+// A quarter of a piece of 1,000 tokens: of what is run again or rebuilt for some of them, a quarter too.
+TEST(PiecePart, HasItsShareOfWhatIsRebuilt) {
+  TrainingPiece piece = piece_of(1'000);
+  piece.kind = PieceKind::kBackward;
+  piece.checkpoint_tokens = 600;
+  piece.rebuild_tokens = 400;
+  const TrainingPiece part = first_part(piece, 250, keys_of);
+  EXPECT_EQ(part.tokens, 250);
+  EXPECT_EQ(part.checkpoint_tokens, 150);
+  EXPECT_EQ(part.rebuild_tokens, 100);
+}
+
 }  // namespace
 }  // namespace alchemist

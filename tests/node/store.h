@@ -46,6 +46,18 @@ struct Store {
     store->check_consistency();
     return *id;
   }
+  // Of the tokens `from` to `to` of a prompt of `to`, in a session, made with these weights.
+  RecordId record_of(std::uint32_t request, std::uint32_t session, std::int32_t from, std::int32_t to,
+                     std::uint32_t version) {
+    Arrival arrival = Store::arrival(request);
+    arrival.session = SessionId(session);
+    arrival.prompt_tokens = to;
+    const auto id = store->begin(Time(), arrival, from, to, WeightVersion(version));
+    EXPECT_TRUE(id.has_value());
+    store->extend(Time(), *id, to - from);
+    store->complete(Time(), *id);
+    return *id;
+  }
   // The first `tokens` of its answer are about to be decoded.
   RecordId begin_answer(std::uint32_t request, std::int32_t tokens, bool lean) {
     const auto id = store->begin_answer(Time(), arrival(request), 40, tokens, lean, WeightVersion());

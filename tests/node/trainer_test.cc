@@ -2,34 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <utility>
 #include <vector>
 
+#include "tests/node/piece_times.h"
 #include "tests/node/store.h"
 
 namespace alchemist {
 namespace {
 
-// A token takes a microsecond, whatever it attends to; so does a thousand of the optimizer's parameters.
-class TimeOfTokens final : public Estimator {
- public:
-  Duration piece(const TrainingPiece& piece) const override {
-    return Duration::microseconds(piece.tokens + piece.parameters / 1'000);
-  }
-  Duration copy(LinkDirection, Bytes) const override { return Duration(); }
-};
-
-// As large as testing::Store has them.
-TrainerConfig two_layers(std::int64_t batch_tokens) {
-  TrainerConfig config;
-  config.training.batch_tokens = batch_tokens;
-  config.layers = 2;
-  config.trained_parameters = 1'000;
-  config.page_bytes = Bytes(100);
-  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
-  return config;
-}
+using testing::TimeOfTokens;
+using testing::two_layers;
 
 // Of 440 tokens the first 40 have a record. Parts of 150 us: each says what its own tokens attend to, forward's from
 // the first token without a record up, backward's from the last token down.
@@ -199,6 +184,67 @@ TEST(Trainer, WhoWaitsTakesAMicroBatchOver) {
   const TrainingStep& step = r.s.host.trained.front();
   EXPECT_EQ(step.tokens, 100);
   EXPECT_EQ(step.gradient_wait, Duration::milliseconds(3));
+}
+
+// Sample 7 makes the weights 1. A record made with them lags by 0 versions, one made before by 1, as far as it may: the
+// lags of the step add up to 1.
+TEST(Trainer, LagsOfAStepsSamplesAddUp) {
+  testing::Store s("stay", 60);
+  s.policy.train = make_train_decision("idle");
+  const TimeOfTokens times;
+  TrainerConfig config = two_layers(100);
+  config.training.max_version_lag = 1;
+  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+  Time now;
+  trainer.on_feedback(now, {RequestId(7), SessionId(7), 60, 60, 0, 0});
+  run_pieces(trainer, now);
+  ASSERT_EQ(trainer.version(), WeightVersion(1));
+  for (const std::uint32_t request : {1, 2}) {
+    s.record_of(request, request, 0, 40, request == 1 ? 1 : 0);
+    trainer.on_feedback(now, {RequestId(request), SessionId(request), 40, 10, 0, 0});
+  }
+  run_pieces(trainer, now);
+  ASSERT_EQ(s.host.trained.size(), 2u);
+  EXPECT_EQ(s.host.trained[1].reused_tokens, 80);
+  EXPECT_EQ(s.host.trained[1].version_lag_sum, 1);
+}
+
+// A record of 40 tokens made with the weights of the step before, where none may lag: its tokens are computed again,
+// and told as dropped.
+TEST(Trainer, ARecordThatLagsTooFarIsDropped) {
+  testing::Store s("stay", 60);
+  s.policy.train = make_train_decision("idle");
+  const TimeOfTokens times;
+  TrainerConfig config = two_layers(100);
+  config.training.max_version_lag = 0;
+  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+  Time now;
+  trainer.on_feedback(now, {RequestId(7), SessionId(7), 60, 60, 0, 0});
+  run_pieces(trainer, now);
+  s.record_of(2, 2, 0, 40, 0);
+  trainer.on_feedback(now, {RequestId(2), SessionId(2), 40, 60, 0, 0});
+  run_pieces(trainer, now);
+  ASSERT_EQ(s.host.trained.size(), 2u);
+  EXPECT_EQ(s.host.trained[1].dropped_tokens, 40);
+  EXPECT_EQ(s.host.trained[1].recomputed_tokens, 100);
+}
+
+// One layer's backward works on 5 bytes for each token, and has memory of its own for those of 40. A sample of 100
+// tokens takes 100 * 10 bytes of activations and (100 - 40) * 5 to work on: 1,300 bytes are 13 pages of 100. Where
+// that of 100 tokens is set aside, or more, activations alone.
+TEST(Trainer, WorkingMemoryBeyondWhatIsSetAsideTakesPages) {
+  for (const auto& [reserved, pages] : {std::pair(40, 13), std::pair(100, 10), std::pair(1'000, 10)}) {
+    testing::Store s("stay", 60);
+    s.policy.train = make_train_decision("idle");
+    const TimeOfTokens times;
+    TrainerConfig config = two_layers(100);
+    config.working_per_token = Bytes(5);
+    config.reserved_tokens = reserved;
+    Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+    trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 40, 60, 0, 0});
+    ASSERT_TRUE(trainer.next_piece(Time(), true));
+    EXPECT_EQ(trainer.gpu_bytes(), Bytes(100 * pages)) << reserved;
+  }
 }
 
 }  // namespace

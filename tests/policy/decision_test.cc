@@ -123,5 +123,55 @@ TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
   EXPECT_LT(recorded_of_160(view), 0.3 * 160);
 }
 
+// 40 tokens through all layers are what a step of 64 with 24 requests leaves. When so many have gone through since the
+// last one, nothing more runs before the next, unless nobody waits for it.
+TEST(TokenFill, FillsAStepOnce) {
+  const auto train = make_train_decision("token_fill");
+  TrainPieceView view = decoding();
+  view.token_budget = 64;
+  view.running = 24;
+  view.tokens_used = 39.75;
+  EXPECT_EQ(train->allow(view).tokens, 40);
+  EXPECT_GT(train->allow(view).time, Duration());
+  view.tokens_used = 40;
+  EXPECT_EQ(train->allow(view).time, Duration());
+  view.serving_idle = true;
+  EXPECT_GT(train->allow(view).time, Duration());
+}
+
+// There is no room on the GPU. A copy that a link 6 s behind would make comes too late.
+TEST(Tiered, RecordsStayWhereTheLinkIsFarBehind) {
+  const auto place = make_place_decision("tiered");
+  PlaceView view;
+  view.room = Bytes();
+  view.link_backlog_s = 6;
+  EXPECT_EQ(place->on_recorded(view), PlaceChoice::kStay);
+  view.link_backlog_s = 1;
+  EXPECT_EQ(place->on_recorded(view), PlaceChoice::kCopyNow);
+}
+
+// Four layers of 1 s forward and backward: a link of 10 s a layer is slower than forward again, one of 0.1 s faster.
+TEST(Hedged, TakesTheFasterWay) {
+  const auto restore = make_restore_decision("hedged");
+  LayerTimes times{.layers = 4, .forward = 1, .backward = 1, .reload_full = 10};
+  times.reload_lean = 5;
+  times.rebuild_gate_up = 1;
+  times.head = 1;
+  EXPECT_EQ(restore->choose(RestoreProblem(times)).layers[0].source, LayerSource::recompute);
+  times.reload_full = 0.1;
+  times.reload_lean = 0.05;
+  EXPECT_EQ(restore->choose(RestoreProblem(times)).layers[0].source, LayerSource::reload);
+}
+
+// The first would be needed soon, had a training step not passed it over.
+TEST(Farthest, WhatIsPassedOverGoesFirst) {
+  const auto evict = make_evict_decision("farthest");
+  EvictView passed_over, later;
+  passed_over.needed_in = Duration::seconds(1);
+  passed_over.passed_over = true;
+  later.needed_in = Duration::seconds(100);
+  EXPECT_LT(evict->value(passed_over), evict->value(later));
+}
+
 }  // namespace
 }  // namespace alchemist

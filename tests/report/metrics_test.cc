@@ -239,5 +239,17 @@ TEST(QueueTrend, TellsSaturationByTheGrowthOfTheWait) {
   EXPECT_FALSE(saturated(120, 9)) << "too few to tell";
 }
 
+// The wait grows by 20 ms with each request, from 0 to 380 ms: by as much as at saturation, but less than a request
+// takes, 10 s, in which any queue may grow.
+TEST(QueueTrend, AGrowthBelowARequestsTimeIsNoSaturation) {
+  QueueTrend trend;
+  for (int i = 0; i < 20; ++i) {
+    RequestOutcome o = outcome(static_cast<std::uint32_t>(i), 100 * i, 20 * i, 20 * i, 0, 1);
+    o.finished = o.first_token + Duration::seconds(10);
+    trend.add(o);
+  }
+  EXPECT_FALSE(trend.saturated());
+}
+
 }  // namespace
 }  // namespace alchemist

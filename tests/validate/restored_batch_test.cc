@@ -19,6 +19,11 @@ std::vector<std::int32_t> text(std::int32_t tokens, std::int32_t start) {
   return result;
 }
 
+struct StepOfBatch {
+  std::int64_t targets = 4 + 3;  // of all its micro-batches
+  bool copies_first = false;     // all layers come over the link before backward of the last begins
+};
+
 // Two samples: 13 + 4 tokens of which 1 .. 11 are recorded in two chunks (the first token as if by a prefix hit, the
 // last of the prompt beyond the record), and 9 + 3 tokens of which 0 .. 8 are the beginning of a record of 9 tokens.
 class RestoredBatchTest : public ::testing::Test {
@@ -100,7 +105,8 @@ class RestoredBatchTest : public ::testing::Test {
 
   // The gradient, with every piece divided into parts of at most `part` tokens.
   std::vector<double> gradient(const std::vector<RecordedTokens>& parts, const std::vector<LayerPlan>& restore,
-                               std::int32_t recompute_below, std::int64_t part = 100, std::int32_t fresh_layers = 3) {
+                               std::int32_t recompute_below, std::int64_t part = 100, std::int32_t fresh_layers = 3,
+                               const StepOfBatch& step = {}) {
     std::int64_t host = 0, known = 0;
     for (const RecordedTokens& p : parts) (p.on_host ? host : known) += p.tokens;
     const std::int64_t fresh = 29 - host - known;
@@ -111,7 +117,7 @@ class RestoredBatchTest : public ::testing::Test {
     EXPECT_LE(page, TestDecoder<double>::kPages);
     MicroBatchWork work;
     work.samples = samples_;
-    work.step_targets = 4 + 3;
+    work.step_targets = step.targets;
     work.recorded = parts;
     work.pages = pages;
     work.restore = restore;
@@ -138,8 +144,9 @@ class RestoredBatchTest : public ::testing::Test {
     }
     for (std::int32_t layer = 0; layer < recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
     run(PieceKind::kHead, 0, 4 + 3);  // targets
+    for (std::int32_t layer = 2; layer >= 0 && step.copies_first; --layer) copy(batch.copy_in(layer));
     for (std::int32_t layer = 2; layer >= 0; --layer) {
-      copy(batch.copy_in(layer));
+      if (!step.copies_first) copy(batch.copy_in(layer));
       run(PieceKind::kBackward, layer, 29);
     }
     batch.end(pool_);
@@ -314,6 +321,40 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   for (const CopySegment& segment : batch.copy_in(2)) bytes += segment.bytes;
   const std::int64_t lean = layout_.bytes_per_token(RecordKind::kLean);
   EXPECT_EQ(bytes, 11 * lean + 5 * (layout_.bytes_per_token(RecordKind::kMinimal) - lean));
+}
+
+// All layers of the record come before backward begins, so that none may lie where another still does.
+TEST_F(RestoredBatchTest, LayersThatComeAheadHavePlacesOfTheirOwn) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  move_to_host(0);
+  for (const std::int32_t meeting_layer : {0, 1}) {
+    const std::vector<double> restored =
+        gradient(recorded(true, false), plan({1, 1, 1}), meeting_layer, 100, 3, {.copies_first = true});
+    EXPECT_LT(difference(restored, fresh), kSummation) << meeting_layer;
+  }
+}
+
+// The loss is the mean over the targets of the step: with as many again in other micro-batches, half of the gradient.
+TEST_F(RestoredBatchTest, TheLossIsTheMeanOverTheStep) {
+  std::vector<double> half = gradient({}, {}, 0);
+  for (double& g : half) g /= 2;
+  EXPECT_LT(difference(gradient({}, {}, 0, 100, 3, {.targets = 14}), half), kSummation);
+}
+
+// Tokens 3 .. 12 of the first sample are tokens 2 .. 11 of its record, which begins with token 1.
+TEST_F(RestoredBatchTest, ARecordIsUsedFromItsMiddle) {
+  const std::vector<double> fresh = gradient({}, {}, 0);
+  std::vector<RecordedTokens> parts = recorded(false, false);
+  parts[0] = {0, 3, 9, RecordId(0), 2, false, false};
+  EXPECT_LT(difference(gradient(parts, {}, 0), fresh), kSummation);
+}
+
+TEST_F(RestoredBatchTest, AForgottenRecordGivesItsHostPagesBack) {
+  const std::int64_t before = pool_.free();
+  move_to_host(0);
+  EXPECT_LT(pool_.free(), before);
+  records_.forget(RecordId(0));
+  EXPECT_EQ(pool_.free(), before);
 }
 
 }  // namespace

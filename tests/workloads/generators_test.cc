@@ -101,6 +101,22 @@ TEST(Arrivals, SetRateKeepsTheShape) {
   EXPECT_THROW(set_rate(spec, 1.0), ConfigError);
 }
 
+// On for 1 s of 4 on average, with 100 requests a second. A run begins in the midst of that: within its first 0.1 s
+// there is one if it begins in an on-phase, a quarter of the runs, or if one begins meanwhile, a few percent of the
+// others.
+TEST(Arrivals, OnOffIsStationaryFromTheStart) {
+  OnOffArrivals spec;
+  spec.rate_on = 100;
+  spec.rate_off = 0;
+  spec.mean_on = Duration::seconds(1);
+  spec.mean_off = Duration::seconds(3);
+  int within = 0;
+  for (std::uint64_t seed = 1; seed <= 2'000; ++seed) {
+    within += *make_arrivals(spec, seed)->next() < Time() + Duration::milliseconds(100) ? 1 : 0;
+  }
+  EXPECT_NEAR(within, 0.27 * 2'000, 0.05 * 2'000);
+}
+
 TEST(Lengths, LognormalMedianAndSpread) {
   TokenSampler sampler(LognormalTokens{900, 0.8});
   RandomStream random(1, "test");

@@ -40,6 +40,15 @@ TEST(Vidur, CountsFromTheFirstArrivalSortsAndSkipsEmptyRequests) {
   EXPECT_EQ(trace.rows[1].arrival, Duration::seconds(1));
 }
 
+// 25 tokens cannot hold 30 of history, although they are more than the 10 of the prompt before.
+TEST(Vidur, APromptShorterThanTheHistoryIsAnotherContent) {
+  const Trace trace = read_text("v.csv",
+                                "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n"
+                                "0,10,20,a\n1,25,5,a\n");
+  ASSERT_EQ(trace.rows.size(), 2U);
+  EXPECT_NE(trace.rows[0].content, trace.rows[1].content);
+}
+
 TEST(Vidur, SessionsShareTheirHistoryAsLongAsThePromptHoldsIt) {
   const Trace trace = read_text("v.csv",
                                 "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n"

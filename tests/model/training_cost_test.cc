@@ -1,0 +1,134 @@
+// Times of training's pieces by hand, on a GPU that is easy to compute with.
+#include "sim/model/training_cost.h"
+
+#include <gtest/gtest.h>
+
+#include "sim/model/roofline_cost.h"
+#include "tests/model/shapes.h"
+
+namespace alchemist {
+namespace {
+
+HardwareSpec simple_gpu() {
+  HardwareSpec hardware;
+  hardware.memory_bandwidth = 1e11;
+  hardware.memory_efficiency = 1;
+  hardware.matrix_flops = 1e12;
+  hardware.matrix_efficiency = 1;
+  hardware.attention_efficiency = 1;
+  hardware.vector_flops = 1e12;
+  hardware.processors = 8;
+  hardware.kernel_overhead = Duration::microseconds(2);
+  hardware.link_h2d_bandwidth = 1e10;
+  hardware.link_latency = Duration::microseconds(10);
+  hardware.interconnect_bandwidth = 1e10;
+  return hardware;
+}
+
+// Hidden 256, MLP 512, 4 query and 2 key/value heads of 64.
+ModelShape simple_model() { return {"simple", 4, 256, 512, 4, 2, 64, 1000, 4096, false, false, 2}; }
+
+TrainingPiece piece_of(PieceKind kind, std::int64_t tokens, double keys = 0) {
+  TrainingPiece piece;
+  piece.kind = kind;
+  piece.tokens = tokens;
+  piece.attended_keys = keys;
+  return piece;
+}
+
+TrainingPiece optimizer_of(std::int64_t parameters) {
+  TrainingPiece piece;
+  piece.kind = PieceKind::kOptimizer;
+  piece.parameters = parameters;
+  return piece;
+}
+
+// Ten million parameters: gradients of 2 bytes, moments and master weights of 12. All are read, all but the gradients
+// are written and the weights, of 2 bytes: 2 * 14 * 10^7 bytes at 10^11 a second, and a launch.
+TEST(TrainingCost, OptimizerByHand) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  EXPECT_NEAR(cost.piece(optimizer_of(10'000'000)).in_seconds(), 2.8e-3 + 2e-6, 2e-9);
+}
+
+// New weights for serving elsewhere: 2 * 10^7 bytes at 10^10 a second are 2 ms more.
+TEST(TrainingCost, NewWeightsGoToServing) {
+  TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  const Duration update = cost.piece(optimizer_of(10'000'000));
+  const Duration forward = cost.piece(piece_of(PieceKind::kForward, 512));
+  cost.send_weights();
+  EXPECT_NEAR((cost.piece(optimizer_of(10'000'000)) - update).in_seconds(), 2e-3, 2e-9);
+  EXPECT_EQ(cost.piece(piece_of(PieceKind::kForward, 512)), forward) << "an update's alone";
+}
+
+// Keys and values of a token in a layer are 2 * 128 * 2 = 512 bytes: those of 100 tokens take 5.12 us behind 10 us of
+// latency, and nothing else runs meanwhile.
+TEST(TrainingCost, KeysOnTheHostAreReadOverTheLink) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  for (const PieceKind kind : {PieceKind::kForward, PieceKind::kRecompute}) {
+    TrainingPiece piece = piece_of(kind, 512, 512 * 600.0);
+    const Duration without = cost.piece(piece);
+    piece.host_keys = 100;
+    EXPECT_NEAR((cost.piece(piece) - without).in_seconds(), 10e-6 + 5.12e-6, 2e-9);
+  }
+}
+
+// The frozen model's forward in nothing but arithmetic, without attention. 640 tokens are 5 rows of tiles. q, k and v
+// are 512 columns: 20 tiles, which 8 processors make in three waves as they would 24. Of o 10 tiles as 16; of gate and
+// up, 1024 columns, 40 in five full waves; of down 10 as 16. A tile takes 2 * 128 * 128 * inner / 10^12 s.
+TEST(TrainingCost, ProductsAreMadeOfWholeWaves) {
+  HardwareSpec hardware = simple_gpu();
+  hardware.memory_bandwidth = hardware.vector_flops = 1e30;
+  hardware.kernel_overhead = Duration();
+  const TrainingCost cost(hardware, simple_model(), TrainingShape(), 1);
+  const double tile_of_one = 2.0 * 128 * 128 / 1e12;
+  const double expected = tile_of_one * (24 * 256 + 16 * 256 + 40 * 256 + 16 * 512);
+  EXPECT_NEAR(cost.piece(piece_of(PieceKind::kReference, 640)).in_seconds(), expected, 2e-9);
+  const double products =
+      matrix_product_seconds(hardware, 640, 256, 512, 2) + matrix_product_seconds(hardware, 640, 256, 256, 2) +
+      matrix_product_seconds(hardware, 640, 256, 1024, 2) + matrix_product_seconds(hardware, 640, 512, 256, 2);
+  EXPECT_NEAR(expected, products, 1e-12) << "serving's products take as long";
+  EXPECT_EQ(cost.piece(piece_of(PieceKind::kReference, 513)), cost.piece(piece_of(PieceKind::kReference, 640)));
+}
+
+// A hidden state that the head gets from a record takes the down product, half of the products that rebuild gate and
+// up.
+TEST(TrainingCost, TargetsFromARecordCostHalfOfARebuild) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  const TrainingPiece head = piece_of(PieceKind::kHead, 512);
+  TrainingPiece recorded = head, rebuilt = head;
+  recorded.recorded_targets = 512;
+  rebuilt.rebuild_tokens = 512;
+  const double more = (cost.piece(recorded) - cost.piece(head)).in_seconds();
+  EXPECT_GT(more, 0);
+  EXPECT_NEAR(more, (cost.piece(rebuilt) - cost.piece(head)).in_seconds() / 2, 2e-9);
+  EXPECT_NEAR(cost.traffic(recorded) - cost.traffic(head), (cost.traffic(rebuilt) - cost.traffic(head)) / 2, 1);
+}
+
+// A lean record of 256 tokens saves their forward but what rebuilds gate and up.
+TEST(TrainingCost, ALeanRecordSavesAllButTheRebuild) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  TrainingPiece head = piece_of(PieceKind::kHead, 512);
+  const Duration without = cost.piece(head);
+  head.rebuild_tokens = 256;
+  const double rebuild = (cost.piece(head) - without).in_seconds();
+  const double forward = cost.piece(piece_of(PieceKind::kForward, 256, 256 * 257 / 2.0)).in_seconds();
+  EXPECT_GT(cost.lean_saving(256), 0);
+  EXPECT_LT(cost.lean_saving(256), 1);
+  EXPECT_NEAR(cost.lean_saving(256), 1 - rebuild / forward, 1e-4);
+}
+
+TEST(TrainingCost, TheFrozenModelHasNoAdapters) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  const double keys = 512 * 513 / 2.0;
+  EXPECT_LT(cost.piece(piece_of(PieceKind::kReference, 512, keys)),
+            cost.piece(piece_of(PieceKind::kForward, 512, keys)));
+}
+
+// A record's bytes are written once more, and each of the four layers may need a launch for what a product has made.
+TEST(TrainingCost, RecordingWritesAndLaunchesOnceALayer) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  EXPECT_NEAR(cost.recording(Bytes(1'000'000)).in_seconds(), 4 * 2e-6 + 1e6 / 1e11, 2e-9);
+}
+
+}  // namespace
+}  // namespace alchemist

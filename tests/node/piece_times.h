@@ -1,0 +1,28 @@
+// A trainer as large as testing::Store has its memory, and times that can be told by hand.
+#pragma once
+
+#include "sim/node/trainer.h"
+
+namespace alchemist::testing {
+
+// A token takes a microsecond, whatever it attends to; so does a thousand of the optimizer's parameters. A byte takes a
+// nanosecond over the link.
+class TimeOfTokens final : public Estimator {
+ public:
+  Duration piece(const TrainingPiece& piece) const override {
+    return Duration::microseconds(piece.tokens + piece.parameters / 1'000);
+  }
+  Duration copy(LinkDirection, Bytes bytes) const override { return Duration::nanoseconds(bytes.count()); }
+};
+
+inline TrainerConfig two_layers(std::int64_t batch_tokens) {
+  TrainerConfig config;
+  config.training.batch_tokens = batch_tokens;
+  config.layers = 2;
+  config.trained_parameters = 1'000;
+  config.page_bytes = Bytes(100);
+  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
+  return config;
+}
+
+}  // namespace alchemist::testing

@@ -1,0 +1,110 @@
+// What records hold of samples that are trained, and what becomes of records that are used or no longer wanted.
+#include <gtest/gtest.h>
+
+#include "tests/node/store.h"
+
+namespace alchemist {
+namespace {
+
+using testing::Store;
+
+// Of session and request `id`: 40 + 30 tokens.
+Feedback sample_of(std::uint32_t id) { return {RequestId(id), SessionId(id), 40, 30, 0, 0}; }
+
+// The record of the first turn was made with weights that are too old by now, that of the second, which covers the same
+// tokens and more, with those of today.
+TEST(RecordUse, AnOldRecordHidesNoNewerOne) {
+  Store s("stay", 20);
+  s.record_of(1, 9, 0, 40, 0);
+  s.record_of(2, 9, 0, 60, 3);
+  const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(3), 1);
+  EXPECT_EQ(coverage.resident_tokens, 60);
+  EXPECT_EQ(coverage.dropped_tokens, 40);
+}
+
+// Records of versions 1 and 2 under version 3.
+TEST(RecordUse, ASampleLagsAsMuchAsItsOldestRecord) {
+  Store s("stay", 20);
+  s.record_of(1, 9, 0, 40, 1);
+  s.record_of(2, 9, 40, 80, 2);
+  EXPECT_EQ(s.store->acquire({RequestId(2), SessionId(9), 80, 30, 0, 0}, WeightVersion(3), 2).version_lag, 2);
+}
+
+TEST(RecordUse, ARecordIsUsedUpToTheLargestLag) {
+  Store s("stay", 20);
+  s.record(1);
+  EXPECT_EQ(s.store->acquire(sample_of(1), WeightVersion(1), 1).resident_tokens, 40);
+}
+
+TEST(RecordUse, ARecordGoesWhenItLagsMoreThanItMay) {
+  Store s("stay", 20);
+  s.record(1);
+  s.store->on_new_version(Time(), WeightVersion(1), 1);
+  EXPECT_EQ(s.store->live_records(), 1);
+  s.store->on_new_version(Time(), WeightVersion(2), 1);
+  EXPECT_EQ(s.store->live_records(), 0);
+}
+
+// It goes when its sample has been trained, and its copy has served its purpose.
+TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
+  for (const bool read : {false, true}) {
+    Store s("eager");
+    while (s.pool.free() > 4) s.pool.allocate();
+    s.record(1);
+    ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    s.store->reclaim(Time(), 4, true);
+    const Coverage coverage = s.store->acquire(sample_of(1), WeightVersion(), 1);
+    EXPECT_EQ(coverage.host_tokens, 40);
+    if (read) s.store->mark_reloaded(coverage.records);
+    s.store->put_back(coverage.records);
+    s.store->end_of_use(Time(), RequestId(1));
+    EXPECT_EQ(s.store->live_records(), 0);
+    EXPECT_EQ(s.store->totals().wasted_copies, Bytes(read ? 0 : 400));
+  }
+}
+
+// Feedback has come on the first record alone when both are 11 s old; without it a record is kept for 10 s.
+TEST(RecordUse, FeedbackKeepsARecordFromExpiring) {
+  Store s("stay", 20);
+  s.policy.keep_for = Duration::seconds(10);
+  s.record(1);
+  s.record(2);
+  s.store->on_feedback(Time(), sample_of(1));
+  ASSERT_TRUE(s.store->begin(Time() + Duration::seconds(11), Store::arrival(3), 0, 40, WeightVersion()));
+  EXPECT_GT(s.store->saved_share(sample_of(1), {}, 1), 0);
+  EXPECT_EQ(s.store->saved_share(sample_of(2), {}, 1), 0);
+}
+
+// Serving is short of a record's memory, and the older of two is on its way to the host. Who can wait waits for that;
+// who cannot gets the memory of the other at once.
+TEST(RecordUse, MemoryThatIsComingCountsUnlessTheNeedIsUrgent) {
+  for (const bool urgent : {false, true}) {
+    Store s("pressure", 20);
+    s.record(1);
+    s.record(2);
+    while (s.pool.free() > 0) s.pool.allocate();
+    s.store->reclaim(Time(), 4, false);
+    ASSERT_EQ(s.host.copies.size(), 1u);
+    s.store->reclaim(Time(), 4, urgent);
+    EXPECT_EQ(s.host.copies.size(), 1u);
+    EXPECT_EQ(s.pool.free(), urgent ? 4 : 0);
+  }
+}
+
+// The copy that lets it leave the GPU ends while a training step reads it there.
+TEST(RecordUse, ARecordInUseLeavesWhenItIsPutBack) {
+  Store s("pressure", 10);
+  s.record(1);
+  while (s.pool.free() > 0) s.pool.allocate();
+  s.store->reclaim(Time(), 4, false);
+  const Coverage coverage = s.store->acquire(sample_of(1), WeightVersion(), 1);
+  EXPECT_EQ(coverage.resident_tokens, 40);
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_EQ(s.pool.free(), 0);
+  s.store->put_back(coverage.records);
+  EXPECT_EQ(s.pool.free(), 4);
+  s.store->check_consistency();
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,269 @@
+// A micro-batch whose records are on the host, restored as a test's own decision says: what its pieces are told, what
+// memory it takes and what it counts.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sim/policy/restore_plan.h"
+#include "tests/node/piece_times.h"
+#include "tests/node/store.h"
+
+namespace alchemist {
+namespace {
+
+using testing::Store;
+using testing::TimeOfTokens;
+using testing::two_layers;
+
+using RestoreFunction = RestorePlan (*)(const RestoreProblem&);
+
+// Keeps the problems it is shown. Of gate and up, `share` comes from the host.
+class GivenRestore final : public RestoreDecision {
+ public:
+  GivenRestore(RestoreFunction function, double share) : function_(function), share_(share) {}
+  RestorePlan choose(const RestoreProblem& problem) override {
+    problems.push_back(problem);
+    RestorePlan plan = function_(problem);
+    for (LayerPlan& layer : plan.layers) {
+      if (layer.source == LayerSource::reload && problem.gate_up_recorded) layer.gate_up_share = share_;
+    }
+    return plan;
+  }
+  std::vector<RestoreProblem> problems;
+
+ private:
+  RestoreFunction function_;
+  double share_;
+};
+
+using Pieces = std::vector<TrainingPiece>;
+
+int count(const Pieces& pieces, PieceKind kind) {
+  return static_cast<int>(std::ranges::count(pieces, kind, &TrainingPiece::kind));
+}
+
+const TrainingPiece& first(const Pieces& pieces, PieceKind kind) {
+  return *std::ranges::find(pieces, kind, &TrainingPiece::kind);
+}
+
+struct Options {
+  double gate_up_share = 1;
+  std::int32_t window_layers = 16;
+  std::int64_t batch_tokens = 10;
+  TrainingObjective objective = TrainingObjective::sft;
+};
+
+// Two layers of 5 bytes a token each, 2 of them lean; 20 pages of 100 bytes.
+class Restorer {
+ public:
+  explicit Restorer(RestoreFunction function, const Options& options = {}) : s("eager", 20) {
+    s.policy.train = make_train_decision("idle");
+    auto decision = std::make_unique<GivenRestore>(function, options.gate_up_share);
+    restore = decision.get();
+    s.policy.restore = std::move(decision);
+    TrainerConfig config = two_layers(options.batch_tokens);
+    config.window_layers = options.window_layers;
+    config.training.objective = options.objective;
+    trainer.emplace(config, s.pool, *s.store, s.policy, times, s.host);
+  }
+  // Of 40 tokens; its memory on the GPU has been taken for a moment.
+  void record_on_host(std::uint32_t request, bool lean = false) {
+    s.policy.record = make_record_decision(lean ? "lean" : "minimal");
+    s.record_of(request, request, 0, 40, 0);
+    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    std::vector<BlockId> others;
+    s.pool.allocate(s.pool.free(), others);
+    s.store->reclaim(Time(), 1, true);
+    s.pool.release_first(others);
+    copies_done = s.host.copies.size();
+  }
+  // 40 + 10 tokens, and as many answers more.
+  void feedback(std::uint32_t request, std::int32_t others = 0) {
+    trainer->on_feedback(Time(), {RequestId(request), SessionId(request), 40, 10, others, others > 0 ? 10 : 0});
+  }
+  // The pieces that can run, without what comes over the link from now on.
+  Pieces run_ready() {
+    Pieces pieces;
+    while (const auto piece = trainer->next_piece(Time(), true)) {
+      most_on_gpu = std::max(most_on_gpu, trainer->gpu_bytes());
+      most_on_host = std::max(most_on_host, s.store->host_bytes());
+      trainer->on_piece_submitted();
+      trainer->on_piece_done(Time(), *piece, times.piece(*piece));
+      pieces.push_back(*piece);
+    }
+    return pieces;
+  }
+  // All of a step. A copy ends when nothing else can go on.
+  Pieces run() {
+    Pieces pieces = run_ready();
+    while (copies_done < s.host.copies.size()) {
+      trainer->on_copy_done(OpId(static_cast<std::uint32_t>(copies_done++)));
+      const Pieces more = run_ready();
+      pieces.insert(pieces.end(), more.begin(), more.end());
+    }
+    return pieces;
+  }
+  const TrainingStep& step() const { return s.host.trained.at(0); }
+
+  Store s;
+  GivenRestore* restore = nullptr;
+  const TimeOfTokens times;
+  std::optional<Trainer> trainer;
+  std::size_t copies_done = 0;
+  Bytes most_on_gpu, most_on_host;
+};
+
+// The 40 tokens on the host go through both layers again, or through none. The last of them has a target: the head gets
+// its hidden state from the record, or from what was computed again. The 10 tokens of the answer take 10 bytes each,
+// and those 40 take 5 for each layer that is here at once: the one of the window, and one more that is recomputed.
+TEST(TrainerRestore, RecomputedTokensTakeMemoryInPlaceOfTheLink) {
+  for (const bool recompute : {false, true}) {
+    Restorer r(recompute ? recompute_all : reload_all, {.window_layers = 1});
+    r.record_on_host(1);
+    r.feedback(1);
+    const Pieces pieces = r.run();
+    EXPECT_EQ(count(pieces, PieceKind::kRecompute), recompute ? 2 : 0);
+    EXPECT_EQ(count(pieces, PieceKind::kBackward), 2);
+    EXPECT_EQ(first(pieces, PieceKind::kHead).recorded_targets, recompute ? 0 : 1);
+    EXPECT_EQ(r.most_on_gpu, Bytes(10 * 10 + 40 * 5 * (recompute ? 2 : 1)));
+    EXPECT_EQ(r.step().reused_tokens, recompute ? 0 : 40);
+    EXPECT_EQ(r.s.store->totals().wasted_copies, Bytes()) << "a plan has used it";
+  }
+}
+
+// Two answers of 10 tokens to one prompt of 40: both are trained on all 50 tokens, and the prompt is computed for both.
+TEST(TrainerRestore, ARecomputedPromptIsRecomputedForEachAnswer) {
+  Restorer r(recompute_all);
+  r.record_on_host(1);
+  r.feedback(1, 1);
+  r.run();
+  EXPECT_EQ(r.step().recomputed_tokens, 100);
+  EXPECT_EQ(r.step().reused_tokens, 0);
+}
+
+TEST(TrainerRestore, NothingIsRebuiltInARecomputedLayer) {
+  Restorer r(recompute_all);
+  r.record_on_host(1, true);
+  r.feedback(1);
+  EXPECT_EQ(first(r.run(), PieceKind::kBackward).rebuild_tokens, 0);
+}
+
+// Of two records of 40 tokens the first is lean, and of the other's gate and up half comes from the host: for 40 tokens
+// and for half of 40 they are rebuilt. The last layer's share of the bytes: (4 * 80 + 6 * 40 / 2) / 2.
+TEST(TrainerRestore, HalfOfGateAndUpComesAndHalfIsRebuilt) {
+  Restorer r(reload_all, {.gate_up_share = 0.5, .batch_tokens = 100});
+  r.record_on_host(1, true);
+  r.record_on_host(2);
+  r.feedback(1);
+  r.feedback(2);
+  const std::size_t before = r.s.host.copies.size();
+  EXPECT_EQ(first(r.run(), PieceKind::kBackward).rebuild_tokens, 60);
+  EXPECT_EQ(r.s.host.copies.at(before), "in 1: 220");
+}
+
+// A lean record has no gate and up to bring, and the 10 tokens without a record are forward work of 10 us. Of two
+// records of 40 tokens that on the host is half.
+TEST(TrainerRestore, TheDecisionIsShownWhereRecordsAre) {
+  Restorer lean(reload_all);
+  lean.record_on_host(1, true);
+  lean.feedback(1);
+  lean.run();
+  EXPECT_FALSE(lean.restore->problems.at(0).gate_up_recorded);
+  EXPECT_NEAR(lean.restore->problems.at(0).fresh_forward, 10e-6, 1e-12);
+
+  Restorer both(reload_all, {.batch_tokens = 100});
+  both.record_on_host(1);
+  both.s.record(2);
+  both.feedback(1);
+  both.feedback(2);
+  ASSERT_TRUE(both.trainer->next_piece(Time(), true));
+  ASSERT_EQ(both.restore->problems.size(), 1u);
+  EXPECT_EQ(both.restore->problems[0].records[0].absent_share, 0.5);
+  EXPECT_TRUE(both.restore->problems[0].gate_up_recorded);
+}
+
+// Of two answers to a prompt with a record, 20 tokens are fresh, and all 100 go through the frozen model: work
+// during which the link has time.
+TEST(TrainerRestore, TheReferenceModelIsWorkToo) {
+  Restorer r(reload_all, {.objective = TrainingObjective::dpo});
+  r.record_on_host(1);
+  r.feedback(1, 1);
+  ASSERT_TRUE(r.trainer->next_piece(Time(), true));
+  ASSERT_EQ(r.restore->problems.size(), 1u);
+  EXPECT_NEAR(r.restore->problems[0].fresh_forward, (20 + 100) * 1e-6, 1e-12);
+}
+
+// 40 tokens without a record. With room for one layer of two, the other, 5 bytes a token, is on the host meanwhile.
+TEST(TrainerRestore, OffloadingTakesHostMemoryAndGivesItBack) {
+  Restorer r(reload_all, {.window_layers = 1});
+  r.s.policy.fresh = FreshActivations::kOffload;
+  r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
+  r.run();
+  EXPECT_EQ(r.trainer->version(), WeightVersion(1));
+  EXPECT_EQ(r.most_on_host, Bytes(200));
+  EXPECT_EQ(r.s.store->host_bytes(), Bytes());
+}
+
+TEST(TrainerRestore, CheckpointingRunsTheLayersOfFreshTokensAgain) {
+  Restorer r(reload_all);
+  r.s.policy.fresh = FreshActivations::kCheckpoint;
+  r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
+  EXPECT_EQ(first(r.run(), PieceKind::kBackward).checkpoint_tokens, 40);
+}
+
+// Forward of the 130 tokens of the answer attends to the keys of 40 on the host, which are read once for a layer: by
+// the part that begins it. Parts are of 128 tokens.
+TEST(TrainerRestore, ThePieceThatBeginsALayerReadsKeysFromTheHost) {
+  Restorer r(reload_all, {.window_layers = 1});
+  r.record_on_host(1);
+  r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), 40, 130, 0, 0});
+  std::vector<std::int64_t> host_keys;
+  for (int i = 0; i < 4; ++i) {
+    const auto piece = r.trainer->next_piece(Time(), true);
+    ASSERT_TRUE(piece);
+    ASSERT_EQ(piece->kind, PieceKind::kForward);
+    const auto part = r.trainer->part_within(*piece, {Duration::max(), 128});
+    ASSERT_TRUE(part || piece->tokens < 128);
+    const TrainingPiece run = part ? part->piece : *piece;
+    host_keys.push_back(run.host_keys);
+    r.trainer->on_piece_submitted();
+    r.trainer->on_piece_done(Time(), run, r.times.piece(run));
+  }
+  EXPECT_EQ(host_keys, (std::vector<std::int64_t>{40, 0, 40, 0}));
+}
+
+// A record here needs nothing of the host.
+TEST(TrainerRestore, KeysOnTheGpuAreNotReadFromTheHost) {
+  Restorer r(reload_all);
+  r.s.record(1);
+  r.feedback(1);
+  EXPECT_EQ(first(r.run(), PieceKind::kForward).host_keys, 0);
+}
+
+// The last token of the prompt has a target and its record is on the host: forward of the answer is done in both
+// layers, but the head, to which the record's last layer belongs, waits for that to come. Without such a target, 40
+// tokens of a prompt of 42, it does not wait; backward of the last layer does.
+TEST(TrainerRestore, TheHeadWaitsForTheRecordOfTheLastLayer) {
+  for (const bool recorded_target : {true, false}) {
+    Restorer r(reload_all);
+    r.record_on_host(1);
+    r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), recorded_target ? 40 : 42, 10, 0, 0});
+    const Pieces ready = r.run_ready();
+    EXPECT_EQ(count(ready, PieceKind::kForward), 2);
+    EXPECT_EQ(count(ready, PieceKind::kHead), recorded_target ? 0 : 1);
+    EXPECT_EQ(count(ready, PieceKind::kBackward), 0);
+    EXPECT_TRUE(r.trainer->waits_for_copy());
+    ASSERT_LT(r.copies_done, r.s.host.copies.size());
+    ASSERT_TRUE(r.trainer->on_copy_done(OpId(static_cast<std::uint32_t>(r.copies_done++))));
+    const auto next = r.trainer->next_piece(Time(), true);
+    ASSERT_TRUE(next);
+    EXPECT_EQ(next->kind, recorded_target ? PieceKind::kHead : PieceKind::kBackward);
+  }
+}
+
+}  // namespace
+}  // namespace alchemist
