@@ -45,6 +45,19 @@ TEST(RecordUse, ARecordGoesWhenItLagsMoreThanItMay) {
   EXPECT_EQ(s.store->live_records(), 0);
 }
 
+// Its own sample is trained while it is copied, and goes; the next turn of the conversation uses it before the copy ends.
+TEST(RecordUse, ARecordThatIsToGoStaysForTheNextTurn) {
+  Store s("eager");
+  s.record_of(1, 9, 0, 40, 0);
+  s.store->end_of_use(Time(), RequestId(1));
+  const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(), 1);
+  EXPECT_EQ(coverage.resident_tokens, 40);
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_EQ(s.store->live_records(), 1);
+  s.store->put_back(coverage.records);
+  s.store->check_consistency();
+}
+
 // It goes when its sample has been trained, and its copy has served its purpose.
 TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
   for (const bool read : {false, true}) {
