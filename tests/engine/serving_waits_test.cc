@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "tests/engine/training_world.h"
 
@@ -27,31 +29,36 @@ std::int32_t pages_of(const World& world, std::int64_t tokens) {
 Time training_begins() { return Time() + Duration::microseconds(150 + 10 * 101 + 1'000); }
 
 // The sample's activations leave five blocks of 16. A request of 100 tokens comes meanwhile: its seven do not fit
-// beside them, neither at once nor, in steps of 64 tokens, when the first four have been taken. No request runs, but
-// one waits: training that stood back for it would keep the memory for ever.
+// beside them. It does not begin, or in steps of 64 tokens it takes four, gives them back when it needs three more and,
+// unless it finds them in the cache, begins again, as often as it likes. Training that stood back for it would keep the
+// memory for ever.
 TEST(ServingWaits, TrainingThatHoldsTheMemoryGoesOn) {
+  const auto goes_on = [](const char* train, std::int32_t step_tokens, bool async, bool prefix_caching) {
+    SCOPED_TRACE(std::string(train) + ' ' + std::to_string(step_tokens) + (async ? " async" : "") +
+                 (prefix_caching ? " cached" : ""));
+    World world;
+    world.step_tokens = step_tokens;
+    world.async = async;
+    world.prefix_caching = prefix_caching;
+    world.reserve_full_prompt = false;
+    world.beside = std::string_view(train) == "beside";
+    const Time arrival = training_begins() + Duration::microseconds(1);
+    TrainingObserver observer;
+    const SimulationTotals totals = world.run(
+        {"none", "none", "none", "none", train},
+        {make_request(at_ms(0), 50, 11, 1), make_request(arrival, 100, 1, 2), make_request(at_ms(5'000), 3, 1, 3)},
+        observer, pages_of(world, 61) + 5, 1.0, Duration::milliseconds(1));
+    EXPECT_EQ(totals.completed, 3);
+    ASSERT_GE(observer.steps.size(), 1u);
+    EXPECT_EQ(observer.steps[0].tokens, 61);
+    ASSERT_FALSE(observer.pieces.empty());
+    EXPECT_EQ(observer.pieces[0].start, training_begins()) << "the request comes during training";
+    EXPECT_GT(observer.outcomes.at(RequestId(1)).first_token, arrival + Duration::microseconds(100 + 100));
+  };
   for (const char* train : {"idle", "headroom", "token_fill", "whenever", "beside"}) {
     for (const std::int32_t step_tokens : {64, 1'024}) {
       for (const bool async : {false, true}) {
-        World world;
-        world.step_tokens = step_tokens;
-        world.async = async;
-        world.beside = std::string(train) == "beside";
-        TrainingObserver observer;
-        const std::vector<WorkloadRequest> requests = {
-            make_request(at_ms(0), 50, 11, 1), make_request(training_begins() + Duration::microseconds(1), 100, 1, 2),
-            make_request(at_ms(5'000), 3, 1, 3)};
-        const SimulationTotals totals = world.run({"none", "none", "none", "none", train}, requests, observer,
-                                                  pages_of(world, 61) + 5, 1.0, Duration::milliseconds(1));
-        const std::string which = std::string(train) + ' ' + std::to_string(step_tokens) + (async ? " async" : "");
-        EXPECT_EQ(totals.completed, 3) << which;
-        ASSERT_GE(observer.steps.size(), 1u) << which;
-        EXPECT_EQ(observer.steps[0].tokens, 61) << which;
-        ASSERT_FALSE(observer.pieces.empty()) << which;
-        EXPECT_EQ(observer.pieces.front().start, training_begins()) << which << ": the request came during training";
-        EXPECT_GT(observer.outcomes.at(RequestId(1)).first_token,
-                  training_begins() + Duration::microseconds(1) + Duration::microseconds(100 + 100))
-            << which;
+        for (const bool prefix_caching : {false, true}) goes_on(train, step_tokens, async, prefix_caching);
       }
     }
   }

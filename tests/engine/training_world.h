@@ -122,6 +122,8 @@ struct World {
     config.serving.async_scheduling = async;
     config.serving.max_num_batched_tokens = step_tokens;
     config.serving.blocks_known_ahead = blocks_known_ahead;
+    config.serving.prefix_caching = prefix_caching;
+    config.serving.reserve_full_prompt = reserve_full_prompt;
     config.seed = seed;
     config.host.factors = factors;
     config.host.cold_start = cold_start;
@@ -198,6 +200,8 @@ struct World {
   bool async = false;
   bool blocks_known_ahead = false;  // runs of decode steps end where a request needs a block, as on a real host
   bool single_steps = false;        // one event a step
+  bool prefix_caching = true;
+  bool reserve_full_prompt = ServingConfig().reserve_full_prompt;
   std::int32_t replicas = 1;
   NodeRecorder::Sink record_events;
   TrainingObjective objective = TrainingObjective::sft;
