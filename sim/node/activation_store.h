@@ -24,10 +24,10 @@ struct StoreConfig {
   Bytes host_capacity;         // pinned memory
   Bytes lean_per_token;        // all layers
   Bytes minimal_per_token;
-  double lean_saving = 1;     // share of the forward's time that a lean record saves
+  double lean_saving = 1;          // share of the forward's time that a lean record saves
   double forward_per_token_s = 0;  // of the GPU: all layers of a token that training runs forward
   double record_step_s = 0;        // that recording adds to a decode step, however many tokens it records
-  double link_bandwidth = 1;  // bytes/s device to host, as the policy believes
+  double link_bandwidth = 1;       // bytes/s device to host, as the policy believes
 };
 
 // What records hold of one sample.

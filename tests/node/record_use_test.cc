@@ -45,7 +45,8 @@ TEST(RecordUse, ARecordGoesWhenItLagsMoreThanItMay) {
   EXPECT_EQ(s.store->live_records(), 0);
 }
 
-// Its own sample is trained while it is copied, and goes; the next turn of the conversation uses it before the copy ends.
+// Its own sample is trained while it is copied, and goes; the next turn of the conversation uses it before the copy
+// ends.
 TEST(RecordUse, ARecordThatIsToGoStaysForTheNextTurn) {
   Store s("eager");
   s.record_of(1, 9, 0, 40, 0);

@@ -1,0 +1,83 @@
+// Which gaps between two steps of serving training uses, and how much of them.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/engine/training_world.h"
+
+namespace alchemist {
+namespace {
+
+using testing::make_request;
+using testing::TrainingObserver;
+using testing::World;
+
+// Feedback on the first answer comes while the second prompt, of 400 tokens, is computed in 500 us. A gap of 400 us is
+// allowed. The prompt's step says nothing of the next one, a decode step of 101 us: training has the rest of the first
+// gap.
+TEST(TrainingGaps, TheFirstGapBehindAPromptIsUsed) {
+  World world;
+  world.step_tokens = 1'024;
+  world.max_itl = Duration::microseconds(400);
+  TrainingObserver observer;
+  const Time second = Time::from_ns(2'000'000);
+  world.run({"none", "none", "none", "none", "headroom"},
+            {make_request(at_ms(0), 50, 11, 1), make_request(second, 400, 50, 2)}, observer, 4'000, 1.0,
+            Duration::milliseconds(1));
+  const Time first_token = observer.outcomes.at(RequestId(1)).first_token;
+  EXPECT_EQ(first_token, second + Duration::microseconds(500));
+  ASSERT_FALSE(observer.pieces.empty());
+  EXPECT_EQ(observer.pieces[0].start, first_token);
+  EXPECT_LE(observer.pieces[0].end - first_token, Duration::microseconds(299));
+  EXPECT_GT(observer.steps.size(), 0u);
+}
+
+// What is left of a piece may be too much for the rest of a gap, and yet fit the next one, a decode step of some 100 us
+// later: training does not wait for longer.
+TEST(TrainingGaps, WhatDoesNotFitTheRestOfAGapIsRunInTheNext) {
+  World world;
+  world.step_tokens = 1'024;
+  world.max_itl = Duration::microseconds(900);
+  TrainingObserver observer;
+  std::vector<WorkloadRequest> requests;
+  for (std::uint64_t i = 1; i <= 8; ++i) requests.push_back(make_request(at_ms(0), 500, 20, i));
+  requests.push_back(make_request(at_ms(20), 50, 400, 9));
+  world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+  ASSERT_GT(observer.pieces.size(), 20u);
+  std::size_t waited = 0;
+  for (std::size_t i = 1; i < observer.pieces.size(); ++i) {
+    const Time since = observer.pieces[i - 1].end, until = observer.pieces[i].start;
+    if (since < at_ms(22)) continue;  // prompts are computed before
+    EXPECT_LE(until - since, Duration::microseconds(250)) << i;
+    if (until - since > Duration::microseconds(50)) ++waited;
+  }
+  EXPECT_GT(waited, 3u) << "some pieces are parted by a step";
+}
+
+// Hidden training takes its share of the time of decode steps, however long its pieces are beside it, and none of the
+// gaps is longer than the longest few percent of steps: a prompt every now and then takes 600 us. It saves until a
+// whole piece fits or a part fills such a gap, beside a decode step of 101 us.
+TEST(TrainingGaps, HiddenTrainingKeepsToItsShare) {
+  World world;
+  world.step_tokens = 1'024;
+  world.stretch = 0.05;
+  TrainingObserver observer;
+  std::vector<WorkloadRequest> requests;
+  for (std::int64_t i = 0; i < 200; ++i) {
+    requests.push_back(make_request(at_ms(3 * i), 500, 60, static_cast<std::uint64_t>(i + 1)));
+  }
+  const SimulationTotals totals = world.run({"none", "none", "none", "none", "headroom"}, requests, observer, 8'000,
+                                            1.0, Duration::milliseconds(1));
+  Duration trained;
+  for (const TrainingSpan& piece : observer.pieces) {
+    trained += piece.end - piece.start;
+    EXPECT_LE(piece.end - piece.start, Duration::microseconds(600));
+  }
+  const double share = trained / (totals.end - Time());
+  EXPECT_GT(share, 0.02);
+  EXPECT_LE(share, 0.05);
+  EXPECT_GT(trained, Duration::microseconds(250) * static_cast<std::int64_t>(observer.pieces.size()));
+}
+
+}  // namespace
+}  // namespace alchemist
