@@ -129,7 +129,7 @@ class RecordAdaptive final : public RecordDecision {
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
   bool suffices_ = false;  // what is recorded for what training takes, as far as is known
-  bool answers_pay_ = true;
+  bool answers_pay_ = false;  // nor is it while nothing is known
   bool others_too_ = true;
   double due_ = 0;  // prompts
 };
