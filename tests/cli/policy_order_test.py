@@ -43,12 +43,13 @@ class PolicyOrder(CliTestCase):
         self.assertGreater(per_gpu["planned"], 1.1 * per_gpu["separate"])
         self.assertLess(per_gpu["temporal"], 1.02 * per_gpu["separate"])
 
-    def test_records_of_answers_save_the_rest_of_the_forward(self):
-        """Hidden training finds memory for all that it trains. Answers are a quarter of these tokens."""
+    def test_answers_are_not_recorded_at_a_loss(self):
+        """A decode step pays a launch a layer for them, and hidden training trains a fifteenth of them: `answers` would lose
+        a sixth of its speed if it recorded them all the same. Who knows which will be trained gains."""
         per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["alchemist", "answers", "oracle"]}
-        self.assertGreater(per_gpu["answers"], 1.05 * per_gpu["alchemist"])
+        self.assertGreater(per_gpu["answers"], 0.97 * per_gpu["alchemist"])
         # Not tokens/s: of these short runs' fifteen steps each one more or less is 6 %.
-        self.assertGreater(per_gpu["oracle"], 0.97 * per_gpu["answers"])
+        self.assertGreater(per_gpu["oracle"], 1.05 * per_gpu["answers"])
 
     def test_compact_takes_half_of_the_memory(self):
         """Hidden, beside nearly all of the speed-up and a larger batch: less memory than the paper's -47 %."""
@@ -56,7 +57,7 @@ class PolicyOrder(CliTestCase):
         self.assertLess(memory["compact"], 0.53 * memory["separate"])
         self.assertLess(memory["compact"], 0.5 * memory["answers"])
         per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["separate", "answers", "compact"]}
-        self.assertGreater(per_gpu["compact"], 1.5 * per_gpu["separate"])
+        self.assertGreater(per_gpu["compact"], 1.2 * per_gpu["separate"])  # 1.5 while records and adapters cost nothing
         self.assertGreater(per_gpu["compact"], 0.9 * per_gpu["answers"])
         self.assertGreater(self.mean("compact", "train_max_tokens"), 2 * self.mean("separate", "train_max_tokens"))
 
