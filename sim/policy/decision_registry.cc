@@ -128,7 +128,7 @@ class RecordAdaptive final : public RecordDecision {
   bool planned_ = false;  // the rest is known
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
-  bool suffices_ = false;  // what is recorded for what training takes, as far as is known
+  bool suffices_ = false;     // what is recorded for what training takes, as far as is known
   bool answers_pay_ = false;  // nor is it while nothing is known
   bool others_too_ = true;
   double due_ = 0;  // prompts
