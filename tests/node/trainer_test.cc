@@ -186,47 +186,50 @@ TEST(Trainer, WhoWaitsTakesAMicroBatchOver) {
   EXPECT_EQ(step.gradient_wait, Duration::milliseconds(3));
 }
 
-// Sample 7 makes the weights 1. A record made with them lags by 0 versions, one made before by 1, as far as it may: the
+// A trainer whose first sample has made the weights 1.
+struct AfterOneStep {
+  explicit AfterOneStep(std::int32_t max_version_lag) {
+    s.policy.train = make_train_decision("idle");
+    TrainerConfig config = two_layers(100);
+    config.training.max_version_lag = max_version_lag;
+    trainer.emplace(config, s.pool, *s.store, s.policy, times, s.host);
+    train({RequestId(7), SessionId(7), 60, 60, 0, 0});
+    EXPECT_EQ(trainer->version(), WeightVersion(1));
+  }
+  void train(const Feedback& sample) {
+    trainer->on_feedback(now, sample);
+    run_pieces(*trainer, now);
+  }
+
+  testing::Store s{"stay", 60};
+  const TimeOfTokens times;
+  std::optional<Trainer> trainer;
+  Time now;
+};
+
+// A record made with these weights lags by 0 versions, one made before by 1, as far as it may: the
 // lags of the step add up to 1.
 TEST(Trainer, LagsOfAStepsSamplesAddUp) {
-  testing::Store s("stay", 60);
-  s.policy.train = make_train_decision("idle");
-  const TimeOfTokens times;
-  TrainerConfig config = two_layers(100);
-  config.training.max_version_lag = 1;
-  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
-  Time now;
-  trainer.on_feedback(now, {RequestId(7), SessionId(7), 60, 60, 0, 0});
-  run_pieces(trainer, now);
-  ASSERT_EQ(trainer.version(), WeightVersion(1));
+  AfterOneStep r(1);
   for (const std::uint32_t request : {1, 2}) {
-    s.record_of(request, request, 0, 40, request == 1 ? 1 : 0);
-    trainer.on_feedback(now, {RequestId(request), SessionId(request), 40, 10, 0, 0});
+    r.s.record_of(request, request, 0, 40, request == 1 ? 1 : 0);
+    r.trainer->on_feedback(r.now, {RequestId(request), SessionId(request), 40, 10, 0, 0});
   }
-  run_pieces(trainer, now);
-  ASSERT_EQ(s.host.trained.size(), 2u);
-  EXPECT_EQ(s.host.trained[1].reused_tokens, 80);
-  EXPECT_EQ(s.host.trained[1].version_lag_sum, 1);
+  run_pieces(*r.trainer, r.now);
+  ASSERT_EQ(r.s.host.trained.size(), 2u);
+  EXPECT_EQ(r.s.host.trained[1].reused_tokens, 80);
+  EXPECT_EQ(r.s.host.trained[1].version_lag_sum, 1);
 }
 
 // A record of 40 tokens made with the weights of the step before, where none may lag: its tokens are computed again,
 // and told as dropped.
 TEST(Trainer, ARecordThatLagsTooFarIsDropped) {
-  testing::Store s("stay", 60);
-  s.policy.train = make_train_decision("idle");
-  const TimeOfTokens times;
-  TrainerConfig config = two_layers(100);
-  config.training.max_version_lag = 0;
-  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
-  Time now;
-  trainer.on_feedback(now, {RequestId(7), SessionId(7), 60, 60, 0, 0});
-  run_pieces(trainer, now);
-  s.record_of(2, 2, 0, 40, 0);
-  trainer.on_feedback(now, {RequestId(2), SessionId(2), 40, 60, 0, 0});
-  run_pieces(trainer, now);
-  ASSERT_EQ(s.host.trained.size(), 2u);
-  EXPECT_EQ(s.host.trained[1].dropped_tokens, 40);
-  EXPECT_EQ(s.host.trained[1].recomputed_tokens, 100);
+  AfterOneStep r(0);
+  r.s.record_of(2, 2, 0, 40, 0);
+  r.train({RequestId(2), SessionId(2), 40, 60, 0, 0});
+  ASSERT_EQ(r.s.host.trained.size(), 2u);
+  EXPECT_EQ(r.s.host.trained[1].dropped_tokens, 40);
+  EXPECT_EQ(r.s.host.trained[1].recomputed_tokens, 100);
 }
 
 // One layer's backward works on 5 bytes for each token, and has memory of its own for those of 40. A sample of 100
