@@ -43,6 +43,7 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
     if (serving.gpu_memory_utilization == 0) found->fail("expected more than 0 and at most 1");
   }
   read_bool(map, "prefix_caching", serving.prefix_caching);
+  read_bool(map, "reset_prefix_cache", serving.reset_prefix_cache);
   read_bool(map, "chunked_prefill", serving.chunked_prefill);
   read_bool(map, "reserve_full_prompt", serving.reserve_full_prompt);
   read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
@@ -168,7 +169,7 @@ bool leaves_something_open(const YamlValue& hardware) { return hardware.is_scala
 
 }  // namespace
 
-Experiment read_experiment(const YamlValue& value) {
+Experiment read_keys(const YamlValue& value) {
   Experiment e;
   YamlMap map(value);
   e.model = read_model(map.required("model"));
@@ -191,6 +192,11 @@ Experiment read_experiment(const YamlValue& value) {
   if (auto found = map.optional("slo")) e.slo = read_slo(*found);
   if (auto found = map.optional("seed")) e.seed = found->as_int(0, std::numeric_limits<std::int64_t>::max());
   map.finish();
+  return e;
+}
+
+Experiment read_experiment(const YamlValue& value) {
+  Experiment e = read_keys(value);
   validate_experiment(e, value);
   return e;
 }

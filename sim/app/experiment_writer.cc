@@ -27,6 +27,7 @@ void emit_serving(YAML::Emitter& out, const ServingConfig& serving) {
   emit_or_auto(out, "kv_cache_tokens", serving.kv_cache_tokens);
   emit(out, "gpu_memory_utilization", format_number(serving.gpu_memory_utilization));
   emit(out, "prefix_caching", serving.prefix_caching);
+  emit(out, "reset_prefix_cache", serving.reset_prefix_cache);
   emit(out, "chunked_prefill", serving.chunked_prefill);
   emit(out, "reserve_full_prompt", serving.reserve_full_prompt);
   emit(out, "tensor_parallel", serving.tensor_parallel);

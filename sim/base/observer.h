@@ -23,7 +23,8 @@ struct RequestOutcome {
   Time finished;  // last token
   std::int32_t prompt_tokens = 0;
   std::int32_t output_tokens = 0;
-  std::int32_t prefix_hit_tokens = 0;  // prompt tokens found in the prefix cache when first scheduled
+  std::int32_t prefix_hit_tokens = 0;    // prompt tokens found in the prefix cache when first scheduled
+  std::int32_t stale_prefix_tokens = 0;  // of them, computed by older weights than the request's own step had
   std::int32_t preemptions = 0;
   std::optional<Duration> longest_gap;  // between two successive output tokens; none for a single token
   std::int64_t recorded_tokens = 0;     // tokens whose activations were recorded

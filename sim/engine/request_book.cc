@@ -37,6 +37,7 @@ void RequestBook::submitted(const ServingOp& op, Time now) {
     request.scheduled = true;
     request.scheduled_at = now;
     request.prefix_hit_tokens = work.chunk.context;
+    request.stale_prefix_tokens = work.stale_context;
   }
 }
 
@@ -129,6 +130,7 @@ RequestOutcome RequestBook::take_outcome(RequestHandle handle, Time now) {
   outcome.prompt_tokens = request.spec.prompt_tokens;
   outcome.output_tokens = request.spec.output_tokens;
   outcome.prefix_hit_tokens = request.prefix_hit_tokens;
+  outcome.stale_prefix_tokens = request.stale_prefix_tokens;
   outcome.preemptions = request.preemptions;
   outcome.longest_gap = request.longest_gap;
   outcome.recorded_tokens = recorded_tokens(request);

@@ -70,6 +70,7 @@ class RequestBook {
     std::int64_t joined_step = 0;         // steps of this host when it last began to decode
     std::optional<Duration> longest_gap;  // before that
     std::int32_t prefix_hit_tokens = 0;
+    std::int32_t stale_prefix_tokens = 0;
     std::int32_t preemptions = 0;
     std::int64_t recorded_tokens = 0;
     Bytes recorded_bytes;

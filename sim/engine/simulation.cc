@@ -132,14 +132,18 @@ Time Simulation::horizon() const {
   return arrival ? std::min(*arrival, queue_.next_time()) : queue_.next_time();
 }
 
+// Brings the node's tables to the step that its replica is in.
+void Simulation::catch_up(Replica& replica, Time now) {
+  const auto progress = replica.host->progress();
+  if (!progress) return;
+  if (replica.recorder) replica.recorder->progress(now, progress->op, progress->steps_begun);
+  replica.node->catch_up(progress->op, progress->steps_begun);
+}
+
 std::size_t Simulation::route(const WorkloadRequest& request) {
   if (config_.routing == Routing::kPrefixAware) {
     for (std::int32_t i = 0; i < serving_replicas_; ++i) {
-      Replica& replica = replicas_[static_cast<std::size_t>(i)];
-      const auto progress = replica.host->progress();
-      if (!progress) continue;
-      if (replica.recorder) replica.recorder->progress(request.arrival, progress->op, progress->steps_begun);
-      replica.node->catch_up(progress->op, progress->steps_begun);
+      catch_up(replicas_[static_cast<std::size_t>(i)], request.arrival);
     }
   }
   Arrival probe;
@@ -184,15 +188,30 @@ void Simulation::admit_arrival() {
 // Tells the node what its host has to say at once, until it has nothing more.
 void Simulation::answer(Replica& replica, Time now) {
   while (const auto completion = replica.host->after_node()) replica.tell(now, *completion);
-  if (config_.training) tell_trained(replica);
+  if (config_.training) tell_trained(replica, now);
 }
 
-void Simulation::tell_trained(Replica& replica) {
+void Simulation::tell_trained(Replica& replica, Time now) {
   if (const auto part = replica.host->take_step()) {
-    if (const auto step = steps_->add(*part)) observer_.on_training_step(*step);
+    if (const auto step = steps_->add(*part)) {
+      observer_.on_training_step(*step);
+      send_weights(now);
+    }
   }
   for (const SimHost::TrainedRequest& trained : replica.host->take_trained()) {
     feedback_->trained(trained.sample, trained.at);
+  }
+}
+
+// From GPUs that only train to those that only serve, which plan the step after the one in progress with them. The
+// sending was the end of the training step.
+void Simulation::send_weights(Time now) {
+  if (config_.training->separate_replicas == 0) return;
+  for (std::int32_t i = 0; i < serving_replicas_; ++i) {
+    Replica& replica = replicas_[static_cast<std::size_t>(i)];
+    catch_up(replica, now);
+    if (replica.recorder) replica.recorder->new_weights(now);
+    replica.node->on_new_weights(now);
   }
 }
 

@@ -99,6 +99,7 @@ class Simulation {
   Time horizon() const;
   void add_replica(const NodeSpec& spec, bool serves);
   void admit_arrival();
+  void catch_up(Replica& replica, Time now);
   std::size_t route(const WorkloadRequest& request);
   bool is_over() const;
   void handle_link(Replica& replica, Time now, std::uint32_t version);
@@ -111,7 +112,8 @@ class Simulation {
   void tell(Replica& replica, Time now, Tell&& say);
   void await_feedback(const FeedbackBook::Due& due, ReplicaId served_by);
   ReplicaId trainer_of(RequestId request, ReplicaId served_by) const;
-  void tell_trained(Replica& replica);
+  void tell_trained(Replica& replica, Time now);
+  void send_weights(Time now);
   void finish();
   void answer(Replica& replica, Time now);
   void handle(const SimEventQueue::Event& event);

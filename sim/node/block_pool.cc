@@ -47,6 +47,17 @@ void BlockPool::release_first(std::span<const BlockId> blocks) {
   free_ += static_cast<std::int32_t>(blocks.size());
 }
 
+void BlockPool::mark_stale() {
+  for (State& state : states_) state.stale = 1;  // publish() says otherwise
+}
+
+void BlockPool::forget_all() {
+  for (State& state : states_) state.published = 0;
+  std::ranges::fill(buckets_, kNone);
+  cached_ = 0;
+  if (reuse_) reuse_->forget_taken();
+}
+
 void BlockPool::check_consistency() const {
   std::int32_t listed = static_cast<std::int32_t>(blank_.size());
   std::int32_t cached = 0;

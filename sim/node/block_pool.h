@@ -49,6 +49,14 @@ class BlockPool {
   // backwards. Precondition: nobody else holds them.
   void release_first(std::span<const BlockId> blocks);
 
+  // The weights have changed. What is cached now is what older weights made of it, and stays; O(blocks).
+  void mark_stale();
+  // A block that holds a prefix as older weights made it.
+  bool is_stale(BlockId block) const { return states_[block.value()].stale; }
+  // The weights have changed, and nothing that older ones made is to be hit again; O(blocks). Blocks in use stay their
+  // holders', but no longer hold a prefix.
+  void forget_all();
+
   // From now on spare() knows what the prefix cache makes use of, at the price of some memory.
   void watch_reuse() { reuse_.emplace(total()); }
   // An allocate() for this prefix follows, because find() knew no block. False if it never was here, or long ago.
@@ -64,8 +72,9 @@ class BlockPool {
   static constexpr std::int32_t kNone = -1;
   // Apart from the block: all that most of them are asked for, and so small that it stays in the cache.
   struct State {
-    std::uint32_t references : 31 = 0;
+    std::uint32_t references : 30 = 0;
     std::uint32_t published : 1 = 0;
+    std::uint32_t stale : 1 = 0;  // if published
   };
   struct Block {
     PrefixHash hash = 0;
@@ -134,6 +143,7 @@ inline void BlockPool::publish(BlockId block, PrefixHash hash) {
   State& state = states_[block.value()];
   check(state.references > 0 && !state.published, "only a block in use is published, and once");
   state.published = 1;
+  state.stale = 0;
   Block& b = blocks_[block.value()];
   b.hash = hash;
   std::int32_t& head = bucket(hash);

@@ -34,6 +34,7 @@ struct PrefillWork {
   Bytes recorded;           // activations of these tokens that are kept instead of overwritten
   std::span<const BlockId> blocks;   // the request's keys and values, in the order of its tokens, this chunk included
   std::optional<RecordPart> record;  // where the activations go
+  std::int32_t stale_context = 0;    // of the prefix found in the cache: computed by older weights; for observers
 };
 
 // A decoding request's keys and values go on in one more block.

@@ -87,9 +87,7 @@ void Node::wake_soon() {
 void Node::on_completion(Time now, const Completion& completion) {
   now_ = now;
   if (piece_ && completion.op == piece_->first) {
-    const TrainingPiece piece = piece_->second;
-    piece_.reset();
-    trainer_->on_piece_done(now, piece, completion.ran);
+    on_piece(completion);
   } else if (const auto op = std::ranges::find(outstanding_, completion.op, &Outstanding::op);
              op != outstanding_.end()) {
     on_serving(op, completion);
@@ -102,6 +100,14 @@ void Node::on_completion(Time now, const Completion& completion) {
   }
   if (trains_beside()) submit_beside();
   if (outstanding_.empty() || (outstanding_.size() == 1 && newest_in_last_step_)) submit_next();
+}
+
+void Node::on_piece(const Completion& completion) {
+  const TrainingPiece piece = piece_->second;
+  const WeightVersion before = trainer_->version();
+  piece_.reset();
+  trainer_->on_piece_done(now_, piece, completion.ran);
+  if (trainer_->version() != before) scheduler_.on_new_weights();
 }
 
 void Node::on_serving(std::vector<Outstanding>::iterator op, const Completion& completion) {
@@ -152,6 +158,12 @@ void Node::on_wake(Time now) {
   now_ = now;
   wake_asked_ = false;
   if (outstanding_.empty()) submit_next();
+}
+
+void Node::on_new_weights(Time now) {
+  check(trainer_ == nullptr, "a node that trains makes its weights itself");
+  now_ = now;
+  scheduler_.on_new_weights();
 }
 
 void Node::catch_up(OpId op, std::int64_t steps) {

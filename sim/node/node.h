@@ -33,13 +33,16 @@ class Node final : private BlockLender {
   void on_feedback(Time now, const Feedback& feedback);
   void on_completion(Time now, const Completion& completion);
   void on_wake(Time now);
+  // Serving runs with other weights from the next step on. For a node that only serves: others know it by themselves.
+  void on_new_weights(Time now);
   // The gradients of another replica are complete: it waits for those of this one (Host::all_reduce).
   void on_all_reduce(Time now);
   // It waits for a replica that has more left to do: Trainer::hand_over and take_over.
   std::int64_t on_hand_over(Time now);
   void on_take_over(Time now, std::int64_t tokens);
 
-  // The operation `op` has begun its `steps`-th step; brings the scheduler up to date before a router looks at it.
+  // The operation `op` has begun its `steps`-th step; brings the scheduler up to date before a router looks at it
+  // or its weights change.
   void catch_up(OpId op, std::int64_t steps);
 
   const Scheduler& scheduler() const { return scheduler_; }
@@ -71,6 +74,7 @@ class Node final : private BlockLender {
 
   void reclaim(std::int32_t blocks, bool urgent) override;
   void on_serving(std::vector<Outstanding>::iterator op, const Completion& completion);
+  void on_piece(const Completion& completion);
   void note_step(const Outstanding& op, const Completion& completion);
   void on_newest(const Completion& completion);
   bool next_step_is_planned() const;

@@ -5,10 +5,12 @@
 //   R TIME feedback REQUEST SESSION PROMPT ANSWER
 //   R TIME completion OP DONE STEPS RAN [HANDLES]
 //   R TIME wake
+//   R TIME new_weights                of those that training GPUs have sent
 //   R TIME all_reduce                 another replica waits for this one's gradients
 //   R TIME hand_over                  and takes a micro-batch over,
 //   R TIME take_over TOKENS           of so many tokens
-//   R TIME progress OP STEPS          the operation has begun its STEPS-th step; only a router asks for it
+//   R TIME progress OP STEPS          the operation has begun its STEPS-th step; told before a router looks at the
+//                                     node, and before new weights
 //   R > COMMAND                       what the node commands in answer to the event above it
 //
 // Times are nanoseconds. [LIST] is the number of the items and then the items; "-" stands for none.
@@ -25,7 +27,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 3;
+inline constexpr int kNodeLogVersion = 4;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);
@@ -56,6 +58,7 @@ class NodeRecorder final : public Host {
     write_event(now, event_text(event));
   }
   void wake(Time now) { write_event(now, "wake"); }
+  void new_weights(Time now) { write_event(now, "new_weights"); }
   void all_reduce(Time now) { write_event(now, kAllReduceText); }
   void hand_over(Time now) { write_event(now, "hand_over"); }
   void take_over(Time now, std::int64_t tokens);

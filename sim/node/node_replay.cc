@@ -212,6 +212,9 @@ void tell(const LogLine& line, WordReader& words, Replica& replica) {
   } else if (kind == "wake") {
     words.finish();
     node.on_wake(now);
+  } else if (kind == "new_weights") {
+    words.finish();
+    node.on_new_weights(now);
   } else if (kind == kAllReduceText) {
     words.finish();
     node.on_all_reduce(now);
@@ -228,8 +231,9 @@ void tell(const LogLine& line, WordReader& words, Replica& replica) {
     words.finish();
     node.catch_up(op, steps);
   } else {
-    line.fail("unknown event \"" + std::string(kind) +
-              "\": expected arrival, feedback, completion, wake, all_reduce, hand_over, take_over or progress");
+    line.fail(
+        "unknown event \"" + std::string(kind) +
+        "\": expected arrival, feedback, completion, wake, new_weights, all_reduce, hand_over, take_over or progress");
   }
 }
 

@@ -29,6 +29,8 @@ class PrefixReuse {
   void on_taken(std::uint64_t prefix, std::uint32_t freed_at);
   // Somebody looked for a prefix in vain. True if a block that was taken had held it; that is forgotten with this call.
   bool on_missed(std::uint64_t prefix);
+  // What the cache held is worth nothing any more, however large it were.
+  void forget_taken() { std::ranges::fill(taken_, Taken()); }
 
   // True once as many blocks have come free as there are: until then a cache of all of them would not have been full.
   bool knows() const { return knows_; }

@@ -159,8 +159,11 @@ bool Scheduler::admit(RequestHandle handle) {
   if (remaining > budget_ && !config_.chunked_prefill) return false;
   const std::int32_t tokens = std::min(remaining, budget_);
 
-  std::int32_t hits_on_free_list = 0;
-  for (const BlockId block : found_) hits_on_free_list += pool_.is_free(block) ? 1 : 0;
+  std::int32_t hits_on_free_list = 0, stale_hits = 0;
+  for (const BlockId block : found_) {
+    hits_on_free_list += pool_.is_free(block) ? 1 : 0;
+    stale_hits += pool_.is_stale(block) ? 1 : 0;
+  }
   const std::int32_t must_fit = config_.reserve_full_prompt ? request.target : hit_tokens + tokens;
   if (!have_free(blocks_for(must_fit) - hit_blocks + hits_on_free_list, false)) return false;
 
@@ -169,8 +172,10 @@ bool Scheduler::admit(RequestHandle handle) {
   request.blocks.assign(found_.begin(), found_.end());
   request.computed = hit_tokens;
   request.published = hit_blocks;
+  request.weights = weights_;
   request.state = State::kPrefilling;
   schedule_chunk(handle, tokens);
+  prefills_.back().stale_context = stale_hits * config_.block_size;
   return true;
 }
 
@@ -209,7 +214,7 @@ void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
   publish_full_blocks(request, request.computed + tokens);
   const bool last = request.computed + tokens == request.target;
   const PrefillChunk chunk{tokens, request.computed};
-  prefills_.push_back({handle, chunk, request.target, last, Bytes(), {}, {}});
+  prefills_.push_back({handle, chunk, request.target, last, Bytes(), {}, {}, 0});
   budget_ -= tokens;
 }
 
@@ -234,6 +239,8 @@ void Scheduler::preempt_newest() {
 
 void Scheduler::publish_full_blocks(Request& request, std::int64_t computed) {
   if (!config_.prefix_caching) return;
+  // What was computed behind older weights' keys and values would join a prefix that newer ones have computed.
+  if (config_.reset_prefix_cache && request.weights != weights_) return;
   for (const auto full = static_cast<std::int32_t>(computed / config_.block_size); request.published < full;
        ++request.published) {
     pool_.publish(request.blocks[request.published], prefix_hash(request, request.published));
@@ -245,6 +252,11 @@ void Scheduler::release_blocks(Request& request) {
   for (auto block = request.blocks.rbegin(); block != request.blocks.rend(); ++block) pool_.release(*block);
   request.blocks.clear();
   request.published = 0;
+}
+
+void Scheduler::on_new_weights() {
+  ++weights_;
+  config_.reset_prefix_cache ? pool_.forget_all() : pool_.mark_stale();
 }
 
 // Decode steps, this one included, for which free blocks suffice without preempting anybody. The blocks of this step

@@ -55,6 +55,9 @@ class Scheduler {
   bool has_plan() const { return planned_; }
   // The step planned last will not run, because all its requests have ended.
   void drop_planned();
+  // Steps planned from now on run with other weights. With ServingConfig::reset_prefix_cache nothing that older ones
+  // computed is hit any more; requests that are running go on with it.
+  void on_new_weights();
   // These requests have ended; their blocks become free.
   void end(std::span<const RequestHandle> ended);
 
@@ -83,6 +86,7 @@ class Scheduler {
     std::int32_t computed = 0;       // tokens whose keys and values are in its blocks, unless decoding
     std::int64_t decode_offset = 0;  // while decoding: computed = decode_offset + decode clock
     std::int32_t published = 0;      // leading blocks that the prefix cache knows
+    std::int64_t weights = 0;        // of weights_, when it was admitted
     State state = State::kWaiting;
     std::vector<BlockId> blocks;  // keeps its capacity for the next user of the handle
   };
@@ -120,6 +124,7 @@ class Scheduler {
   std::deque<RequestHandle> waiting_;
   std::vector<RequestHandle> running_;  // in order of admission; at most the last one is prefilling between steps
 
+  std::int64_t weights_ = 0;       // how often they have changed
   std::int64_t decode_clock_ = 0;  // steps committed
   std::int32_t decodes_ = 0;
 

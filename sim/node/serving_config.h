@@ -13,6 +13,7 @@ struct ServingConfig {
   std::optional<std::int64_t> kv_cache_tokens;  // none: what fits (sim/model/memory_plan.h)
   double gpu_memory_utilization = 0.9;
   bool prefix_caching = true;
+  bool reset_prefix_cache = false;  // whenever the weights change; otherwise what older ones computed is hit, too
   bool chunked_prefill = true;
   bool reserve_full_prompt = true;  // admit a request only if blocks for its whole prompt are free
   std::int32_t tensor_parallel = 1;

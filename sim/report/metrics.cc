@@ -60,6 +60,7 @@ void RunMetrics::on_request_outcome(const RequestOutcome& o) {
   output_tokens_ += o.output_tokens;
   preemptions_ += o.preemptions;
   prefix_hit_tokens_ += o.prefix_hit_tokens;
+  stale_prefix_tokens_ += o.stale_prefix_tokens;
   ttft_.add(o.ttft().count_ns());
   tpot_.add(std::llround(o.tpot_seconds() * kPicosecondsPerSecond));
   e2el_.add(o.e2e().count_ns());
@@ -149,6 +150,7 @@ void RunMetrics::summarise_requests(Summary& s) const {
   s.e2el_ms = latency(e2el_, 1e6);
   s.num_preemptions = preemptions_;
   s.prefix_hit_tokens = prefix_hit_tokens_;
+  s.stale_prefix_tokens = stale_prefix_tokens_;
   s.saturated = trend_.saturated();
 }
 

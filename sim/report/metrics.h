@@ -57,6 +57,7 @@ class RunMetrics final : public RunObserver {
   Distribution ttft_, tpot_, itl_, e2el_;  // nanoseconds, but TPOT in picoseconds (it is a quotient)
   QueueTrend trend_;
   std::int64_t completed_ = 0, good_ = 0, output_tokens_ = 0, preemptions_ = 0, prefix_hit_tokens_ = 0;
+  std::int64_t stale_prefix_tokens_ = 0;
   Time end_;
 
   TrainingStep steps_sum_;  // sums of the fields; start and end unused

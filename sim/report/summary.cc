@@ -50,6 +50,7 @@ void add_serving(Entries& e, const Summary& s) {
   e.add_latency("e2el", s.e2el_ms);
   e.add("num_preemptions", s.num_preemptions);
   e.add("prefix_hit_tokens", s.prefix_hit_tokens);
+  e.add("stale_prefix_hit_tokens", s.stale_prefix_tokens);
   e.add("saturated", s.saturated);
 }
 

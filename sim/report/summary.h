@@ -65,7 +65,8 @@ struct Summary {
   std::optional<LatencySummary> ttft_ms, tpot_ms, itl_ms, e2el_ms;
   std::int64_t num_preemptions = 0;
   std::int64_t prefix_hit_tokens = 0;
-  bool saturated = false;  // see QueueTrend
+  std::int64_t stale_prefix_tokens = 0;  // of them, whose keys and values older weights had computed
+  bool saturated = false;                // see QueueTrend
 
   double train_tokens_per_s = 0;  // by the wall clock of the run
   // For each GPU-second spent training: pieces of training, waiting for activations with nothing else to do, and what

@@ -50,6 +50,8 @@ std::string summary_table(const Summary& s) {
   text += row("output tokens per second", fmt::format("{:.1f}", s.output_throughput));
   text += row("preemptions", fmt::format("{}", s.num_preemptions));
   text += row("prefix cache hits", fmt::format("{} tokens", s.prefix_hit_tokens));
+  if (s.stale_prefix_tokens > 0)
+    text += row("  computed by older weights", fmt::format("{} tokens", s.stale_prefix_tokens));
   text += row("GPU busy", s.gpu_busy_fraction ? fmt::format("{:.1f} %", 100 * *s.gpu_busy_fraction) : "-");
   if (s.saturated) text += row("saturated", "the queue grew for as long as requests arrived");
   text += fmt::format("\n  {:<8}{:>12}{:>12}{:>12}{:>12}{:>12}\n", "ms", "mean", "median", "P90", "P95", "P99");

@@ -37,6 +37,23 @@ class Replay(CliTestCase):
             with self.subTest(policy=policy):
                 self.assertGreater(self.replay(policy, "--set", "cluster={gpus: 2, training_gpus: 1}"), 100)
 
+    def test_new_weights(self):
+        """GPUs that only serve are told of them; what they do from then on depends on it, if the cache is reset."""
+        for reset in ("true", "false"):
+            with self.subTest(reset=reset):
+                log = self.record("separate", "--set", "cluster={gpus: 2, training_gpus: 1}", "--set",
+                                  f"serving.reset_prefix_cache={reset}", "--set",
+                                  "workload.sessions={turns: 4, think_time: {exponential: 5 s}}")
+                self.assert_done(run("replay", log))
+                lines = log.read_text().splitlines(keepends=True)
+                self.assertTrue(any(line.endswith(" new_weights\n") for line in lines))
+                log.write_text("".join(line for line in lines if not line.endswith(" new_weights\n")))
+                result = run("replay", log)
+                if reset == "true":
+                    self.assert_one_line_error(result, "a fresh node")
+                else:
+                    self.assert_done(result)
+
     def test_replicas_that_step_together(self):
         """Two replicas wait for each other's gradients and take work over, with pieces between steps and beside them."""
         for policy in ("temporal", "planned", "beside"):
@@ -66,9 +83,9 @@ class Replay(CliTestCase):
         folder = self.make_directory()
         log = folder / "run.log"
         self.assert_one_line_error(run("replay", log), "run.log")
-        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 3 simulated"'),
-                               ("alchemist-node-log 3 real\n", "has no events"),
-                               ("alchemist-node-log 3 simulated\n# model: 3\n0 5 wake\n", "model")]:
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 4 simulated"'),
+                               ("alchemist-node-log 4 real\n", "has no events"),
+                               ("alchemist-node-log 4 simulated\n# model: 3\n0 5 wake\n", "model")]:
             with self.subTest(text=text):
                 log.write_text(text)
                 self.assert_one_line_error(run("replay", log), expected)

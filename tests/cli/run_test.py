@@ -7,7 +7,7 @@ import unittest
 from alchemist_cli import CliTestCase, run
 from samples import EXPERIMENT, TRACES
 
-FILES = ["config.yaml", "memory.csv", "requests.csv", "steps.csv", "summary.json"]
+FILES = ["config.yaml", "memory.csv", "memory_phases.csv", "requests.csv", "steps.csv", "summary.json"]
 
 LATENCIES = [f"{statistic}_{metric}_ms" for metric in ("ttft", "tpot", "itl", "e2el")
              for statistic in ("mean", "median", "p90", "p95", "p99")]
@@ -15,7 +15,7 @@ PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", 
                                            "optimizer", "recording")]
 SUMMARY_KEYS = {
     "schema", "engine", "seed", "hardware", "model", "policy", "completed", "refused", "duration_s", "request_throughput",
-    "request_goodput", "output_throughput", *LATENCIES, "num_preemptions", "prefix_hit_tokens", "saturated",
+    "request_goodput", "output_throughput", *LATENCIES, "num_preemptions", "prefix_hit_tokens", "stale_prefix_hit_tokens", "saturated",
     "train_tokens_per_s", "train_tokens_per_gpu_s", "train_samples", "feedback_samples", "train_steps", *PHASES,
     "train_redundant_forward_fraction", "train_tokens_reused", "train_tokens_recomputed", "train_tokens_dropped",
     "train_max_tokens", "train_mean_version_lag", "peak_weights_bytes", "peak_kv_bytes", "peak_activations_bytes",

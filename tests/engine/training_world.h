@@ -123,6 +123,7 @@ struct World {
     config.serving.max_num_batched_tokens = step_tokens;
     config.serving.blocks_known_ahead = blocks_known_ahead;
     config.serving.prefix_caching = prefix_caching;
+    config.serving.reset_prefix_cache = reset_prefix_cache;
     config.serving.reserve_full_prompt = reserve_full_prompt;
     config.seed = seed;
     config.host.factors = factors;
@@ -201,6 +202,7 @@ struct World {
   bool blocks_known_ahead = false;  // runs of decode steps end where a request needs a block, as on a real host
   bool single_steps = false;        // one event a step
   bool prefix_caching = true;
+  bool reset_prefix_cache = false;
   bool reserve_full_prompt = ServingConfig().reserve_full_prompt;
   std::int32_t replicas = 1;
   NodeRecorder::Sink record_events;

@@ -88,6 +88,52 @@ TEST(BlockPool, KnowsHowFarBackHitsGo) {
   EXPECT_FALSE(pool.note_missed(1'000));
 }
 
+// A held block and a free one hold prefixes when the weights change.
+TEST(BlockPool, WhatOlderWeightsMadeIsMarked) {
+  BlockPool pool(4);
+  const BlockId held = pool.allocate(), released = pool.allocate();
+  pool.publish(held, 1);
+  pool.publish(released, 2);
+  pool.release(released);
+  EXPECT_FALSE(pool.is_stale(held) || pool.is_stale(released));
+  pool.mark_stale();
+  EXPECT_EQ(pool.find(1), held);
+  EXPECT_EQ(pool.find(2), released);
+  EXPECT_TRUE(pool.is_stale(held) && pool.is_stale(released));
+  EXPECT_EQ(pool.cached(), 1);
+  const BlockId fresh = pool.allocate();
+  pool.publish(fresh, 3);
+  EXPECT_FALSE(pool.is_stale(fresh));
+  pool.check_consistency();
+}
+
+// The same, forgotten: memory is as free as before, and blocks that were held can be given back and hold others.
+TEST(BlockPool, WhatOlderWeightsMadeIsForgotten) {
+  BlockPool pool(4);
+  pool.watch_reuse();
+  std::vector<BlockId> blocks;
+  for (PrefixHash hash = 0; hash < 4; ++hash) {
+    blocks.push_back(pool.allocate());
+    pool.publish(blocks.back(), hash);
+  }
+  pool.release(blocks[1]);
+  pool.release(blocks[2]);
+  pool.release(pool.allocate());  // takes the block of prefix 1
+  EXPECT_EQ(pool.cached(), 1);
+  pool.forget_all();
+  pool.check_consistency();
+  for (PrefixHash hash = 0; hash < 4; ++hash) EXPECT_EQ(pool.find(hash), std::nullopt) << hash;
+  EXPECT_FALSE(pool.note_missed(1)) << "a larger cache would have had to forget it, too";
+  EXPECT_EQ(pool.cached(), 0);
+  EXPECT_EQ(pool.free(), 2);
+  pool.release(blocks[0]);
+  pool.release(blocks[3]);
+  EXPECT_EQ(pool.cached(), 0);
+  for (PrefixHash hash = 0; hash < 4; ++hash) pool.publish(pool.allocate(), hash);
+  EXPECT_TRUE(pool.find(0) && pool.find(3));
+  pool.check_consistency();
+}
+
 TEST(BlockPool, MisuseIsCaught) {
   BlockPool pool(1);
   const BlockId a = pool.allocate();
