@@ -144,6 +144,10 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
   if (watcher != nullptr) observers.add(watcher);
   std::optional<ResultWriter> writer;
   if (out) {
+    std::error_code unknown;  // says the writer
+    if (std::filesystem::exists(*out / "results.sqlite", unknown)) {
+      throw ConfigError(fmt::format("{}: has the results of a sweep; choose another --out", out->string()));
+    }
     writer.emplace(*out, info.slo, trace_events);
     observers.add(&*writer);
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace alchemist {
 namespace {
@@ -40,10 +41,8 @@ void append(fmt::memory_buffer& out, std::int32_t value) { append(out, static_ca
 void append(fmt::memory_buffer& out, std::uint32_t value) { append(out, static_cast<std::uint64_t>(value)); }
 void append(fmt::memory_buffer& out, Bytes value) { append(out, value.count()); }
 void append(fmt::memory_buffer& out, double value) { fmt::format_to(fmt::appender(out), FMT_COMPILE("{}"), value); }
-void append(fmt::memory_buffer& out, bool value) {
-  const std::string_view text = value ? "true" : "false";
-  out.append(text.data(), text.data() + text.size());
-}
+void append(fmt::memory_buffer& out, std::string_view text) { out.append(text.data(), text.data() + text.size()); }
+void append(fmt::memory_buffer& out, bool value) { append(out, std::string_view(value ? "true" : "false")); }
 template <class T>
 void append(fmt::memory_buffer& out, const std::optional<T>& value) {
   if (value) append(out, *value);
@@ -105,6 +104,18 @@ void write_memory(OutputFile& file, const std::vector<MemorySeries>& series) {
   for (const Row& r : rows) {
     append_row(file, seconds(r.row->time), r.replica, r.row->peak.weights, r.row->peak.kv, r.row->peak.activations,
                r.row->peak.training, r.row->peak_total, r.row->peak.host);
+  }
+}
+
+void write_memory_phases(OutputFile& file, const PhasePeaks& peaks) {
+  constexpr std::string_view kNames[kMemoryPhases] = {"prefill", "decode",   "restore",
+                                                      "forward", "backward", "optimizer"};
+  file.write("phase,operations,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n");
+  for (std::size_t i = 0; i < kMemoryPhases; ++i) {
+    const PhasePeak& phase = peaks.peaks()[i];
+    if (phase.operations == 0) continue;
+    append_row(file, kNames[i], phase.operations, phase.peak.weights, phase.peak.kv, phase.peak.activations,
+               phase.peak.training, phase.peak_total, phase.peak.host);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "sim/base/observer.h"
 #include "sim/report/memory_series.h"
 #include "sim/report/output_file.h"
+#include "sim/report/phase_peaks.h"
 #include "sim/report/summary.h"
 
 namespace alchemist {
@@ -22,5 +23,9 @@ void write_step(OutputFile& file, std::int64_t number, const TrainingStep& step)
 
 // memory.csv, by time and replica; `series` by replica. See MemorySeries for what a row stands for.
 void write_memory(OutputFile& file, const std::vector<MemorySeries>& series);
+
+// memory_phases.csv, one line for each phase that there was. Peaks by category, each of the replica that had most; they
+// need not have come together, so that the total is at most their sum.
+void write_memory_phases(OutputFile& file, const PhasePeaks& peaks);
 
 }  // namespace alchemist

@@ -23,12 +23,14 @@ void ResultWriter::on_preemption(ReplicaId replica, RequestId request, Time now)
 }
 
 void ResultWriter::on_serving_span(const ServingSpan& span) {
+  phase_peaks_.on_serving_span(span);
   if (trace_) trace_->on_serving_span(span);
 }
 
 void ResultWriter::on_memory(ReplicaId replica, Time now, const MemoryUse& use) {
   if (replica.value() >= memory_.size()) memory_.resize(replica.value() + 1);
   memory_[replica.value()].add(now, use);
+  phase_peaks_.on_memory(replica, now, use);
   if (trace_) trace_->on_memory(replica, now, use);
 }
 
@@ -37,6 +39,7 @@ void ResultWriter::on_transfer(const TransferSpan& span) {
 }
 
 void ResultWriter::on_training_span(const TrainingSpan& span) {
+  phase_peaks_.on_training_span(span);
   if (trace_) trace_->on_training_span(span);
 }
 
@@ -45,6 +48,7 @@ void ResultWriter::on_training_step(const TrainingStep& step) { write_step(steps
 void ResultWriter::commit(const Summary& summary, std::string_view config) {
   if (trace_) trace_->finish();
   write_memory(directory_.create("memory.csv"), memory_);
+  write_memory_phases(directory_.create("memory_phases.csv"), phase_peaks_);
   directory_.create("config.yaml").write(config);
   directory_.create("summary.json").write(summary_json(summary));
   directory_.commit();

@@ -10,14 +10,15 @@
 #include "sim/report/csv_files.h"
 #include "sim/report/memory_series.h"
 #include "sim/report/output_file.h"
+#include "sim/report/phase_peaks.h"
 #include "sim/report/summary.h"
 #include "sim/report/trace_events.h"
 
 namespace alchemist {
 
-// Streams requests.csv, steps.csv and (if asked for) trace.json while the run goes on; memory.csv, config.yaml and
-// summary.json come at the end. Files of an earlier run in the same directory stay untouched until commit(); without a
-// commit nothing of this run is left. Throws ConfigError where the directory cannot be written.
+// Streams requests.csv, steps.csv and (if asked for) trace.json while the run goes on; memory.csv, memory_phases.csv,
+// config.yaml and summary.json come at the end. Files of an earlier run in the same directory stay untouched until
+// commit(); without a commit nothing of this run is left. Throws ConfigError where the directory cannot be written.
 class ResultWriter final : public RunObserver {
  public:
   ResultWriter(const std::filesystem::path& directory, const Slo& slo, bool trace_events);
@@ -40,6 +41,7 @@ class ResultWriter final : public RunObserver {
   OutputFile& steps_;
   std::int64_t steps_written_ = 0;
   std::vector<MemorySeries> memory_;  // by replica
+  PhasePeaks phase_peaks_;
   std::optional<TraceEvents> trace_;
 };
 

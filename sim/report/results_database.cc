@@ -31,7 +31,7 @@ ResultsDatabase::ResultsDatabase(const std::filesystem::path& file) {
   execute(database, "CREATE TABLE IF NOT EXISTS sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
   execute(database,
           "CREATE TABLE IF NOT EXISTS runs (point INTEGER, seed INTEGER, axes TEXT, status TEXT, message TEXT, "
-          "config TEXT, summary TEXT, PRIMARY KEY (point, seed))");
+          "config TEXT, summary TEXT, PRIMARY KEY (point, seed)) WITHOUT ROWID");
 }
 
 std::optional<std::string> ResultsDatabase::attribute(const std::string& key) const {

@@ -3,7 +3,8 @@
 //   CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL)
 //       what the runs have in common: `schema` (1), `engine` (version and git hash), `sweep` (text of sweep.yaml)
 //   CREATE TABLE runs (point INTEGER, seed INTEGER, axes TEXT, status TEXT, message TEXT, config TEXT, summary TEXT,
-//                      PRIMARY KEY (point, seed))
+//                      PRIMARY KEY (point, seed)) WITHOUT ROWID
+//       one row a run, which lie by point and seed, in whatever order they were done;
 //       axes: a JSON object, key path -> value as in results.csv; status: ok | failed; config: the resolved experiment
 //       (YAML); summary: the text of summary.json. `config` and `summary` are NULL where there is none.
 //

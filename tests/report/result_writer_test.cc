@@ -56,10 +56,12 @@ TEST(ResultWriter, TablesToTheLetter) {
                            .version_lag_sum = 3});
   writer.on_memory(ReplicaId(1), at_ms(2), {.weights = Bytes(10), .kv = Bytes(5), .host = Bytes(3)});
   writer.on_memory(ReplicaId(0), at_ms(1), {.weights = Bytes(10)});
+  writer.on_serving_span({.replica = ReplicaId(1), .start = at_ms(2), .end = at_ms(3), .prefill_tokens = 4});
+  writer.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(1), at_ms(3)});
   writer.commit(empty_summary(), "seed: 1\n");
 
-  EXPECT_EQ(files_in(out),
-            (std::vector<std::string>{"config.yaml", "memory.csv", "requests.csv", "steps.csv", "summary.json"}));
+  EXPECT_EQ(files_in(out), (std::vector<std::string>{"config.yaml", "memory.csv", "memory_phases.csv", "requests.csv",
+                                                     "steps.csv", "summary.json"}));
   EXPECT_EQ(read_text(out / "requests.csv"),
             "request_id,session_id,turn,arrived_s,scheduled_s,first_token_s,finished_s,num_prefill_tokens,"
             "num_decode_tokens,prefix_hit_tokens,num_preemptions,ttft_ms,tpot_ms,e2el_ms,slo_met,recorded_tokens,"
@@ -76,6 +78,10 @@ TEST(ResultWriter, TablesToTheLetter) {
             "time_s,replica,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
             "0.001000000,0,10,0,0,0,10,0\n"
             "0.002000000,1,10,5,0,0,15,3\n");
+  EXPECT_EQ(read_text(out / "memory_phases.csv"),
+            "phase,operations,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
+            "prefill,1,10,5,0,0,15,3\n"
+            "backward,1,10,0,0,0,10,0\n");
   EXPECT_EQ(read_text(out / "config.yaml"), "seed: 1\n");
 }
 

@@ -1,10 +1,14 @@
 #include "sim/report/results_database.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "sim/base/error.h"
+#include "sim/report/sqlite_statement.h"
 #include "tests/app/support.h"
 
 namespace alchemist {
@@ -48,6 +52,26 @@ TEST_F(ResultsDatabaseTest, ALaterRunReplacesAnEarlierOne) {
   database.put({.point = 0, .seed = 1, .axes = "{}", .ok = true, .message = "", .config = "c", .summary = "s"});
   EXPECT_TRUE(database.find(0, 1)->ok);
   EXPECT_EQ(database.find(0, 1)->message, "");
+}
+
+// However many runs were made at the same time, and whichever ended first.
+TEST_F(ResultsDatabaseTest, RowsLieByPointAndSeed) {
+  {
+    ResultsDatabase database(file_);
+    for (const auto& [point, seed] : std::vector<std::pair<int, int>>{{2, 1}, {0, 7}, {1, 3}, {0, 5}}) {
+      database.put(
+          {.point = point, .seed = seed, .axes = "{}", .ok = true, .message = "", .config = "", .summary = ""});
+    }
+  }
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(file_.c_str(), &database), SQLITE_OK);
+  std::string order;
+  {
+    SqliteStatement all(database, "SELECT point || '-' || seed FROM runs");
+    while (all.step()) order += all.text(0) + " ";
+  }
+  sqlite3_close(database);
+  EXPECT_EQ(order, "0-5 0-7 1-3 2-1 ");
 }
 
 // Readers look on while a sweep writes.
