@@ -67,6 +67,9 @@ Experiment load_experiment(const std::string& name_or_path, const ExperimentOver
 // The same for a mapping.
 Experiment read_experiment(const YamlValue& value);
 
+// Its keys alone, without a look at whether the whole can work.
+Experiment read_keys(const YamlValue& value);
+
 // The same for the text of a file (`origin`), with values put in their places.
 Experiment read_experiment(const std::string& text, const std::string& origin, const std::vector<YamlOverride>& values);
 

@@ -248,6 +248,7 @@ SweepSpec load_sweep(const std::string& name_or_path) {
   map.finish();
   check_size(spec, document);
   const Experiment first = first_experiment(spec);
+  check_values(spec);
   if (spec.seeds.empty()) spec.seeds.push_back(first.seed);
   return spec;
 }

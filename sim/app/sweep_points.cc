@@ -26,9 +26,11 @@ const SweepAxis* find_axis(const SweepSpec& spec, const std::string& key) {
   return nullptr;
 }
 
-std::vector<SweepPoint> grid_points(const SweepSpec& spec) {
+namespace {
+
+std::vector<SweepPoint> cross_product(const std::vector<AxisGroup>& groups) {
   std::vector<SweepPoint> points{SweepPoint()};
-  for (const AxisGroup& group : spec.groups) {
+  for (const AxisGroup& group : groups) {
     std::vector<SweepPoint> longer;
     for (const SweepPoint& point : points) {
       for (std::size_t i = 0; i < group.front().values.size(); ++i) {
@@ -40,6 +42,32 @@ std::vector<SweepPoint> grid_points(const SweepSpec& spec) {
   }
   return points;
 }
+
+// What is known of the values of a group that advance together.
+struct ReadValue {
+  bool good = false;  // a point that has it could be read
+  int failures = 0;
+  std::optional<ConfigError> first_error;
+};
+
+// Notes for each of its values whether the point can be read.
+void read_point(const SweepSpec& spec, const SweepPoint& point, const std::vector<ReadValue*>& values) {
+  constexpr int kTries = 64;  // of a value, before it counts as a mistake: a sweep may have a million points
+  if (std::ranges::all_of(values, [](const ReadValue* value) { return value->good || value->failures >= kTries; }))
+    return;
+  try {
+    read_keys(experiment_document(spec.base->text, spec.base->origin, point_overrides(spec, point, std::nullopt)));
+    for (ReadValue* value : values) value->good = true;
+  } catch (const ConfigError& error) {
+    for (ReadValue* value : values) {
+      if (++value->failures == 1) value->first_error = error;
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<SweepPoint> grid_points(const SweepSpec& spec) { return cross_product(spec.groups); }
 
 std::vector<YamlOverride> point_overrides(const SweepSpec& spec, const SweepPoint& point,
                                           std::optional<std::int64_t> seed) {
@@ -69,6 +97,34 @@ Experiment first_experiment(const SweepSpec& spec) {
     }
   }
   throw ConfigError(*first_error);
+}
+
+void check_values(const SweepSpec& spec) {
+  std::vector<AxisGroup> groups = spec.groups;
+  if (spec.search) {
+    const SweepAxis ends{spec.search->key,
+                         {search_value(spec, spec.search->low), search_value(spec, spec.search->high)}};
+    groups.push_back({ends});
+  }
+  if (spec.halving) groups.push_back({*spec.halving});
+  std::vector<std::vector<ReadValue>> known;
+  for (const AxisGroup& group : groups) known.emplace_back(group.front().values.size());
+  std::int64_t number = 0;
+  for (const SweepPoint& point : cross_product(groups)) {
+    std::vector<ReadValue*> values;  // of the point, the last group's first, as the last one changes fastest
+    std::int64_t rest = number++;
+    for (auto group = known.rbegin(); group != known.rend(); ++group) {
+      const auto size = static_cast<std::int64_t>(group->size());
+      values.push_back(&(*group)[static_cast<std::size_t>(rest % size)]);
+      rest /= size;
+    }
+    read_point(spec, point, values);
+  }
+  for (const std::vector<ReadValue>& group : known) {
+    for (const ReadValue& value : group) {
+      if (!value.good && value.first_error) throw ConfigError(*value.first_error);
+    }
+  }
 }
 
 }  // namespace alchemist

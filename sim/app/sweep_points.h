@@ -29,7 +29,11 @@ SweepValue search_value(const SweepSpec& spec, double value);
 std::vector<YamlOverride> point_overrides(const SweepSpec& spec, const SweepPoint& point,
                                           std::optional<std::int64_t> seed);
 
-// The experiment of the first point that can be run. ConfigError, that of the first point, if none can.
+// The experiment of the first point that can be read. ConfigError, that of the first point, if none can.
 Experiment first_experiment(const SweepSpec& spec);
+
+// ConfigError if there is a value with which no point can be read (read_keys): a mistake in the sweep, unlike what does
+// not fit a GPU or a combination that cannot work, whose points fail when they are run. Of a search axis its two ends.
+void check_values(const SweepSpec& spec);
 
 }  // namespace alchemist

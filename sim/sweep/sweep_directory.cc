@@ -27,6 +27,9 @@ std::string engine() { return fmt::format("{} {}", engine_version(), engine_git_
 
 SweepDirectory::SweepDirectory(const fs::path& directory, const std::string& sweep, bool resume) : path_(directory) {
   std::error_code error;
+  if (fs::exists(path_ / "summary.json", error)) {
+    throw ConfigError(fmt::format("{}: has the results of a run; choose another --out", path_.string()));
+  }
   fs::create_directories(path_, error);
   if (error) throw OutputError(fmt::format("cannot make the directory {}: {}", path_.string(), error.message()));
   try {

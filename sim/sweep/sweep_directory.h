@@ -10,6 +10,7 @@
 namespace alchemist {
 
 // Makes the directory where it is missing, and holds it so that no second sweep writes to it. ConfigError where
+//   - it has the results of a run (`alchemist run`),
 //   - another process holds it,
 //   - it has results and `resume` is false,
 //   - its results are those of another sweep (`sweep` is the text of sweep.yaml; the message says what differs) or of

@@ -5,6 +5,7 @@
 
 #include "sim/app/config_paths.h"
 #include "sim/app/sweep_points.h"
+#include "sim/base/error.h"
 #include "tests/app/support.h"
 
 namespace alchemist {
@@ -72,6 +73,23 @@ TEST_F(SweepConfig, PathsAreRelativeToTheSweep) {
   const SweepSpec spec = load("grid: {policy: [./mine.yaml, serve_only]}\n");
   EXPECT_EQ(spec.groups[0][0].values[0].label, "./mine.yaml");
   EXPECT_EQ(first_experiment(spec).policy, (folder_.path() / "mine.yaml").string());
+}
+
+// A value that cannot be read is a mistake; one that cannot work, by itself or with others, is a point that fails.
+TEST_F(SweepConfig, ValuesThatCannotBeReadAreRefused) {
+  const auto message = [&](const std::string& rest) {
+    try {
+      load(rest);
+      return std::string("accepted");
+    } catch (const ConfigError& error) { return std::string(error.what()); }
+  };
+  EXPECT_EQ(message("grid: {policy: [serve_only, separate]}\n"), "accepted");
+  EXPECT_EQ(message("grid: {serving.kv_cache_tokens: [1000, 1]}\n"), "accepted") << "one token is less than a block";
+  EXPECT_THAT(message("grid: {policy: [serve_only, seperate]}\n"), testing::HasSubstr("did you mean \"separate\"?"));
+  EXPECT_THAT(message("grid:\n  serving.max_num_seqs: [8, 9]\n  serving.block_size: [16,\n    0]\n"),
+              testing::HasSubstr("s.yaml:5: "));
+  EXPECT_THAT(message("zip: {serving.max_num_seqs: [8, 16], training.batch_tokens: [100, x]}\n"),
+              testing::HasSubstr("training.batch_tokens"));
 }
 
 // What every point resolves to.

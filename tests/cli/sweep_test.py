@@ -88,7 +88,8 @@ class Sweep(SweepTestCase):
         (self.folder / "config.yaml").write_text(config)
         again = run("run", self.folder / "config.yaml", "--json")
         self.assertEqual(again.stdout, summary)
-        self.assertEqual((18,), database.execute("SELECT count(*) FROM runs").fetchone())
+        self.assertEqual([(p, s) for p in range(6) for s in (2, 4, 9)],
+                         database.execute("SELECT point, seed FROM runs").fetchall())
         self.assertEqual([("engine",), ("schema",), ("sweep",)],
                          database.execute("SELECT key FROM sweep ORDER BY key").fetchall())
 
@@ -139,6 +140,28 @@ class Sweep(SweepTestCase):
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
         self.assert_one_line_error(result, f"{self.sweep_file}:6: ", "sedes", "did you mean \"seeds\"?")
         self.assertFalse((self.folder / "out").exists())
+
+    def test_a_value_that_cannot_be_read_is_found_before_anything_runs(self):
+        for sweep, line, words in [(SWEEP.replace("reuse]", "reuze]"), 4, ["reuze", "did you mean \"reuse\"?"]),
+                                   (SWEEP.replace("20]", "-20]"), 3, ["workload.rate", "-20"]),
+                                   (Search.SEARCH.replace("405", "4050000"), None, ["workload.rate"]),
+                                   (Search.SEARCH.replace("[30, 40]", "[30, 0]"), 7, ["workload.requests"])]:
+            with self.subTest(words=words):
+                self.sweep_file.write_text(sweep)
+                result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+                self.assert_one_line_error(result, f"{self.sweep_file}:{line}: " if line else "", *words)
+                self.assertFalse((self.folder / "out").exists())
+
+    def test_a_sweep_and_a_run_do_not_share_a_folder(self):
+        experiment = self.folder / "experiment.yaml"
+        self.assert_done(run("run", experiment, "--out", self.folder / "run"))
+        before = sorted(path.name for path in (self.folder / "run").iterdir())
+        self.assert_one_line_error(run("sweep", self.sweep_file, "--out", self.folder / "run"),
+                                   f"{self.folder / 'run'}: has the results of a run")
+        self.assertEqual(before, sorted(path.name for path in (self.folder / "run").iterdir()))
+        out = self.sweep("out")
+        self.assert_one_line_error(run("run", experiment, "--out", out), f"{out}: has the results of a sweep")
+        self.assertFalse((out / "summary.json").exists())
 
 
 class Search(SweepTestCase):
