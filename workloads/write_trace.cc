@@ -59,6 +59,8 @@ void TraceWriter::header(std::string& out) const {
 }
 
 void TraceWriter::request(const WorkloadRequest& r, std::string& out) {
+  later_turns_ += r.turn > 0 ? 1 : 0;
+  hashed_ += r.content.chain_ids.empty() ? 0 : 1;
   auto to = std::back_inserter(out);
   switch (format_) {
     case TraceFormat::vidur:
@@ -82,6 +84,18 @@ void TraceWriter::request(const WorkloadRequest& r, std::string& out) {
     default:
       check(false, "a format that can be written");
   }
+}
+
+std::string TraceWriter::lost() const {
+  const bool keeps_sessions = format_ == TraceFormat::vidur || format_ == TraceFormat::burstgpt;
+  const bool keeps_hashes = format_ == TraceFormat::mooncake;
+  std::string text;
+  if (!keeps_hashes && hashed_ > 0) text = fmt::format("which prompts begin alike ({} have hashes of it)", hashed_);
+  if (!keeps_sessions && later_turns_ > 0) {
+    text += fmt::format("{}which of them are later turns of a conversation ({})", text.empty() ? "" : ", and ",
+                        later_turns_);
+  }
+  return text;
 }
 
 void TraceWriter::mooncake(const WorkloadRequest& r, std::string& out) {

@@ -11,12 +11,11 @@
 namespace alchemist {
 
 // Appends text that read_trace() reads back to the same lengths and, to the precision of the format, arrivals.
-//   vidur          with session_id and turn; nanoseconds
-//   azure          counted from 2023-01-01 00:00:00; 100 ns; sessions are lost
-//   burstgpt       with Session ID; nanoseconds
+//   vidur          with session_id and turn; nanoseconds; sharing beyond sessions is lost
+//   azure          counted from 2023-01-01 00:00:00; 100 ns; sessions and sharing are lost
+//   burstgpt       with Session ID; nanoseconds; sharing beyond sessions is lost
 //   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt
-//   for
-//                  what is left of it; microseconds; sessions are lost
+//                  for what is left of it; microseconds; sessions are lost
 //   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
 // ShareGPT holds text and cannot be written: ConfigError.
 class TraceWriter {
@@ -24,11 +23,14 @@ class TraceWriter {
   TraceWriter(TraceFormat format, std::int32_t block_tokens);
   void header(std::string& out) const;
   void request(const WorkloadRequest& request, std::string& out);
+  // What the format has no place for of the requests so far, as text; empty if nothing was lost.
+  std::string lost() const;
 
  private:
   void mooncake(const WorkloadRequest& request, std::string& out);
   TraceFormat format_;
   std::int32_t block_tokens_;
+  std::int64_t later_turns_ = 0, hashed_ = 0;  // requests: of a conversation that goes on, with hashes of their prompt
   std::unordered_map<std::uint64_t, std::uint64_t> block_numbers_;  // small numbers in order of appearance
 };
 

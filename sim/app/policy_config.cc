@@ -58,6 +58,12 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
   if (spec.records() != places || spec.records() != evicts) {
     value.fail("record, place and evict go together: all none, or none of them none");
   }
+  if (spec.records_on_host() && spec.restore == "none") {
+    value.fail("place: " + spec.place + " copies records to the host, and restore: none never brings them back");
+  }
+  if (!spec.records() && spec.restore != "none") {
+    value.fail("restore: " + spec.restore + " is of records, but record is none");
+  }
   if (spec.records() && !spec.trains()) value.fail("records that nobody trains on: train is none");
   if (spec.record_answers && !spec.records()) {
     value.fail("record_answers: true goes with a recorded prompt, but record is none");

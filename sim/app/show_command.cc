@@ -124,7 +124,7 @@ void print_hardware(const std::string& name) {
 void print_workload(const std::string& name) {
   const std::string text = names_a_path(name) ? std::filesystem::absolute(name).lexically_normal().string() : name;
   YAML::Emitter out;
-  emit_workload(out, read_workload(YamlValue(YAML::Node(text), "", "")));
+  emit_workload(out, read_workload(YamlValue(YAML::Node(text), "show workload", "")));
   fmt::print("{}\n", out.c_str());
 }
 

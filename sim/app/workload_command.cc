@@ -76,7 +76,7 @@ WorkloadSpec spec_of(const WorkloadOptions& o) {
 }
 
 // Writes the requests to a file that appears when it is complete.
-std::int64_t write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFormat format) {
+void write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFormat format) {
   TraceWriter writer(format, o.block_tokens.value_or(512));
   const fs::path path = fs::absolute(o.out);
   ResultDirectory directory(path.parent_path());
@@ -96,13 +96,13 @@ std::int64_t write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, 
   if (count == 0) throw ConfigError(o.input + ": yields no request");
   file.write(text);
   directory.commit();
-  return count;
+  std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
+  if (const std::string lost = writer.lost(); !lost.empty()) {
+    std::fprintf(stderr, "alchemist: warning: %s does not say %s\n", o.to.c_str(), lost.c_str());
+  }
 }
 
-void generate(const WorkloadOptions& o) {
-  const std::int64_t count = write_requests(spec_of(o), o, format_option(o.to, "--to"));
-  std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
-}
+void generate(const WorkloadOptions& o) { write_requests(spec_of(o), o, format_option(o.to, "--to")); }
 
 void convert(const WorkloadOptions& o) {
   WorkloadSpec spec = trace_workload(o.input);
@@ -110,8 +110,7 @@ void convert(const WorkloadOptions& o) {
   apply_trace_options(o, trace);
   if (o.rate) trace.rate = *o.rate;
   spec.requests = o.requests;
-  const std::int64_t count = write_requests(spec, o, format_option(o.to, "--to"));
-  std::fprintf(stderr, "%s: %lld requests\n", o.out.c_str(), static_cast<long long>(count));
+  write_requests(spec, o, format_option(o.to, "--to"));
 }
 
 // The conversations of a workload: those of its file, or as many draws as are needed for steady quantiles.

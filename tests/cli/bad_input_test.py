@@ -249,6 +249,26 @@ class BadInput(CliTestCase):
         self.assertTrue(link.is_symlink())
         self.assertNotEqual("old", target.read_text())
 
+    def test_what_a_format_has_no_place_for(self):
+        """Converting says what is lost, if anything is."""
+        talk = self.folder / "talk.csv"
+        talk.write_text("arrived_at,num_prefill_tokens,num_decode_tokens,session_id,turn\n"
+                        "0,20,5,1,0\n1,30,5,2,0\n2,40,5,1,1\n")
+        chain = self.folder / "chain.jsonl"
+        chain.write_text('{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
+                         '{"timestamp": 1, "input_length": 700, "output_length": 5, "hash_ids": [1, 3]}\n')
+        for trace, to, lost in [(talk, "vidur", None), (talk, "burstgpt", None),
+                                (talk, "azure", "which of them are later turns of a conversation (1)"),
+                                (talk, "mooncake", "which of them are later turns of a conversation (1)"),
+                                (chain, "mooncake", None), (chain, "vidur", "which prompts begin alike (2 have hashes of it)"),
+                                (chain, "llmservingsim", "which prompts begin alike (2 have hashes of it)")]:
+            with self.subTest(trace=trace.name, to=to):
+                result = run("workload", "convert", trace, "--to", to, "--out", self.folder / "out.txt")
+                self.assert_done(result)
+                self.assertIn(" requests\n", result.stderr)
+                self.assertEqual([f"alchemist: warning: {to} does not say {lost}"] if lost else [],
+                                 [line for line in result.stderr.splitlines() if "warning" in line])
+
     def test_numbers_on_the_command_line(self):
         for arguments, option, expected in [
                 (["run", self.experiment], "--seed", "a whole number of at least 0"),

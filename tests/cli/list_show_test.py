@@ -90,7 +90,9 @@ class ListAndShow(CliTestCase):
 
     def test_unknown_names(self):
         for kind, folder in KINDS.items():
-            self.assert_one_line_error(run("show", kind, "no_such_name"), "no_such_name", folder)
+            result = run("show", kind, "no_such_name")
+            self.assert_one_line_error(result, "no_such_name", folder)
+            self.assertNotIn(": : ", result.stderr)
         self.assert_one_line_error(run("show", "nothing", "x"), "nothing", "model")
         self.assert_one_line_error(run("list", "nothing"), "nothing", "model")
 
