@@ -49,8 +49,9 @@ void LinkWorker::run() {
     jobs_.erase(next);
     wait_until(lock, job.ready);
     if (stop_) return;
+    const std::int64_t slice = pace_ ? kPacedSlice : jobs_.empty() ? kLoneSlice : kSlice;
     lock.unlock();
-    copy_slice(job);
+    copy_slice(job, slice);
     lock.lock();
     if (pace_) wait_until(lock, free_at_);
     if (stop_) return;
@@ -63,8 +64,7 @@ void LinkWorker::run() {
   }
 }
 
-void LinkWorker::copy_slice(Job& job) {
-  const std::int64_t slice = pace_ ? kPacedSlice : kSlice;
+void LinkWorker::copy_slice(Job& job, std::int64_t slice) {
   std::int64_t left = slice;
   try {
     while (left > 0 && job.next < job.segments.size()) {

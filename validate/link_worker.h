@@ -48,13 +48,15 @@ class LinkWorker {
   };
 
   void run();
-  void copy_slice(Job& job);
+  void copy_slice(Job& job, std::int64_t slice);
   // Waits, unless the worker stops meanwhile.
   void wait_until(std::unique_lock<std::mutex>& lock, Time when);
 
-  // Bytes: small beside a layer; and without a pace, large beside the wait for them.
+  // Bytes: small beside a layer; and without a pace, large beside the wait for them, the more so where no other copy
+  // waits for its turn.
   static constexpr std::int64_t kPacedSlice = 256 * 1024;
   static constexpr std::int64_t kSlice = 16 * 1024 * 1024;
+  static constexpr std::int64_t kLoneSlice = 64 * 1024 * 1024;
 
   Inbox& inbox_;
   DeviceMemory& device_;
