@@ -32,21 +32,35 @@ KernelProfile read_profile(const std::filesystem::path& path, std::int32_t tenso
   return profile;
 }
 
-// What a calibrated profile says that it was measured with, where that is not what is run.
+// What `alchemist calibrate` measured a profile with, as far as it says so.
+struct CalibratedWith {
+  std::optional<std::string> model, training;
+  bool cuda_graphs = false;
+};
+
+// None for a profile of another origin.
+std::optional<CalibratedWith> calibrated_with(const std::filesystem::path& profile) {
+  const std::filesystem::path meta = profile / "meta.yaml";
+  if (!std::filesystem::exists(meta) || !std::filesystem::exists(profile / "training.csv")) return std::nullopt;
+  YamlMap map(YamlValue::load(meta.string()));
+  CalibratedWith with;
+  if (const auto model = map.optional("model")) with.model = model->as_string();
+  if (const auto training = map.optional("training")) with.training = training->as_string();
+  if (const auto graphs = map.optional("cuda_graphs")) with.cuda_graphs = graphs->as_bool();
+  return with;
+}
+
+// Where a calibrated profile was measured with something else than what is run.
 std::optional<std::string> profile_warning(const Experiment& experiment) {
   if (!experiment.profile) return std::nullopt;
-  const std::filesystem::path meta = *experiment.profile / "meta.yaml";
-  if (!std::filesystem::exists(meta) || !std::filesystem::exists(*experiment.profile / "training.csv")) {
-    return std::nullopt;
-  }
-  YamlMap map(YamlValue::load(meta.string()));
-  const auto model = map.optional("model"), training = map.optional("training");
+  const std::optional<CalibratedWith> with = calibrated_with(*experiment.profile);
+  if (!with) return std::nullopt;
   const std::string method = word_of(experiment.training.method, training_methods());
   std::string other;
-  if (model && model->as_string() != experiment.model.name) other = "model " + model->as_string();
+  if (with->model && *with->model != experiment.model.name) other = "model " + *with->model;
   const bool trains = load_policy(experiment.policy).trains();
-  if (trains && training && training->as_string() != method) {
-    other += (other.empty() ? "" : " and ") + ("training.method " + training->as_string());
+  if (trains && with->training && *with->training != method) {
+    other += (other.empty() ? "" : " and ") + ("training.method " + *with->training);
   }
   if (other.empty()) return std::nullopt;
   return fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
@@ -67,7 +81,9 @@ std::unique_ptr<StepCost> make_step_cost(const Experiment& experiment) {
   options.max_num_seqs = serving.max_num_seqs;
   options.max_context = static_cast<std::int32_t>(max_model_len(experiment));
   options.tensor_parallel = serving.tensor_parallel;
-  options.cuda_graphs = serving.cuda_graphs;
+  // Steps that our own backend captured are of the very sizes that came, none padded to a larger one.
+  const std::optional<CalibratedWith> with = calibrated_with(*experiment.profile);
+  options.cuda_graphs = serving.cuda_graphs && !(with && with->cuda_graphs);
   options.async_scheduling = serving.async_scheduling;
   return std::make_unique<ProfileCost>(read_profile(*experiment.profile, serving.tensor_parallel), experiment.hardware,
                                        experiment.model, options);

@@ -26,7 +26,7 @@ struct ProfileCostOptions {
   std::int32_t max_num_seqs = 256;
   std::int32_t max_context = 0;  // tokens of prompt and answer together
   std::int32_t tensor_parallel = 1;
-  bool cuda_graphs = true;
+  bool cuda_graphs = true;  // batches are padded to vLLM's captured sizes
   bool async_scheduling = true;
 };
 

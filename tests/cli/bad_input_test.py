@@ -224,6 +224,22 @@ class BadInput(CliTestCase):
         self.assert_done(result)
         self.assertNotIn("was measured with", result.stderr)
 
+    def test_captured_steps_of_a_calibration_are_not_padded(self):
+        """Nine requests decode at once. vLLM captures steps of eight and of sixteen, our backend of nine."""
+        profile = self.folder / "profile"
+        shutil.copytree(Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "results/gpu/2026-11-27_h200/profile", profile)
+        arguments = ["run", "default", "--set", f"profile={profile}", "--set", "workload={arrivals: {fixed: {rate: 1000}}, "
+                     "lengths: {fixed: {prompt: 100, output: 50}}, requests: 9}", "--json", "--set"]
+
+        def tpot(graphs):
+            result = run(*arguments, f"serving.cuda_graphs={graphs}")
+            self.assert_done(result)
+            return json.loads(result.stdout)["median_tpot_ms"]
+        exact = tpot("false")
+        self.assertGreater(tpot("true"), exact)
+        (profile / "meta.yaml").write_text((profile / "meta.yaml").read_text() + "cuda_graphs: true\n")
+        self.assertEqual(tpot("true"), exact)
+
     def test_refused_requests_are_counted(self):
         result = run("run", "default", "--set", "serving.kv_cache_tokens=1024", "--set", "workload.requests=200", "--json")
         self.assert_done(result)
