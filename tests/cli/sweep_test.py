@@ -88,8 +88,8 @@ class Sweep(SweepTestCase):
         (self.folder / "config.yaml").write_text(config)
         again = run("run", self.folder / "config.yaml", "--json")
         self.assertEqual(again.stdout, summary)
-        self.assertEqual([(p, s) for p in range(6) for s in (2, 4, 9)],
-                         database.execute("SELECT point, seed FROM runs").fetchall())
+        self.assertEqual([(p, s, "ok") for p in range(6) for s in (2, 4, 9)],
+                         database.execute("SELECT point, seed, status FROM runs").fetchall())
         self.assertEqual([("engine",), ("schema",), ("sweep",)],
                          database.execute("SELECT key FROM sweep ORDER BY key").fetchall())
 

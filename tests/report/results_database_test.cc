@@ -67,11 +67,11 @@ TEST_F(ResultsDatabaseTest, RowsLieByPointAndSeed) {
   ASSERT_EQ(sqlite3_open(file_.c_str(), &database), SQLITE_OK);
   std::string order;
   {
-    SqliteStatement all(database, "SELECT point || '-' || seed FROM runs");
+    SqliteStatement all(database, "SELECT point || '-' || seed || axes FROM runs");
     while (all.step()) order += all.text(0) + " ";
   }
   sqlite3_close(database);
-  EXPECT_EQ(order, "0-5 0-7 1-3 2-1 ");
+  EXPECT_EQ(order, "0-5{} 0-7{} 1-3{} 2-1{} ");
 }
 
 // Readers look on while a sweep writes.
