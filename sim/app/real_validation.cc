@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "sim/app/calibrated_profile.h"
 #include "sim/app/event_log.h"
 #include "sim/app/experiment_world.h"
 #include "sim/app/run_experiment.h"
-#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 #include "sim/report/output_file.h"
 #include "sim/report/progress.h"
@@ -102,17 +102,6 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   return {report, prices.all()};
 }
 
-// The machine's speed when the profile was calibrated; none where that was not measured.
-std::optional<SpeedLaw> calibrated_speed(const Experiment& experiment) {
-  if (!experiment.profile) return std::nullopt;
-  const std::filesystem::path meta = *experiment.profile / "meta.yaml";
-  if (!std::filesystem::exists(meta)) return std::nullopt;
-  YamlMap map(YamlValue::load(meta.string()));
-  const auto sensitivity = map.optional("speed_sensitivity"), level = map.optional("speed_level");
-  if (!sensitivity || !level) return std::nullopt;
-  return SpeedLaw{sensitivity->as_number(-10, 10), level->as_number(1e-12, 1e12)};
-}
-
 }  // namespace
 
 RealValidation validate_on_device(const Experiment& original, DeviceKind device, std::optional<double> link_bandwidth,
@@ -128,7 +117,8 @@ RealValidation validate_on_device(const Experiment& original, DeviceKind device,
   const OperationPrices::Sums sums = sums_of(operations);
   options.factors = factors_of(sums);
   result.repriced = run_with_results(experiment, out / "repriced", true, nullptr, options).summary;
-  if (const std::optional<SpeedLaw> calibrated = calibrated_speed(experiment)) {
+  const auto with = experiment.profile ? calibrated_with(*experiment.profile) : std::nullopt;
+  if (const std::optional<SpeedLaw> calibrated = with ? with->speed : std::nullopt) {
     if (const std::optional<MachineSlowness> slowness = slowness_of(operations, *calibrated)) {
       result.slowness = slowness->mean;
       options.factors = slowness->factors;

@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "sim/app/experiment_names.h"
+#include "sim/app/calibrated_profile.h"
 #include "sim/app/experiment_world.h"
-#include "sim/app/policy_config.h"
-#include "sim/app/yaml_reader.h"
 #include "sim/base/error.h"
 #include "sim/base/observer_list.h"
 #include "sim/model/kernel_profile.h"
@@ -30,41 +28,6 @@ KernelProfile read_profile(const std::filesystem::path& path, std::int32_t tenso
                                   profile.tensor_parallel, tensor_parallel));
   }
   return profile;
-}
-
-// What `alchemist calibrate` measured a profile with, as far as it says so.
-struct CalibratedWith {
-  std::optional<std::string> model, training;
-  bool cuda_graphs = false;
-};
-
-// None for a profile of another origin.
-std::optional<CalibratedWith> calibrated_with(const std::filesystem::path& profile) {
-  const std::filesystem::path meta = profile / "meta.yaml";
-  if (!std::filesystem::exists(meta) || !std::filesystem::exists(profile / "training.csv")) return std::nullopt;
-  YamlMap map(YamlValue::load(meta.string()));
-  CalibratedWith with;
-  if (const auto model = map.optional("model")) with.model = model->as_string();
-  if (const auto training = map.optional("training")) with.training = training->as_string();
-  if (const auto graphs = map.optional("cuda_graphs")) with.cuda_graphs = graphs->as_bool();
-  return with;
-}
-
-// Where a calibrated profile was measured with something else than what is run.
-std::optional<std::string> profile_warning(const Experiment& experiment) {
-  if (!experiment.profile) return std::nullopt;
-  const std::optional<CalibratedWith> with = calibrated_with(*experiment.profile);
-  if (!with) return std::nullopt;
-  const std::string method = word_of(experiment.training.method, training_methods());
-  std::string other;
-  if (with->model && *with->model != experiment.model.name) other = "model " + *with->model;
-  const bool trains = load_policy(experiment.policy).trains();
-  if (trains && with->training && *with->training != method) {
-    other += (other.empty() ? "" : " and ") + ("training.method " + *with->training);
-  }
-  if (other.empty()) return std::nullopt;
-  return fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
-                     experiment.profile->string(), other, experiment.model.name, method);
 }
 
 }  // namespace
