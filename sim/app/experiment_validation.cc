@@ -5,6 +5,8 @@
 #include <limits>
 #include <sstream>
 
+#include "sim/app/conflict_error.h"
+#include "sim/app/experiment_world.h"
 #include "sim/app/gib.h"
 
 namespace alchemist {
@@ -93,6 +95,13 @@ void validate_memory(const Experiment& e, const YamlValue& root) {
                     *s.max_model_len, gib(plan.kv_per_token * *s.max_model_len), plan.kv_tokens, gib(plan.kv), help));
 }
 
+// What training needs is known when it is set up.
+void validate_world(const Experiment& e, const YamlValue& root) {
+  try {
+    const ExperimentWorld world(e);
+  } catch (const ConflictError& conflict) { fail_at(root, conflict.key_path(), conflict.message()); }
+}
+
 }  // namespace
 
 void validate_experiment(const Experiment& e, const YamlValue& root) {
@@ -105,6 +114,7 @@ void validate_experiment(const Experiment& e, const YamlValue& root) {
         fmt::format("without chunked prefill a whole prompt must fit one step, but max_num_batched_tokens is {} and "
                     "requests may have {} tokens: raise it to that or set max_model_len to at most {}",
                     e.serving.max_num_batched_tokens, max_model_len(e), e.serving.max_num_batched_tokens));
+  validate_world(e, root);
 }
 
 }  // namespace alchemist

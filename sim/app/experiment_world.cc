@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "sim/base/error.h"
+#include "sim/app/conflict_error.h"
 
 namespace alchemist {
 namespace {
@@ -13,9 +13,9 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
   const std::int64_t blocks = (plan.kv_per_token * plan.kv_tokens - taken).count() / block.count();
   // vLLM counts its null block, which no request ever gets, among the blocks that it reports.
   if (blocks < 2) {
-    throw ConfigError(
-        "no room for KV blocks: weights and training state take the usable memory; use training.method "
-        "lora, a smaller model, or a larger GPU");
+    throw ConflictError("training",
+                        "no room for KV blocks: weights and training state take the usable memory; use training.method "
+                        "lora, a smaller model, or a larger GPU");
   }
   return static_cast<std::int32_t>(blocks - 1);
 }
@@ -42,10 +42,9 @@ void check_cluster(const Experiment& experiment, const PolicySpec& policy) {
   const ClusterConfig& cluster = experiment.cluster;
   if (!policy.separate) return;
   if (cluster.training_gpus < 1 || cluster.training_gpus >= cluster.gpus) {
-    throw ConfigError(
-        fmt::format("policy {}: needs at least one GPU for each side; cluster.gpus is {}, of which "
-                    "training_gpus {}",
-                    policy.name, cluster.gpus, cluster.training_gpus));
+    throw ConflictError("policy", fmt::format("{} needs at least one GPU for each side; cluster.gpus is {}, of which "
+                                              "training_gpus {}",
+                                              policy.name, cluster.gpus, cluster.training_gpus));
   }
 }
 

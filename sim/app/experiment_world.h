@@ -17,7 +17,8 @@ enum class World { kSimulated, kReal };
 
 class ExperimentWorld {
  public:
-  // ConfigError if the cluster cannot run the policy, or if weights and training state leave no room for KV blocks.
+  // ConflictError if the cluster cannot run the policy, or if weights and training state leave no room for KV blocks;
+  // an experiment that was read from YAML has been tried.
   explicit ExperimentWorld(const Experiment& experiment, World world = World::kSimulated);
   ExperimentWorld(const ExperimentWorld&) = delete;
   ExperimentWorld& operator=(const ExperimentWorld&) = delete;

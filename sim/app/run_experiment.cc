@@ -151,6 +151,11 @@ Summary run_and_report(const Experiment& experiment, const std::optional<std::fi
   options.record_events = std::move(record_events);
   const RunReport report = run_with_results(experiment, out, trace_events, &progress, options);
   for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
+  std::error_code unknown;  // then nothing is said
+  if (out && std::filesystem::exists(*out / "report.html", unknown)) {
+    fmt::print(stderr, "alchemist: warning: {} shows an earlier run; `alchemist plot {}` makes it anew\n",
+               (*out / "report.html").string(), out->string());
+  }
   return report.summary;
 }
 

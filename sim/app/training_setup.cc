@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/app/conflict_error.h"
 #include "sim/app/gib.h"
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -28,8 +29,8 @@ std::optional<TrainingProfile> training_profile(const Experiment& experiment) {
   const std::filesystem::path file = *experiment.profile / "training.csv";
   if (!std::filesystem::exists(file)) return std::nullopt;
   if (experiment.serving.tensor_parallel != 1) {
-    throw ConfigError(fmt::format("{}: was measured on one GPU, but serving.tensor_parallel is {}", file.string(),
-                                  experiment.serving.tensor_parallel));
+    throw ConflictError("serving.tensor_parallel", fmt::format("is {}, but {} was measured on one GPU",
+                                                               experiment.serving.tensor_parallel, file.string()));
   }
   return read_training_profile(file.string());
 }
@@ -68,8 +69,9 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   if (policy.separate) cost_->send_weights();
   if (policy.beside()) {
     if (experiment.profile) {
-      throw ConfigError(fmt::format(
-          "policy {}: nobody has measured train: beside; expected an experiment without profile", policy.name));
+      throw ConflictError("profile", fmt::format("policy {} trains beside serving, which nobody has measured; expected "
+                                                 "an experiment without profile",
+                                                 policy.name));
     }
     const ServingConfig& serving = experiment.serving;
     beside_cost_ = std::make_unique<TrainingCost>(share_of(experiment.hardware, policy.sm_share), experiment.model,
@@ -88,8 +90,9 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   const Bytes room = plan.usable - plan.weights - plan.reserve - static_bytes_;
   const std::int64_t pages = room.count() / page_bytes.count();
   if (pages < 1) {
-    throw ConfigError(
-        fmt::format("training does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
+    throw ConflictError(
+        "training",
+        fmt::format("does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
                     "state and workspace {}; use training.method lora, a higher serving.tensor_parallel, a smaller "
                     "model or a larger GPU",
                     gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_)));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <ranges>
 #include <sstream>
 
 #include "sim/base/error.h"
@@ -289,7 +290,8 @@ std::vector<YamlValue> YamlValue::as_list() const {
 
 void YamlValue::fail(std::string_view message) const {
   const std::string text = (key_path_.empty() ? "" : "key " + key_path_ + ": ") + std::string(message);
-  for (const YamlOverride& o : source_->overrides) {
+  // The last one is what the value is made of: later ones replace what earlier ones set.
+  for (const YamlOverride& o : std::views::reverse(source_->overrides)) {
     const bool inside = key_path_.starts_with(o.key_path) &&
                         (key_path_.size() == o.key_path.size() || key_path_[o.key_path.size()] == '.' ||
                          key_path_[o.key_path.size()] == '[');

@@ -182,6 +182,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadExperiment{"policy", "policy: serve_onli\n",
                       "e.yaml:4: key policy: \"serve_onli\" is not among the built-in policies; did you mean "
                       "\"serve_only\"?"},
+        BadExperiment{"no_training_gpu", "seed: 1\npolicy: separate\ncluster: {gpus: 2}\n",
+                      "e.yaml:5: key policy: separate needs at least one GPU for each side; cluster.gpus is 2"},
+        BadExperiment{"full_training_of_8b",
+                      "policy: temporal\ntraining: {method: full}\nserving: "
+                      "{gpu_memory_utilization: 0.5}\n",
+                      "e.yaml:5: key training: does not fit: of"},
         BadExperiment{"profile", "profile: no/such\n", "e.yaml:4: key profile: no such file or folder: no/such"},
         BadExperiment{"slo", "slo: {ttft: 1}\n", "e.yaml:4: key slo.ttft: expected a length of time"},
         BadExperiment{"seed", "seed: -1\n", "e.yaml:4: key seed: expected a whole number of at least 0, got \"-1\""}),

@@ -164,8 +164,7 @@ TEST(TensorParallelRun, MeasuredTrainingIsOfOneGpu) {
   folder.write("profile/training.csv", "kind,tokens,attended_keys,time_us\n");
   Experiment e = experiment("temporal", "{gpus: 2}");
   e.profile = folder.path() / "profile";
-  EXPECT_THAT(message_of([&] { ExperimentWorld world(e); }),
-              HasSubstr("training.csv: was measured on one GPU, but serving.tensor_parallel is 2"));
+  EXPECT_THAT(message_of([&] { ExperimentWorld world(e); }), HasSubstr("serving.tensor_parallel: is 2, but"));
 }
 
 // Each of two GPUs has a link of its own for its 55,368 of the 94,344 bytes: over a slow link reloading takes as much

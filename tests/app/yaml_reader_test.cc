@@ -139,6 +139,19 @@ TEST(YamlOverrides, ReplaceAddAndName) {
               testing::StartsWith("--set y:1: not valid YAML"));
 }
 
+TEST(YamlOverrides, AMessageNamesTheOneThatHolds) {
+  const YamlValue v = YamlValue::parse("a: 1\n", "f.yaml")
+                          .with_overrides({{"serving.block_size", "4", "--set first"},
+                                           {"serving", "{block_size: zero, max_num_seqs: none}", "--set second"},
+                                           {"serving.max_num_seqs", "nought", "--set third"}});
+  YamlMap map(v);
+  YamlMap serving(map.required("serving"));
+  EXPECT_THAT(message_of([&] { serving.required("block_size").as_int(1, kMax); }),
+              testing::StartsWith("--set second:"));
+  EXPECT_THAT(message_of([&] { serving.required("max_num_seqs").as_int(1, kMax); }),
+              testing::StartsWith("--set third:"));
+}
+
 TEST(NearestName, FindsTypingErrorsOnly) {
   EXPECT_EQ(nearest_name("polcy", {"policy", "seed"}), "policy");
   EXPECT_EQ(nearest_name("sede", {"policy", "seed"}), "seed");

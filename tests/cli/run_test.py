@@ -117,6 +117,13 @@ class Run(CliTestCase):
         again = self.run_to("out", "--seed", "8")
         self.assertEqual(FILES, sorted(again))  # the trace of another run is gone
 
+    def test_a_report_of_an_earlier_run_is_not_left_unsaid(self):
+        self.run_to("out")
+        (self.folder / "out/report.html").write_text("of the first run")
+        again = run("run", self.experiment, "--out", self.folder / "out")
+        self.assert_done(again)
+        self.assertIn(f"{self.folder}/out/report.html shows an earlier run", again.stderr)
+
     def test_replays_every_trace_format(self):
         for name, (file, text) in TRACES.items():
             if name == "sharegpt":

@@ -107,7 +107,7 @@ class Sweep(SweepTestCase):
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
         self.assertEqual(1, result.returncode)
         self.assertIn("6 of 18 runs failed", result.stderr)
-        self.assertIn("point 1, seed 4 failed: policy separate: needs at least one GPU for each side",
+        self.assertIn(f"point 1, seed 4 failed: {self.sweep_file}:4: key policy: separate needs at least one",
                       result.stderr.replace("seed 2", "seed 4").replace("seed 9", "seed 4"))
         rows = read_table(self.folder / "out/results.csv")
         self.assertEqual({"serve_only": {"ok"}, "separate": {"failed"}, "reuse": {"ok"}},
