@@ -142,8 +142,10 @@ class Decoder {
   // it is left alone where the sequence yields none.
   virtual void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) = 0;
 
-  // Training. A micro-batch is begun, run through, and ended by the next one's begin or by the optimizer step.
-  virtual void begin_micro_batch(std::span<const TrainingSample> samples) = 0;
+  // Training. A micro-batch is begun, run through, and ended by the next one's begin or by the optimizer step. One that
+  // `resumes` is the one begun last, between two layers of its backward or before that: layers that had their backward
+  // are left out, the others are run forward again, and backward goes on with the gradient that it had come to.
+  virtual void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes = false) = 0;
   virtual void forward_layer(const LayerForward& call) = 0;
   virtual HeadResult head(const HeadCall& call) = 0;
   virtual void backward_layer(const LayerBackward& call) = 0;

@@ -168,8 +168,8 @@ void RealHost::begin(const MicroBatchWork& work) {
                                                 sample.prompt_tokens + sample.output_tokens,
                                                 model_.options().shape.vocabulary));
   }
-  batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_,
-                                           static_cast<std::int32_t>(model_.options().shape.layers));
+  if (batch_) batch_->end(pool_);  // it has given way
+  batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_);
   batch_begun_ = false;
 }
 

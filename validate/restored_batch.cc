@@ -8,19 +8,20 @@
 namespace alchemist {
 
 RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
-                             RecordTable& records, std::int32_t layers)
+                             RecordTable& records)
     : layout_(records.layout()),
-      layers_(layers),
+      layers_(work.layers),
+      resumes_(work.resumes),
       arena_(records.arena()),
       host_(records.host()),
       fresh_(work.fresh),
-      fresh_layers_(work.fresh == FreshActivations::kOffload ? work.fresh_layers : layers),
+      fresh_layers_(work.fresh == FreshActivations::kOffload ? work.fresh_layers : work.layers),
       recompute_below_(work.recompute_below),
       step_targets_(work.step_targets) {
   check(step_targets_ > 0, "a training step has targets");
-  check(fresh_layers_ > 0 && fresh_layers_ <= layers, "a layer of fresh activations has a place");
+  check(fresh_layers_ > 0 && fresh_layers_ <= layers_, "a layer of fresh activations has a place");
   for (const LayerPlan& layer : work.restore) gate_up_share_.push_back(layer.gate_up_share);
-  gate_up_share_.resize(static_cast<std::size_t>(layers), 1);
+  gate_up_share_.resize(static_cast<std::size_t>(layers_), 1);
   for (const BlockId page : work.pages) working_pages_.push_back(static_cast<std::int32_t>(page.value()));
   std::size_t next = 0;
   for (std::size_t i = 0; i < work.samples.size(); ++i) {
@@ -195,7 +196,7 @@ void RestoredBatch::begin(Decoder& model) const {
     call.loss_weight = 1.0 / static_cast<double>(step_targets_);
     samples.push_back(call);
   }
-  model.begin_micro_batch(samples);
+  model.begin_micro_batch(samples, resumes_);
 }
 
 void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {

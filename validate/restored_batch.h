@@ -21,8 +21,7 @@ class RestoredBatch {
  public:
   // `conversations`: the tokens of each sample. The records must exist; what is needed of their tables is copied. Takes
   // pages of the pool for what leaves, until end().
-  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations, RecordTable& records,
-                std::int32_t layers);
+  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations, RecordTable& records);
 
   // On the thread of the model. begin() first, and optimizer pieces are not for a batch.
   void begin(Decoder& model) const;
@@ -81,7 +80,8 @@ class RestoredBatch {
   void backward(const TrainingPiece& piece, Decoder& model) const;
 
   RecordLayout layout_;
-  std::int32_t layers_;
+  std::int32_t layers_;  // that it goes through
+  bool resumes_;
   PagedMemory arena_;
   PagedMemory host_;
   FreshActivations fresh_;

@@ -26,6 +26,8 @@ template <class T>
 void TrainingRun<T>::backward_layer(const LayerBackward& call) {
   check(call.layer >= 0 && call.layer < options_.shape.layers, "a layer of the model");
   metadata_.reset();
+  if (std::exchange(gradient_is_aside_, false)) std::swap(stream_, aside_);
+  holds_gradient_ = true;
   if (backward_layer_ != call.layer) begin_backward(call);
   check(call.part.end == backward_end_ && call.part.begin >= 0 && !is_empty(call.part),
         "parts of a backward follow each other from the last row on");

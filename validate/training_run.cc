@@ -15,6 +15,7 @@ TrainingRun<T>::TrainingRun(Device<T>& device, const DecoderOptions& options, co
       records_(device, options.shape, metadata_),
       memory_(device, options, options.limits.micro_batch_tokens, true),
       stream_(device, options.limits.micro_batch_tokens * options.shape.hidden),
+      aside_(device, options.limits.micro_batch_tokens * options.shape.hidden),
       kv_(device, options.limits.micro_batch_tokens * 2 * options.shape.kv_width()),
       d_k_(device, options.limits.micro_batch_tokens * options.shape.kv_width()),
       d_v_(device, options.limits.micro_batch_tokens * options.shape.kv_width()),
@@ -23,12 +24,16 @@ TrainingRun<T>::TrainingRun(Device<T>& device, const DecoderOptions& options, co
 
 template <class T>
 std::int64_t TrainingRun<T>::workspace_bytes() const {
-  return memory_.bytes() + stream_.bytes() + kv_.bytes() + d_k_.bytes() + d_v_.bytes() + delta_.bytes() +
-         head_.workspace_bytes();
+  return memory_.bytes() + stream_.bytes() + aside_.bytes() + kv_.bytes() + d_k_.bytes() + d_v_.bytes() +
+         delta_.bytes() + head_.workspace_bytes();
 }
 
 template <class T>
-void TrainingRun<T>::begin(std::span<const TrainingSample> samples) {
+void TrainingRun<T>::begin(std::span<const TrainingSample> samples, bool resumes) {
+  if (resumes && holds_gradient_) std::swap(stream_, aside_);
+  gradient_is_aside_ = resumes && (holds_gradient_ || gradient_is_aside_);
+  check(resumes == gradient_is_aside_, "a backward that resumes has come to a gradient");
+  holds_gradient_ = false;
   batch_ = PackedBatch(samples, options_);
   kv_layer_.reset();
   backward_layer_.reset();
@@ -191,6 +196,7 @@ HeadResult TrainingRun<T>::head(const HeadCall& call) {
   check(call.part.begin >= 0 && call.part.end <= batch_.rows() && !is_empty(call.part), "rows of the micro-batch");
   metadata_.reset();
   rebuild_final_rows(call);
+  holds_gradient_ = true;
   return head_.run(batch_, call.part, stream_.data());
 }
 

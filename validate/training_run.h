@@ -14,7 +14,7 @@ class TrainingRun {
   // All references outlive it.
   TrainingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights, LayerRun<T>& layers);
 
-  void begin(std::span<const TrainingSample> samples);
+  void begin(std::span<const TrainingSample> samples, bool resumes);
   void forward_layer(const LayerForward& call);
   HeadResult head(const HeadCall& call);
   void backward_layer(const LayerBackward& call);
@@ -54,12 +54,15 @@ class TrainingRun {
   RecordIo<T> records_;
   LayerMemory<T> memory_;
   DeviceArray<T> stream_;     // [rows, hidden]: forward: input of the next layer; backward: gradient of the same
+  DeviceArray<T> aside_;      // a gradient of the stream, while a forward that resumes needs its place
   DeviceArray<T> kv_;         // [rows, 2 kv_width]: keys and values of the forward's layer
   DeviceArray<A> d_k_, d_v_;  // [rows, kv_width]
   DeviceArray<A> delta_;      // [rows, heads]
   HeadLoss<T> head_;
 
   PackedBatch batch_;
+  bool holds_gradient_ = false;  // the stream does, else the input of a layer
+  bool gradient_is_aside_ = false;
   std::optional<std::int32_t> kv_layer_;          // of which kv_ holds some rows
   std::vector<bool> kv_known_;                    // by row
   std::vector<bool> final_known_;                 // by row: the stream holds its output of the last layer

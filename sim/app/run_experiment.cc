@@ -76,6 +76,7 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
     result.training.max_tokens = training->largest_batch(world.config().kv_blocks, totals);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(totals);
     const std::int32_t gpus_of_a_replica = world.config().serving.tensor_parallel;
+    result.training.preemptions = totals.trainer.preemptions;
     result.training.hedge_wasted_bytes = totals.store.wasted_copies * gpus_of_a_replica;
     result.training.hedge_wasted_time = totals.store.wasted_copy_time * gpus_of_a_replica;
     if (totals.trainer.too_long > 0) {

@@ -122,6 +122,7 @@ void Simulation::finish() {
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
     totals_.trainer.too_long += trainer.too_long;
+    totals_.trainer.preemptions += trainer.preemptions;
   }
   if (feedback_) feedback_->finish();
   if (const auto step = steps_ ? steps_->rest() : std::nullopt) observer_.on_training_step(*step);

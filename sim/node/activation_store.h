@@ -79,7 +79,8 @@ class ActivationStore {
 
   // KV needs `pages`: records give way. What has a host copy is freed at once; of the rest, what the policy wants to
   // keep is copied out first and comes free when that is done, unless the need is urgent; what remains is dropped.
-  void reclaim(Time now, std::int32_t pages, bool urgent);
+  // Returns the pages that neither have come free nor will with a copy.
+  std::int32_t reclaim(Time now, std::int32_t pages, bool urgent);
   // Makes `pages` free for training by evicting records that no step uses. False if that is not possible now.
   bool make_room(Time now, std::int32_t pages);
   // Host memory for the activations of a training step, at the cost of records that no step uses. False if that is not
@@ -111,6 +112,7 @@ class ActivationStore {
   Bytes bytes_of(bool lean, std::int32_t tokens) const {
     return (lean ? config_.lean_per_token : config_.minimal_per_token) * tokens;
   }
+  std::int32_t pages() const { return pages_; }  // on the GPU
   Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
   Bytes host_bytes() const { return host_used_; }
   const StoreTotals& totals() const { return totals_; }
@@ -168,7 +170,7 @@ class ActivationStore {
   std::int32_t reserve() const { return pool_.total() / 16; }
   void relieve(Time now);
   enum class Leave : std::uint8_t { kAtOnce, kAsPolicySays, kCopied };
-  void let_go(Time now, std::int32_t pages, Leave leave);
+  std::int32_t let_go(Time now, std::int32_t pages, Leave leave);
   bool copies_before_leaving(const Record& record, Leave leave) const;
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);

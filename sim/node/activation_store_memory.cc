@@ -67,12 +67,12 @@ bool ActivationStore::make_room(Time now, std::int32_t pages) {
   return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt);
 }
 
-void ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
-  let_go(now, pages, urgent ? Leave::kAtOnce : Leave::kAsPolicySays);
+std::int32_t ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {
+  return let_go(now, pages, urgent ? Leave::kAtOnce : Leave::kAsPolicySays);
 }
 
-// Records give `pages` back, now or when they have been copied out.
-void ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
+// Records give `pages` back, now or when they have been copied out. Returns what is missing.
+std::int32_t ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
   std::int32_t coming = 0;  // from copies under way
   for (const auto& [op, id] : copies_) {
     if (at(id).free_after_copy) coming += static_cast<std::int32_t>(at(id).pages.size());
@@ -80,7 +80,7 @@ void ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
   if (leave == Leave::kAtOnce) coming = 0;
   while (coming < pages) {
     const auto id = victim(now, true, std::nullopt);
-    if (!id) return;
+    if (!id) return pages - coming;
     Record& record = at(*id);
     coming += static_cast<std::int32_t>(record.pages.size());
     if (record.on_host) {
@@ -92,6 +92,7 @@ void ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) {
       drop(now, *id);
     }
   }
+  return 0;
 }
 
 bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {

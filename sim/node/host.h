@@ -100,6 +100,10 @@ struct MicroBatchWork {
   // Layers whose fresh activations are on the device at once, those of layer l where those of l + fresh_layers were or
   // will be. With kOffload all layers but the last fresh_layers ones leave.
   std::int32_t fresh_layers = 0;
+  std::int32_t layers = 0;  // that it goes through, from layer 0: all of the model's, unless it resumes
+  // It was begun before and gave its memory back when its backward had come down to layer `layers`. The layers below
+  // are run forward again; backward goes on with the gradient that it had come to.
+  bool resumes = false;
 };
 
 // What became of a sample, for observers.

@@ -13,8 +13,9 @@ LayerTraffic::LayerTraffic(Host& host, std::int32_t layers)
 
 void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh) {
   check(window > 0, "there is room for a layer");
-  check(!arriving_ && leaving_.empty(), "the micro-batch before has no copy in flight");
-  check(static_cast<std::int32_t>(records.size()) == layers_, "bytes for each layer");
+  check(idle(), "the micro-batch before has no copy in flight");
+  check(!records.empty(), "bytes for each layer");
+  layers_ = static_cast<std::int32_t>(records.size());
   window_ = window;
   records_ = std::move(records);
   fresh_ = fresh;
@@ -22,6 +23,11 @@ void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes 
   arrived_to_ = layers_;
   next_backward_ = layers_ - 1;
   proceed();
+}
+
+void LayerTraffic::stop() {
+  records_.assign(records_.size(), Bytes());
+  fresh_ = Bytes();
 }
 
 void LayerTraffic::on_fresh_layer(std::int32_t layer) {

@@ -19,8 +19,8 @@ class LayerTraffic {
   LayerTraffic(Host& host, std::int32_t layers);
 
   // A micro-batch begins. `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `records`:
-  // bytes of records that come back, by layer. `fresh`: bytes of fresh activations of each layer that leave and come
-  // back, all but the last `window` ones; zero if they stay.
+  // bytes of records that come back, by layer, of all that it goes through. `fresh`: bytes of fresh activations of each
+  // layer that leave and come back, all but the last `window` ones; zero if they stay.
   void begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh);
   // Forward of a layer of fresh tokens is done, in order from layer 0.
   void on_fresh_layer(std::int32_t layer);
@@ -28,6 +28,10 @@ class LayerTraffic {
   void on_backward(std::int32_t layer);
   // True if the completion answers a copy of this traffic.
   bool on_copy_done(OpId op);
+  // No copy is submitted any more until the next begin().
+  void stop();
+  // No copy is under way.
+  bool idle() const { return !arriving_ && leaving_.empty(); }
 
   // The fresh activations of this layer may be computed: those whose place they take have left.
   bool has_room(std::int32_t layer) const;
@@ -42,7 +46,7 @@ class LayerTraffic {
   void proceed();
 
   Host& host_;
-  std::int32_t layers_;
+  std::int32_t layers_;  // of the micro-batch
   std::int32_t window_ = 1;
   std::vector<Bytes> records_;
   Bytes fresh_;

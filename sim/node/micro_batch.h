@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "sim/base/events.h"
@@ -37,6 +38,8 @@ struct MicroBatch {
   std::vector<std::int32_t> lags;        // by sample
   RestorePlan restore;
   std::int32_t recompute_below = 0;  // the plan's meeting layer
+  // Its backward had come down to here when it gave its memory back: what remains is layers below.
+  std::optional<std::int32_t> resumes_below;
 
   void add(const Feedback& sample);
   // Of the tokens, those whose activations came from a record, if no layer of the records on the host was recomputed.

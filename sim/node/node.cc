@@ -191,10 +191,10 @@ bool Node::serving_idle() const { return scheduler_.running() == 0 && scheduler_
 
 bool Node::prompt_waits() const { return scheduler_.waiting() > 0 || scheduler_.computes_prompt(); }
 
-// Serving that cannot go on before training has given memory back is as idle as without requests: if training stood
+// Serving that waits for memory which training is about to give back is as idle as without requests: if training stood
 // back for it, both would wait for ever.
 TrainPieceView Node::view_for_training() const {
-  const bool stuck = serving_is_stuck_ && trainer_->gpu_bytes() > Bytes();
+  const bool stuck = trainer_->gives_way() || (serving_is_stuck_ && trainer_->gpu_bytes() > Bytes());
   TrainPieceView view;
   view.serving_idle = serving_idle() || stuck;
   view.prompt_waits = prompt_waits() && !stuck;
@@ -213,7 +213,7 @@ TrainPieceView Node::view_for_training() const {
 void Node::submit_beside() {
   const TrainPieceView view = view_for_training();
   if (piece_ || training_->policy.train->allow(view).time <= Duration()) return;
-  std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle);
+  std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle, scheduler_.lacks_blocks());
   if (!piece) return;
   piece->beside = true;
   piece_.emplace(host_.submit(*piece), *piece);
@@ -228,7 +228,7 @@ Node::PieceOutcome Node::decide_on_piece() {
 Node::PieceOutcome Node::submit_piece() {
   if (piece_) return another_fits_ && !prompt_waits() ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
   const TrainPieceView view = view_for_training();
-  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle);
+  const std::optional<TrainingPiece> piece = trainer_->next_piece(now_, view.serving_idle, scheduler_.lacks_blocks());
   if (!piece) return PieceOutcome::kNothingToDo;
   const TrainAllowance allowance = training_->policy.train->allow(view);
   const auto part = trainer_->part_within(*piece, allowance);
@@ -370,13 +370,15 @@ void Node::end(std::span<const RequestHandle> ended) {
   scheduler_.end(ended);
 }
 
-// Records that are being made give way last, the newest first.
+// Records that are being made give way behind those that are complete, the newest first; what is being trained last.
 void Node::reclaim(std::int32_t blocks, bool urgent) {
   const std::int32_t wanted = scheduler_.pool().free() + blocks;
-  store_->reclaim(now_, blocks, urgent);
+  std::int32_t missing = store_->reclaim(now_, blocks, urgent);
   while (urgent && scheduler_.pool().free() < wanted && !open_answers_.empty()) {
     store_->abandon(now_, close_answer(open_answers_.back()));
   }
+  if (urgent) missing = wanted - scheduler_.pool().free();
+  if (missing > 0) trainer_->give_way(missing);
 }
 
 }  // namespace alchemist

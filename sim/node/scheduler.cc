@@ -62,6 +62,7 @@ std::optional<ServingOp> Scheduler::plan() {
   preempted_told_ = false;
   grown_.clear();
   preempted_any_ = false;
+  lacks_blocks_ = false;
   budget_ = config_.max_num_batched_tokens;
   plan_decodes();
   plan_running_prefill();
@@ -118,7 +119,8 @@ bool Scheduler::allocate_for_decode(RequestHandle handle) {
 // Asks the lender for what is missing. What it frees goes to the free list and takes no block out of the prefix cache.
 bool Scheduler::have_free(std::int32_t blocks, bool urgent) {
   if (pool_.free() < blocks && lender_) lender_->reclaim(blocks - pool_.free(), urgent);
-  return pool_.free() >= blocks;
+  lacks_blocks_ = pool_.free() < blocks;
+  return !lacks_blocks_;
 }
 
 bool Scheduler::computes_prompt() const {

@@ -64,6 +64,8 @@ class Scheduler {
   std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
   std::int32_t decoding() const { return decodes_; }  // of them
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
+  // The plan made last left a request out for which there was no memory.
+  bool lacks_blocks() const { return lacks_blocks_; }
   // Tokens of a live request whose keys and values exist behind the steps committed so far.
   std::int32_t computed(RequestHandle handle) const {
     return static_cast<std::int32_t>(computed_tokens(requests_[handle.value()]));
@@ -133,6 +135,7 @@ class Scheduler {
   // The step planned last.
   std::int32_t budget_ = 0;
   bool preempted_any_ = false;
+  bool lacks_blocks_ = false;
   std::vector<PrefillWork> prefills_;
   std::vector<RequestHandle> preempted_;
   bool preempted_told_ = true;  // by an operation; until then they stay

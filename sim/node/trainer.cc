@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "sim/base/check.h"
 
@@ -125,21 +126,21 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   batch.acquire(store_, version_, config_.training.max_version_lag);
   plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), alone ? 1 : pace_.factor(),
                policy_, estimator_);
+  batch.recompute_below = std::min(batch.recompute_below, layers_to_go());
   // Layers that are recomputed stay, which may be more than there is room for at all.
   if (batch.recompute_below > 0 && pages_needed() > pool_.total()) batch.reload_all();
-  if (!take_memory(now)) {
+  if (!take_memory(now, alone)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
     return false;
   }
   micro_batch_begun_ = true;
   pace_.on_begin(now);
-  phase_ = config_.training.uses_reference() ? Phase::kReference : first_phase();
-  layer_ = 0;
+  enter_first_phase();
   tell_host();
   if (batch.host > 0) store_.mark_reloaded(batch.records);
   std::vector<Bytes> reloads;
-  for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
+  for (std::int32_t layer = 0; layer < layers_to_go(); ++layer) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
@@ -147,11 +148,38 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   return true;
 }
 
-// Of the trained model's own work.
-Trainer::Phase Trainer::first_phase() const {
+void Trainer::enter_first_phase() {
   const MicroBatch& batch = micro_batches_.front();
-  return batch.fresh > 0 ? Phase::kFresh : batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
+  layer_ = 0;
+  phase_ = Phase::kReference;
+  if (!config_.training.uses_reference() || batch.resumes_below) enter_first_own_phase();
 }
+
+// Of the trained model's own work.
+void Trainer::enter_first_own_phase() {
+  phase_ = Phase::kFresh;
+  if (micro_batches_.front().fresh == 0) enter_phase_behind_fresh();
+}
+
+void Trainer::enter_phase_behind_fresh() {
+  phase_ = Phase::kRecompute;
+  if (micro_batches_.front().recompute_below == 0) enter_phase_behind_forward();
+}
+
+void Trainer::enter_phase_behind_forward() {
+  if (!micro_batches_.front().resumes_below) {
+    phase_ = Phase::kHead;
+  } else {
+    enter_backward();
+  }
+}
+
+void Trainer::enter_backward() {
+  phase_ = Phase::kBackward;
+  layer_ = layers_to_go() - 1;
+}
+
+std::int32_t Trainer::layers_to_go() const { return micro_batches_.front().resumes_below.value_or(config_.layers); }
 
 void Trainer::tell_host() {
   const MicroBatch& batch = micro_batches_.front();
@@ -165,18 +193,24 @@ void Trainer::tell_host() {
   work.fresh = offloads_                                        ? FreshActivations::kOffload
                : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
                                                                 : FreshActivations::kKeep;
-  work.fresh_layers = offloads_ ? std::min(config_.layers, config_.window_layers) : config_.layers;
+  work.layers = layers_to_go();
+  work.fresh_layers = offloads_ ? std::min(work.layers, config_.window_layers) : work.layers;
+  work.resumes = batch.resumes_below.has_value();
   host_.begin(work);
 }
 
-bool Trainer::on_copy_done(OpId op) { return traffic_.on_copy_done(op); }
+bool Trainer::on_copy_done(OpId op) {
+  if (!traffic_.on_copy_done(op)) return false;
+  if (giving_way_) stop_if_possible();
+  return true;
+}
 
-std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone) {
-  if (piece_outstanding_) return std::nullopt;
+std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone, bool short_of_memory) {
+  if (piece_outstanding_ || (giving_way_ && may_stop())) return std::nullopt;
   if (!in_step_ && !start_step(now)) return std::nullopt;
   if (all_reduce_) return std::nullopt;
   if (!micro_batches_.empty()) {
-    if (!micro_batch_begun_ && !begin_micro_batch(now, alone)) return std::nullopt;
+    if (!micro_batch_begun_ && (short_of_memory || !begin_micro_batch(now, alone))) return std::nullopt;
     pace_.on_ready(now, ready_to_run());
     if (!ready_to_run()) return std::nullopt;
   }
@@ -300,9 +334,11 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
       break;
   }
   done_ += size_of(piece);
-  if (done_ < size_of_phase()) return;
-  done_ = 0;
-  micro_batches_.empty() ? end_step(now) : advance(now);
+  if (done_ == size_of_phase()) {
+    done_ = 0;
+    micro_batches_.empty() ? end_step(now) : advance(now);
+  }
+  if (giving_way_) stop_if_possible();
 }
 
 void Trainer::advance(Time now) {
@@ -314,21 +350,20 @@ void Trainer::advance(Time now) {
       phase_ = Phase::kReferenceHead;
       return;
     case Phase::kReferenceHead:
-      phase_ = first_phase();
+      enter_first_own_phase();
       return;
     case Phase::kFresh:
       traffic_.on_fresh_layer(layer_);
-      if (++layer_ < config_.layers) return;
+      if (++layer_ < layers_to_go()) return;
       layer_ = 0;
-      phase_ = batch.recompute_below > 0 ? Phase::kRecompute : Phase::kHead;
+      enter_phase_behind_fresh();
       return;
     case Phase::kRecompute:
       if (++layer_ < batch.recompute_below) return;
-      phase_ = Phase::kHead;
+      enter_phase_behind_forward();
       return;
     case Phase::kHead:
-      phase_ = Phase::kBackward;
-      layer_ = config_.layers - 1;
+      enter_backward();
       return;
     case Phase::kBackward:
       if (--layer_ >= 0) {
@@ -343,7 +378,9 @@ void Trainer::advance(Time now) {
 void Trainer::end_micro_batch(Time now) {
   pace_.on_end(now);
   MicroBatch& batch = micro_batches_.front();
-  if (micro_batches_.size() == 1) keep_pages(0);  // otherwise the next one goes on with them
+  spare_ /= 2;
+  // The next one goes on with the memory, if there is one and serving lets it.
+  if (micro_batches_.size() == 1 || std::exchange(giving_way_, false)) keep_pages(0);
   store_.give_host(host_bytes_);
   host_bytes_ = Bytes();
   step_.tokens += batch.tokens;

@@ -51,6 +51,7 @@ struct TrainerTotals {
   std::int64_t samples = 0;
   std::int64_t queued_samples = 0;  // whose feedback came but which were not trained when the run ended
   std::int64_t too_long = 0;        // samples refused because their activations would not fit an empty memory
+  std::int64_t preemptions = 0;     // micro-batches that gave their memory back to serving
 };
 
 class Trainer {
@@ -62,8 +63,9 @@ class Trainer {
   void on_feedback(Time now, const Feedback& feedback);
   // The piece that could run now: the rest of one layer, as a whole. None if there is no batch, or if it waits for a
   // copy or for memory. Starts a training step if the policy wants one. The caller runs it or a part of it, or asks
-  // again. `alone`: serving has nothing to do.
-  std::optional<TrainingPiece> next_piece(Time now, bool alone);
+  // again. `alone`: serving has nothing to do. `short_of_memory`: it waits for blocks, so that no micro-batch may take
+  // any.
+  std::optional<TrainingPiece> next_piece(Time now, bool alone, bool short_of_memory = false);
   // As much of such a piece as keeps to the allowance (piece_part.h).
   std::optional<PricedPiece> part_within(const TrainingPiece& piece, const TrainAllowance& allowance) const;
   void on_piece_submitted();
@@ -85,6 +87,13 @@ class Trainer {
   // The GPU had nothing else to do since `since` and the trainer was waiting for activations.
   void count_stall(Duration stall) { step_.restore_stall += stall; }
   bool waits_for_copy() const;
+  // Serving lacks `blocks`, and records do not give them: the micro-batch gives its memory back, at once or, while
+  // copies into it are under way or a layer is half through its backward, as soon as these are done. It begins again
+  // when there is memory: with its forward, or, where its backward has begun, with the forward of the layers that are
+  // left of it.
+  void give_way(std::int32_t blocks);
+  // It waits for the end of a layer's backward; nothing else brings the memory back.
+  bool gives_way() const { return giving_way_; }
 
   WeightVersion version() const { return version_; }
   Bytes gpu_bytes() const { return config_.page_bytes * static_cast<std::int64_t>(pages_.size()); }
@@ -97,7 +106,7 @@ class Trainer {
   void gather(Time now, std::int64_t tokens);
   bool begin_micro_batch(Time now, bool alone);
   bool link_keeps_up() const;
-  bool take_memory(Time now);
+  bool take_memory(Time now, bool alone);
   void keep_pages(std::int32_t most);
   void tell_host();
   Bytes window_bytes(std::int64_t tokens) const;
@@ -108,7 +117,14 @@ class Trainer {
   TrainingPiece rest_of(TrainingPiece whole) const;
   double keys_of(const TrainingPiece& piece) const;
   std::int64_t size_of_phase() const;
-  Phase first_phase() const;
+  void enter_first_phase();
+  void enter_first_own_phase();
+  void enter_phase_behind_fresh();
+  void enter_phase_behind_forward();
+  void enter_backward();
+  std::int32_t layers_to_go() const;
+  bool may_stop() const;
+  void stop_if_possible();
   double redundant_share(PieceKind kind) const;
   bool ready_to_run() const;
   void advance(Time now);
@@ -139,8 +155,10 @@ class Trainer {
   std::optional<OpId> all_reduce_;  // outstanding
   Time joined_;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
-  bool offloads_ = false;       // fresh activations of the micro-batch go to the host and come back
-  Bytes host_bytes_;            // taken for fresh activations of the micro-batch
+  bool giving_way_ = false;
+  std::int32_t spare_ = 0;  // pages that a micro-batch leaves to serving when it begins
+  bool offloads_ = false;   // fresh activations of the micro-batch go to the host and come back
+  Bytes host_bytes_;        // taken for fresh activations of the micro-batch
   LayerTraffic traffic_;
   TrainingPace pace_;
   TrainingStep step_;

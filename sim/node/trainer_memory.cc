@@ -1,5 +1,6 @@
 // Memory that a micro-batch takes while it is worked on, on the GPU and on the host.
 #include <algorithm>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/node/trainer.h"
@@ -37,9 +38,9 @@ Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
 std::int32_t Trainer::pages_needed() const {
   const MicroBatch& batch = micro_batches_.front();
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
-  Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : config_.bytes.minimal * batch.fresh;
+  Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : layer_bytes * batch.fresh * layers_to_go();
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(config_.layers, config_.window_layers + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(layers_to_go(), config_.window_layers + batch.recompute_below);
   // One sample that is longer than a micro-batch should be.
   bytes += config_.working_per_token * std::max<std::int64_t>(0, batch.tokens - config_.reserved_tokens);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
@@ -60,7 +61,7 @@ bool Trainer::link_keeps_up() const {
          estimator_.copy(LinkDirection::kHostToDevice, layer).in_seconds() <= pace_.factor() * backward.in_seconds();
 }
 
-bool Trainer::take_memory(Time now) {
+bool Trainer::take_memory(Time now, bool alone) {
   const std::int64_t fresh = micro_batches_.front().fresh;
   offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
   if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
@@ -71,6 +72,12 @@ bool Trainer::take_memory(Time now) {
   check(pages <= pool_.total(), "a micro-batch fits the memory");
   keep_pages(pages);
   const std::int32_t more = pages - static_cast<std::int32_t>(pages_.size());
+  // Records give way to serving as soon as it needs their memory; a micro-batch would have to begin again.
+  const std::int32_t spare = alone ? 0 : std::min(spare_, pool_.total() - pages);
+  if (pool_.free() + store_.pages() < more + spare) {
+    keep_pages(0);
+    return false;
+  }
   const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
   if ((pool_.free() < more && !store_.make_room(now, more)) || !store_.take_host(now, host_bytes)) {
     keep_pages(0);
@@ -79,6 +86,32 @@ bool Trainer::take_memory(Time now) {
   host_bytes_ = host_bytes;
   pool_.allocate(more, pages_);
   return true;
+}
+
+// Serving that had to take the memory back once will do so again: more is left to it from then on, until micro-batches
+// get through.
+void Trainer::give_way(std::int32_t blocks) {
+  if (pages_.empty() || giving_way_) return;
+  spare_ = std::max(blocks, 2 * spare_);
+  giving_way_ = true;
+  traffic_.stop();
+  stop_if_possible();
+}
+
+// Gradients of a head or a layer that is half done are in the weights' already.
+bool Trainer::may_stop() const { return !micro_batch_begun_ || phase_ < Phase::kHead || done_ == 0; }
+
+void Trainer::stop_if_possible() {
+  if (piece_outstanding_ || !traffic_.idle() || !may_stop()) return;
+  giving_way_ = false;
+  keep_pages(0);
+  if (!std::exchange(micro_batch_begun_, false)) return;
+  ++totals_.preemptions;
+  MicroBatch& batch = micro_batches_.front();
+  if (phase_ == Phase::kBackward) batch.resumes_below = layer_ + 1;
+  done_ = 0;
+  store_.give_host(std::exchange(host_bytes_, Bytes()));
+  store_.put_back(batch.records);
 }
 
 // Gives back what is more.

@@ -60,6 +60,7 @@ void add_training(Entries& e, const Summary& s) {
   e.add("train_samples", s.train_samples);
   e.add("feedback_samples", s.feedback_samples);
   e.add("train_steps", s.train_steps);
+  e.add("train_preemptions", s.training.preemptions);
   e.add_optional("train_step_ms", s.train_step_ms);
   e.add_optional("train_forward_ms", s.train_forward_ms);
   e.add_optional("train_restore_stall_ms", s.train_restore_stall_ms);

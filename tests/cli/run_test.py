@@ -16,7 +16,7 @@ PHASES = [f"train_{phase}_ms" for phase in ("step", "forward", "restore_stall", 
 SUMMARY_KEYS = {
     "schema", "engine", "seed", "hardware", "model", "policy", "completed", "refused", "duration_s", "request_throughput",
     "request_goodput", "output_throughput", *LATENCIES, "num_preemptions", "prefix_hit_tokens", "stale_prefix_hit_tokens", "saturated",
-    "train_tokens_per_s", "train_tokens_per_gpu_s", "train_samples", "feedback_samples", "train_steps", *PHASES,
+    "train_tokens_per_s", "train_tokens_per_gpu_s", "train_samples", "feedback_samples", "train_steps", "train_preemptions", *PHASES,
     "train_redundant_forward_fraction", "train_tokens_reused", "train_tokens_recomputed", "train_tokens_dropped",
     "train_max_tokens", "train_mean_version_lag", "peak_weights_bytes", "peak_kv_bytes", "peak_activations_bytes",
     "peak_training_bytes", "peak_total_bytes", "peak_train_side_bytes", "gpu_memory_bytes", "peak_host_bytes", "link_h2d_bytes", "link_d2h_bytes",

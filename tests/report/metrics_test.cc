@@ -97,7 +97,7 @@ TEST(RunMetrics, SummaryHasItsKeysAndNullsForNothing) {
       "num_preemptions prefix_hit_tokens stale_prefix_hit_tokens saturated train_tokens_per_s train_tokens_per_gpu_s "
       "train_samples "
       "feedback_samples "
-      "train_steps train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms "
+      "train_steps train_preemptions train_step_ms train_forward_ms train_restore_stall_ms train_backward_ms "
       "train_gradient_wait_ms train_optimizer_ms "
       "train_recording_ms train_redundant_forward_fraction train_tokens_reused train_tokens_recomputed "
       "train_tokens_dropped "

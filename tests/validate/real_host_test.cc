@@ -117,6 +117,7 @@ class RecordedRequest {
     const std::vector<BlockId> pages = take_pages(60, 60);
     work.pages = pages;
     work.fresh_layers = 3;
+    work.layers = 3;
     world.model->zero_gradients();
     world.host->begin(work);
     for (std::int32_t layer = 0; layer < 3 && fresh > 0; ++layer) run(PieceKind::kForward, layer, fresh);

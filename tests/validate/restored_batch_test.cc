@@ -2,6 +2,7 @@
 // recomputed, or fresh), the gradient is that of a fresh forward. In double over plain loops.
 #include "validate/restored_batch.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,8 @@ std::vector<std::int32_t> text(std::int32_t tokens, std::int32_t start) {
 struct StepOfBatch {
   std::int64_t targets = 4 + 3;  // of all its micro-batches
   bool copies_first = false;     // all layers come over the link before backward of the last begins
+  // It gives its memory back when its backward has come down to each of these layers in turn, from above.
+  std::vector<std::int32_t> stops_above = {};
 };
 
 // Two samples: 13 + 4 tokens of which 1 .. 11 are recorded in two chunks (the first token as if by a prefix hit, the
@@ -124,10 +127,15 @@ class RestoredBatchTest : public ::testing::Test {
     work.recompute_below = recompute_below;
     work.fresh = fresh_layers < 3 ? FreshActivations::kOffload : FreshActivations::kKeep;
     work.fresh_layers = fresh_layers;
+    work.layers = 3;
     const std::int64_t free = pool_.free();
-    RestoredBatch batch(work, texts_, records_, 3);
     model_->zero_gradients();
-    batch.begin(*model_);
+    std::optional<RestoredBatch> batch;
+    const auto begin = [&] {
+      batch.emplace(work, texts_, records_);
+      batch->begin(*model_);
+    };
+    begin();
     const auto run = [&](PieceKind kind, std::int32_t layer, std::int64_t tokens) {
       for (std::int64_t done = 0; done < tokens; done += part) {
         TrainingPiece piece;
@@ -135,21 +143,42 @@ class RestoredBatchTest : public ::testing::Test {
         piece.layer = layer;
         piece.first_token = done;
         piece.tokens = std::min(part, tokens - done);
-        batch.run(piece, *model_);
+        batch->run(piece, *model_);
       }
     };
-    for (std::int32_t layer = 0; layer < 3; ++layer) {
-      run(PieceKind::kForward, layer, fresh);
-      if (layer < 3 - fresh_layers) copy(batch.copy_out(layer));
-    }
-    for (std::int32_t layer = 0; layer < recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
+    const auto forward = [&] {
+      for (std::int32_t layer = 0; layer < work.layers; ++layer) {
+        run(PieceKind::kForward, layer, fresh);
+        if (layer < work.layers - work.fresh_layers) copy(batch->copy_out(layer));
+      }
+      for (std::int32_t layer = 0; layer < work.recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
+    };
+    // Others use the memory meanwhile, and the forward is interrupted once more.
+    const auto stop_and_resume = [&](std::int32_t layers) {
+      batch->end(pool_);
+      for (const BlockId id : pages) {
+        std::memset(model_.arena() + id.value() * model_->page_bytes(), 0xff,
+                    static_cast<std::size_t>(model_->page_bytes()));
+      }
+      work.layers = layers;
+      work.resumes = true;
+      work.fresh_layers = std::min(work.fresh_layers, layers);
+      work.recompute_below = std::min(work.recompute_below, layers);
+      begin();
+      run(PieceKind::kForward, 0, fresh);
+      batch->end(pool_);
+      begin();
+      forward();
+    };
+    forward();
     run(PieceKind::kHead, 0, 4 + 3);  // targets
-    for (std::int32_t layer = 2; layer >= 0 && step.copies_first; --layer) copy(batch.copy_in(layer));
+    for (std::int32_t layer = 2; layer >= 0 && step.copies_first; --layer) copy(batch->copy_in(layer));
     for (std::int32_t layer = 2; layer >= 0; --layer) {
-      if (!step.copies_first) copy(batch.copy_in(layer));
+      if (std::ranges::count(step.stops_above, layer + 1) > 0) stop_and_resume(layer + 1);
+      if (!step.copies_first) copy(batch->copy_in(layer));
       run(PieceKind::kBackward, layer, 29);
     }
-    batch.end(pool_);
+    batch->end(pool_);
     EXPECT_EQ(pool_.free(), free);
     return model_->gradients();
   }
@@ -302,6 +331,24 @@ TEST_F(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
   EXPECT_GT(difference(gradient(recorded(true, false), plan({1, 1, 1}), 0), fresh), 1e-6);
 }
 
+// Its activations are made or brought again for the layers that are left; the gradient is the same to the bit.
+TEST_F(RestoredBatchTest, AMicroBatchThatGaveWayGivesTheSameGradient) {
+  move_to_host(0);
+  const StepOfBatch whole;
+  for (const std::vector<std::int32_t>& stops : {std::vector{3}, {2}, {1}, {3, 2, 1}}) {
+    StepOfBatch stopped;
+    stopped.stops_above = stops;
+    for (const std::int32_t recompute_below : {0, 2, 3}) {
+      for (const std::int32_t fresh_layers : {3, 1}) {
+        const auto of = [&](const StepOfBatch& step) {
+          return gradient(recorded(true, false), plan({1, 0.5, 1}), recompute_below, 100, fresh_layers, step);
+        };
+        EXPECT_EQ(difference(of(stopped), of(whole)), 0) << stops.size() << " stops, the first above " << stops[0];
+      }
+    }
+  }
+}
+
 // Bytes that come over the link for a layer: of 11 tokens all but gate and up, and gate and up of floor(11 * 0.5) = 5.
 TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   move_to_host(0);
@@ -316,7 +363,8 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   work.pages = pages;
   work.restore = restore;
   work.fresh_layers = 3;
-  const RestoredBatch batch(work, texts_, records_, 3);
+  work.layers = 3;
+  const RestoredBatch batch(work, texts_, records_);
   std::int64_t bytes = 0;
   for (const CopySegment& segment : batch.copy_in(2)) bytes += segment.bytes;
   const std::int64_t lean = layout_.bytes_per_token(RecordKind::kLean);

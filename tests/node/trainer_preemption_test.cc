@@ -1,0 +1,160 @@
+// What happens to a micro-batch whose memory serving needs.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/node/piece_times.h"
+#include "tests/node/store.h"
+
+namespace alchemist {
+namespace {
+
+using testing::TimeOfTokens;
+using testing::two_layers;
+
+// Two layers; samples of 50 tokens, which take 500 bytes, 5 of the 20 pages.
+class Preempted : public ::testing::Test {
+ protected:
+  Preempted() : s_("eager", 20) {
+    s_.policy.train = make_train_decision("idle");
+    s_.policy.restore = make_restore_decision("reload");
+    TrainerConfig config = two_layers(50);
+    config.window_layers = 1;
+    trainer_.emplace(config, s_.pool, *s_.store, s_.policy, times_, s_.host);
+  }
+  void feedback(std::uint32_t request) {
+    trainer_->on_feedback(Time(), {RequestId(request), SessionId(request), 40, 10, 0, 0});
+  }
+  // The next piece, or its first `tokens`: "forward 0" or, if there is none, "".
+  std::string run(std::int64_t tokens = 1'000'000, bool short_of_memory = false) {
+    auto piece = trainer_->next_piece(Time(), false, short_of_memory);
+    if (!piece) return "";
+    piece->tokens = std::min(piece->tokens, tokens);
+    trainer_->on_piece_submitted();
+    trainer_->on_piece_done(Time(), *piece, times_.piece(*piece));
+    switch (piece->kind) {
+      case PieceKind::kForward:
+        return "forward " + std::to_string(piece->layer);
+      case PieceKind::kHead:
+        return "head";
+      case PieceKind::kBackward:
+        return "backward " + std::to_string(piece->layer);
+      case PieceKind::kOptimizer:
+        return "optimizer";
+      default:
+        return "another";
+    }
+  }
+  std::vector<std::string> run_all() {
+    std::vector<std::string> pieces;
+    for (std::string piece = run(); !piece.empty(); piece = run()) pieces.push_back(piece);
+    return pieces;
+  }
+
+  testing::Store s_;
+  const TimeOfTokens times_;
+  std::optional<Trainer> trainer_;
+};
+
+using Names = std::vector<std::string>;
+
+// In the middle of its forward nothing is worth keeping: the memory comes back at once, and all begins again.
+TEST_F(Preempted, ForwardBeginsAgain) {
+  feedback(1);
+  EXPECT_EQ(run(), "forward 0");
+  EXPECT_EQ(run(20), "forward 1");
+  EXPECT_EQ(s_.pool.free(), 15);
+  trainer_->give_way(3);
+  EXPECT_EQ(s_.pool.free(), 20);
+  EXPECT_FALSE(trainer_->gives_way());
+  EXPECT_EQ(run(1'000, true), "") << "as long as serving waits for memory nothing takes it";
+  EXPECT_EQ(s_.pool.free(), 20);
+  EXPECT_EQ(run_all(), (Names{"forward 0", "forward 1", "head", "backward 1", "backward 0", "optimizer"}));
+  EXPECT_EQ(trainer_->totals().preemptions, 1);
+  EXPECT_EQ(trainer_->totals().samples, 1);
+  const TrainingStep& step = s_.host.trained.at(0);
+  EXPECT_EQ(step.tokens, 50);
+  EXPECT_EQ(step.forward, Duration::microseconds(50 + 20 + 50 + 50)) << "what was for nothing counts";
+}
+
+// A layer that is half through its backward has given a part of its gradient: it ends first. Of the layer below the
+// forward runs again, and nothing of the one that is done.
+TEST_F(Preempted, BackwardEndsItsLayerAndGoesOnBelow) {
+  feedback(1);
+  for (int i = 0; i < 3; ++i) run();
+  EXPECT_EQ(run(20), "backward 1");
+  trainer_->give_way(3);
+  EXPECT_TRUE(trainer_->gives_way());
+  EXPECT_EQ(s_.pool.free(), 15);
+  EXPECT_EQ(run(1'000, true), "backward 1");
+  EXPECT_FALSE(trainer_->gives_way());
+  EXPECT_EQ(s_.pool.free(), 20);
+  EXPECT_EQ(run(), "forward 0");
+  EXPECT_EQ(s_.pool.free(), 17) << "one layer of 5 bytes a token is all that it needs now";
+  EXPECT_EQ(run_all(), (Names{"backward 0", "optimizer"}));
+  EXPECT_EQ(s_.host.trained.at(0).tokens, 50);
+}
+
+TEST_F(Preempted, APieceOnItsWayEndsFirst) {
+  feedback(1);
+  const auto piece = trainer_->next_piece(Time(), false);
+  ASSERT_TRUE(piece);
+  trainer_->on_piece_submitted();
+  trainer_->give_way(1);
+  EXPECT_EQ(s_.pool.free(), 15);
+  trainer_->on_piece_done(Time(), *piece, times_.piece(*piece));
+  EXPECT_EQ(s_.pool.free(), 20);
+}
+
+// A copy that brings a layer of a record cannot be recalled, but none follows it.
+TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
+  s_.record_of(1, 1, 0, 40, 0);
+  ASSERT_TRUE(s_.store->on_copy_done(Time(), s_.host.last(), Duration::milliseconds(1)));
+  std::vector<BlockId> others;
+  s_.pool.allocate(s_.pool.free(), others);
+  s_.store->reclaim(Time(), 1, true);  // the copy on the host remains
+  s_.pool.release_first(others);
+  feedback(1);
+  EXPECT_EQ(run(), "forward 0");
+  const std::size_t copies = s_.host.copies.size();
+  trainer_->give_way(1);
+  EXPECT_LT(s_.pool.free(), 20);
+  EXPECT_EQ(run(), "");
+  ASSERT_TRUE(trainer_->on_copy_done(s_.host.last()));
+  EXPECT_EQ(s_.pool.free(), 20);
+  EXPECT_EQ(s_.host.copies.size(), copies);
+  EXPECT_EQ(s_.host.copies.back().substr(0, 4), "in 1");
+  s_.store->check_consistency();
+}
+
+// Serving lacked 6 pages beside a micro-batch of 5: the next one begins where as many are left over, and when one has
+// got through, half of that will do.
+TEST_F(Preempted, LeavesMoreToServingFromThenOn) {
+  feedback(1);
+  run();
+  trainer_->give_way(6);
+  std::vector<BlockId> others;
+  s_.pool.allocate(10, others);
+  EXPECT_EQ(run(), "") << "5 of 10 pages would leave 5";
+  s_.pool.release_first(std::span(others).subspan(9));
+  others.resize(9);
+  EXPECT_EQ(run_all().size(), 6u);
+  s_.pool.allocate(2, others);
+  feedback(2);
+  EXPECT_EQ(run(), "forward 0") << "5 of 9 pages leave 4, and 3 will do now";
+}
+
+// Serving that has nothing to do needs nothing.
+TEST_F(Preempted, AloneItTakesAllThatIsThere) {
+  feedback(1);
+  run();
+  trainer_->give_way(6);
+  std::vector<BlockId> others;
+  s_.pool.allocate(15, others);
+  EXPECT_EQ(run(), "");
+  EXPECT_TRUE(trainer_->next_piece(Time(), true));
+}
+
+}  // namespace
+}  // namespace alchemist
