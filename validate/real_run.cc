@@ -116,6 +116,7 @@ void RealRun::deliver_feedback(Time now) {
     due_.pop();
     ++totals_.feedback_samples;
     totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
+    totals_.feedback_prompt_tokens += feedback.prompt_tokens;
     totals_.feedback_answer_tokens += feedback.output_tokens;
     host_.interrupt();
     record(now, feedback);

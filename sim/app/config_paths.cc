@@ -38,7 +38,8 @@ fs::path resolve_path(const std::string& path, const fs::path& relative_to) {
 fs::path resolve_config(const std::string& kind, const std::string& name, const fs::path& relative_to) {
   std::error_code error;
   if (names_a_path(name)) {
-    const fs::path path = resolve_path(name, relative_to);
+    fs::path path = resolve_path(name, relative_to);
+    if (kind == "models" && fs::is_directory(path, error)) path /= "config.json";  // as HuggingFace lays models out
     if (!fs::is_regular_file(path, error)) throw ConfigError::at(path.string(), 0, "no such file");
     return path;
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "sim/app/conflict_error.h"
+#include "sim/app/gib.h"
 
 namespace alchemist {
 namespace {
@@ -12,6 +13,13 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
   const Bytes block = plan.kv_per_token * experiment.serving.block_size;
   const std::int64_t blocks = (plan.kv_per_token * plan.kv_tokens - taken).count() / block.count();
   // vLLM counts its null block, which no request ever gets, among the blocks that it reports.
+  if (blocks < 2 && experiment.serving.kv_cache_tokens) {
+    throw ConflictError(
+        "serving.kv_cache_tokens",
+        fmt::format("{} tokens are all the memory that serving and training beside it share, and training takes {} of "
+                    "their {} for good; expected more, or auto",
+                    plan.kv_tokens, gib(taken), gib(plan.kv_per_token * plan.kv_tokens)));
+  }
   if (blocks < 2) {
     throw ConflictError("training",
                         "no room for KV blocks: weights and training state take the usable memory; use training.method "

@@ -13,18 +13,24 @@ namespace alchemist {
 
 namespace {
 
-// The first sentence of the comment that a file begins with, or its `description`.
+// Whole words that fit a line; what is left out leaves an ellipsis.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t kMostColumns = 110;
+  if (text.size() <= kMostColumns) return text;
+  return text.substr(0, text.rfind(' ', kMostColumns)) + " …";
+}
+
+// The paragraph of comment that a file begins with, or its `description`.
 std::string describe_file(const std::filesystem::path& file) {
+  constexpr std::string_view kDescription = "description: ", kComment = "# ";
   std::ifstream in(file);
-  std::string line;
-  std::getline(in, line);
-  for (const std::string start : {"# ", "description: "}) {
-    if (!line.starts_with(start)) continue;
-    line = line.substr(start.size());
-    const std::size_t end = std::min(line.find(". "), line.find(": "));  // the rest says where it comes from
-    return end == std::string::npos ? line : line.substr(0, end);
+  std::string line, text;
+  while (std::getline(in, line)) {
+    if (text.empty() && line.starts_with(kDescription)) return shortened(line.substr(kDescription.size()));
+    if (!line.starts_with(kComment)) break;
+    text += (text.empty() ? "" : " ") + line.substr(kComment.size());
   }
-  return "";
+  return shortened(text);
 }
 
 void list_kind(const ConfigKind& kind) {

@@ -110,6 +110,22 @@ std::optional<std::int64_t> sliding_window(YamlMap& map) {
   return window->as_int(1, kMaxPosition);
 }
 
+// YaRN and its like serve `factor` times the positions that a model was trained with; max_position_embeddings is what
+// it was trained with unless it says otherwise. Llama 3's scaling is contained in max_position_embeddings.
+void extend_context(const YamlValue& scaling, ModelShape& model) {
+  YamlMap map(scaling);
+  std::optional<YamlValue> type = given(map, "rope_type");
+  if (!type) type = given(map, "type");
+  const std::string name = type ? type->as_string() : "";
+  if (name != "yarn" && name != "linear" && name != "dynamic") return;
+  const auto factor = map.required("factor");
+  std::int64_t trained = model.max_position;
+  if (auto original = given(map, "original_max_position_embeddings")) trained = original->as_int(1, kMaxPosition);
+  const double extended = static_cast<double>(trained) * factor.as_number(1, 1024);
+  if (extended > static_cast<double>(kMaxPosition)) factor.fail("gives more than 2^30 positions");
+  model.max_position = std::max(model.max_position, static_cast<std::int64_t>(extended));
+}
+
 std::int64_t element_bytes(YamlMap& map) {
   std::optional<YamlValue> dtype = given(map, "torch_dtype");
   if (!dtype) dtype = given(map, "dtype");
@@ -136,6 +152,7 @@ ModelShape read_hugging_face(const YamlValue& value, const std::string& default_
   model.head_dim = head_dim ? head_dim->as_int(1, kMaxHeadDim) : default_head_dim(value, model);
   model.vocabulary = map.required("vocab_size").as_int(1, kMaxVocabulary);
   model.max_position = map.required("max_position_embeddings").as_int(1, kMaxPosition);
+  if (const auto scaling = given(map, "rope_scaling")) extend_context(*scaling, model);
   if (const auto window = sliding_window(map)) model.max_position = std::min(model.max_position, *window);
   model.qkv_bias = map.required("model_type").as_string() == "qwen2";
   const auto tied = given(map, "tie_word_embeddings");

@@ -80,8 +80,10 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
     result.training.hedge_wasted_bytes = totals.store.wasted_copies * gpus_of_a_replica;
     result.training.hedge_wasted_time = totals.store.wasted_copy_time * gpus_of_a_replica;
     if (totals.trainer.too_long > 0) {
+      const std::int32_t answers = 1 + world.config().training->trainer.training.other_answers();
       result.warnings.push_back(fmt::format(
-          "{} samples were too long to train: their activations do not fit the memory", totals.trainer.too_long));
+          "{} samples{} were too long to train: their activations do not fit the memory", totals.trainer.too_long,
+          answers > 1 ? fmt::format(", each a prompt with its {} answers,", answers) : ""));
     }
     if (totals.trainer.queued_samples > 0) {
       result.warnings.push_back(fmt::format(

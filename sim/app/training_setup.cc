@@ -173,13 +173,23 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
     room.record_share = 1;
   }
   if (policy_.records() && totals.feedback_tokens > 0) {
-    if (!leaves)
-      room.fresh_share =
-          static_cast<double>(totals.feedback_answer_tokens) / static_cast<double>(totals.feedback_tokens);
+    if (!leaves) {
+      const auto all = static_cast<double>(totals.feedback_tokens);
+      room.fresh_share = static_cast<double>(totals.feedback_answer_tokens) / all;
+      room.record_share = static_cast<double>(totals.feedback_prompt_tokens) / all;
+    }
     room.resident = page_bytes_ * static_cast<std::int64_t>(kv_blocks * policy_.gpu_record_share);
     if (policy_.records_on_host()) room.host = host_pool(experiment_, policy_);
   }
-  return replicas_ * largest_batch_tokens(room);
+  std::int64_t tokens = largest_batch_tokens(room);
+  // What finds no room as a record may be computed again, and stay.
+  if (policy_.fresh == FreshActivations::kKeep || policy_.fresh == FreshActivations::kSpill) {
+    room.fresh_share = 1;
+    room.record_share = 0;
+    room.host = room.resident = Bytes();
+    tokens = std::max(tokens, largest_batch_tokens(room));
+  }
+  return replicas_ * tokens;
 }
 
 double TrainingWorld::bound_tokens_per_s(const SimulationTotals& totals) const {

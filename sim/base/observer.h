@@ -115,7 +115,7 @@ class RunObserver {
   virtual void on_request_arrived(ReplicaId, RequestId, Time) {}
   virtual void on_request_outcome(const RequestOutcome&) {}
   virtual void on_preemption(ReplicaId, RequestId, Time) {}
-  // Spans of one replica (serving and training alike) are told in order of their start.
+  // Spans of one replica (serving and training alike) are told in order of their start, unless they run beside others.
   virtual void on_serving_span(const ServingSpan&) {}
   // `count` requests each waited `gap` between two successive output tokens, the second of which came at `now`.
   virtual void on_token_gap(Time now, Duration gap, std::int64_t count) { (void)now, (void)gap, (void)count; }

@@ -56,7 +56,10 @@ Bytes RequestBook::begin(std::span<const PrefillWork> prefills, std::span<const 
 
 void RequestBook::count_answer(const AnswerPart& answer) {
   Request& request = at(answer.request);
-  request.recorded_tokens += answer.tokens;
+  // A run that gave its memory back before its end is followed by one that begins within it.
+  const std::int32_t again =
+      std::clamp(request.latest_answer_end - answer.first_token, 0, request.latest_answer_tokens);
+  request.recorded_tokens += answer.tokens - again;
   request.recorded_bytes += answer.bytes;
   request.latest_answer_tokens = answer.tokens;
   request.latest_answer_end = answer.first_token + answer.tokens;

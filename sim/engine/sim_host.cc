@@ -48,9 +48,7 @@ OpId SimHost::submit(const TrainingPiece& piece) {
 
 OpId SimHost::submit(const CopyOp& copy) {
   check(link_.has_value(), "only a host that trains copies");
-  finished_transfers_.clear();
-  link_->advance(now_, finished_transfers_);
-  check(finished_transfers_.empty(), "copies that end now have been told");
+  link_->advance(now_, finished_transfers_);  // what ends now is told by the event that is on its way
   const OpId id = new_op();
   copies_.emplace(link_->start(now_, copy.direction, copy.bytes, HostMemory::kPinned), id);
   schedule_link();
@@ -71,7 +69,7 @@ Completion SimHost::on_all_reduced() {
 }
 
 void SimHost::schedule_link() {
-  const Time next = link_->next_event();
+  const Time next = finished_transfers_.empty() ? link_->next_event() : now_;
   if (next == Time::max()) return;
   queue_.push(next, EventPriority::kCopyEnd, {SimEventKind::kLink, replica_, ++link_version_});
 }
@@ -79,7 +77,6 @@ void SimHost::schedule_link() {
 std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
   std::vector<Completion> completions;
   if (version != link_version_) return completions;
-  finished_transfers_.clear();
   link_->advance(now, finished_transfers_);
   for (const FinishedTransfer& transfer : finished_transfers_) {
     const auto copy = copies_.find(transfer.id);
@@ -87,6 +84,7 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
     copies_.erase(copy);
     observer_.on_transfer({replica_, transfer.direction, transfer.start, transfer.end, transfer.bytes});
   }
+  finished_transfers_.clear();
   schedule_link();
   return completions;
 }

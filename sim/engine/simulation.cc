@@ -346,6 +346,10 @@ void Simulation::handle_step_end(Replica& replica, ReplicaId id, Time now) {
     }
     workload_.on_finished(outcome.session, outcome.turn, report->time);
   }
+  if (report->completion.steps > 1) {  // what its requests had grown to, before those that ended give it back
+    replica.node->catch_up(report->completion.op, report->completion.steps);
+    report_memory(replica, id, report->time);
+  }
   replica.tell(report->time, report->completion);
   answer(replica, report->time);
   report_memory(replica, id, report->time);

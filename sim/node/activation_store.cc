@@ -252,10 +252,11 @@ void ActivationStore::add_last_token(std::int32_t total, Coverage& coverage) {
 
 Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
   Coverage coverage;
+  std::vector<TokenRange> lost;
   const auto take = [&](RecordId id, const Record& record, std::int32_t begin, std::int32_t tokens) {
     const std::int32_t lag = lag_of(record, current);
     if (lag > max_lag) {
-      coverage.dropped_tokens += tokens;
+      lost.push_back({begin, begin + tokens});
       return false;
     }
     (record.on_gpu() ? coverage.resident_tokens : coverage.host_tokens) += tokens;
@@ -268,6 +269,10 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
   for_each_part(feedback.session, total, take);
   if (!coverage.parts.empty()) add_last_token(total, coverage);
+  if (const auto own = lost_.find(feedback.request); own != lost_.end()) {
+    lost.insert(lost.end(), own->second.begin(), own->second.end());
+  }
+  coverage.dropped_tokens = not_covered(std::move(lost), coverage.parts);
   for (const RecordId id : coverage.records) ++at(id).users;
   return coverage;
 }
@@ -290,12 +295,14 @@ void ActivationStore::put_back(std::span<const RecordId> records) {
 }
 
 void ActivationStore::end_of_use(Time now, RequestId request) {
+  lost_.erase(request);
   const auto own = by_request_.find(request);
   if (own == by_request_.end()) return;
   for (const RecordId id : own->second.all()) {
     Record& record = at(id);
     if (record.users > 0) continue;  // another sample of its session uses it at this moment
     record.ready_at.reset();         // from here on nobody waits for it
+    record.used_up = true;
     if (record.copying_out) {
       record.drop_after_copy = true;
     } else {
@@ -316,6 +323,34 @@ void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32
   }
 }
 
+// Tokens of the ranges, each once, that none of the parts has; these are in order.
+std::int32_t ActivationStore::not_covered(std::vector<TokenRange> ranges, std::span<const RecordedTokens> parts) {
+  std::ranges::sort(ranges, {}, &TokenRange::begin);
+  std::int32_t count = 0, seen = 0;
+  for (const TokenRange& range : ranges) {
+    seen = std::max(seen, range.begin);
+    for (const RecordedTokens& part : parts) {
+      count += std::max(0, std::min(range.end, part.first_token) - seen);
+      seen = std::max(seen, std::min(range.end, part.first_token + part.tokens));
+    }
+    count += std::max(0, range.end - seen);
+    seen = std::max(seen, range.end);
+  }
+  return count;
+}
+
+// Feedback that has not come in so long will hardly come: the oldest are forgotten.
+void ActivationStore::note_lost(const Record& record) {
+  constexpr std::size_t kMostRequests = 1 << 16;
+  const auto [lost, is_new] = lost_.try_emplace(record.request);
+  lost->second.push_back({record.first_token, record.first_token + record.tokens});
+  if (!is_new) return;
+  lost_order_.push_back(record.request);
+  if (lost_order_.size() <= kMostRequests) return;
+  lost_.erase(lost_order_.front());
+  lost_order_.pop_front();
+}
+
 void ActivationStore::drop(Time now, RecordId id) {
   Record& record = at(id);
   check(record.users == 0 && !record.copying_out, "a record in use is not dropped");
@@ -328,6 +363,7 @@ void ActivationStore::drop(Time now, RecordId id) {
     }
   }
   if (record.ready_at) ++totals_.dropped_records;
+  if (record.complete && !record.used_up) note_lost(record);
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   const auto own = by_request_.find(record.request);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -141,6 +142,7 @@ class ActivationStore {
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
     Duration copy_took;
+    bool used_up = false;  // its own sample has been trained
     bool free_after_copy = false;
     bool drop_after_copy = false;
     std::vector<BlockId> pages;  // empty: not on the GPU
@@ -159,13 +161,19 @@ class ActivationStore {
     }
   };
 
+  struct TokenRange {
+    std::int32_t begin, end;  // of the request
+  };
+
   Record& at(RecordId id) { return records_[id.value()]; }
   RecordId add(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
   bool grow(Time now, RecordId id, std::int32_t tokens);
   double with_answers() const;
-  std::optional<RecordId> victim(Time now, bool on_gpu, std::optional<RecordId> except);
+  enum class Lies : std::uint8_t { kOnGpu, kOnHostAlone, kOnBoth };
+  static bool may_leave(const Record& record, Lies lies);
+  std::optional<RecordId> victim(Time now, Lies lies, std::optional<RecordId> except);
   bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
-  bool make_host_room(Time now, Bytes bytes);
+  bool make_host_room(Time now, Bytes bytes, bool doubled_too = false);
   std::int32_t most_pages() const;
   std::int32_t reserve() const { return pool_.total() / 16; }
   void relieve(Time now);
@@ -174,6 +182,8 @@ class ActivationStore {
   bool copies_before_leaving(const Record& record, Leave leave) const;
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
+  void note_lost(const Record& record);
+  static std::int32_t not_covered(std::vector<TokenRange> ranges, std::span<const RecordedTokens> parts);
   void drop(Time now, RecordId id);
   void expire(Time now);
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
@@ -199,6 +209,9 @@ class ActivationStore {
   std::unordered_map<RequestId, OwnRecords> by_request_;
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
+  // Of records that went before their sample was trained, by request, and these requests as they came.
+  std::unordered_map<RequestId, std::vector<TokenRange>> lost_;
+  std::deque<RequestId> lost_order_;
   std::int32_t pages_ = 0;
   std::int32_t decoding_ = 0;
   Bytes host_used_;   // copies being made and what training has taken included

@@ -1,5 +1,6 @@
 // Where records lie, and which of them give way.
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -18,7 +19,7 @@ std::int32_t ActivationStore::most_pages() const {
 
 // Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
 void ActivationStore::relieve(Time now) {
-  const auto id = victim(now, true, std::nullopt);
+  const auto id = victim(now, Lies::kOnGpu, std::nullopt);
   if (!id || at(*id).on_host || !policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
   if (!make_host_room(now, at(*id).bytes)) return;
   at(*id).free_after_copy = true;
@@ -31,14 +32,13 @@ PlaceView ActivationStore::place_view(const Record& record) const {
           config_.page_bytes * (most_pages() - reserve() - pages_)};
 }
 
-// The complete record without user that the policy values least, on the GPU or (on_gpu false) in host memory alone.
-std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::optional<RecordId> except) {
+// The complete record without user that the policy values least.
+std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::optional<RecordId> except) {
   std::optional<RecordId> least;
   double least_value = std::numeric_limits<double>::infinity();
   for (const RecordId id : live_) {
     const Record& record = at(id);
-    if (!record.complete || record.users > 0 || record.copying_out || record.on_gpu() != on_gpu || id == except)
-      continue;
+    if (!may_leave(record, lies) || id == except) continue;
     EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.ready_at.has_value(), false, {}};
     view.passed_over = record.ready_at && taken_at_ && *record.ready_at < *taken_at_;
     if (record.needed_at) view.needed_in = *record.needed_at - now;
@@ -53,10 +53,22 @@ std::optional<RecordId> ActivationStore::victim(Time now, bool on_gpu, std::opti
   return least;
 }
 
-// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`.
+bool ActivationStore::may_leave(const Record& record, Lies lies) {
+  if (!record.complete || record.users > 0 || record.copying_out) return false;
+  return record.on_gpu() == (lies != Lies::kOnHostAlone) && (record.on_host || lies == Lies::kOnGpu);
+}
+
+// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`. None
+// goes where all that can go would not do.
 bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except) {
+  std::int64_t missing =
+      std::max(static_cast<std::int64_t>(pages_) + pages - limit, static_cast<std::int64_t>(pages) - pool_.free());
+  for (auto id = live_.begin(); missing > 0 && id != live_.end(); ++id) {
+    if (may_leave(at(*id), Lies::kOnGpu) && *id != except) missing -= std::ssize(at(*id).pages);
+  }
+  if (missing > 0) return false;
   while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
-    const auto id = victim(now, true, except);
+    const auto id = victim(now, Lies::kOnGpu, except);
     if (!id) return false;
     at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);
   }
@@ -79,7 +91,7 @@ std::int32_t ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) 
   }
   if (leave == Leave::kAtOnce) coming = 0;
   while (coming < pages) {
-    const auto id = victim(now, true, std::nullopt);
+    const auto id = victim(now, Lies::kOnGpu, std::nullopt);
     if (!id) return pages - coming;
     Record& record = at(*id);
     coming += static_cast<std::int32_t>(record.pages.size());
@@ -101,18 +113,26 @@ bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) c
                                  : policy_.place->copy_out_under_pressure(place_view(record));
 }
 
-bool ActivationStore::make_host_room(Time now, Bytes bytes) {
-  if (bytes > config_.host_capacity) return false;
+// Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
+bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
+  Bytes missing = host_used_ + bytes - config_.host_capacity;
+  for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) {
+    const Record& record = at(*id);
+    if (may_leave(record, Lies::kOnHostAlone) || (doubled_too && may_leave(record, Lies::kOnBoth))) {
+      missing -= record.bytes;
+    }
+  }
+  if (missing > Bytes()) return false;
   while (host_used_ + bytes > config_.host_capacity) {
-    const auto id = victim(now, false, std::nullopt);
-    if (!id) return false;
-    drop(now, *id);
+    auto id = victim(now, Lies::kOnHostAlone, std::nullopt);
+    if (!id) id = victim(now, Lies::kOnBoth, std::nullopt);
+    drop(now, id.value());
   }
   return true;
 }
 
 bool ActivationStore::take_host(Time now, Bytes bytes) {
-  if (bytes > Bytes() && !make_host_room(now, bytes)) return false;
+  if (bytes > Bytes() && !make_host_room(now, bytes, true)) return false;
   host_used_ += bytes;
   host_taken_ += bytes;
   return true;

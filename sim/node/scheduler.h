@@ -36,7 +36,7 @@ class Scheduler {
   // `lender`, if any, outlives the scheduler.
   Scheduler(const ServingConfig& config, std::int32_t kv_blocks, BlockLender* lender = nullptr);
 
-  // True if the request can be served at all: its prompt and the first token of its answer fit the whole pool.
+  // True if the request can be served at all: that many tokens fit the whole pool.
   bool can_ever_fit(std::int32_t total_tokens) const;
 
   void enqueue(const Arrival& arrival);

@@ -31,6 +31,10 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
   if (const Bytes host_bytes = fresh_host_bytes(kMany); host_bytes > Bytes()) {
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
+  if (policy.fresh == FreshActivations::kSpill) {  // what the host has no place for may stay
+    const Bytes kept = config.bytes.minimal * kMany + config.working_per_token * kMany;
+    most_tokens_ = std::max(most_tokens_, tokens_in(config.page_bytes * pool.total(), kept));
+  }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
   offloads_ = false;
 }
@@ -138,7 +142,7 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   pace_.on_begin(now);
   enter_first_phase();
   tell_host();
-  if (batch.host > 0) store_.mark_reloaded(batch.records);
+  if (batch.host > 0 && batch.recompute_below < layers_to_go()) store_.mark_reloaded(batch.records);
   std::vector<Bytes> reloads;
   for (std::int32_t layer = 0; layer < layers_to_go(); ++layer) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));

@@ -67,6 +67,7 @@ bool Trainer::take_memory(Time now, bool alone) {
   if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
     const std::int32_t more = pages_needed() - static_cast<std::int32_t>(pages_.size());
     offloads_ = more > pool_.free() || (more > pool_.free() - pool_.cached() && link_keeps_up());
+    if (fresh_host_bytes(fresh) > store_.host_capacity()) offloads_ = false;
   }
   const std::int32_t pages = pages_needed();
   check(pages <= pool_.total(), "a micro-batch fits the memory");

@@ -32,7 +32,7 @@ class FeedbackModel {
     double wanted = 0;  // chance that its feedback comes before that
     double wait_s = 0;  // mean time until its feedback comes or it is given up
   };
-  // Two ages for each doubling, from 0.25 s to 4.5 hours.
+  // Two ages for each doubling, from 0.25 s to 3.2 hours.
   static constexpr std::size_t kBins = 32;
   std::array<Prospect, kBins> prospects() const;
 

@@ -76,6 +76,19 @@ TEST(HuggingFace, ConfigJsonGivesTheBuiltInShape) {
   EXPECT_EQ(model, load_model("qwen2.5-7b"));
 }
 
+TEST(HuggingFace, YarnServesAMultipleOfThePositions) {
+  const TemporaryFolder folder;
+  const std::string scaling = R"("rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768, )";
+  const auto positions = [&](const std::string& text) {
+    folder.write("m/config.json", text);
+    return load_model(folder.path().string() + "/m").max_position;  // the folder stands for the file in it
+  };
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null", scaling + "\"type\": \"yarn\"}")), 131072);
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null", R"("rope_scaling": {"factor": 2, "rope_type": "linear"})")),
+            65536);
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null", scaling + "\"rope_type\": \"llama3\"}")), 32768);
+}
+
 // Mistral v0.1: no head_dim, no use_sliding_window, a window of 4,096, which bounds the positions.
 TEST(HuggingFace, SlidingWindowBoundsPositions) {
   const TemporaryFolder folder;

@@ -40,6 +40,11 @@ class Policies(CliTestCase):
             requests = list(csv.DictReader(file))
         return json.loads(result.stdout), requests
 
+    def run_default(self, policy, *arguments):
+        result = run("run", "default", "--policy", policy, "--json", *arguments)
+        self.assert_done(result)
+        return json.loads(result.stdout)
+
     def check(self, policy, summary, requests):
         self.assertEqual(300, summary["completed"])
         self.assertEqual(300, len(requests))
@@ -103,6 +108,40 @@ class Policies(CliTestCase):
                 summary, requests = self.summary(policy, "--set", "cluster={gpus: 2, training_gpus: 1}")
                 self.check(policy, summary, requests)
                 self.assertEqual(0, summary["train_tokens_reused"])
+
+    # Memory is short there, and samples are long: what one needs is most of what serving leaves.
+    def test_prompts_do_not_wait_for_memory_that_training_holds(self):
+        few = ["--set", "hardware=l40s", "--set", "workload.rate=1", "--set", "workload.requests=3000", "--seed", "1"]
+        alone = self.run_default("serve_only", *few)
+        preempted = 0
+        for policy in ("temporal", "reuse", "reuse_offload", "alchemist", "elastic", "token_fill", "beside"):
+            for budget in ("hidden", "40 ms"):
+                with self.subTest(policy=policy, budget=budget):
+                    summary = self.run_default(policy, *few, "--set", f"training.max_itl={budget}")
+                    self.assertLess(summary["p99_ttft_ms"], 2 * alone["p99_ttft_ms"])
+                    preempted += summary["train_preemptions"]
+        self.assertGreater(preempted, 50)
+
+    def test_host_memory_that_holds_nothing_leaves_the_gpus(self):
+        arguments = ["--set", "workload.rate=6", "--set", "training.max_itl=20 ms", "--set", "training.max_version_lag=64",
+                     "--set", "training.feedback={share: 1, delay: {exponential: 10 s}}", "--set", "workload.requests=1000"]
+        recomputed = self.run_default("temporal", *arguments)["train_tokens_per_s"]
+        small = self.run_default("alchemist", *arguments, "--set", "hardware.host_memory=1 GiB")
+        self.assertGreater(small["train_tokens_per_s"], 0.9 * recomputed)
+
+    # A batch may be recomputed as a whole, whatever is recorded.
+    def test_records_take_memory_of_the_largest_batch(self):
+        largest = {p: self.summary(p)[0]["train_max_tokens"] for p in ("temporal", "reuse", "reuse_offload", "alchemist")}
+        self.assertLessEqual(largest["reuse"], 1.05 * largest["temporal"])
+        self.assertGreater(largest["reuse"], 0.95 * largest["temporal"])
+        self.assertGreater(largest["alchemist"], largest["temporal"])
+        self.assertLess(largest["reuse_offload"], 5 * largest["temporal"])
+
+    def test_records_that_were_dropped_are_told(self):
+        little = self.summary("reuse", "--set", "hardware.memory=40 GiB")[0]
+        self.assertGreater(little["train_tokens_dropped"], 1000)
+        self.assertLessEqual(little["train_tokens_dropped"], little["train_tokens_recomputed"])
+        self.assertEqual(0, self.summary("temporal")[0]["train_tokens_dropped"])
 
     def test_separate_needs_gpus_of_its_own(self):
         result = run("run", "default", "--policy", "separate", "--set", "workload.requests=10")

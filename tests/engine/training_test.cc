@@ -303,7 +303,7 @@ TEST(Training, PreemptionsLeaveOthersRecordsAlone) {
   std::int64_t preemptions = 0;
   const Bytes page = small_model().kv_bytes_per_token() * 16;
   for (const bool answers : {false, true}) {
-    for (std::int32_t kv_blocks = 90; kv_blocks < 200; kv_blocks += 10) {
+    for (std::int32_t kv_blocks = 30; kv_blocks < 140; kv_blocks += 10) {
       World world;
       world.async = true;
       world.record_pages = kv_blocks;

@@ -19,7 +19,24 @@ TEST(RecordUse, AnOldRecordHidesNoNewerOne) {
   s.record_of(2, 9, 0, 60, 3);
   const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(3), 1);
   EXPECT_EQ(coverage.resident_tokens, 60);
-  EXPECT_EQ(coverage.dropped_tokens, 40);
+  EXPECT_EQ(coverage.dropped_tokens, 0);
+}
+
+// Tokens 0 .. 40 of the first record were evicted, of the second, which is too old, 40 .. 80 are there; of another turn
+// 60 .. 70 can be used.
+TEST(RecordUse, WhatWasRecordedOnceAndCannotBeUsedIsDropped) {
+  Store s("stay", 20);
+  s.record_of(1, 9, 0, 40, 3);
+  s.store->reclaim(Time(), 4, true);
+  s.record_of(2, 9, 40, 80, 0);
+  s.record_of(3, 9, 60, 70, 3);
+  const Feedback sample{RequestId(1), SessionId(9), 80, 30, 0, 0};
+  const Coverage coverage = s.store->acquire(sample, WeightVersion(3), 1);
+  EXPECT_EQ(coverage.resident_tokens, 10);
+  EXPECT_EQ(coverage.dropped_tokens, 40 + 20 + 10);
+  s.store->put_back(coverage.records);
+  s.store->end_of_use(Time(), RequestId(1));
+  EXPECT_EQ(s.store->acquire(sample, WeightVersion(3), 1).dropped_tokens, 20 + 10) << "trained: nobody misses it";
 }
 
 // Records of versions 1 and 2 under version 3.
