@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "sim/app/conflict_error.h"
-#include "sim/app/gib.h"
 
 namespace alchemist {
 namespace {
@@ -16,9 +15,9 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
   if (blocks < 2 && experiment.serving.kv_cache_tokens) {
     throw ConflictError(
         "serving.kv_cache_tokens",
-        fmt::format("{} tokens are all the memory that serving and training beside it share, and training takes {} of "
-                    "their {} for good; expected more, or auto",
-                    plan.kv_tokens, gib(taken), gib(plan.kv_per_token * plan.kv_tokens)));
+        fmt::format("{} tokens are all the memory that serving and training beside it share, and training takes as "
+                    "much as {} of them for good; expected more, or auto",
+                    plan.kv_tokens, (taken.count() + plan.kv_per_token.count() - 1) / plan.kv_per_token.count()));
   }
   if (blocks < 2) {
     throw ConflictError("training",

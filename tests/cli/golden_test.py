@@ -26,7 +26,7 @@ def summary(test, experiment):
 
 class Golden(CliTestCase):
     def test_results_are_as_before(self):
-        self.assertGreaterEqual(len(EXPERIMENTS), 6)
+        self.assertGreaterEqual(len(EXPERIMENTS), 7)
         for experiment in EXPERIMENTS:
             with self.subTest(experiment=experiment.name):
                 before, now = json.loads(experiment.with_suffix(".json").read_text()), summary(self, experiment)
@@ -40,7 +40,8 @@ class Golden(CliTestCase):
             return json.loads(next(e for e in EXPERIMENTS if e.stem == name).with_suffix(".json").read_text())
         self.assertGreater(golden("serving")["num_preemptions"], 0)
         self.assertGreater(golden("serving")["prefix_hit_tokens"], 0)
-        for name in ("hidden", "late_tokens", "preferences", "split"):
+        self.assertGreater(golden("short_of_memory")["train_preemptions"], 5)
+        for name in ("hidden", "late_tokens", "preferences", "split", "short_of_memory"):
             self.assertGreater(golden(name)["train_steps"], 2, name)
             self.assertGreater(golden(name)["train_tokens_reused"], 0, name)
             self.assertGreater(golden(name)["stale_prefix_hit_tokens"], 0, name)
