@@ -4,6 +4,7 @@ driver's tool and for the programs), failures do not stop it and a second call g
 
 import json
 import os
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -77,6 +78,18 @@ class GpuSuiteTest(unittest.TestCase):
                          "alchemist calibrate --device cuda", "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
                          "--rounds 2 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
+
+    def test_policies_are_what_the_program_takes(self):
+        self.add_gpu()
+        self.assertEqual(0, self.run_suite().returncode)
+        policies = sorted((self.root / "out").glob("*validate_*/*.yaml"))
+        self.assertEqual(9, len(policies))
+        for policy in policies:
+            experiment = "gpu_8b_" + re.search("validate_(.k)_", str(policy))[1]
+            done = subprocess.run([os.environ["ALCHEMIST"], "run", experiment, "--policy", policy, "--set",
+                                   "workload.requests=2", "--out", self.root / "simulated" / policy.parent.name],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(0, done.returncode, f"{policy}: {done.stderr}")
 
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):
         self.add_gpu()
