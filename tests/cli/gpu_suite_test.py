@@ -94,8 +94,8 @@ class GpuSuiteTest(unittest.TestCase):
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):
         self.add_gpu()
         self.script("bin/nvidia-smi", 'echo "NVIDIA Unheard, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
-        self.assertEqual(0, self.run_suite("--only", "validate_2k_planned").returncode)
-        self.assertEqual({"validate_2k_planned": "skipped"}, self.states())
+        self.assertEqual(0, self.run_suite("--only", "calibrate", "validate_2k_planned").returncode)
+        self.assertEqual({"calibrate": "done", "validate_2k_planned": "skipped"}, self.states())
 
     def test_failure_stops_nobody_and_is_tried_again(self):
         self.add_gpu()
@@ -128,6 +128,23 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(1, self.run_suite("--only", "correctness").returncode)
         self.assertEqual("failed", self.states()["correctness"])
         self.assertEqual(8, len(self.calls.read_text(encoding="utf-8").splitlines()))
+
+    def test_no_validation_without_its_profile(self):
+        self.add_gpu()
+        self.assertEqual(1, self.run_suite("--only", "validate_2k_planned").returncode)
+        self.assertEqual({"validate_2k_planned": "waiting"}, self.states())
+
+        healthy = (self.root / "build/alchemist").read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
+        self.script("build/alchemist", f'case "$*" in calibrate*graphs*) exit 1;; esac\n{healthy}')
+        self.assertEqual(1, self.run_suite().returncode)
+        self.assertEqual({"graphs_calibrate": "failed", "graphs_validate_2k_alchemist": "waiting"},
+                         {name: state for name, state in self.states().items() if state not in ("done", "skipped")})
+        for call in self.calls.read_text(encoding="utf-8").splitlines():
+            if " validate " in call:
+                self.assertRegex(call, "--set profile=.*calibrate/profile")
+
+        self.script("build/alchemist", healthy)
+        self.assertEqual(0, self.run_suite().returncode, "what waits for a stage that failed comes behind it")
 
     def test_what_a_failed_stage_was_for_is_not_run(self):
         self.add_gpu()
