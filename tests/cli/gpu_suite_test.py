@@ -146,13 +146,30 @@ class GpuSuiteTest(unittest.TestCase):
         self.script("build/alchemist", healthy)
         self.assertEqual(0, self.run_suite().returncode, "what waits for a stage that failed comes behind it")
 
-    def test_what_a_failed_stage_was_for_is_not_run(self):
+    def test_what_only_missed_its_tolerance_holds_up_nothing(self):
         self.add_gpu()
-        self.script("build/tests/test_gpu", f'echo share >> {self.calls}\ncase "$*" in *Hopper*) exit 1;; esac')
-        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist", "graphs_calibrate")
+        self.script("build/tests/test_gpu", 'case "$*" in *Hopper*) exit 1;; esac')
+        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist")
         self.assertEqual(1, self.run_suite("--only", *wanted).returncode)
+        self.assertEqual(["failed", "done", "done"], [self.states()[name] for name in wanted])
+
+    def test_what_would_hang_as_another_stage_did_is_not_run(self):
+        self.add_gpu()
+        # Hangs in one share of the tests; the others fail.
+        hangs = '[ "$GTEST_SHARD_INDEX" = 7 ] && sleep 100\nexit 1'
+        self.script("build/tests/test_gpu", f'case "$*" in *Hopper*) {hangs};; esac')
+        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist", "graphs_calibrate")
+        self.assertEqual(1, self.run_suite("--only", *wanted, "--stage-seconds", "4").returncode)
         self.assertEqual(["failed", "waiting", "waiting", "done"], [self.states()[name] for name in wanted])
         self.assertNotIn("cuda-hopper --model", self.calls.read_text(encoding="utf-8").split("calibrate")[-1])
+
+    def test_lost_gpu(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", f"rm {self.root}/bin/nvidia-smi\nexit 1")
+        done = self.run_suite("--only", "correctness", "calibrate")
+        self.assertEqual(1, done.returncode)
+        self.assertEqual({"correctness": "failed", "calibrate": "waiting"}, self.states())
+        self.assertIn("the GPU is gone", done.stdout)
 
     def test_a_test_that_fails_is_not_taken_for_what_is_not_here(self):
         self.add_gpu()
