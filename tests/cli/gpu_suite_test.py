@@ -186,9 +186,19 @@ class GpuSuiteTest(unittest.TestCase):
             self.assertLessEqual({"out/machine.json", "out/stages.json", "out/benchmark/kernels.csv"},
                                  set(tar.getnames()))
 
+    def test_other_programs(self):
+        self.add_gpu()
+        self.assertNotIn("warning", self.run_suite("--only", "correctness", "benchmark").stderr)
+        self.assertNotIn("warning", self.run_suite("--only", "calibrate").stderr)
+        self.script("build/alchemist", "exit 0")
+        self.assertRegex(self.run_suite("--only", "staleness").stderr,
+                         "other programs .*correctness, benchmark, calibrate;")
+        stages = json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
+        self.assertEqual(2, len({stage["programs"] for stage in stages.values()}))
+
     def test_out_of_time(self):
         self.add_gpu()
-        done = self.run_suite("--minutes", "0")
+        done = self.run_suite("--minutes", "0.8")  # with what the end takes, too little to start anything
         self.assertEqual(1, done.returncode)
         self.assertEqual({"waiting"}, set(self.states().values()))
         self.assertFalse(self.calls.exists())
