@@ -66,5 +66,14 @@ TEST(TimingOf, TakesQuantilesOfTheSorted) {
   EXPECT_EQ(timing.p90, 10);
 }
 
+TEST(TimingOf, MedianOfAnEvenNumberIsTheMeanOfTheMiddleTwo) {
+  EXPECT_EQ(timing_of({7}).median, 7);
+  EXPECT_EQ(timing_of({5, 2}).median, 3.5);
+  const Timing timing = timing_of({10, 2, 1, 4, 9, 3});
+  EXPECT_EQ(timing.median, 3.5);
+  EXPECT_EQ(timing.p10, 2) << "the sample nearest to it, 0.5 rounded up";
+  EXPECT_EQ(timing.p90, 10);
+}
+
 }  // namespace
 }  // namespace alchemist
