@@ -47,6 +47,24 @@ TEST(EmulatedDecodeGraph, ACaptureIsMadeAnewWhenTheWorkspaceMoves) {
   EXPECT_EQ(made, 4);
 }
 
+// So that no longer context moves it.
+TEST(EmulatedDecodeGraph, AttentionTakesItsMemoryAtOnce) {
+  PagedAttention<BFloat16> call{};
+  call.heads = 32;
+  call.kv_heads = 8;
+  call.head_dim = 128;
+  call.sequences = call.max_queries = call.max_keys = 1;
+  const std::int64_t bytes = cuda::paged_attention_workspace(call);
+  for (const std::int32_t queries : {1, 16, 2048}) {
+    for (const std::int32_t sequences : {1, 4, 64, 1000}) {
+      call.max_queries = queries;
+      call.sequences = sequences;
+      call.max_keys = 1 << 17;
+      EXPECT_EQ(cuda::paged_attention_workspace(call), bytes) << queries << ' ' << sequences;
+    }
+  }
+}
+
 TEST(EmulatedDecodeGraph, WhatFailsWhileItIsCapturedLeavesNothingBehind) {
   cuda::GpuMemory memory(0);
   const cuda::Workspace workspace(memory);

@@ -32,16 +32,18 @@ TEST(MeasureInTurns, GoesUpAndDown) {
 }
 
 // Of two runs in a row the first takes 2 ms or more, the second nothing.
-TEST(Measurement, WhatFollowsItselfIsTimedTheSecondTime) {
+TEST(MeasureInTurns, WhatFollowsItselfIsTimedTheLastTime) {
   int calls = 0;
   const auto slow_at_first = [&] {
     const auto start = std::chrono::steady_clock::now();
     for (++calls; calls % 2 == 0 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
   };
   SampleLog log(false);
-  measure_in_turns({{slow_at_first, true}}, 5, log);
+  measure_in_turns({{slow_at_first, 1}}, 5, log);
   EXPECT_LT(log.result().timings.front().median, 2'000);
   EXPECT_EQ(calls, 11) << "once to begin with, then twice a round";
+  measure_in_turns({{[&] { ++calls; }, 2}}, 5, log);
+  EXPECT_EQ(calls, 11 + 1 + 5 * 3);
 }
 
 TEST(BusyTime, CountsWhatOverlapsOnce) {
