@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -68,10 +69,14 @@ StepBench::StepBench(Decoder& model, const CalibrationConfig& config)
     : model_(model),
       config_(config),
       pages_(pages_for(model, config)),
-      arena_(model.device(), model.page_bytes() * pages_) {
-  arena_.fill_zero();
-  model.use_arena(arena_.data());
+      own_(std::in_place, model.device(), model.page_bytes() * pages_),
+      arena_{own_->data(), model.page_bytes()} {
+  own_->fill_zero();
+  model.use_arena(arena_.base);
 }
+
+StepBench::StepBench(Decoder& model, PagedMemory arena, std::int32_t pages)
+    : model_(model), pages_(pages), arena_(arena) {}
 
 void StepBench::add(Batch& batch, std::int32_t tokens, std::int32_t context, std::int32_t& next_page) const {
   Sequence& sequence = batch.sequences.emplace_back();
@@ -97,7 +102,7 @@ std::shared_ptr<const StepBench::Batch> StepBench::batch_of(const StepCase& shap
   std::int64_t offset = 0;
   for (Sequence& sequence : batch->sequences) {
     for (std::int64_t layer = 0; layer < model_.options().shape.layers; ++layer) {
-      sequence.record.push_back({arena_.data(), model_.page_bytes(), batch->record_pages, offset});
+      sequence.record.push_back({arena_.base, arena_.page_bytes, batch->record_pages, offset});
       offset += layout.bytes_per_token(RecordKind::kMinimal) * static_cast<std::int64_t>(sequence.tokens.size());
     }
   }
