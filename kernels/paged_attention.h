@@ -83,7 +83,8 @@ void paged_attention(const PagedAttention<T>& call);
 namespace cuda {
 void kv_cache_write(const KvCacheWrite<BFloat16>& call, Stream stream);
 // `workspace`: paged_attention_workspace() bytes of device memory, where the parts of sequences are put together whose
-// keys are split over thread blocks; may be null for none.
+// keys are split over thread blocks. They are the same for all calls of a model, some of which need none: memory that
+// grew with the context would move, and steps that were captured with it would have to be captured anew.
 void paged_attention(const PagedAttention<BFloat16>& call, void* workspace, Stream stream);
 std::int64_t paged_attention_workspace(const PagedAttention<BFloat16>& call);
 }  // namespace cuda

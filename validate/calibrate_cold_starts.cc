@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "validate/training_bench.h"
 
@@ -14,9 +15,22 @@ namespace {
 
 // What fits a gap of a few steps; turn after turn of them leave caches as cold as they get.
 constexpr std::int32_t kPieceTokens = 256;
-constexpr std::int32_t kSingleTurnTokens[] = {64, 128, 256};
 constexpr int kSteps = 10;     // after which caches are as warm as they get
 constexpr int kWarmSteps = 3;  // the last of them: what a step takes then
+
+// Turns of two pieces in warm caches: with ten steps behind each, what takes longest here.
+struct SingleTurns {
+  std::vector<std::int32_t> tokens;  // of a piece
+  std::int32_t layers = TrainingBench::kAllLayers;
+};
+
+// A GPU's steps take milliseconds whatever they hold: three sizes of all 32 layers of an 8B model took half of its
+// calibration, for an effect of a tenth of a millisecond. So it has the one size that its parts of pieces are least cut
+// to, of a few layers.
+SingleTurns single_turns_on(const DeviceMemory& device) {
+  if (device.is_processor()) return {{64, 128, 256}};
+  return {{128}, 4};
+}
 
 // Steps behind one cause of cold caches.
 struct Series {
@@ -38,8 +52,8 @@ double run_series(const std::function<void()>& step, Series& series) {
 // piece without another of its kind behind it, as the head, is a turn that is run but not counted.
 class TrainingTurns {
  public:
-  TrainingTurns(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length)
-      : bench_(model, arena, tokens, length), pieces_(bench_.pieces_in_order()) {}
+  TrainingTurns(Decoder& model, PagedMemory arena, std::int32_t tokens, std::int32_t length, std::int32_t layers)
+      : bench_(model, arena, tokens, length, layers), pieces_(bench_.pieces_in_order()) {}
 
   // One step between two turns, as a busy device takes them: steps that warm up between turns would leave in the caches
   // what the next turn does not fill. Behind the last turn come the steps that tell how caches warm up.
@@ -98,19 +112,21 @@ void measure_cold_starts(Decoder& model, const StepBench& steps, const Calibrati
   shape.decode_context = config.longest_context / 4;
   shape.head = true;
   const std::function<void()> step = steps.runner(shape);
-  const auto turns_of = [&](std::int32_t tokens) {
-    return std::make_shared<TrainingTurns>(model, steps.arena(), tokens, std::min(tokens, config.longest_context));
+  const auto turns_of = [&](std::int32_t tokens, std::int32_t layers) {
+    return std::make_shared<TrainingTurns>(model, steps.arena(), tokens, std::min(tokens, config.longest_context),
+                                           layers);
   };
   std::vector<Cause> causes;
   std::vector<double> training;
   causes.push_back({{ColdCause::kTraining, 0},
-                    [&, turns = turns_of(std::min(kPieceTokens, config.micro_batch_tokens))](Series& series) {
-                      turns->run(step, series, training);
-                    }});
-  for (const std::int32_t most : kSingleTurnTokens) {
+                    [&, turns = turns_of(std::min(kPieceTokens, config.micro_batch_tokens), TrainingBench::kAllLayers)](
+                        Series& series) { turns->run(step, series, training); }});
+  const SingleTurns single_turns = single_turns_on(model.device());
+  for (const std::int32_t most : single_turns.tokens) {
     const std::int32_t tokens = std::min(most, config.micro_batch_tokens);
-    causes.push_back({{ColdCause::kTraining, 2.0 * tokens},
-                      [&, turns = turns_of(tokens)](Series& series) { turns->run_one_by_one(step, series); }});
+    causes.push_back(
+        {{ColdCause::kTraining, 2.0 * tokens},
+         [&, turns = turns_of(tokens, single_turns.layers)](Series& series) { turns->run_one_by_one(step, series); }});
   }
   const auto add = [&](ColdCause cause, double amount, std::function<void()> work) {
     causes.push_back({{cause, amount}, [&, work = std::move(work)](Series& series) {

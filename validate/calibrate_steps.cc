@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -45,6 +46,15 @@ StepCase short_chunks(std::int32_t tokens) {
   return shape;
 }
 
+// What the model takes for a step of decodes alone.
+bool is_decode(const StepCase& shape) {
+  return std::all_of(shape.chunks.begin(), shape.chunks.end(), [](const PrefillChunk& c) { return c.tokens == 1; });
+}
+
+// Decode steps follow each other, and find of their few sequences' keys what caches hold. Where they are replayed, one
+// that has not run before, or with memory that has moved since, runs as it is and is then captured.
+int decodes_before(const DecoderOptions& options) { return options.repeat_decodes ? 2 : 1; }
+
 // Each of a token without a context.
 StepCase decodes_of(std::int32_t count) {
   StepCase shape;
@@ -59,10 +69,14 @@ StepBench::StepBench(Decoder& model, const CalibrationConfig& config)
     : model_(model),
       config_(config),
       pages_(pages_for(model, config)),
-      arena_(model.device(), model.page_bytes() * pages_) {
-  arena_.fill_zero();
-  model.use_arena(arena_.data());
+      own_(std::in_place, model.device(), model.page_bytes() * pages_),
+      arena_{own_->data(), model.page_bytes()} {
+  own_->fill_zero();
+  model.use_arena(arena_.base);
 }
+
+StepBench::StepBench(Decoder& model, PagedMemory arena, std::int32_t pages)
+    : model_(model), pages_(pages), arena_(arena) {}
 
 void StepBench::add(Batch& batch, std::int32_t tokens, std::int32_t context, std::int32_t& next_page) const {
   Sequence& sequence = batch.sequences.emplace_back();
@@ -88,7 +102,7 @@ std::shared_ptr<const StepBench::Batch> StepBench::batch_of(const StepCase& shap
   std::int64_t offset = 0;
   for (Sequence& sequence : batch->sequences) {
     for (std::int64_t layer = 0; layer < model_.options().shape.layers; ++layer) {
-      sequence.record.push_back({arena_.data(), model_.page_bytes(), batch->record_pages, offset});
+      sequence.record.push_back({arena_.base, arena_.page_bytes, batch->record_pages, offset});
       offset += layout.bytes_per_token(RecordKind::kMinimal) * static_cast<std::int64_t>(sequence.tokens.size());
     }
   }
@@ -213,9 +227,10 @@ void StepBench::measure(Calibration& result, SampleLog& log, const std::function
        {&result.base, &result.head, &result.decode, &result.mixed, &result.recorded, &result.held_out}) {
     for (StepCase& shape : *cases) all.push_back(&shape);
   }
-  // Decode steps follow each other, and find of their few sequences' keys what caches hold.
   std::vector<TimedCase> runs;
-  for (const StepCase* shape : all) runs.push_back({runner(*shape), shape->chunks.empty()});
+  for (const StepCase* shape : all) {
+    runs.push_back({runner(*shape), is_decode(*shape) ? decodes_before(model_.options()) : 0});
+  }
   const std::vector<std::size_t> logged = measure_in_turns(runs, config_.rounds, log, after_round);
   const std::vector<Timing> timings = log.result().timings;
   for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = timings[logged[i]];

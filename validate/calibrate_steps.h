@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "validate/calibration.h"
@@ -15,13 +16,16 @@ namespace alchemist {
 
 class StepBench {
  public:
+  // With an arena of its own, which the model has in use from now on.
   StepBench(Decoder& model, const CalibrationConfig& config);
+  // Over `pages` pages of the arena that the model has in use.
+  StepBench(Decoder& model, PagedMemory arena, std::int32_t pages);
 
   // `after_round`: what else is measured in the same rounds, so that a machine whose speed changes is as fast for it.
   void measure(Calibration& result, SampleLog& log, const std::function<void()>& after_round);
   // Runs one step of this shape, to the end.
   std::function<void()> runner(const StepCase& shape) const;
-  PagedMemory arena() const { return {arena_.data(), model_.page_bytes()}; }
+  PagedMemory arena() const { return arena_; }
   std::int32_t pages() const { return pages_; }
 
  private:
@@ -48,7 +52,8 @@ class StepBench {
   Decoder& model_;
   CalibrationConfig config_;
   std::int32_t pages_;
-  DeviceArray<std::byte> arena_;
+  std::optional<DeviceArray<std::byte>> own_;
+  PagedMemory arena_;
 };
 
 }  // namespace alchemist

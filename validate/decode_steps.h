@@ -25,6 +25,8 @@ class DecodeSteps {
     auto operator<=>(const Shape&) const = default;
   };
 
+  static constexpr std::size_t kMostShapes = 256;  // a captured step takes about a megabyte
+
   explicit DecodeSteps(DeviceMemory& device) : device_(device) {}
 
   // Attention divides its work by the longest context: by powers of two, so that a longer one is seldom another shape.
@@ -40,10 +42,9 @@ class DecodeSteps {
     if (!step) step = device_.repeated_calls();
     step->run(calls);
   }
+  void forget() { steps_.clear(); }
 
  private:
-  static constexpr std::size_t kMostShapes = 256;  // a captured step takes about a megabyte
-
   DeviceMemory& device_;
   std::map<Shape, std::unique_ptr<RepeatedCalls>> steps_;
 };

@@ -13,7 +13,7 @@ namespace alchemist {
 
 struct TimedCase {
   std::function<void()> work;
-  bool follows_itself = false;  // it is run twice in a row, and the second time is measured
+  int runs_before = 0;  // so many times it is run in a row before it is measured
 };
 
 // Logs `rounds` samples of each, as cases of the log; returns these. One round more is run first and not counted. It
@@ -32,7 +32,7 @@ inline std::vector<std::size_t> measure_in_turns(
   std::sort(order.begin(), order.end());
   for (int round = 0; round < rounds; ++round) {
     for (const auto& [first_time, i] : order) {
-      if (cases[i].follows_itself) cases[i].work();
+      for (int run = 0; run < cases[i].runs_before; ++run) cases[i].work();
       log.time(logged[i], cases[i].work);
     }
     std::reverse(order.begin(), order.end());

@@ -44,6 +44,8 @@ class RealHost final : public Host {
   // All references outlive the host. ConfigError if arena or pinned pool do not fit the memory.
   RealHost(const RealHostConfig& config, Decoder& model, const WallClock& clock, RunObserver& observer);
 
+  PagedMemory arena() const { return {arena_.data(), config_.page_bytes.count()}; }
+
   Arrival accept(RequestId id, const WorkloadRequest& request) { return book_.accept(id, request); }
   void take_in(Time now) { book_.take_in(now); }
   RequestOutcome take_outcome(RequestHandle handle, Time now);

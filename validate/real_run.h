@@ -30,6 +30,8 @@ class RealRun {
   // Runs until no request is left and none will come. If the device fails, what it threw is in error() and the totals
   // are those of the part that was done.
   SimulationTotals run();
+  // What the model has in use; free until the run begins.
+  PagedMemory arena() const { return host_.arena(); }
   std::exception_ptr error() const { return error_; }
 
  private:

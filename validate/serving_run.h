@@ -12,7 +12,10 @@ class ServingRun {
   // All references outlive it.
   ServingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights, LayerRun<T>& layers);
 
-  void use_arena(std::byte* arena) { arena_ = arena; }
+  void use_arena(std::byte* arena) {
+    arena_ = arena;
+    decode_steps_.forget();  // those of another arena are not run again
+  }
   std::int64_t page_bytes() const { return layer_bytes() * options_.shape.layers; }
   void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next);
   std::int64_t workspace_bytes() const;

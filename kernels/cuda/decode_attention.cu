@@ -177,9 +177,7 @@ int decode_splits(const PagedAttention<BFloat16>& call) {
   return std::clamp((call.max_keys + kFewestKeys - 1) / kFewestKeys, 1, wanted);
 }
 
-std::int64_t decode_parts(const PagedAttention<BFloat16>& call) {
-  return std::max<std::int64_t>(kWantedParts, call.sequences) * call.heads;
-}
+std::int64_t decode_parts(const PagedAttention<BFloat16>& call) { return std::int64_t{kWantedParts} * call.heads; }
 
 void decode_attention(const PagedAttention<BFloat16>& call, int splits, float* parts, Stream stream) {
   const int group = call.heads / call.kv_heads;

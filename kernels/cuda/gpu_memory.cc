@@ -165,9 +165,9 @@ void* Workspace::get(std::int64_t bytes) {
   memory_.free(begin_);
   begin_ = nullptr;
   bytes_ = 0;
+  ++generation_;  // also if there is no other memory: what was captured must not write to the old one
   begin_ = memory_.allocate(bytes);
   bytes_ = bytes;
-  ++generation_;
   return begin_;
 }
 

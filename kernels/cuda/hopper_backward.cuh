@@ -92,6 +92,9 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
   }
   wait_products<0>(sums[0]);
   multiply_by(sums, rows.scale);
+  // A warpgroup's products read the query's rows of all its warps, which may be in their last round still, and each
+  // warp is to write over its own.
+  __syncthreads();
   store_rows(sums[0], query, warp_row, grad_query, stride, first + warp_row, rows.queries);
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/cuda/attention_parts.cuh"
 #include "kernels/cuda/dispatch.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -43,8 +45,7 @@ void paged_attention(const PagedAttention<BFloat16>& call, void* workspace, Stre
 }
 
 std::int64_t paged_attention_workspace(const PagedAttention<BFloat16>& call) {
-  if (splits_of(call) == 1) return 0;
-  const std::int64_t parts = call.max_queries > 1 ? prefill_parts(call) : decode_parts(call);
+  const std::int64_t parts = std::max(decode_parts(call), prefill_parts());
   return parts * (call.head_dim + 2) * static_cast<std::int64_t>(sizeof(float));
 }
 

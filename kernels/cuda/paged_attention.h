@@ -10,9 +10,9 @@ namespace alchemist::cuda {
 // Splits of each sequence's keys.
 int decode_splits(const PagedAttention<BFloat16>& call);
 int prefill_splits(const PagedAttention<BFloat16>& call);
-// As many parts as there can be in calls for as many sequences and heads; memory for them is taken rarely.
+// As many parts as there can be in any call for as many heads that splits keys.
 std::int64_t decode_parts(const PagedAttention<BFloat16>& call);
-std::int64_t prefill_parts(const PagedAttention<BFloat16>& call);
+std::int64_t prefill_parts();
 
 // With one split the output itself is written, and `parts` may be null.
 void decode_attention(const PagedAttention<BFloat16>& call, int splits, float* parts, Stream stream);

@@ -26,23 +26,31 @@ struct PagedUnits {
   }
 };
 
-// Of what a call touches, the first `bytes` bytes of the record. Records are longer than 32 bits can count, but what
-// one call touches is not (checked).
+// The record from its first byte on. Records are longer than 32 bits can count, but what is touched of one is not.
 template <typename Unit>
-PagedUnits<Unit> paged_units(const PagedBytes& record, std::int64_t bytes) {
+__host__ __device__ PagedUnits<Unit> units_of(const PagedBytes& record) {
   constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Unit));
   const std::int64_t first_page = record.offset / record.page_bytes, offset = record.offset % record.page_bytes;
-  check((offset + bytes) / kBytes <= UINT32_MAX, "a call touches at most 2^32 units of a record");
-  const std::int64_t page_units = std::min<std::int64_t>(record.page_bytes / kBytes, UINT32_MAX);
-  return {reinterpret_cast<Unit*>(record.base), record.pages + first_page, static_cast<unsigned>(page_units),
+  const std::int64_t page_units = record.page_bytes / kBytes;
+  return {reinterpret_cast<Unit*>(record.base), record.pages + first_page,
+          page_units < UINT32_MAX ? static_cast<unsigned>(page_units) : UINT32_MAX,
           static_cast<unsigned>(offset / kBytes)};
 }
 
-inline std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
+// The same for a call that touches its first `bytes` bytes, which is checked.
+template <typename Unit>
+PagedUnits<Unit> paged_units(const PagedBytes& record, std::int64_t bytes) {
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(Unit));
+  check((record.offset % record.page_bytes + bytes) / kBytes <= UINT32_MAX,
+        "a call touches at most 2^32 units of a record");
+  return units_of<Unit>(record);
+}
+
+__host__ __device__ inline std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
 
 // The bitwise or of all that says how a record is aligned. A record in one piece lies in page 0, of a size that stands
 // for "large enough" and has no part in any address.
-inline std::uint64_t alignment_of(const PagedBytes& record) {
+__host__ __device__ inline std::uint64_t alignment_of(const PagedBytes& record) {
   constexpr std::int64_t kOnePiece = std::int64_t{1} << 36;
   const std::int64_t page_bytes = record.page_bytes >= kOnePiece ? 0 : record.page_bytes;
   return static_cast<std::uint64_t>(page_bytes | record.offset) | address(record.base);

@@ -52,7 +52,7 @@ int prefill_splits(const PagedAttention<BFloat16>& call) {
   return static_cast<int>(std::clamp<std::int64_t>((call.max_keys + kFewestKeys - 1) / kFewestKeys, 1, wanted));
 }
 
-std::int64_t prefill_parts(const PagedAttention<BFloat16>&) { return kWantedForwardBlocks * kForwardQueries<1>; }
+std::int64_t prefill_parts() { return kWantedForwardBlocks * kForwardQueries<1>; }
 
 void prefill_attention(const PagedAttention<BFloat16>& call, int splits, float* parts, Stream stream) {
   with_head_dim(call.head_dim, [&](auto dim) {

@@ -40,24 +40,48 @@ __global__ void copy_record(PagedUnits<Unit> paged, Unit* tensor, UnitCopy copy)
   }
 }
 
-// x of the grid counts places, y tensors. In words: rows are short, and of every size.
+constexpr int kBatch = 4;  // units that a thread has on their way at once
+
+// What falls to the block's z.
+template <typename Unit>
+__device__ void keep_row(const std::byte* from, const PagedBytes& to, std::int64_t bytes) {
+  const PagedUnits<Unit> record = units_of<Unit>(to);
+  const auto* row = reinterpret_cast<const Unit*>(from);
+  const std::int64_t units = bytes / static_cast<std::int64_t>(sizeof(Unit));
+  constexpr int kBlockUnits = kBatch * kThreads;
+  for (std::int64_t first = static_cast<std::int64_t>(blockIdx.z) * kBlockUnits + threadIdx.x; first < units;
+       first += static_cast<std::int64_t>(gridDim.z) * kBlockUnits) {
+    Unit loaded[kBatch], *place[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const std::int64_t unit = first + i * kThreads;
+      if (unit >= units) continue;
+      loaded[i] = row[unit];
+      place[i] = record.at(unit);
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (first + i * kThreads < units) *place[i] = loaded[i];
+    }
+  }
+}
+
+// x of the grid counts places, y tensors, z parts of a row. Where records begin, and so how wide accesses may be, is
+// known here alone.
 __global__ void keep_rows_of(KeepRows call) {
-  using Word = std::uint32_t;
   const RowPlace place = call.places[blockIdx.x];
   const auto t = static_cast<std::int32_t>(blockIdx.y);
   if (place.record.base == nullptr || t < place.first_tensor) return;
   const KeepRows::Tensor tensor = call.tensors[t];
-  std::int64_t begin = place.record.offset + place.token * tensor.row_bytes;
+  PagedBytes record = place.record;
+  record.offset += place.token * tensor.row_bytes;
   for (std::int32_t before = place.first_tensor; before < t; ++before)
-    begin += place.tokens * call.tensors[before].row_bytes;
-  const std::int64_t page_bytes = place.record.page_bytes;
-  const std::int64_t page_words = page_bytes / static_cast<std::int64_t>(sizeof(Word));
-  const PagedUnits<Word> record{reinterpret_cast<Word*>(place.record.base), place.record.pages + begin / page_bytes,
-                                page_words < UINT32_MAX ? static_cast<unsigned>(page_words) : UINT32_MAX,
-                                static_cast<unsigned>(begin % page_bytes / static_cast<std::int64_t>(sizeof(Word)))};
-  const auto* row = reinterpret_cast<const Word*>(tensor.rows + place.row * tensor.row_stride_bytes);
-  const std::int64_t words = tensor.row_bytes / static_cast<std::int64_t>(sizeof(Word));
-  for (std::int64_t word = threadIdx.x; word < words; word += kThreads) *record.at(word) = row[word];
+    record.offset += place.tokens * call.tensors[before].row_bytes;
+  const std::byte* row = tensor.rows + place.row * tensor.row_stride_bytes;
+  const std::uint64_t all = alignment_of(record) | address(row) | static_cast<std::uint64_t>(tensor.row_bytes);
+  if (all % sizeof(uint4) == 0) return keep_row<uint4>(row, record, tensor.row_bytes);
+  if (all % sizeof(uint2) == 0) return keep_row<uint2>(row, record, tensor.row_bytes);
+  keep_row<std::uint32_t>(row, record, tensor.row_bytes);
 }
 
 // Rows that lie one behind the other are one long row.
@@ -96,12 +120,17 @@ void record_copy(const RecordCopy& call, Stream stream) {
 
 void keep_rows(const KeepRows& call, Stream stream) {
   std::uint64_t all = 0;
+  std::int64_t longest = 0;
   for (std::int32_t t = 0; t < call.tensor_count; ++t) {
     const KeepRows::Tensor& tensor = call.tensors[t];
     all |= address(tensor.rows) | static_cast<std::uint64_t>(tensor.row_bytes | tensor.row_stride_bytes);
+    longest = std::max(longest, tensor.row_bytes);
   }
   check(all % sizeof(std::uint32_t) == 0, "copies are of whole words");
-  launch(keep_rows_of, dim3(static_cast<unsigned>(call.count), static_cast<unsigned>(call.tensor_count)),
+  constexpr std::int64_t kPartBytes = std::int64_t{kBatch} * kThreads * static_cast<std::int64_t>(sizeof(uint4));
+  launch(keep_rows_of,
+         dim3(static_cast<unsigned>(call.count), static_cast<unsigned>(call.tensor_count),
+              blocks_for(longest, kPartBytes)),
          dim3(kThreads), 0, stream, call);
 }
 

@@ -78,9 +78,16 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   const ExperimentWorld world(experiment, World::kReal);
   check_real_run(experiment, world.policy());
   RealModel model(device, decoder_options(experiment, world), experiment.hardware.memory.count());
-  if (device != DeviceKind::cpu) warm_up(model.decoder(), model.decoder().device().token_tile());
-  const std::unique_ptr<WorkloadSource> workload =
-      make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
+  const auto new_workload = [&] {
+    return make_source(experiment.workload, static_cast<std::uint64_t>(experiment.seed));
+  };
+  ExpectedRequests expected;
+  if (device != DeviceKind::cpu) {
+    const std::int64_t tile = model.decoder().device().token_tile();
+    expected = expected_requests(*new_workload(), tile, world.policy().micro_batch_tokens);
+    warm_up(model.decoder(), tile, expected.rests);
+  }
+  const std::unique_ptr<WorkloadSource> workload = new_workload();
   EventLogWriter log(out / "events.log", experiment, World::kReal);
   SimulationConfig config = world.config();
   config.record_events = log.sink();
@@ -93,6 +100,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   OperationPrices prices = make_operation_prices(*step_cost, world.config());
   const RunReport report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
     RealRun run(config, model.decoder(), pace, *workload, observer, prices);
+    if (device != DeviceKind::cpu) warm_up_decodes(model.decoder(), run.arena(), config.kv_blocks, expected);
     const SimulationTotals totals = run.run();
     error = run.error();
     return run_result(totals, world, {});

@@ -4,6 +4,7 @@ driver's tool and for the programs), failures do not stop it and a second call g
 
 import json
 import os
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -75,14 +76,26 @@ class GpuSuiteTest(unittest.TestCase):
                          "kernels_benchmark --device cuda-cudnn", "kernels_benchmark --device cuda-hopper",
                          "calibrate --device cuda-hopper", "validate gpu_8b_2k --device cuda-hopper",
                          "alchemist calibrate --device cuda", "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
-                         "--rounds 2 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
+                         "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
+
+    def test_policies_are_what_the_program_takes(self):
+        self.add_gpu()
+        self.assertEqual(0, self.run_suite().returncode)
+        policies = sorted((self.root / "out").glob("*validate_*/*.yaml"))
+        self.assertEqual(9, len(policies))
+        for policy in policies:
+            experiment = "gpu_8b_" + re.search("validate_(.k)_", str(policy))[1]
+            done = subprocess.run([os.environ["ALCHEMIST"], "run", experiment, "--policy", policy, "--set",
+                                   "workload.requests=2", "--out", self.root / "simulated" / policy.parent.name],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(0, done.returncode, f"{policy}: {done.stderr}")
 
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):
         self.add_gpu()
         self.script("bin/nvidia-smi", 'echo "NVIDIA Unheard, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
-        self.assertEqual(0, self.run_suite("--only", "validate_2k_planned").returncode)
-        self.assertEqual({"validate_2k_planned": "skipped"}, self.states())
+        self.assertEqual(0, self.run_suite("--only", "calibrate", "validate_2k_planned").returncode)
+        self.assertEqual({"calibrate": "done", "validate_2k_planned": "skipped"}, self.states())
 
     def test_failure_stops_nobody_and_is_tried_again(self):
         self.add_gpu()
@@ -116,13 +129,47 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("failed", self.states()["correctness"])
         self.assertEqual(8, len(self.calls.read_text(encoding="utf-8").splitlines()))
 
-    def test_what_a_failed_stage_was_for_is_not_run(self):
+    def test_no_validation_without_its_profile(self):
         self.add_gpu()
-        self.script("build/tests/test_gpu", f'echo share >> {self.calls}\ncase "$*" in *Hopper*) exit 1;; esac')
-        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist", "graphs_calibrate")
+        self.assertEqual(1, self.run_suite("--only", "validate_2k_planned").returncode)
+        self.assertEqual({"validate_2k_planned": "waiting"}, self.states())
+
+        healthy = (self.root / "build/alchemist").read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
+        self.script("build/alchemist", f'case "$*" in calibrate*graphs*) exit 1;; esac\n{healthy}')
+        self.assertEqual(1, self.run_suite().returncode)
+        self.assertEqual({"graphs_calibrate": "failed", "graphs_validate_2k_alchemist": "waiting"},
+                         {name: state for name, state in self.states().items() if state not in ("done", "skipped")})
+        for call in self.calls.read_text(encoding="utf-8").splitlines():
+            if " validate " in call:
+                self.assertRegex(call, "--set profile=.*calibrate/profile")
+
+        self.script("build/alchemist", healthy)
+        self.assertEqual(0, self.run_suite().returncode, "what waits for a stage that failed comes behind it")
+
+    def test_what_only_missed_its_tolerance_holds_up_nothing(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", 'case "$*" in *Hopper*) exit 1;; esac')
+        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist")
         self.assertEqual(1, self.run_suite("--only", *wanted).returncode)
+        self.assertEqual(["failed", "done", "done"], [self.states()[name] for name in wanted])
+
+    def test_what_would_hang_as_another_stage_did_is_not_run(self):
+        self.add_gpu()
+        # Hangs in one share of the tests; the others fail.
+        hangs = '[ "$GTEST_SHARD_INDEX" = 7 ] && sleep 100\nexit 1'
+        self.script("build/tests/test_gpu", f'case "$*" in *Hopper*) {hangs};; esac')
+        wanted = ("hopper", "hopper_calibrate", "hopper_validate_2k_alchemist", "graphs_calibrate")
+        self.assertEqual(1, self.run_suite("--only", *wanted, "--stage-seconds", "4").returncode)
         self.assertEqual(["failed", "waiting", "waiting", "done"], [self.states()[name] for name in wanted])
         self.assertNotIn("cuda-hopper --model", self.calls.read_text(encoding="utf-8").split("calibrate")[-1])
+
+    def test_lost_gpu(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", f"rm {self.root}/bin/nvidia-smi\nexit 1")
+        done = self.run_suite("--only", "correctness", "calibrate")
+        self.assertEqual(1, done.returncode)
+        self.assertEqual({"correctness": "failed", "calibrate": "waiting"}, self.states())
+        self.assertIn("the GPU is gone", done.stdout)
 
     def test_a_test_that_fails_is_not_taken_for_what_is_not_here(self):
         self.add_gpu()
@@ -139,9 +186,19 @@ class GpuSuiteTest(unittest.TestCase):
             self.assertLessEqual({"out/machine.json", "out/stages.json", "out/benchmark/kernels.csv"},
                                  set(tar.getnames()))
 
+    def test_other_programs(self):
+        self.add_gpu()
+        self.assertNotIn("warning", self.run_suite("--only", "correctness", "benchmark").stderr)
+        self.assertNotIn("warning", self.run_suite("--only", "calibrate").stderr)
+        self.script("build/alchemist", "exit 0")
+        self.assertRegex(self.run_suite("--only", "staleness").stderr,
+                         "other programs .*correctness, benchmark, calibrate;")
+        stages = json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
+        self.assertEqual(2, len({stage["programs"] for stage in stages.values()}))
+
     def test_out_of_time(self):
         self.add_gpu()
-        done = self.run_suite("--minutes", "0")
+        done = self.run_suite("--minutes", "0.8")  # with what the end takes, too little to start anything
         self.assertEqual(1, done.returncode)
         self.assertEqual({"waiting"}, set(self.states().values()))
         self.assertFalse(self.calls.exists())

@@ -56,23 +56,25 @@ Case rows(const char* name, std::int64_t count, std::int64_t words, std::int64_t
 }
 
 // Three tensors of 5 rows. Rows 4, 0 and 3 have places in records over pages of 40 words in which every other page is
-// somebody else's; the one between them has none. The last record is without the first tensor.
-Case keep(const char* name, std::int64_t first_tensor_words) {
+// somebody else's; the one between them has none. The last record is without the first tensor. Records begin at
+// multiples of `alignment` words.
+Case keep(const char* name, std::int64_t first_tensor_words, std::int64_t alignment) {
   return {
       std::string("keep_rows_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
-        constexpr std::int64_t kRows = 5, kPageWords = 40, kRecordPages = 40, kRecords = 3;
+        constexpr std::int64_t kRows = 5, kPageWords = 40, kRecords = 3, kMostTokens = 3;  // with the first tensor
         const std::int64_t words[] = {first_tensor_words, 6, 1}, strides[] = {first_tensor_words + 2, 6, 3};
-        constexpr std::int64_t kMemoryWords = kRecords * 2 * kRecordPages * kPageWords;
-        std::int32_t* memory = bench.plain(Words(kMemoryWords, -1));
+        const std::int64_t record_pages = 40 + kMostTokens * first_tensor_words / kPageWords;
+        const std::int64_t memory_words = kRecords * 2 * record_pages * kPageWords;
+        std::int32_t* memory = bench.plain(Words(static_cast<std::size_t>(memory_words), -1));
         const auto place = [&](std::int32_t index, std::int32_t row, std::int32_t tokens, std::int32_t token,
                                std::int32_t first_tensor) {
           Words pages;
-          for (std::int64_t i = 0; i < kRecordPages; ++i) {
-            pages.push_back(static_cast<std::int32_t>((kRecordPages - i) * 2 - 1 + index * 2 * kRecordPages));
+          for (std::int64_t i = 0; i < record_pages; ++i) {
+            pages.push_back(static_cast<std::int32_t>((record_pages - i) * 2 - 1 + index * 2 * record_pages));
           }
           RowPlace result;
           result.record = {reinterpret_cast<std::byte*>(memory), 4 * kPageWords, bench.plain(pages),
-                           4 * (3 + 50 * index)};
+                           4 * alignment * (1 + 17 * index)};
           result.row = row;
           result.tokens = tokens;
           result.token = token;
@@ -89,7 +91,7 @@ Case keep(const char* name, std::int64_t first_tensor_words) {
           call.tensors[call.tensor_count++] = {reinterpret_cast<const std::byte*>(rows), 4 * words[t], 4 * strides[t]};
         }
         bench.device().run(call);
-        return {{"memory", bench.read(memory, kMemoryWords), 0}};
+        return {{"memory", bench.read(memory, memory_words), 0}};
       }};
 }
 
@@ -125,8 +127,10 @@ std::vector<Case> copy_cases(bool large) {
                              record("contiguous", {11, 32, 32, 8, 64}),      // one long row
                              record("one_page", {4, 1500, 1504, 4, 16384}),  // rows longer than a block has threads
                              record("far_into_a_record", {4, 1, 4, 3, 16384, 300000}),
-                             keep("narrow", 9),
-                             keep("wide", 300),  // than a block has threads
+                             keep("narrow", 9, 3),
+                             keep("wide", 300, 3),     // than a block has threads
+                             keep("pairs", 3002, 2),   // 8-byte accesses, by blocks that come back for more
+                             keep("quads", 11004, 4),  // 16-byte accesses, by several blocks
                              rows("wide", 5, 64, 72, 68),
                              rows("words", 6, 7, 9, 7),
                              rows("contiguous", 3, 4000, 4000, 4000),

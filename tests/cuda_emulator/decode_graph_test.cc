@@ -5,6 +5,7 @@
 #include "kernels/cuda/device.h"
 #include "sim/base/error.h"
 #include "tests/validate/repeated_decodes.h"
+#include "validate/warm_up.h"
 
 namespace alchemist {
 namespace {
@@ -45,6 +46,44 @@ TEST(EmulatedDecodeGraph, ACaptureIsMadeAnewWhenTheWorkspaceMoves) {
   workspace.get(1 << 20);
   for (int i = 0; i < 5; ++i) calls.run(work);
   EXPECT_EQ(made, 4);
+}
+
+// So that no step of a run is the first or the second of its shape.
+TEST(EmulatedDecodeGraph, StepsThatWereExpectedAreReplayedAtOnce) {
+  TestDecoder<BFloat16> model(repeated_decode_options(true), cuda::make_device(0));
+  ExpectedRequests expected;
+  expected.requests = 2;
+  expected.key_limits = {256};
+  warm_up_decodes(*model, {model.arena(), model->page_bytes()}, model.kPages, expected);
+  const std::vector<std::int32_t> table = {3, 1}, tokens = {7};
+  SequenceStep sequence;
+  sequence.tokens = tokens;
+  sequence.context = 6;
+  sequence.block_table = table;
+  std::vector<std::int32_t> next(2);
+  for (const std::size_t requests : {1, 2}) {
+    const int before = cuda_emulator::launched_graphs;
+    model->step(std::vector(requests, sequence), std::span(next).first(requests));
+    EXPECT_EQ(cuda_emulator::launched_graphs, before + 1) << requests;
+  }
+}
+
+// So that no longer context moves it.
+TEST(EmulatedDecodeGraph, AttentionTakesItsMemoryAtOnce) {
+  PagedAttention<BFloat16> call{};
+  call.heads = 32;
+  call.kv_heads = 8;
+  call.head_dim = 128;
+  call.sequences = call.max_queries = call.max_keys = 1;
+  const std::int64_t bytes = cuda::paged_attention_workspace(call);
+  for (const std::int32_t queries : {1, 16, 2048}) {
+    for (const std::int32_t sequences : {1, 4, 64, 1000}) {
+      call.max_queries = queries;
+      call.sequences = sequences;
+      call.max_keys = 1 << 17;
+      EXPECT_EQ(cuda::paged_attention_workspace(call), bytes) << queries << ' ' << sequences;
+    }
+  }
 }
 
 TEST(EmulatedDecodeGraph, WhatFailsWhileItIsCapturedLeavesNothingBehind) {

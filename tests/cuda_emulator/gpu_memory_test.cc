@@ -77,5 +77,16 @@ TEST_F(GpuMemoryTest, WorkspaceGrowsAndKeepsWhatItHas) {
   EXPECT_NE(workspace.get(1 << 20), nullptr);
 }
 
+TEST_F(GpuMemoryTest, WorkspaceThatCannotGrowIsNotTheOldOne) {
+  GpuMemory memory(0);
+  Workspace workspace(memory);
+  workspace.get(100);
+  const std::uint64_t before = workspace.generation();
+  cuda_emulator::machine().memory_bytes = 1000;
+  EXPECT_THROW(workspace.get(1 << 20), ConfigError);
+  EXPECT_GT(workspace.generation(), before);
+  EXPECT_NE(workspace.get(100), nullptr);
+}
+
 }  // namespace
 }  // namespace alchemist::cuda

@@ -32,16 +32,18 @@ TEST(MeasureInTurns, GoesUpAndDown) {
 }
 
 // Of two runs in a row the first takes 2 ms or more, the second nothing.
-TEST(Measurement, WhatFollowsItselfIsTimedTheSecondTime) {
+TEST(MeasureInTurns, WhatFollowsItselfIsTimedTheLastTime) {
   int calls = 0;
   const auto slow_at_first = [&] {
     const auto start = std::chrono::steady_clock::now();
     for (++calls; calls % 2 == 0 && std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2);) continue;
   };
   SampleLog log(false);
-  measure_in_turns({{slow_at_first, true}}, 5, log);
+  measure_in_turns({{slow_at_first, 1}}, 5, log);
   EXPECT_LT(log.result().timings.front().median, 2'000);
   EXPECT_EQ(calls, 11) << "once to begin with, then twice a round";
+  measure_in_turns({{[&] { ++calls; }, 2}}, 5, log);
+  EXPECT_EQ(calls, 11 + 1 + 5 * 3);
 }
 
 TEST(BusyTime, CountsWhatOverlapsOnce) {
@@ -63,6 +65,15 @@ TEST(TimingOf, TakesQuantilesOfTheSorted) {
   const Timing timing = timing_of({5, 1, 4, 2, 3, 11, 10, 9, 8, 7, 6});
   EXPECT_EQ(timing.p10, 2);
   EXPECT_EQ(timing.median, 6);
+  EXPECT_EQ(timing.p90, 10);
+}
+
+TEST(TimingOf, MedianOfAnEvenNumberIsTheMeanOfTheMiddleTwo) {
+  EXPECT_EQ(timing_of({7}).median, 7);
+  EXPECT_EQ(timing_of({5, 2}).median, 3.5);
+  const Timing timing = timing_of({10, 2, 1, 4, 9, 3});
+  EXPECT_EQ(timing.median, 3.5);
+  EXPECT_EQ(timing.p10, 2) << "the sample nearest to it, 0.5 rounded up";
   EXPECT_EQ(timing.p90, 10);
 }
 

@@ -22,10 +22,9 @@ struct DecodedRequests {
   std::vector<std::byte> arena;      // keys, values and records behind them
 };
 
-// One context crosses 256 keys meanwhile, where attention divides its work anew and wants
-// more memory. Of nine steps with two requests the first four end with at most 256 keys; then come three with three
-// requests, and four with two again. With `record`, what the first and the third request decode is kept, of the first
-// for as long as its record has room.
+// One context crosses 256 keys meanwhile, where attention divides its work anew. Of nine steps with two requests the
+// first four end with at most 256 keys; then come three with three requests, and four with two again. With `record`,
+// what the first and the third request decode is kept, of the first for as long as its record has room.
 inline DecodedRequests decode_requests(bool repeat_decodes, bool record, std::unique_ptr<Device<BFloat16>> device) {
   constexpr std::int32_t kRoom = 12;
   TestDecoder<BFloat16> model(repeated_decode_options(repeat_decodes), std::move(device));

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "tests/validate/support.h"
 
@@ -49,6 +52,70 @@ TEST(WarmUp, LeavesNoSizeOut) {
   EXPECT_EQ(serving.steps.size(), tiles.steps.size());
   EXPECT_EQ(serving.micro_batch_tokens, 0);
   EXPECT_THAT(serving.layer_tokens, IsEmpty());
+}
+
+// What is left of a piece of 50 or 54 tokens when whole tiles are done, and the least that has a prompt and an answer.
+TEST(WarmUp, RunsTheRestsOfPiecesToo) {
+  DecoderOptions options = small_options<float>(TrainingMethod::lora);
+  options.limits.micro_batch_tokens = 50;
+  EXPECT_THAT(warm_up_of(options, 16, {1, 2}).layer_tokens, ElementsAre(2, 17, 18, 16, 33, 34, 32, 49, 50, 48));
+}
+
+struct Lengths {
+  std::int32_t prompt, output;
+};
+
+// A second one comes when the first is answered.
+ExpectedRequests expected_of(std::vector<Lengths> lengths) {
+  class Users final : public WorkloadSource {
+   public:
+    explicit Users(std::vector<Lengths> lengths) : lengths_(std::move(lengths)) {}
+    std::optional<Time> peek() const override {
+      return answered_ && at_ < lengths_.size() ? std::optional(Time()) : std::nullopt;
+    }
+    WorkloadRequest next() override {
+      answered_ = false;
+      WorkloadRequest request;
+      request.prompt_tokens = lengths_[at_].prompt;
+      request.output_tokens = lengths_[at_++].output;
+      return request;
+    }
+    void on_finished(SessionId, std::int32_t, Time) override { answered_ = true; }
+    bool exhausted() const override { return at_ == lengths_.size(); }
+    std::optional<std::int64_t> total_requests() const override { return std::nullopt; }
+
+   private:
+    std::vector<Lengths> lengths_;
+    std::size_t at_ = 0;
+    bool answered_ = true;
+  };
+  Users users(std::move(lengths));
+  return expected_requests(users, 128, 1000);
+}
+
+// Of 300 + 20 tokens two samples are five tiles, one is two and a half. Decodes attend to 301 to 319 keys.
+TEST(WarmUp, ExpectsWhatTheWorkloadHolds) {
+  const ExpectedRequests alike = expected_of({{300, 20}, {300, 20}, {300, 20}});
+  EXPECT_EQ(alike.requests, 3);
+  EXPECT_THAT(alike.key_limits, ElementsAre(512));
+  EXPECT_THAT(alike.rests, ElementsAre(64));
+  EXPECT_THAT(expected_of({{500, 600}, {1024, 2}}).key_limits, ElementsAre(2048, 1024, 512));
+  const ExpectedRequests odd = expected_of({{100, 1}});
+  EXPECT_THAT(odd.rests, IsEmpty()) << "too many";
+  EXPECT_THAT(odd.key_limits, IsEmpty()) << "nothing is decoded";
+}
+
+TEST(WarmUp, DecodesAsManyAsThereCanBe) {
+  const DecoderOptions options = small_options<float>(TrainingMethod::lora);  // of 8 requests at most
+  ExpectedRequests expected;
+  expected.requests = 100;
+  expected.key_limits = {256, 1 << 20};
+  std::vector<StepCase> steps = decodes_of(options, expected);
+  ASSERT_EQ(steps.size(), 16U);
+  EXPECT_EQ(steps[7].decodes, 8);
+  EXPECT_EQ(steps[8].decode_context, options.shape.max_position);
+  expected.requests = 3;
+  EXPECT_EQ(decodes_of(options, expected).size(), 6U);
 }
 
 TEST(WarmUp, ServesAndTrainsAndLeavesTheModelAsItWas) {
