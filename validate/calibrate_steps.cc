@@ -46,14 +46,14 @@ StepCase short_chunks(std::int32_t tokens) {
   return shape;
 }
 
-// What the model takes for a step of decodes alone.
-bool is_decode(const StepCase& shape) {
-  return std::all_of(shape.chunks.begin(), shape.chunks.end(), [](const PrefillChunk& c) { return c.tokens == 1; });
+// Steps of the same shape that run untimed before one that is timed. Decode steps follow each other, and find of their
+// few sequences' keys what caches hold. Where they are replayed, one that has not run before, or with memory that has
+// moved since, runs as it is and is then captured; so does what the model takes for decodes, single tokens of a prompt.
+int steps_before(const StepCase& shape, const DecoderOptions& options) {
+  if (!options.repeat_decodes) return shape.chunks.empty() ? 1 : 0;
+  const auto is_single = [](const PrefillChunk& chunk) { return chunk.tokens == 1; };
+  return std::all_of(shape.chunks.begin(), shape.chunks.end(), is_single) ? 2 : 0;
 }
-
-// Decode steps follow each other, and find of their few sequences' keys what caches hold. Where they are replayed, one
-// that has not run before, or with memory that has moved since, runs as it is and is then captured.
-int decodes_before(const DecoderOptions& options) { return options.repeat_decodes ? 2 : 1; }
 
 // Each of a token without a context.
 StepCase decodes_of(std::int32_t count) {
@@ -228,9 +228,7 @@ void StepBench::measure(Calibration& result, SampleLog& log, const std::function
     for (StepCase& shape : *cases) all.push_back(&shape);
   }
   std::vector<TimedCase> runs;
-  for (const StepCase* shape : all) {
-    runs.push_back({runner(*shape), is_decode(*shape) ? decodes_before(model_.options()) : 0});
-  }
+  for (const StepCase* shape : all) runs.push_back({runner(*shape), steps_before(*shape, model_.options())});
   const std::vector<std::size_t> logged = measure_in_turns(runs, config_.rounds, log, after_round);
   const std::vector<Timing> timings = log.result().timings;
   for (std::size_t i = 0; i < all.size(); ++i) all[i]->time = timings[logged[i]];

@@ -47,6 +47,16 @@ class ValidateDevice(CliTestCase):
                 self.assertTrue((out / world / name).exists(), f"{world}/{name}")
         self.assert_done(run("replay", out / "events.log"))
 
+    def test_training_that_gives_its_memory_back(self):
+        """Of the memory, training takes half for good, and a sample most of the rest."""
+        result, out, real, _ = self.validate(
+            "alchemist", "--set", "serving.kv_cache_tokens=12000", "--set", "workload.requests=60", "--set", "workload.rate=6",
+            "--set", "training.batch_tokens=256", "--set", "training.max_itl=40 ms")
+        self.assertIn("all equal", result.stdout)
+        self.assertEqual(60, real["completed"])
+        self.assertGreater(real["train_steps"] + real["train_preemptions"], 0)
+        self.assert_done(run("replay", out / "events.log"))
+
     def assert_operations(self, path, real):
         """What the device ran, each kind beside its price: all of the training that the results count, and no more time
         than the run took. How much is trained of so few requests depends on the machine's speed."""
