@@ -16,8 +16,8 @@ TEST(MachineSpeed, IsTheSlopeWithinTheCases) {
 // Slowness 2 for half of the samples and 4 for the others; a case with twice the median counts twice.
 TEST(MachineSpeed, LevelIsTheMeanOfTheSamples) {
   EXPECT_NEAR(fit_speed({{2, 4}}, {{4, 16}}).level, 3, 1e-9);
-  EXPECT_NEAR(fit_speed({{20, 40}, {10, 10, 10}}, {{4, 16}, {4, 4, 4}}).level, (40 * 2 + 40 * 4 + 30 * 2) / 110.0, 1e-9)
-      << "of two samples the median is the larger";
+  EXPECT_NEAR(fit_speed({{20, 40}, {10, 10, 10}}, {{4, 16}, {4, 4, 4}}).level, (30 * 2 + 30 * 4 + 30 * 2) / 90.0, 1e-9)
+      << "each weighs as much as its case's median";
 }
 
 // The mean of 21 in a row, fewer at the ends. Most take 10; the one of 900 counts as 20.
