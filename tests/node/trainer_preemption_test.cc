@@ -46,6 +46,12 @@ class Preempted : public ::testing::Test {
         return "another";
     }
   }
+  // A micro-batch has begun, and serving lacks `blocks` beside it.
+  void give_way_once(std::int32_t blocks) {
+    feedback(1);
+    run();
+    trainer_->give_way(blocks);
+  }
   std::vector<std::string> run_all() {
     std::vector<std::string> pieces;
     for (std::string piece = run(); !piece.empty(); piece = run()) pieces.push_back(piece);
@@ -131,9 +137,7 @@ TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
 // Serving lacked 6 pages beside a micro-batch of 5: the next one begins where as many are left over, and when one has
 // got through, half of that will do.
 TEST_F(Preempted, LeavesMoreToServingFromThenOn) {
-  feedback(1);
-  run();
-  trainer_->give_way(6);
+  give_way_once(6);
   std::vector<BlockId> others;
   s_.pool.allocate(10, others);
   EXPECT_EQ(run(), "") << "5 of 10 pages would leave 5";
@@ -147,9 +151,7 @@ TEST_F(Preempted, LeavesMoreToServingFromThenOn) {
 
 // Serving that has nothing to do needs nothing.
 TEST_F(Preempted, AloneItTakesAllThatIsThere) {
-  feedback(1);
-  run();
-  trainer_->give_way(6);
+  give_way_once(6);
   std::vector<BlockId> others;
   s_.pool.allocate(15, others);
   EXPECT_EQ(run(), "");
