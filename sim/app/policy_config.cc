@@ -48,7 +48,7 @@ const char* fresh_meaning(FreshActivations fresh) {
     case FreshActivations::kOffload:
       return "go to the host and come back";
     case FreshActivations::kSpill:
-      return "go to the host and come back, where memory for them is short and the link keeps up";
+      return "go to the host and come back, where serving would miss the memory for them";
   }
   return "";
 }
@@ -156,8 +156,10 @@ std::string describe_policy(const PolicySpec& spec) {
   if (!spec.trains()) return text;
   text += fmt::format("  activations of training's own forward {}\n", fresh_meaning(spec.fresh));
   if (spec.records_on_host() || spec.fresh == FreshActivations::kOffload || spec.fresh == FreshActivations::kSpill) {
-    text += fmt::format("  of what comes from the host or goes there, at most {} layers are on the GPU at once\n",
-                        spec.window_layers);
+    text += fmt::format(
+        "  of what comes from the host or goes there, at most {} layers are on the GPU at once, fewer where "
+        "serving would miss the memory\n",
+        spec.window_layers);
   }
   return text;
 }

@@ -11,7 +11,7 @@ namespace alchemist {
 ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host)
     : config_(config), pool_(pool), policy_(policy), host_(host) {
   check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
-  if (config.spare_memory) pool_.watch_reuse();
+  pool_.watch_reuse();
 }
 
 // Visits the complete records that hold the session's first `total` tokens, each with its first token that none before

@@ -28,7 +28,7 @@ void ActivationStore::relieve(Time now) {
 
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          config_.page_bytes * (pool_.free() - pool_.cached()),
+          pool_.lost_share(pages_, pool_.free() + pages_) > policy_.stretch,
           config_.page_bytes * (most_pages() - reserve() - pages_)};
 }
 
@@ -167,6 +167,8 @@ bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
   } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
     record.free_after_copy = record.users > 0;
     if (record.users == 0) free_pages(record);
+    // What could stay when it was copied may be missed by now: with each that leaves another one does.
+    if (const auto other = victim(now, Lies::kOnBoth, std::nullopt)) free_pages(at(*other));
   }
   return true;
 }

@@ -57,10 +57,19 @@ class BlockPool {
   // holders', but no longer hold a prefix.
   void forget_all();
 
-  // From now on spare() knows what the prefix cache makes use of, at the price of some memory.
+  // From now on spare() and lost_share() know what the prefix cache makes use of, at the price of some memory.
   void watch_reuse() { reuse_.emplace(total()); }
   // An allocate() for this prefix follows, because find() knew no block. False if it never was here, or long ago.
   bool note_missed(PrefixHash hash) { return reuse_ && reuse_->on_missed(hash); }
+  // A prompt is admitted of which so many blocks are computed.
+  void note_computed(std::int32_t blocks) {
+    if (reuse_) reuse_->on_computed(blocks);
+  }
+  // How many more blocks of prompts would be computed, of each that is now, if somebody took so many of the `available`
+  // ones. Zero if nobody watches.
+  double lost_share(std::int32_t taken, std::int32_t available) const {
+    return reuse_ ? reuse_->lost_share(available - taken, available) : 0;
+  }
   // Free blocks that hold no prefix, or, where that is known, are more than the prefix cache makes use of
   // (prefix_reuse.h). Negative: it could use so many more than are free.
   std::int32_t spare() const { return free_ - (reuse_ && reuse_->knows() ? reuse_->worth_keeping() : cached_); }

@@ -197,6 +197,7 @@ void Scheduler::find_prefix(const PromptContent& content, std::int32_t prompt_to
 void Scheduler::note_missed(const Request& request, std::int32_t found) {
   if (!config_.prefix_caching) return;
   const std::int32_t size = config_.block_size;
+  pool_.note_computed(blocks_for(request.target) - found);
   for (std::int32_t i = found; (i + 1) * size < request.target; ++i) {
     if (!pool_.note_missed(hash_of_prefix(request.content, request.prompt_tokens, (i + 1) * size, i))) return;
   }

@@ -16,6 +16,7 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
       policy_(policy),
       estimator_(estimator),
       host_(host),
+      window_(config.window_layers),
       traffic_(host, config.layers) {
   check(config.micro_batch_tokens > 0, "the trainer is configured");
   offloads_ = true;  // at most: what decides how many tokens can fit
@@ -131,8 +132,12 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), alone ? 1 : pace_.factor(),
                policy_, estimator_);
   batch.recompute_below = std::min(batch.recompute_below, layers_to_go());
+  choose_memory();
   // Layers that are recomputed stay, which may be more than there is room for at all.
-  if (batch.recompute_below > 0 && pages_needed() > pool_.total()) batch.reload_all();
+  if (batch.recompute_below > 0 && pages_needed() > pool_.total()) {
+    batch.reload_all();
+    choose_memory();
+  }
   if (!take_memory(now, alone)) {
     // Serving has priority; the records go back and the micro-batch waits.
     store_.put_back(batch.records);
@@ -148,7 +153,7 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
-  traffic_.begin(config_.window_layers, std::move(reloads), fresh);
+  traffic_.begin(window_, std::move(reloads), fresh);
   return true;
 }
 
@@ -198,7 +203,7 @@ void Trainer::tell_host() {
                : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
                                                                 : FreshActivations::kKeep;
   work.layers = layers_to_go();
-  work.fresh_layers = offloads_ ? std::min(work.layers, config_.window_layers) : work.layers;
+  work.fresh_layers = offloads_ ? std::min(work.layers, window_) : work.layers;
   work.resumes = batch.resumes_below.has_value();
   host_.begin(work);
 }
@@ -214,6 +219,7 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone, bool shor
   if (!in_step_ && !start_step(now)) return std::nullopt;
   if (all_reduce_) return std::nullopt;
   if (!micro_batches_.empty()) {
+    if (could_do_with_less(now)) stop_if_possible();
     if (!micro_batch_begun_ && (short_of_memory || !begin_micro_batch(now, alone))) return std::nullopt;
     pace_.on_ready(now, ready_to_run());
     if (!ready_to_run()) return std::nullopt;
@@ -324,7 +330,7 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   piece_outstanding_ = false;
   const Duration gpu_time = Duration::seconds(ran.in_seconds() * config_.gpu_share);
   step_.gpu_time += gpu_time;
-  pace_.on_ran(ran);
+  pace_.on_ran(now, ran);
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
@@ -340,6 +346,7 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   done_ += size_of(piece);
   if (done_ == size_of_phase()) {
     done_ = 0;
+    at_new_layer_ = true;
     micro_batches_.empty() ? end_step(now) : advance(now);
   }
   if (giving_way_) stop_if_possible();

@@ -42,7 +42,8 @@ struct TrainerConfig {
   // One layer's backward works on so much for each token; that of `reserved_tokens` tokens is set aside for good.
   Bytes working_per_token;
   std::int64_t reserved_tokens = 0;
-  // Layers whose activations may be on the GPU at once, of those that come from the host or go there.
+  // Layers whose activations may be on the GPU at once, of those that come from the host or go there; fewer where
+  // serving would miss the memory.
   std::int32_t window_layers = 16;
   double gpu_share = 1;  // of the GPU that a piece takes while it runs
 };
@@ -106,6 +107,9 @@ class Trainer {
   void gather(Time now, std::int64_t tokens);
   bool begin_micro_batch(Time now, bool alone);
   bool link_keeps_up() const;
+  bool is_missed(std::int32_t pages) const;
+  void choose_memory();
+  bool could_do_with_less(Time now);
   bool take_memory(Time now, bool alone);
   void keep_pages(std::int32_t most);
   void tell_host();
@@ -156,9 +160,11 @@ class Trainer {
   Time joined_;
   std::vector<BlockId> pages_;  // working memory of the micro-batch
   bool giving_way_ = false;
-  std::int32_t spare_ = 0;  // pages that a micro-batch leaves to serving when it begins
-  bool offloads_ = false;   // fresh activations of the micro-batch go to the host and come back
-  Bytes host_bytes_;        // taken for fresh activations of the micro-batch
+  bool at_new_layer_ = false;  // a piece has ended its layer
+  std::int32_t spare_ = 0;     // pages that a micro-batch leaves to serving when it begins
+  bool offloads_ = false;      // fresh activations of the micro-batch go to the host and come back
+  std::int32_t window_;        // layers of the micro-batch that are on the GPU at once, of those that come or go
+  Bytes host_bytes_;           // taken for fresh activations of the micro-batch
   LayerTraffic traffic_;
   TrainingPace pace_;
   TrainingStep step_;

@@ -1,5 +1,6 @@
 // Memory that a micro-batch takes while it is worked on, on the GPU and on the host.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "sim/base/check.h"
@@ -9,8 +10,7 @@ namespace alchemist {
 
 // GPU memory for what is there at once of the activations of tokens that go to the host or come from it.
 Bytes Trainer::window_bytes(std::int64_t tokens) const {
-  return Bytes(config_.bytes.minimal.count() / config_.layers) * tokens *
-         std::min(config_.layers, config_.window_layers);
+  return Bytes(config_.bytes.minimal.count() / config_.layers) * tokens * std::min(config_.layers, window_);
 }
 
 // GPU memory for the activations of tokens without a record, at least.
@@ -32,7 +32,7 @@ Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
 Bytes Trainer::fresh_host_bytes(std::int64_t tokens) const {
   if (policy_.fresh != FreshActivations::kOffload && policy_.fresh != FreshActivations::kSpill) return Bytes();
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
-  return layer * tokens * std::max(0, config_.layers - config_.window_layers);
+  return layer * tokens * std::max(0, config_.layers - window_);
 }
 
 std::int32_t Trainer::pages_needed() const {
@@ -40,35 +40,77 @@ std::int32_t Trainer::pages_needed() const {
   const Bytes layer_bytes(config_.bytes.minimal.count() / config_.layers);
   Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : layer_bytes * batch.fresh * layers_to_go();
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
-  bytes += layer_bytes * batch.host * std::min(layers_to_go(), config_.window_layers + batch.recompute_below);
+  bytes += layer_bytes * batch.host * std::min(layers_to_go(), window_ + batch.recompute_below);
   // One sample that is longer than a micro-batch should be.
   bytes += config_.working_per_token * std::max<std::int64_t>(0, batch.tokens - config_.reserved_tokens);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
-// Copies of a layer take no longer than computing it, at the pace that serving has left for that lately: training does
-// not wait for the link.
+// Between two pieces serving runs for long enough for a layer's copies: training does not wait for the link even if no
+// copy overlaps with computation.
 bool Trainer::link_keeps_up() const {
+  constexpr double kSeldom = 0.25;
+  if (pace_.following() > kSeldom) return false;
   const MicroBatch& batch = micro_batches_.front();
-  const Bytes layer((config_.bytes.minimal * batch.fresh).count() / config_.layers);
-  TrainingPiece piece;
-  piece.tokens = batch.fresh;
-  piece.attended_keys = batch.keys_of(piece);
-  const Duration forward = estimator_.piece(piece);
-  piece.kind = PieceKind::kBackward;
-  const Duration backward = estimator_.piece(piece);
-  return estimator_.copy(LinkDirection::kDeviceToHost, layer).in_seconds() <= pace_.factor() * forward.in_seconds() &&
-         estimator_.copy(LinkDirection::kHostToDevice, layer).in_seconds() <= pace_.factor() * backward.in_seconds();
+  const auto keeps_up = [&](PieceKind kind, std::int64_t computed, LinkDirection direction, std::int64_t copied) {
+    if (copied == 0) return true;
+    TrainingPiece piece;
+    piece.kind = kind;
+    piece.tokens = computed;
+    piece.attended_keys = batch.keys_of(piece);
+    const Bytes layer((config_.bytes.minimal * copied).count() / config_.layers);
+    return estimator_.copy(direction, layer).in_seconds() <=
+           (pace_.factor() - 1) * estimator_.piece(piece).in_seconds();
+  };
+  return keeps_up(PieceKind::kForward, batch.fresh, LinkDirection::kDeviceToHost, batch.fresh) &&
+         keeps_up(PieceKind::kBackward, batch.tokens, LinkDirection::kHostToDevice, batch.fresh + batch.host);
+}
+
+// Serving computes noticeably more of its prompts where records have what they have and the micro-batch so much.
+bool Trainer::is_missed(std::int32_t pages) const {
+  const std::int32_t available = pool_.free() + store_.pages() + static_cast<std::int32_t>(pages_.size());
+  return pool_.lost_share(pages + store_.pages(), available) > policy_.stretch;
+}
+
+// Where the memory that a micro-batch would like to have is missed by serving, it makes do with less, as long as it
+// does not wait for the link because of that.
+void Trainer::choose_memory() {
+  const MicroBatch& batch = micro_batches_.front();
+  window_ = config_.window_layers;
+  offloads_ = policy_.fresh == FreshActivations::kOffload && batch.fresh > 0;
+  if (policy_.fresh == FreshActivations::kSpill && batch.fresh > 0) {
+    const std::int32_t kept = pages_needed();
+    const bool fits = kept <= pool_.free() + static_cast<std::int32_t>(pages_.size());
+    offloads_ = !fits || is_missed(kept);
+    if (fresh_host_bytes(batch.fresh) > store_.host_capacity()) offloads_ = false;
+  }
+  if (!offloads_ && batch.host == 0) return;
+  while (window_ > 1 && is_missed(pages_needed()) && link_keeps_up()) {
+    const std::int32_t larger = std::exchange(window_, window_ / 2);
+    if (!offloads_ || fresh_host_bytes(batch.fresh) <= store_.host_capacity()) continue;
+    window_ = larger;
+    return;
+  }
+}
+
+// Serving leaves far less to training than was thought when the micro-batch began, which so holds memory for longer
+// than that was worth, and would take half of it or less if it began now. What it has computed since is little, then.
+// Asked when a layer has ended, which is when a micro-batch can stop.
+bool Trainer::could_do_with_less(Time now) {
+  constexpr double kSlow = 16, kSlower = 2;
+  if (!std::exchange(at_new_layer_, false) || !micro_batch_begun_ || !may_stop() || !traffic_.idle()) return false;
+  const double pace = pace_.so_far(now);
+  if (pace < std::max(kSlow, kSlower * pace_.factor()) || !is_missed(static_cast<std::int32_t>(pages_.size())))
+    return false;
+  pace_.learn(pace);
+  const auto chosen = std::pair(offloads_, window_);
+  choose_memory();
+  if (2 * pages_needed() <= static_cast<std::int32_t>(pages_.size())) return true;
+  std::tie(offloads_, window_) = chosen;
+  return false;
 }
 
 bool Trainer::take_memory(Time now, bool alone) {
-  const std::int64_t fresh = micro_batches_.front().fresh;
-  offloads_ = policy_.fresh == FreshActivations::kOffload && fresh > 0;
-  if (policy_.fresh == FreshActivations::kSpill && fresh > 0) {
-    const std::int32_t more = pages_needed() - static_cast<std::int32_t>(pages_.size());
-    offloads_ = more > pool_.free() || (more > pool_.free() - pool_.cached() && link_keeps_up());
-    if (fresh_host_bytes(fresh) > store_.host_capacity()) offloads_ = false;
-  }
   const std::int32_t pages = pages_needed();
   check(pages <= pool_.total(), "a micro-batch fits the memory");
   keep_pages(pages);
@@ -79,7 +121,7 @@ bool Trainer::take_memory(Time now, bool alone) {
     keep_pages(0);
     return false;
   }
-  const Bytes host_bytes = offloads_ ? fresh_host_bytes(fresh) : Bytes();
+  const Bytes host_bytes = offloads_ ? fresh_host_bytes(micro_batches_.front().fresh) : Bytes();
   if ((pool_.free() < more && !store_.make_room(now, more)) || !store_.take_host(now, host_bytes)) {
     keep_pages(0);
     return false;

@@ -54,8 +54,9 @@ struct PlaceView {
   Bytes bytes;
   Bytes host_free;
   double link_backlog_s = 0;
-  Bytes blank;  // free KV memory that holds no cached prefix
-  Bytes room;   // what records may take of the GPU beyond those there, and beyond what those being made need
+  bool missed =
+      false;   // serving computes noticeably more of its prompts because records have the memory that they have
+  Bytes room;  // what records may take of the GPU beyond those there, and beyond what those being made need
 };
 
 class PlaceDecision {
@@ -136,7 +137,7 @@ enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
   kOffload,     // forward sends what backward needs to the host, backward gets it back
-  kSpill,       // the first of these while memory for it is blank or the link is too slow, otherwise the third
+  kSpill,       // the first of these where serving does not miss the memory, otherwise the third
 };
 
 // Which samples a training step takes first when more are ready than it holds.
@@ -149,6 +150,8 @@ struct Policy {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
+  // How much training that hides may lengthen serving: the share of decode's time that it takes, and the share of more
+  // prompts that are computed because memory is not the prefix cache's.
   double stretch = 0.03;
   bool record_answers = false;             // decode keeps what prefill does, where the record decision has it
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...

@@ -31,7 +31,7 @@ class PlaceEager final : public PlaceDecision {
   bool uses_host() const override { return true; }
   // A token's record is as large as the keys and values of 9 to 23 tokens, and its reload hides behind backward: it is
   // worth less than the cached prefixes that it would displace.
-  bool keep_after_copy(const PlaceView& view) override { return view.blank > Bytes(); }
+  bool keep_after_copy(const PlaceView& view) override { return !view.missed; }
   // In a burst memory comes free at once: by host copies that exist, and otherwise by dropping.
   bool copy_out_under_pressure(const PlaceView&) override { return false; }
 };

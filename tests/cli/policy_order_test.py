@@ -92,6 +92,23 @@ class PolicyOrder(CliTestCase):
             self.assertLess(ratio, 1.02, key)
         self.assertGreater(self.mean("alchemist", "train_tokens_per_s", *more), 500)
 
+    def test_hidden_training_takes_no_memory_that_serving_misses(self):
+        """An L40S has memory for an 8B model and 14 GB more, which conversations fill: a sample's activations would take
+        most of them for a minute, and every third prefix with them. `temporal` trains nothing there, but sets memory for
+        its gradients and workspace aside."""
+        scarce = ("--set", "hardware=l40s", "--set", "workload.rate=1", "--set", "workload.requests=2000",
+                  "--set", "training.max_itl=hidden")
+        result = {}
+        for policy in ["serve_only", "temporal", "alchemist", "planned", "elastic", "compact"]:
+            run_of = run("run", "default", "--policy", policy, "--json", *scarce)
+            self.assert_done(run_of)
+            result[policy] = json.loads(run_of.stdout)
+        hits = {policy: summary["prefix_hit_tokens"] for policy, summary in result.items()}
+        self.assertLess(hits["temporal"], 0.99 * hits["serve_only"], "memory is short")
+        for policy in ["alchemist", "planned", "elastic", "compact"]:
+            self.assertGreater(hits[policy], 0.9 * hits["serve_only"], policy)
+            self.assertGreater(result[policy]["train_samples"], 50, policy)
+
     def test_a_latency_budget_is_the_dial(self):
         """Longer gaps between tokens give more training; with 40 ms as much as a training GPU of its own gives."""
         budgets = [[], ["--set", "training.max_itl=10 ms"], ["--set", "training.max_itl=40 ms"]]

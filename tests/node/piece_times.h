@@ -6,13 +6,19 @@
 namespace alchemist::testing {
 
 // A token takes a microsecond, whatever it attends to; so does a thousand of the optimizer's parameters. A byte takes a
-// nanosecond over the link.
+// nanosecond over the link, or as many as given.
 class TimeOfTokens final : public Estimator {
  public:
+  explicit TimeOfTokens(std::int64_t ns_per_byte = 1) : ns_per_byte_(ns_per_byte) {}
   Duration piece(const TrainingPiece& piece) const override {
     return Duration::microseconds(piece.tokens + piece.parameters / 1'000);
   }
-  Duration copy(LinkDirection, Bytes bytes) const override { return Duration::nanoseconds(bytes.count()); }
+  Duration copy(LinkDirection, Bytes bytes) const override {
+    return Duration::nanoseconds(ns_per_byte_ * bytes.count());
+  }
+
+ private:
+  std::int64_t ns_per_byte_;
 };
 
 inline TrainerConfig two_layers(std::int64_t batch_tokens) {

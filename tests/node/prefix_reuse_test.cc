@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace alchemist {
 namespace {
 
@@ -68,10 +70,62 @@ TEST(PrefixReuse, CountsWhatALargerCacheWouldHaveHit) {
 
 TEST(PrefixReuse, NoCacheWouldHaveKeptWhatIsFartherThanAllBlocks) {
   PrefixReuse reuse(kBlocks);
-  for (int i = 0; i < 600; ++i) miss(reuse, kBlocks + 1);
+  for (int i = 0; i < 600; ++i) miss(reuse, 2 * kBlocks);
   EXPECT_EQ(reuse.worth_keeping(), 0);
-  hit(reuse, 2 * kBlocks, 300);  // it was hit, so a cache of all blocks has kept it
-  EXPECT_EQ(reuse.worth_keeping(), kBlocks);
+}
+
+// Ten blocks are hit and come free in turn, and behind every tenth round another one that nobody asks for: a reuse time
+// of some ten, for which ten blocks suffice. Eleven would too if each were another one, but it is twelve for the
+// eleventh that is asked for every hundred hits: only the ten have come free since, each ten times, and nine that
+// nobody wants.
+TEST(PrefixReuse, WhatIsUsedAgainTakesMemoryOnce) {
+  PrefixReuse reuse(kBlocks);
+  std::array<std::uint32_t, 10> often{};
+  for (std::uint32_t& block : often) block = reuse.on_freed();
+  std::uint32_t seldom = reuse.on_freed();
+  for (int round = 1; round <= 3'000; ++round) {
+    for (std::uint32_t& block : often) {
+      reuse.on_hit(block);
+      block = reuse.on_freed();
+    }
+    if (round % 10 != 0) continue;
+    reuse.on_hit(seldom);  // a hundred have come free since, ten of them are free
+    seldom = reuse.on_freed();
+    reuse.on_freed();
+  }
+  reuse.on_computed(10'000);
+  EXPECT_GE(reuse.worth_keeping(), 10);
+  EXPECT_LE(reuse.worth_keeping(), 24) << "the reuse time of one in a hundred is a hundred";
+  EXPECT_GT(reuse.lost_share(5, 100), 2.9);
+  EXPECT_LT(reuse.lost_share(30, 100), 0.01);
+}
+
+// Half of the hits reach back 100 blocks and half 600, and 40 blocks are computed for each of these: a cache between
+// them makes that one more in 40, one below both two. As many hits as the model is brought up to date with.
+TEST(PrefixReuse, ASmallerCacheComputesWhatItDoesNotHit) {
+  PrefixReuse reuse(kBlocks);
+  hit(reuse, 100, 513);
+  EXPECT_EQ(reuse.lost_share(1, kBlocks), 0) << "nobody has said what is computed";
+  hit(reuse, 600, 512);
+  reuse.on_computed(40 * 512);
+  EXPECT_DOUBLE_EQ(reuse.lost_share(800, kBlocks), 0);
+  EXPECT_DOUBLE_EQ(reuse.lost_share(200, kBlocks), 1.0 / 40);
+  EXPECT_DOUBLE_EQ(reuse.lost_share(200, 400), 0);
+  EXPECT_DOUBLE_EQ(reuse.lost_share(1, kBlocks), 1025.0 / (40 * 512));
+  EXPECT_DOUBLE_EQ(reuse.lost_share(-5, 50), 0) << "more than there is";
+  const double within = reuse.lost_share(600, kBlocks);
+  EXPECT_GT(within, 0) << "a part of its class";
+  EXPECT_LT(within, 1.0 / 40);
+}
+
+// What was computed fades with the hits.
+TEST(PrefixReuse, TheShareIsOfLate) {
+  PrefixReuse reuse(kBlocks);
+  for (int i = 0; i < 300'000; ++i) {
+    hit(reuse, 3);
+    reuse.on_computed(10);
+    if (i > 2'000) ASSERT_NEAR(reuse.lost_share(1, kBlocks), 0.1, 0.021) << "up to 256 hits are not known yet";
+  }
 }
 
 TEST(PrefixReuse, ThePastFades) {

@@ -4,12 +4,31 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <vector>
 
 #include "sim/node/activation_store.h"
 #include "sim/policy/decision_registry.h"
 #include "tests/node/copy_host.h"
 
 namespace alchemist::testing {
+
+// Serving asks for `prefixes` prefixes of a block each in turn, many times, while for each of these `computed` blocks
+// of others are computed. With as many free blocks all are hits, with fewer none are.
+inline void ask_in_turn(BlockPool& pool, std::uint64_t prefixes, std::int32_t computed) {
+  for (std::uint64_t i = 0; i < 1'000 + prefixes; ++i) {
+    const PrefixHash prefix = 1'000 + i % prefixes;
+    pool.note_computed(computed);
+    if (const auto found = pool.find(prefix)) {
+      pool.share(*found);
+      pool.release(*found);
+    } else {
+      pool.note_missed(prefix);
+      const BlockId block = pool.allocate();
+      pool.publish(block, prefix);
+      pool.release(block);
+    }
+  }
+}
 
 // Pages of 100 bytes; 10 bytes a token, 4 a lean one; room for 100 tokens on the host. A record of 40 tokens takes 4
 // pages. Records may hold `pages`, all there are, or of `blocks` whatever is to spare.

@@ -10,6 +10,7 @@
 namespace alchemist {
 namespace {
 
+using testing::ask_in_turn;
 using testing::TimeOfTokens;
 using testing::two_layers;
 
@@ -156,6 +157,43 @@ TEST_F(Preempted, AloneItTakesAllThatIsThere) {
   s_.pool.allocate(15, others);
   EXPECT_EQ(run(), "");
   EXPECT_TRUE(trainer_->next_piece(Time(), true));
+}
+
+// Of two layers of 40 tokens both stay on the GPU, 4 pages of 20, until the first forward has ended. If by then the
+// prefix cache makes use of all memory, and training has taken 16 times its own time, the micro-batch begins again with
+// one layer at a time. Neither alone is a reason; nor is it one that training is no slower than it has ever been.
+TEST_F(Preempted, GivesBackWhatItHoldsForLongerThanThought) {
+  for (const bool missed : {false, true}) {
+    for (const bool slow : {false, true}) {
+      testing::Store s("eager", 20);
+      s.policy.train = make_train_decision("idle");
+      s.policy.fresh = FreshActivations::kSpill;
+      TrainerConfig config = two_layers(40);
+      config.window_layers = 1;
+      Trainer trainer(config, s.pool, *s.store, s.policy, times_, s.host);
+      const auto run = [&](Time begin, Time end) {
+        const auto piece = trainer.next_piece(begin, false);
+        ASSERT_TRUE(piece);
+        trainer.on_piece_submitted();
+        trainer.on_piece_done(end, *piece, times_.piece(*piece));
+      };
+      trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
+      const Time ended = Time() + Duration::microseconds(40 * (slow ? 17 : 15));
+      run(Time(), ended);
+      EXPECT_EQ(trainer.gpu_bytes(), Bytes(400));
+      ask_in_turn(s.pool, 20, missed ? 20 : 100);
+      const auto next = trainer.next_piece(ended, false);
+      ASSERT_TRUE(next);
+      const bool again = missed && slow;
+      EXPECT_EQ(trainer.gpu_bytes(), Bytes(again ? 200 : 400)) << missed << slow;
+      EXPECT_EQ(next->layer, again ? 0 : 1);
+      EXPECT_EQ(trainer.totals().preemptions, again ? 1 : 0);
+      if (!again) continue;
+      run(ended, ended + Duration::microseconds(40 * 17));
+      EXPECT_EQ(trainer.gpu_bytes(), Bytes(200));
+      EXPECT_EQ(trainer.totals().preemptions, 1) << "it takes as little as it can already";
+    }
+  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 namespace alchemist {
 namespace {
 
+using testing::ask_in_turn;
 using testing::Store;
 using testing::TimeOfTokens;
 using testing::two_layers;
@@ -55,12 +56,14 @@ struct Options {
   std::int32_t window_layers = 16;
   std::int64_t batch_tokens = 10;
   TrainingObjective objective = TrainingObjective::sft;
+  std::int64_t ns_per_byte = 1;
 };
 
 // Two layers of 5 bytes a token each, 2 of them lean; 20 pages of 100 bytes.
 class Restorer {
  public:
-  explicit Restorer(RestoreFunction function, const Options& options = {}) : s("eager", 20) {
+  explicit Restorer(RestoreFunction function, const Options& options = {})
+      : s("eager", 20), times(options.ns_per_byte) {
     s.policy.train = make_train_decision("idle");
     auto decision = std::make_unique<GivenRestore>(function, options.gate_up_share);
     restore = decision.get();
@@ -85,24 +88,27 @@ class Restorer {
   void feedback(std::uint32_t request, std::int32_t others = 0) {
     trainer->on_feedback(Time(), {RequestId(request), SessionId(request), 40, 10, others, others > 0 ? 10 : 0});
   }
-  // The pieces that can run, without what comes over the link from now on.
-  Pieces run_ready() {
+  // The pieces that can run, without what comes over the link from now on; behind each serving takes `rest` times as
+  // long.
+  Pieces run_ready(int rest = 0) {
     Pieces pieces;
-    while (const auto piece = trainer->next_piece(Time(), true)) {
+    while (const auto piece = trainer->next_piece(now, true)) {
       most_on_gpu = std::max(most_on_gpu, trainer->gpu_bytes());
       most_on_host = std::max(most_on_host, s.store->host_bytes());
       trainer->on_piece_submitted();
-      trainer->on_piece_done(Time(), *piece, times.piece(*piece));
+      now = now + times.piece(*piece);
+      trainer->on_piece_done(now, *piece, times.piece(*piece));
+      now = now + times.piece(*piece) * rest;
       pieces.push_back(*piece);
     }
     return pieces;
   }
   // All of a step. A copy ends when nothing else can go on.
-  Pieces run() {
-    Pieces pieces = run_ready();
+  Pieces run(int rest = 0) {
+    Pieces pieces = run_ready(rest);
     while (copies_done < s.host.copies.size()) {
       trainer->on_copy_done(OpId(static_cast<std::uint32_t>(copies_done++)));
-      const Pieces more = run_ready();
+      const Pieces more = run_ready(rest);
       pieces.insert(pieces.end(), more.begin(), more.end());
     }
     return pieces;
@@ -113,6 +119,7 @@ class Restorer {
   GivenRestore* restore = nullptr;
   const TimeOfTokens times;
   std::optional<Trainer> trainer;
+  Time now;
   std::size_t copies_done = 0;
   Bytes most_on_gpu, most_on_host;
 };
@@ -206,6 +213,54 @@ TEST(TrainerRestore, OffloadingTakesHostMemoryAndGivesItBack) {
   EXPECT_EQ(r.trainer->version(), WeightVersion(1));
   EXPECT_EQ(r.most_on_host, Bytes(200));
   EXPECT_EQ(r.s.store->host_bytes(), Bytes());
+}
+
+// 40 tokens without a record take 4 of 20 pages. Where the prefix cache makes use of all of them they go to the host, a
+// layer at a time.
+TEST(TrainerRestore, WhatServingMissesIsSpilled) {
+  for (const bool missed : {false, true}) {
+    Restorer r(reload_all, {.window_layers = 1});
+    r.s.policy.fresh = FreshActivations::kSpill;
+    ask_in_turn(r.s.pool, 20, missed ? 20 : 100);
+    r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
+    r.run();
+    EXPECT_EQ(r.most_on_gpu, Bytes(missed ? 200 : 400));
+    EXPECT_EQ(r.most_on_host, Bytes(missed ? 200 : 0));
+  }
+}
+
+// The window of two layers becomes one of one where serving misses the memory and a layer's copies, 200 bytes, take no
+// longer than what serving takes for itself behind each piece: `rest` times the piece's 40 us.
+TEST(TrainerRestore, TheWindowShrinksToWhatServingDoesNotMiss) {
+  struct Case {
+    std::int32_t computed;  // blocks for each prefix that is asked for
+    std::int64_t ns_per_byte;
+    int rest;
+    bool shrinks;
+  };
+  for (const Case& c :
+       {Case{20, 140, 1, true}, Case{100, 140, 1, false}, Case{20, 210, 1, false}, Case{20, 140, 0, false}}) {
+    Restorer r(reload_all, {.window_layers = 2, .ns_per_byte = c.ns_per_byte});
+    r.s.policy.fresh = FreshActivations::kOffload;
+    const auto train = [&](std::uint32_t request) {
+      r.most_on_gpu = Bytes();
+      r.trainer->on_feedback(r.now, {RequestId(request), SessionId(request), 20, 20, 0, 0});
+      r.run(c.rest);
+    };
+    for (std::uint32_t request = 1; request <= 100; ++request) train(request);
+    EXPECT_EQ(r.most_on_gpu, Bytes(400));
+    ask_in_turn(r.s.pool, 20, c.computed);
+    train(101);
+    EXPECT_EQ(r.most_on_gpu, Bytes(c.shrinks ? 200 : 400)) << c.computed << ' ' << c.ns_per_byte << ' ' << c.rest;
+    EXPECT_EQ(r.trainer->version(), WeightVersion(101));
+
+    r.record_on_host(102);
+    ask_in_turn(r.s.pool, 20, c.computed);
+    r.most_on_gpu = Bytes();
+    r.feedback(102);
+    r.run(c.rest);
+    EXPECT_EQ(r.most_on_gpu, Bytes(c.shrinks ? 300 : 500)) << "250 or 500 bytes: 40 tokens come and 10 go";
+  }
 }
 
 TEST(TrainerRestore, CheckpointingRunsTheLayersOfFreshTokensAgain) {

@@ -71,9 +71,10 @@ TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
       trainer.on_piece_done(now, *piece, times.piece(*piece));
     }
     std::vector<BlockId> others;
-    s.pool.allocate(4, others);  // nothing is left, so that the record goes once it is on the host
+    s.pool.allocate(4, others);  // nothing is left, so that the record goes where serving needs more
     s.record(1);
     ASSERT_TRUE(s.store->on_copy_done(now, s.host.last(), Duration::milliseconds(1)));
+    s.store->reclaim(now, 1, true);
     s.pool.release_first(others);
     const std::size_t before = s.host.copies.size();
     trainer.on_feedback(now, {RequestId(1), SessionId(1), 40, 10, 0, 0});

@@ -14,19 +14,29 @@ TEST(TrainingPace, WaitingForCopiesIsNotServing) {
   TrainingPace pace;
   EXPECT_EQ(pace.factor(), 1);
   pace.on_begin(at(100));
-  pace.on_ran(Duration::seconds(1));
+  pace.on_ran(at(101), Duration::seconds(1));
   pace.on_ready(at(102), false);
   pace.on_ready(at(104), false);
   pace.on_ready(at(106), true);
   pace.on_ready(at(107), true);
-  pace.on_ran(Duration::seconds(1));
+  pace.on_ran(at(109), Duration::seconds(1));
   pace.on_end(at(110));
   EXPECT_DOUBLE_EQ(pace.factor(), 3);
   // The next one has the GPU to itself: a quarter of the way from 3 to 1.
   pace.on_begin(at(110));
-  pace.on_ran(Duration::seconds(5));
+  pace.on_ran(at(115), Duration::seconds(5));
   pace.on_end(at(115));
   EXPECT_DOUBLE_EQ(pace.factor(), 2.5);
+}
+
+// Pieces of a second, each with a second of serving behind it; then back to back.
+TEST(TrainingPace, PiecesThatFollowAtOnce) {
+  TrainingPace pace;
+  EXPECT_EQ(pace.following(), 1) << "as long as nothing is known";
+  for (int i = 1; i <= 500; ++i) pace.on_ran(at(2 * i), Duration::seconds(1));
+  EXPECT_LT(pace.following(), 0.01);
+  for (int i = 1; i <= 69; ++i) pace.on_ran(at(1'000 + i), Duration::seconds(1));
+  EXPECT_NEAR(pace.following(), 0.5, 0.01) << "0.99^69 = 0.5";
 }
 
 // 10 tokens every second: the rate is right from early on, and fades when they stop, by 1/e in 120 s.
