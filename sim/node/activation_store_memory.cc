@@ -28,7 +28,7 @@ void ActivationStore::relieve(Time now) {
 
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          pool_.lost_share(pages_, pool_.free() + pages_) > policy_.stretch,
+          pool_.are_missed(pages_, 1, policy_.stretch),
           config_.page_bytes * (most_pages() - reserve() - pages_)};
 }
 

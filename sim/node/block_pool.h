@@ -57,7 +57,7 @@ class BlockPool {
   // holders', but no longer hold a prefix.
   void forget_all();
 
-  // From now on spare() and lost_share() know what the prefix cache makes use of, at the price of some memory.
+  // From now on spare() and are_missed() know what the prefix cache makes use of, at the price of some memory.
   void watch_reuse() { reuse_.emplace(total()); }
   // An allocate() for this prefix follows, because find() knew no block. False if it never was here, or long ago.
   bool note_missed(PrefixHash hash) { return reuse_ && reuse_->on_missed(hash); }
@@ -65,10 +65,11 @@ class BlockPool {
   void note_computed(std::int32_t blocks) {
     if (reuse_) reuse_->on_computed(blocks);
   }
-  // How many more blocks of prompts would be computed, of each that is now, if somebody took so many of the `available`
-  // ones. Zero if nobody watches.
-  double lost_share(std::int32_t taken, std::int32_t available) const {
-    return reuse_ ? reuse_->lost_share(available - taken, available) : 0;
+  // True if more than `share` more of the prompts would be computed because others hold `held` blocks and take `more`. As
+  // long as that is not known, if these would not be blank ones.
+  bool are_missed(std::int32_t held, std::int32_t more, double share) const {
+    if (!reuse_ || !reuse_->knows()) return more > free_ - cached_;
+    return reuse_->lost_share(free_ - more, free_ + held) > share;
   }
   // Free blocks that hold no prefix, or, where that is known, are more than the prefix cache makes use of
   // (prefix_reuse.h). Negative: it could use so many more than are free.

@@ -68,8 +68,8 @@ bool Trainer::link_keeps_up() const {
 
 // Serving computes noticeably more of its prompts where records have what they have and the micro-batch so much.
 bool Trainer::is_missed(std::int32_t pages) const {
-  const std::int32_t available = pool_.free() + store_.pages() + static_cast<std::int32_t>(pages_.size());
-  return pool_.lost_share(pages + store_.pages(), available) > policy_.stretch;
+  const auto held = static_cast<std::int32_t>(pages_.size());
+  return pool_.are_missed(store_.pages() + held, pages - held, policy_.stretch);
 }
 
 // Where the memory that a micro-batch would like to have is missed by serving, it makes do with less, as long as it
