@@ -28,8 +28,7 @@ void ActivationStore::relieve(Time now) {
 
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          pool_.are_missed(pages_, 1, policy_.stretch),
-          config_.page_bytes * (most_pages() - reserve() - pages_)};
+          pool_.are_missed(pages_, 1, policy_.stretch), config_.page_bytes * (most_pages() - reserve() - pages_)};
 }
 
 // The complete record without user that the policy values least.

@@ -65,8 +65,8 @@ class BlockPool {
   void note_computed(std::int32_t blocks) {
     if (reuse_) reuse_->on_computed(blocks);
   }
-  // True if more than `share` more of the prompts would be computed because others hold `held` blocks and take `more`. As
-  // long as that is not known, if these would not be blank ones.
+  // True if more than `share` more of the prompts would be computed because others hold `held` blocks and take `more`.
+  // As long as that is not known, if these would not be blank ones.
   bool are_missed(std::int32_t held, std::int32_t more, double share) const {
     if (!reuse_ || !reuse_->knows()) return more > free_ - cached_;
     return reuse_->lost_share(free_ - more, free_ + held) > share;

@@ -113,8 +113,8 @@ TEST(Training, CopiesSlowKernelsAsLongAsTheyRun) {
 }
 
 // One request of 61 tokens is trained without a record, when nothing is known yet of what the prefix cache is good for.
-// Where the memory holds its activations beside its own prefix in the cache they stay. If not beside that, or not at all,
-// of the 4 layers those that are not in the window of 2 leave, each once, and come back.
+// Where the memory holds its activations beside its own prefix in the cache they stay. If not beside that, or not at
+// all, of the 4 layers those that are not in the window of 2 leave, each once, and come back.
 TEST(Training, ActivationsSpillWhereMemoryIsNotBlank) {
   constexpr Decisions kSpilling{"none", "none", "none", "none", "idle", FreshActivations::kSpill};
   const Bytes page = small_model().kv_bytes_per_token() * 16;
