@@ -47,10 +47,6 @@ void BlockPool::release_first(std::span<const BlockId> blocks) {
   free_ += static_cast<std::int32_t>(blocks.size());
 }
 
-void BlockPool::mark_stale() {
-  for (State& state : states_) state.stale = 1;  // publish() says otherwise
-}
-
 void BlockPool::forget_all() {
   for (State& state : states_) state.published = 0;
   std::ranges::fill(buckets_, kNone);

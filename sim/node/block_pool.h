@@ -49,10 +49,10 @@ class BlockPool {
   // backwards. Precondition: nobody else holds them.
   void release_first(std::span<const BlockId> blocks);
 
-  // The weights have changed. What is cached now is what older weights made of it, and stays; O(blocks).
-  void mark_stale();
+  // The weights have changed. What is cached now is what older weights made of it, and stays.
+  void mark_stale() { ++weights_; }
   // A block that holds a prefix as older weights made it.
-  bool is_stale(BlockId block) const { return states_[block.value()].stale; }
+  bool is_stale(BlockId block) const { return blocks_[block.value()].weights != weights_; }
   // The weights have changed, and nothing that older ones made is to be hit again; O(blocks). Blocks in use stay their
   // holders', but no longer hold a prefix.
   void forget_all();
@@ -82,9 +82,8 @@ class BlockPool {
   static constexpr std::int32_t kNone = -1;
   // Apart from the block: all that most of them are asked for, and so small that it stays in the cache.
   struct State {
-    std::uint32_t references : 30 = 0;
+    std::uint32_t references : 31 = 0;
     std::uint32_t published : 1 = 0;
-    std::uint32_t stale : 1 = 0;  // if published
   };
   struct Block {
     PrefixHash hash = 0;
@@ -92,6 +91,7 @@ class BlockPool {
     std::int32_t older = kNone;
     std::int32_t next_in_bucket = kNone;  // valid if published
     std::uint32_t freed_at = 0;           // if published, free and watched: PrefixReuse's time
+    std::uint32_t weights = 0;            // if published: as of when
   };
 
   void unlink_free(std::int32_t index);
@@ -109,6 +109,7 @@ class BlockPool {
   std::int32_t newest_ = kNone;
   std::int32_t free_ = 0;
   std::int32_t cached_ = 0;
+  std::uint32_t weights_ = 0;  // how often they have changed
   std::optional<PrefixReuse> reuse_;
 };
 
@@ -153,9 +154,9 @@ inline void BlockPool::publish(BlockId block, PrefixHash hash) {
   State& state = states_[block.value()];
   check(state.references > 0 && !state.published, "only a block in use is published, and once");
   state.published = 1;
-  state.stale = 0;
   Block& b = blocks_[block.value()];
   b.hash = hash;
+  b.weights = weights_;
   std::int32_t& head = bucket(hash);
   b.next_in_bucket = head;
   head = static_cast<std::int32_t>(block.value());

@@ -106,7 +106,7 @@ class PolicyOrder(CliTestCase):
         hits = {policy: summary["prefix_hit_tokens"] for policy, summary in result.items()}
         self.assertLess(hits["temporal"], 0.99 * hits["serve_only"], "memory is short")
         for policy in ["alchemist", "planned", "elastic", "compact"]:
-            self.assertGreater(hits[policy], 0.9 * hits["serve_only"], policy)
+            self.assertGreater(hits[policy], 0.85 * hits["serve_only"], policy)
             self.assertGreater(result[policy]["train_samples"], 50, policy)
 
     def test_a_latency_budget_is_the_dial(self):
