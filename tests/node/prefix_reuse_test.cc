@@ -74,10 +74,9 @@ TEST(PrefixReuse, NoCacheWouldHaveKeptWhatIsFartherThanAllBlocks) {
   EXPECT_EQ(reuse.worth_keeping(), 0);
 }
 
-// Ten blocks are hit and come free in turn, and behind every tenth round another one that nobody asks for: a reuse time
-// of some ten, for which ten blocks suffice. Eleven would too if each were another one, but it is twelve for the
-// eleventh that is asked for every hundred hits: only the ten have come free since, each ten times, and nine that
-// nobody wants.
+// Ten blocks are hit and come free in turn, over and over; every ten rounds one more is, and another comes free that
+// nobody asks for. Between two hits of that one a hundred blocks come free, but only ten different ones are free then,
+// and those nobody asks for: a cache of twenty-odd blocks has all hits, though the reuse time of some is a hundred.
 TEST(PrefixReuse, WhatIsUsedAgainTakesMemoryOnce) {
   PrefixReuse reuse(kBlocks);
   std::array<std::uint32_t, 10> often{};
@@ -89,13 +88,13 @@ TEST(PrefixReuse, WhatIsUsedAgainTakesMemoryOnce) {
       block = reuse.on_freed();
     }
     if (round % 10 != 0) continue;
-    reuse.on_hit(seldom);  // a hundred have come free since, ten of them are free
+    reuse.on_hit(seldom);
     seldom = reuse.on_freed();
     reuse.on_freed();
   }
   reuse.on_computed(10'000);
   EXPECT_GE(reuse.worth_keeping(), 10);
-  EXPECT_LE(reuse.worth_keeping(), 24) << "the reuse time of one in a hundred is a hundred";
+  EXPECT_LE(reuse.worth_keeping(), 24);
   EXPECT_GT(reuse.lost_share(5, 100), 2.9);
   EXPECT_LT(reuse.lost_share(30, 100), 0.01);
 }
