@@ -54,9 +54,8 @@ struct PlaceView {
   Bytes bytes;
   Bytes host_free;
   double link_backlog_s = 0;
-  bool missed =
-      false;   // serving computes noticeably more of its prompts because records have the memory that they have
-  Bytes room;  // what records may take of the GPU beyond those there, and beyond what those being made need
+  bool missed = false;  // records have memory that the prefix cache would make noticeable use of
+  Bytes room;           // what records may take of the GPU beyond those there, and beyond what those being made need
 };
 
 class PlaceDecision {
