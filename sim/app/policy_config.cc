@@ -48,7 +48,7 @@ const char* fresh_meaning(FreshActivations fresh) {
     case FreshActivations::kOffload:
       return "go to the host and come back";
     case FreshActivations::kSpill:
-      return "go to the host and come back, where serving would miss the memory for them";
+      return "go to the host and come back, where serving would miss the memory for them and the link keeps up";
   }
   return "";
 }

@@ -106,7 +106,7 @@ class Trainer {
   bool start_step(Time now);
   void gather(Time now, std::int64_t tokens);
   bool begin_micro_batch(Time now, bool alone);
-  bool link_keeps_up() const;
+  bool link_keeps_up(double times) const;
   bool is_missed(std::int32_t pages) const;
   void choose_memory();
   bool could_do_with_less(Time now);

@@ -46,11 +46,8 @@ std::int32_t Trainer::pages_needed() const {
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
-// Between two pieces serving runs for long enough for a layer's copies: training does not wait for the link even if no
-// copy overlaps with computation.
-bool Trainer::link_keeps_up() const {
-  constexpr double kSeldom = 0.25;
-  if (pace_.following() > kSeldom) return false;
+// A layer's copies take at most so many times as long as computing it.
+bool Trainer::link_keeps_up(double times) const {
   const MicroBatch& batch = micro_batches_.front();
   const auto keeps_up = [&](PieceKind kind, std::int64_t computed, LinkDirection direction, std::int64_t copied) {
     if (copied == 0) return true;
@@ -59,8 +56,7 @@ bool Trainer::link_keeps_up() const {
     piece.tokens = computed;
     piece.attended_keys = batch.keys_of(piece);
     const Bytes layer((config_.bytes.minimal * copied).count() / config_.layers);
-    return estimator_.copy(direction, layer).in_seconds() <=
-           (pace_.factor() - 1) * estimator_.piece(piece).in_seconds();
+    return estimator_.copy(direction, layer).in_seconds() <= times * estimator_.piece(piece).in_seconds();
   };
   return keeps_up(PieceKind::kForward, batch.fresh, LinkDirection::kDeviceToHost, batch.fresh) &&
          keeps_up(PieceKind::kBackward, batch.tokens, LinkDirection::kHostToDevice, batch.fresh + batch.host);
@@ -73,19 +69,21 @@ bool Trainer::is_missed(std::int32_t pages) const {
 }
 
 // Where the memory that a micro-batch would like to have is missed by serving, it makes do with less, as long as it
-// does not wait for the link because of that.
+// does not wait for the link because of that: at the pace that serving has left for training lately, and with one layer
+// after the other only if between most pieces serving runs, for as long as the copies take.
 void Trainer::choose_memory() {
+  constexpr double kSeldom = 0.25;
   const MicroBatch& batch = micro_batches_.front();
   window_ = config_.window_layers;
   offloads_ = policy_.fresh == FreshActivations::kOffload && batch.fresh > 0;
   if (policy_.fresh == FreshActivations::kSpill && batch.fresh > 0) {
     const std::int32_t kept = pages_needed();
     const bool fits = kept <= pool_.free() + static_cast<std::int32_t>(pages_.size());
-    offloads_ = !fits || is_missed(kept);
+    offloads_ = !fits || (is_missed(kept) && link_keeps_up(pace_.factor()));
     if (fresh_host_bytes(batch.fresh) > store_.host_capacity()) offloads_ = false;
   }
-  if (!offloads_ && batch.host == 0) return;
-  while (window_ > 1 && is_missed(pages_needed()) && link_keeps_up()) {
+  if ((!offloads_ && batch.host == 0) || pace_.following() > kSeldom) return;
+  while (window_ > 1 && is_missed(pages_needed()) && link_keeps_up(pace_.factor() - 1)) {
     const std::int32_t larger = std::exchange(window_, window_ / 2);
     if (!offloads_ || fresh_host_bytes(batch.fresh) <= store_.host_capacity()) continue;
     window_ = larger;
@@ -97,7 +95,7 @@ void Trainer::choose_memory() {
 // than that was worth, and would take half of it or less if it began now. What it has computed since is little, then.
 // Asked when a layer has ended, which is when a micro-batch can stop.
 bool Trainer::could_do_with_less(Time now) {
-  constexpr double kSlow = 16, kSlower = 2;
+  constexpr double kSlow = 64, kSlower = 2;
   if (!std::exchange(at_new_layer_, false) || !micro_batch_begun_ || !may_stop() || !traffic_.idle()) return false;
   const double pace = pace_.so_far(now);
   if (pace < std::max(kSlow, kSlower * pace_.factor()) || !is_missed(static_cast<std::int32_t>(pages_.size())))

@@ -136,7 +136,7 @@ enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
   kOffload,     // forward sends what backward needs to the host, backward gets it back
-  kSpill,       // the first of these where serving does not miss the memory, otherwise the third
+  kSpill,       // the first of these where serving does not miss the memory or the link is too slow, else the third
 };
 
 // Which samples a training step takes first when more are ready than it holds.

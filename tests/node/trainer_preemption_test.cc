@@ -160,7 +160,7 @@ TEST_F(Preempted, AloneItTakesAllThatIsThere) {
 }
 
 // Of two layers of 40 tokens both stay on the GPU, 4 pages of 20, until the first forward has ended. If by then the
-// prefix cache makes use of all memory, and training has taken 16 times its own time, the micro-batch begins again with
+// prefix cache makes use of all memory, and training has taken 64 times its own time, the micro-batch begins again with
 // one layer at a time. Neither alone is a reason; nor is it one that training is no slower than it has ever been.
 TEST_F(Preempted, GivesBackWhatItHoldsForLongerThanThought) {
   for (const bool missed : {false, true}) {
@@ -178,7 +178,7 @@ TEST_F(Preempted, GivesBackWhatItHoldsForLongerThanThought) {
         trainer.on_piece_done(end, *piece, times_.piece(*piece));
       };
       trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
-      const Time ended = Time() + Duration::microseconds(40 * (slow ? 17 : 15));
+      const Time ended = Time() + Duration::microseconds(40 * (slow ? 65 : 63));
       run(Time(), ended);
       EXPECT_EQ(trainer.gpu_bytes(), Bytes(400));
       ask_in_turn(s.pool, 20, missed ? 20 : 100);
@@ -189,7 +189,7 @@ TEST_F(Preempted, GivesBackWhatItHoldsForLongerThanThought) {
       EXPECT_EQ(next->layer, again ? 0 : 1);
       EXPECT_EQ(trainer.totals().preemptions, again ? 1 : 0);
       if (!again) continue;
-      run(ended, ended + Duration::microseconds(40 * 17));
+      run(ended, ended + Duration::microseconds(40 * 65));
       EXPECT_EQ(trainer.gpu_bytes(), Bytes(200));
       EXPECT_EQ(trainer.totals().preemptions, 1) << "it takes as little as it can already";
     }
