@@ -155,7 +155,7 @@ OpId RealHost::submit(const CopyOp& copy) {
     to_host_.submit(id.value(), copy.record ? records_->copy_out(*copy.record) : batch_->copy_out(copy.layer));
   } else {
     check(batch_ != nullptr, "what comes back is of a micro-batch");
-    to_device_.submit(id.value(), batch_->copy_in(copy.layer));
+    to_device_.submit(id.value(), copy.keys ? batch_->copy_in_keys(copy.layer) : batch_->copy_in(copy.layer));
   }
   return id;
 }

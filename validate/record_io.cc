@@ -115,7 +115,8 @@ void RecordIo<T>::keep_rest(std::span<const ActivationPiece> pieces, const Layer
 template <class T>
 RowPlace RecordIo<T>::row_place(const ActivationPiece& piece, MetadataBuffer& pages) const {
   check(piece.rows.end == piece.rows.begin + 1, "a piece of one row");
-  check(piece.kind == piece.layout && piece.kind != RecordKind::kInput, "all of a record is kept");
+  check(piece.kind == piece.layout && (piece.kind == RecordKind::kMinimal || piece.kind == RecordKind::kLean),
+        "all of a record is kept");
   check(piece.first_token >= 0 && piece.first_token < piece.record_tokens, "a row lies within its record");
   RowPlace place;
   place.record = {piece.memory.base, piece.memory.page_bytes, pages.upload_once(piece.memory.pages),

@@ -12,6 +12,7 @@ constexpr RecordTensor kMinimalTensors[] = {RecordTensor::kGateUp,   RecordTenso
                                             RecordTensor::kKeyValue, RecordTensor::kAttention, RecordTensor::kXMid,
                                             RecordTensor::kLse,      RecordTensor::kRstd1,     RecordTensor::kRstd2};
 constexpr RecordTensor kInputTensors[] = {RecordTensor::kX};
+constexpr RecordTensor kKeyValueTensors[] = {RecordTensor::kKeyValue};
 
 }  // namespace
 
@@ -36,6 +37,7 @@ RecordLayout::RecordLayout(const ModelShape& shape) {
 
 std::span<const RecordTensor> RecordLayout::tensors(RecordKind kind) const {
   if (kind == RecordKind::kInput) return kInputTensors;
+  if (kind == RecordKind::kKeyValue) return kKeyValueTensors;
   const std::span<const RecordTensor> all(kMinimalTensors);
   return kind == RecordKind::kLean ? all.subspan(1) : all;
 }

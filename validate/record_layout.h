@@ -17,6 +17,7 @@ enum class RecordKind : std::uint8_t {
   kMinimal,  // all of them
   kLean,     // without gate and up
   kInput,    // x alone
+  kKeyValue,
 };
 
 // A run of bytes in pages: `pages` lies in host memory and is read before a call that takes it returns. See PagedBytes.

@@ -17,6 +17,7 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
       fresh_(work.fresh),
       fresh_layers_(work.fresh == FreshActivations::kOffload ? work.fresh_layers : work.layers),
       recompute_below_(work.recompute_below),
+      key_layers_(work.key_layers),
       step_targets_(work.step_targets) {
   check(step_targets_ > 0, "a training step has targets");
   check(fresh_layers_ > 0 && fresh_layers_ <= layers_, "a layer of fresh activations has a place");
@@ -40,8 +41,10 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
     add_fresh({first_row + covered, first_row + tokens});
     rows_ += tokens;
   }
+  check(fresh_rows_ == 0 || host_rows_ == 0 || recompute_below_ == layers_ || key_layers_ > 0,
+        "keys to which fresh tokens attend have a place");
   const std::int64_t room =
-      arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) - fresh_bytes() * fresh_layers_;
+      arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) - slots_begin();
   slots_ =
       host_rows_ > 0 ? std::min<std::int64_t>(layers_, room / (host_rows_ * token_bytes(RecordKind::kMinimal))) : 0;
   check(room >= 0 && (host_rows_ == 0 || slots_ > recompute_below_ || slots_ == layers_),
@@ -114,13 +117,19 @@ RecordMemory RestoredBatch::sent(const Stretch& stretch, std::int32_t layer) con
   return {host_.base, host_.page_bytes, sent_pages_, layer * fresh_bytes() + stretch.rows_before * token_bytes(kept())};
 }
 
+// Forward of the layer whose place they take is over.
+RecordMemory RestoredBatch::keys(const Stretch& stretch, std::int32_t layer) const {
+  return working(fresh_layers_ * fresh_bytes() + layer % key_layers_ * key_bytes() +
+                 stretch.rows_before * token_bytes(RecordKind::kKeyValue));
+}
+
 // Layers below recompute_below have a slot each; the others come down from the last, each into the slot of the layer
 // that backward has left longest ago.
 RecordMemory RestoredBatch::slot(const Stretch& stretch, std::int32_t layer) const {
   const std::int64_t turning = slots_ - recompute_below_;
   const std::int64_t index =
       layer < recompute_below_ ? layer : recompute_below_ + (layers_ - 1 - layer) % std::max<std::int64_t>(1, turning);
-  return working(fresh_layers_ * fresh_bytes() +
+  return working(slots_begin() +
                  (index * host_rows_ + stretch.rows_before) * token_bytes(RecordKind::kMinimal));
 }
 
@@ -141,6 +150,20 @@ std::vector<CopySegment> RestoredBatch::copy_out(std::int32_t layer) const {
   for (const Stretch& stretch : stretches_) {
     if (stretch.source != Source::kFresh) continue;
     append_segments(sent(stretch, layer), fresh(stretch, layer), stretch.size() * token_bytes(kept()), segments);
+  }
+  return segments;
+}
+
+std::vector<CopySegment> RestoredBatch::copy_in_keys(std::int32_t layer) const {
+  check(key_layers_ > 0 && layer >= recompute_below_, "fresh tokens attend to what is on the host");
+  const std::int64_t row = layout_.row_bytes(RecordTensor::kKeyValue);
+  std::vector<CopySegment> segments;
+  for (const Stretch& stretch : stretches_) {
+    if (stretch.source != Source::kHost) continue;
+    RecordMemory source = recorded(stretch, layer);
+    source.offset += layout_.range(stretch.layout, RecordTensor::kKeyValue, stretch.record_tokens).begin +
+                     stretch.first_token * row;
+    append_segments(keys(stretch, layer), source, stretch.size() * row, segments);
   }
   return segments;
 }
@@ -202,9 +225,7 @@ void RestoredBatch::begin(Decoder& model) const {
 void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {
   switch (piece.kind) {
     case PieceKind::kForward:
-      return forward(piece, Source::kFresh, model);
-    case PieceKind::kRecompute:
-      return forward(piece, Source::kHost, model);
+      return forward(piece, model);
     case PieceKind::kHead:
       return head(piece, model);
     case PieceKind::kBackward:
@@ -216,44 +237,43 @@ void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {
   }
 }
 
-// Of the rows of one source, counted through the batch, those from `first` on.
-std::vector<RowRange> RestoredBatch::part_of(Source source, std::int64_t first, std::int64_t tokens) const {
+// Forward of the layer computes its tokens.
+bool RestoredBatch::is_run(const Stretch& stretch, std::int32_t layer) const {
+  return stretch.source == Source::kFresh || (stretch.source == Source::kHost && layer < recompute_below_);
+}
+
+// A piece counts the rows that are run in its layer, through the batch.
+std::vector<RowRange> RestoredBatch::rows_of(const TrainingPiece& forward) const {
   std::vector<RowRange> rows;
+  std::int64_t before = 0;
   for (const Stretch& stretch : stretches_) {
-    if (stretch.source != source) continue;
-    const std::int64_t begin = std::max(first, stretch.rows_before);
-    const std::int64_t end = std::min(first + tokens, stretch.rows_before + stretch.size());
+    if (!is_run(stretch, forward.layer)) continue;
+    const std::int64_t begin = std::max(forward.first_token, before);
+    const std::int64_t end = std::min(forward.first_token + forward.tokens, before + stretch.size());
+    const std::int64_t to_row = stretch.rows.begin - before;
+    before += stretch.size();
     if (begin >= end) continue;
-    const auto to_row = stretch.rows.begin - stretch.rows_before;
     rows.push_back({static_cast<std::int32_t>(begin + to_row), static_cast<std::int32_t>(end + to_row)});
   }
   return rows;
 }
 
-// Keys and values of tokens on the host that are not here (yet), or not any more, are read where they lie.
-void RestoredBatch::forward(const TrainingPiece& piece, Source source, Decoder& model) const {
-  const std::vector<RowRange> rows = part_of(source, piece.first_token, piece.tokens);
+void RestoredBatch::forward(const TrainingPiece& piece, Decoder& model) const {
+  const std::vector<RowRange> rows = rows_of(piece);
   std::vector<ActivationPiece> known, keep;
   for (const Stretch& stretch : stretches_) {
-    if (stretch.source == source) {
-      std::vector<ActivationPiece> pieces;
-      if (source == Source::kFresh) {
-        append_pieces(stretch, piece.layer, pieces);
-      } else {
-        pieces.push_back(
-            {stretch.rows, RecordKind::kMinimal, RecordKind::kMinimal, stretch.size(), 0, slot(stretch, piece.layer)});
-      }
+    if (is_run(stretch, piece.layer)) {
+      std::vector<ActivationPiece> whole;
+      append_pieces(stretch, piece.layer, whole);
       for (const RowRange& part : rows) {
-        const ActivationPiece kept = trimmed(pieces.front(), part);
+        const ActivationPiece kept = trimmed(whole.front(), part);
         if (!is_empty(kept.rows)) keep.push_back(kept);
       }
-    } else if (piece.first_token == 0 && stretch.source == Source::kHost) {
-      known.push_back({stretch.rows, stretch.layout, stretch.layout, stretch.record_tokens, stretch.first_token,
-                       recorded(stretch, piece.layer)});
-    } else if (piece.first_token == 0 && stretch.source == Source::kFresh && leaves(piece.layer)) {
-      known.push_back({stretch.rows, kept(), kept(), stretch.size(), 0, sent(stretch, piece.layer)});
-    } else if (piece.first_token == 0 && (stretch.source == Source::kResident || kept() != RecordKind::kInput)) {
+    } else if (piece.first_token == 0 && stretch.source == Source::kResident) {
       append_pieces(stretch, piece.layer, known);
+    } else if (piece.first_token == 0) {
+      known.push_back(
+          {stretch.rows, RecordKind::kKeyValue, RecordKind::kKeyValue, stretch.size(), 0, keys(stretch, piece.layer)});
     }
   }
   model.forward_layer({piece.layer, rows, known, keep});
@@ -280,9 +300,7 @@ void RestoredBatch::head(const TrainingPiece& piece, Decoder& model) const {
   const std::int32_t last = layers_ - 1;
   std::vector<ActivationPiece> pieces;
   for (const Stretch& stretch : stretches_) {
-    const bool was_run =
-        stretch.source == Source::kFresh || (stretch.source == Source::kHost && recompute_below_ > last);
-    if (was_run) continue;
+    if (is_run(stretch, last)) continue;
     const ActivationPiece whole{stretch.rows,          stretch.layout,      stretch.layout,
                                 stretch.record_tokens, stretch.first_token, recorded(stretch, last)};
     const auto sample = std::upper_bound(samples_.begin(), samples_.end(), stretch.rows.begin,

@@ -1,7 +1,8 @@
 // A micro-batch over real memory: which of its rows come from where, layer by layer, and the calls of the model that
 // its training pieces stand for.
 //
-// The working memory that the node gave it holds, layer after layer, the activations of fresh tokens, and behind them
+// The working memory that the node gave it holds, layer after layer, the activations of fresh tokens; behind them, where
+// fresh tokens attend to tokens on the host, the keys and values of a few layers of these, in turn; and behind them
 // as many slots for a layer of the tokens on the host as fit: of the layers that are recomputed each has its own, those
 // that come over the link take turns. If fresh activations leave, a few layers of them take turns as well, and the host
 // has memory for all that leave, layer after layer.
@@ -29,6 +30,8 @@ class RestoredBatch {
 
   // What brings a layer of the tokens on the host to the device, fresh ones that have left included.
   std::vector<CopySegment> copy_in(std::int32_t layer) const;
+  // What brings their keys and values alone, ahead of the layer's forward. Precondition: it is not recomputed.
+  std::vector<CopySegment> copy_in_keys(std::int32_t layer) const;
   // What sends a layer of the fresh tokens to the host.
   std::vector<CopySegment> copy_out(std::int32_t layer) const;
 
@@ -70,11 +73,15 @@ class RestoredBatch {
   RecordMemory sent(const Stretch& stretch, std::int32_t layer) const;
   bool leaves(std::int32_t layer) const { return layer < layers_ - fresh_layers_; }
   std::int64_t fresh_bytes() const { return fresh_rows_ * token_bytes(kept()); }  // of a layer
+  std::int64_t key_bytes() const { return host_rows_ * token_bytes(RecordKind::kKeyValue); }  // of a layer
+  std::int64_t slots_begin() const { return fresh_bytes() * fresh_layers_ + key_bytes() * key_layers_; }
+  bool is_run(const Stretch& stretch, std::int32_t layer) const;
+  RecordMemory keys(const Stretch& stretch, std::int32_t layer) const;
   RecordMemory slot(const Stretch& stretch, std::int32_t layer) const;
   std::int32_t with_gate_up(const Stretch& stretch, std::int32_t layer) const;
   void append_pieces(const Stretch& stretch, std::int32_t layer, std::vector<ActivationPiece>& pieces) const;
-  std::vector<RowRange> part_of(Source source, std::int64_t first, std::int64_t tokens) const;
-  void forward(const TrainingPiece& piece, Source source, Decoder& model) const;
+  std::vector<RowRange> rows_of(const TrainingPiece& forward) const;
+  void forward(const TrainingPiece& piece, Decoder& model) const;
   std::int32_t rows_with(std::int64_t targets) const;
   void head(const TrainingPiece& piece, Decoder& model) const;
   void backward(const TrainingPiece& piece, Decoder& model) const;
@@ -87,6 +94,7 @@ class RestoredBatch {
   FreshActivations fresh_;
   std::int32_t fresh_layers_;  // on the device at once
   std::int32_t recompute_below_;
+  std::int32_t key_layers_;  // whose keys and values are on the device at once
   std::vector<double> gate_up_share_;  // by layer
   std::vector<std::int32_t> working_pages_;
   std::vector<std::int32_t> sent_pages_;  // on the host

@@ -146,7 +146,8 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.working_per_token = cost_->working_bytes_per_token();
   setup.trainer.reserved_tokens = reserved_tokens();
   setup.trainer.window_layers = policy_.window_layers;
-  setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers};
+  setup.trainer.bytes = {bytes.lean * layers, bytes.minimal * layers, bytes.input * layers,
+                         bytes.keys_and_values * layers};
   if (policy_.separate) {
     setup.separate_replicas = replicas_;
     setup.separate_pages = separate_pages_;

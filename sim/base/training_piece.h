@@ -11,8 +11,9 @@ namespace alchemist {
 enum class PieceKind : std::uint8_t {
   kReference,      // forward of the frozen model, whose activations nobody keeps
   kReferenceHead,  // its output head, for the log-probabilities of the answers
-  kForward,        // of tokens that nobody recorded: produces all that backward needs
-  kRecompute,      // forward again of tokens whose record exists but is not brought back
+  // Of tokens that nobody recorded, and of those whose record exists but is not brought back for this layer: produces
+  // all that backward needs.
+  kForward,
   kHead,           // output head and loss, forward and backward
   kBackward,       // of one layer
   // Update of the weights, once a training step, the all-reduce of their gradients included. It writes the new weights
@@ -31,9 +32,6 @@ struct TrainingPiece {
   std::int64_t rebuild_tokens = 0;
   std::int64_t recorded_targets = 0;   // head: tokens with a target whose last layer was not run, but is recorded
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
-  // Forward: tokens that are not on the GPU and whose keys and values its attention needs. They are read over the link,
-  // once for the layer: by the piece that begins it.
-  std::int64_t host_keys = 0;
   bool beside = false;  // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };
 
@@ -42,7 +40,6 @@ inline TrainingPhase phase_of(PieceKind kind) {
     case PieceKind::kReference:
     case PieceKind::kReferenceHead:
     case PieceKind::kForward:
-    case PieceKind::kRecompute:
       return TrainingPhase::kForward;
     case PieceKind::kOptimizer:
       return TrainingPhase::kOptimizer;

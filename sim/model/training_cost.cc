@@ -51,7 +51,7 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   rebuild_gate_up_ = times_of(find_record_set(graph, "lean")->rebuild.kernels);
   trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
-  kv_bytes_ = static_cast<double>(2 * gpu_shard(model, tensor_parallel).kv_width() * model.dtype_bytes);
+  record_bytes_.keys_and_values = Bytes(2 * gpu_shard(model, tensor_parallel).kv_width() * model.dtype_bytes);
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
 }
 
@@ -85,19 +85,12 @@ double TrainingCost::gradient_sum_seconds(std::int64_t parameters) const {
   return seconds;
 }
 
-// Attention waits for all keys and values, so nothing else runs meanwhile.
-double TrainingCost::link_seconds(std::int64_t host_keys) const {
-  return hardware_.link_latency.in_seconds() +
-         static_cast<double>(host_keys) * kv_bytes_ / hardware_.link_h2d_bandwidth;
-}
-
 double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
   const auto tokens = static_cast<double>(piece.tokens);
   double us = 0;
   switch (piece.kind) {
     case PieceKind::kReference:  // as dear as with adapters, which the profile has measured
     case PieceKind::kForward:
-    case PieceKind::kRecompute:
       us = profile_->forward.at(tokens, piece.attended_keys);
       break;
     case PieceKind::kHead:
@@ -130,7 +123,6 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
   double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
   if (piece.kind == PieceKind::kOptimizer) seconds += gradient_sum_seconds(piece.parameters);
-  if (piece.host_keys > 0) seconds += link_seconds(piece.host_keys);
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
 }
 
@@ -143,7 +135,6 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
     case PieceKind::kReferenceHead:
       return visit(head_forward_, tokens, 0.0, 1.0);
     case PieceKind::kForward:
-    case PieceKind::kRecompute:
       return visit(forward_, tokens, piece.attended_keys, 1.0);
     case PieceKind::kHead:
       visit(head_forward_, tokens, 0.0, 1.0);

@@ -24,6 +24,7 @@ struct RecordBytes {
   Bytes minimal;
   Bytes gate_up;  // minimal - lean
   Bytes input;    // what gradient checkpointing keeps
+  Bytes keys_and_values;
 };
 
 class TrainingCost {
@@ -67,7 +68,6 @@ class TrainingCost {
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
   double gradient_sum_seconds(std::int64_t parameters) const;
-  double link_seconds(std::int64_t host_keys) const;
 
   HardwareSpec hardware_;
   std::optional<TrainingProfile> profile_;
@@ -84,7 +84,6 @@ class TrainingCost {
   RecordBytes record_bytes_;
   std::int64_t trained_parameters_ = 0;
   std::int64_t gradient_bytes_per_parameter_ = 0;
-  double kv_bytes_ = 0;  // of one token in one layer
   bool sends_weights_ = false;
   Bytes working_bytes_per_token_;
 };

@@ -75,6 +75,8 @@ struct CopyOp {
   std::int32_t layer = 0;          // without a record: of the micro-batch begun last. To the host: the
                                    // activations of its fresh tokens; to the device: those of its tokens on the host,
                                    // fresh ones that were sent there included
+  bool keys = false;  // to the device: keys and values alone, to which fresh tokens attend, of the tokens whose record
+                      // is on the host
 };
 
 // A run of tokens of a training sample whose activations were recorded. Tokens without one are fresh.
@@ -100,6 +102,9 @@ struct MicroBatchWork {
   // Layers whose fresh activations are on the device at once, those of layer l where those of l + fresh_layers were or
   // will be. With kOffload all layers but the last fresh_layers ones leave.
   std::int32_t fresh_layers = 0;
+  // Layers of whose tokens on the host keys and values are there at once, ahead of the forward of fresh tokens, those of
+  // layer l where those of l + key_layers will be. 0: no forward attends to tokens on the host.
+  std::int32_t key_layers = 0;
   std::int32_t layers = 0;  // that it goes through, from layer 0: all of the model's, unless it resumes
   // It was begun before and gave its memory back when its backward had come down to layer `layers`. The layers below
   // are run forward again; backward goes on with the gradient that it had come to.

@@ -1,5 +1,6 @@
 // What one micro-batch moves over the link, a layer at a time: fresh activations leave while forward goes up (if the
-// policy offloads them), and they and the records on the host come back while backward comes down.
+// policy offloads them), keys and values of tokens on the host come ahead of it, and fresh activations and records come
+// back while backward comes down.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,12 @@ class LayerTraffic {
 
   // A micro-batch begins. `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `records`:
   // bytes of records that come back, by layer, of all that it goes through. `fresh`: bytes of fresh activations of each
-  // layer that leave and come back, all but the last `window` ones; zero if they stay.
-  void begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh);
-  // Forward of a layer of fresh tokens is done, in order from layer 0.
-  void on_fresh_layer(std::int32_t layer);
+  // layer that leave and come back, all but the last `window` ones; zero if they stay. `keys`: bytes of keys and values
+  // that the forward of each layer from `keys_from` on waits for, of `key_layers` layers at once; zero if it needs none.
+  void begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh, Bytes keys = Bytes(),
+             std::int32_t keys_from = 0, std::int32_t key_layers = 1);
+  // Forward of a layer is done, in order from layer 0.
+  void on_forward(std::int32_t layer);
   // Backward of this layer is the next.
   void on_backward(std::int32_t layer);
   // True if the completion answers a copy of this traffic.
@@ -31,29 +34,35 @@ class LayerTraffic {
   // No copy is submitted any more until the next begin().
   void stop();
   // No copy is under way.
-  bool idle() const { return !arriving_ && leaving_.empty(); }
+  bool idle() const { return !arriving_ && !keys_arriving_ && leaving_.empty(); }
 
-  // The fresh activations of this layer may be computed: those whose place they take have left.
+  // The forward of this layer may run: activations whose place its own take have left, and its keys are here.
   bool has_room(std::int32_t layer) const;
-  // Fresh activations of this layer go to the host.
-  bool leaves(std::int32_t layer) const { return fresh_ > Bytes() && layer < layers_ - window_; }
-  // Fresh activations of no layer are on their way to the host.
-  bool has_left() const { return leaving_.empty(); }
+  bool keys_are_here(std::int32_t layer) const { return layer < keys_to_; }
   // Everything that comes over the link for this layer is there.
   bool is_here(std::int32_t layer) const { return layer >= arrived_to_; }
 
  private:
+  // Fresh activations of this layer go to the host.
+  bool leaves(std::int32_t layer) const { return fresh_ > Bytes() && layer < layers_ - window_; }
   void proceed();
+  void bring_keys();
+  void bring_activations();
 
   Host& host_;
   std::int32_t layers_;  // of the micro-batch
   std::int32_t window_ = 1;
   std::vector<Bytes> records_;
   Bytes fresh_;
-  std::int32_t arrived_to_;  // layers at or above this are here
+  Bytes keys_;
+  std::int32_t key_layers_ = 1;
+  std::int32_t keys_to_;           // the keys of layers below this are here
+  std::int32_t next_forward_ = 0;  // layers below this are through, or need no keys
+  std::int32_t arrived_to_;        // layers at or above this are here
   std::int32_t next_backward_;
   bool forward_done_ = false;     // of fresh tokens
   std::optional<OpId> arriving_;  // one layer at a time: sharing the link would only delay the one needed first
+  std::optional<OpId> keys_arriving_;  // beside it: they are a few per cent of a layer, and wait for none
   std::unordered_map<OpId, std::int32_t> leaving_;  // with their layer
 };
 

@@ -46,7 +46,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   resident = host = lean = host_lean = dropped = resident_copies = host_copies = 0;
   resident_targets = resident_lean_targets = host_targets = host_lean_targets = 0;
   without_record.clear();
-  from_host.clear();
+  not_resident.clear();
   recorded_keys = 0;
   std::int64_t served = 0;
   for (const Feedback& sample : samples) {
@@ -58,16 +58,20 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     dropped += coverage.dropped_tokens;
     records.insert(records.end(), coverage.records.begin(), coverage.records.end());
     served += sample.tokens() - static_cast<std::int64_t>(sample.other_answers) * sample.other_answer_tokens;
+    std::vector<RecordedTokens> here = coverage.parts;
+    std::erase_if(here, [](const RecordedTokens& part) { return part.on_host; });
     const std::int32_t length = sample.prompt_tokens + sample.output_tokens;
     add_without_record(coverage.parts, length, length, without_record);
+    add_without_record(here, length, length, not_resident);
     for (std::int32_t i = 0; i < sample.other_answers; ++i) {
-      add_without_record(coverage.parts, sample.prompt_tokens, sample.prompt_tokens + sample.other_answer_tokens,
-                         without_record);
+      for (TokenRuns* runs : {&without_record, &not_resident}) {
+        add_without_record(coverage.parts, sample.prompt_tokens, sample.prompt_tokens + sample.other_answer_tokens,
+                           *runs);
+      }
     }
     for (RecordedTokens part : coverage.parts) {
       const std::int64_t of_prompt = std::clamp(sample.prompt_tokens - part.first_token, 0, part.tokens);
       (part.on_host ? host_copies : resident_copies) += sample.other_answers * of_prompt;
-      if (part.on_host) from_host.add(part.first_token, part.tokens);
       recorded_keys += attended_keys({part.tokens, part.first_token});
       const std::int64_t with_target = targets_of(part, sample);
       (part.on_host ? host_targets : resident_targets) += with_target;
@@ -80,7 +84,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   fresh = tokens - restored();
   fresh_served = served - restored();
   check(fresh_served >= 0, "records hold no more than the sample");
-  check(without_record.tokens() == fresh && from_host.tokens() == host, "every token has its place");
+  check(without_record.tokens() == fresh && not_resident.tokens() == fresh + host, "every token has its place");
 }
 
 void MicroBatch::reload_all() {
@@ -97,9 +101,7 @@ double MicroBatch::keys_of(const TrainingPiece& piece) const {
     case PieceKind::kReference:
       return all.keys(begin, end);
     case PieceKind::kForward:
-      return without_record.keys(begin, end);
-    case PieceKind::kRecompute:
-      return from_host.keys(begin, end);
+      return (piece.layer < recompute_below ? not_resident : without_record).keys(begin, end);
     case PieceKind::kBackward:
       return all.keys(tokens - end, tokens - begin);
     case PieceKind::kReferenceHead:
@@ -150,10 +152,13 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     forward.kind = kind;
     forward.tokens = tokens;
     forward.attended_keys = batch.keys_of(forward);
-    if (kind == PieceKind::kForward) forward.host_keys = batch.host;
     return pace * estimator.piece(forward).in_seconds();
   };
-  if (batch.fresh > 0) problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);
+  if (batch.fresh > 0) {
+    problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);
+    const Bytes keys((bytes.keys_and_values * batch.host).count() / layers);
+    problem.fresh_keys = estimator.copy(LinkDirection::kHostToDevice, keys).in_seconds();
+  }
   if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.tokens);
   batch.restore = policy.restore ? policy.restore->choose(problem) : reload_all(problem);
   while (batch.recompute_below < layers &&

@@ -18,8 +18,8 @@ struct MicroBatch {
   std::int64_t tokens = 0;
   std::int64_t targets = 0;  // of them, those with a loss
   // By sample, of each the served sequence and then those of its other answers, by position: all tokens, those without
-  // a usable record, and those whose record is on the host. What a forward piece works on, in its order.
-  TokenRuns all, without_record, from_host;
+  // a usable record, and those without one on the GPU. What a forward piece works on, in its order.
+  TokenRuns all, without_record, not_resident;
   double recorded_keys = 0;  // attended by those with a record here, each counted once
   // By where the records are. Lean: of resident and host tokens, those without gate and up.
   std::int64_t resident = 0, lean = 0;
@@ -50,7 +50,7 @@ struct MicroBatch {
   // In place of the plan: nothing is recomputed of what is on the host.
   void reload_all();
 
-  // Keys that the tokens of a piece of this batch attend to: its kind, first_token and tokens say which. Backward goes
+  // Keys that the tokens of a piece of this batch attend to: its kind, layer, first_token and tokens say which. Backward goes
   // from the last token down. None for output heads and the optimizer.
   double keys_of(const TrainingPiece& piece) const;
   // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
@@ -62,6 +62,10 @@ struct MicroBatch {
   std::int64_t rebuilt_targets(std::int32_t layers) const;
   // Host tokens come over the link layer by layer; of the layers that are recomputed, nothing does.
   bool reloads(std::int32_t layer) const { return host > 0 && layer >= recompute_below; }
+  // Tokens that this layer's forward computes: fresh ones, and below the meeting layer those on the host with them.
+  std::int64_t forward_tokens(std::int32_t layer) const { return layer < recompute_below ? fresh + host : fresh; }
+  // That forward attends to tokens on the host that it does not compute.
+  bool forward_needs_keys(std::int32_t layer) const { return fresh > 0 && reloads(layer); }
 };
 
 // Bytes of one token in all layers.
@@ -69,6 +73,7 @@ struct TokenBytes {
   Bytes lean;
   Bytes minimal;
   Bytes input;  // what checkpointing keeps
+  Bytes keys_and_values;
 };
 
 // Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded. With a

@@ -105,20 +105,20 @@ std::string command_text(const ServingOp& op) {
 std::string command_text(const TrainingPiece& piece) {
   return Words("piece")
       .add(piece.kind, piece.layer, piece.first_token, piece.tokens, piece.parameters, piece.attended_keys,
-           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.host_keys, piece.beside)
+           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.beside)
       .take();
 }
 
 std::string command_text(const CopyOp& copy) {
   Words words("copy");
-  words.add(copy.direction, copy.bytes, copy.layer, copy.record.has_value());
+  words.add(copy.direction, copy.bytes, copy.layer, copy.keys, copy.record.has_value());
   if (copy.record) words.add(*copy.record);
   return words.take();
 }
 
 std::string command_text(const MicroBatchWork& work) {
   Words words("begin");
-  words.add(work.step_targets, work.recompute_below, work.fresh, work.fresh_layers, work.layers, work.resumes);
+  words.add(work.step_targets, work.recompute_below, work.fresh, work.fresh_layers, work.key_layers, work.layers, work.resumes);
   words.list(work.samples, [&](const Feedback& sample) {
     words.add(sample.request, sample.session, sample.prompt_tokens, sample.output_tokens);
   });

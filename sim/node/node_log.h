@@ -27,7 +27,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 5;
+inline constexpr int kNodeLogVersion = 6;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);

@@ -27,13 +27,14 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
     return static_cast<std::int64_t>(memory.as_double() * kMostOfMemory / (of_many.as_double() / kMany));
   };
   Bytes of_many = fresh_bytes(kMany);
-  if (policy.place) of_many = std::max(of_many, window_bytes(kMany));
+  if (policy.place) of_many = std::max(of_many, window_bytes(kMany)) + key_bytes(kMany) * kMostKeyLayers;
   most_tokens_ = tokens_in(config.page_bytes * pool.total(), of_many + config.working_per_token * kMany);
   if (const Bytes host_bytes = fresh_host_bytes(kMany); host_bytes > Bytes()) {
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
   if (policy.fresh == FreshActivations::kSpill) {  // what the host has no place for may stay
-    const Bytes kept = config.bytes.minimal * kMany + config.working_per_token * kMany;
+    Bytes kept = config.bytes.minimal * kMany + config.working_per_token * kMany;
+    if (policy.place) kept += key_bytes(kMany) * kMostKeyLayers;
     most_tokens_ = std::max(most_tokens_, tokens_in(config.page_bytes * pool.total(), kept));
   }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);
@@ -153,7 +154,8 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
     reloads.push_back(record_reload_bytes(batch, layer, config_.layers, config_.bytes));
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
-  traffic_.begin(window_, std::move(reloads), fresh);
+  const Bytes keys = key_layers() > 0 ? key_bytes(batch.host) : Bytes();
+  traffic_.begin(window_, std::move(reloads), fresh, keys, batch.recompute_below, key_layers());
   return true;
 }
 
@@ -166,13 +168,8 @@ void Trainer::enter_first_phase() {
 
 // Of the trained model's own work.
 void Trainer::enter_first_own_phase() {
-  phase_ = Phase::kFresh;
-  if (micro_batches_.front().fresh == 0) enter_phase_behind_fresh();
-}
-
-void Trainer::enter_phase_behind_fresh() {
-  phase_ = Phase::kRecompute;
-  if (micro_batches_.front().recompute_below == 0) enter_phase_behind_forward();
+  phase_ = Phase::kForward;
+  if (layers_to_forward() == 0) enter_phase_behind_forward();
 }
 
 void Trainer::enter_phase_behind_forward() {
@@ -190,6 +187,11 @@ void Trainer::enter_backward() {
 
 std::int32_t Trainer::layers_to_go() const { return micro_batches_.front().resumes_below.value_or(config_.layers); }
 
+std::int32_t Trainer::layers_to_forward() const {
+  const MicroBatch& batch = micro_batches_.front();
+  return batch.fresh > 0 ? layers_to_go() : batch.recompute_below;
+}
+
 void Trainer::tell_host() {
   const MicroBatch& batch = micro_batches_.front();
   MicroBatchWork work;
@@ -202,6 +204,7 @@ void Trainer::tell_host() {
   work.fresh = offloads_                                        ? FreshActivations::kOffload
                : policy_.fresh == FreshActivations::kCheckpoint ? FreshActivations::kCheckpoint
                                                                 : FreshActivations::kKeep;
+  work.key_layers = key_layers();
   work.layers = layers_to_go();
   work.fresh_layers = offloads_ ? std::min(work.layers, window_) : work.layers;
   work.resumes = batch.resumes_below.has_value();
@@ -228,8 +231,7 @@ std::optional<TrainingPiece> Trainer::next_piece(Time now, bool alone, bool shor
 }
 
 bool Trainer::ready_to_run() const {
-  if (phase_ == Phase::kFresh) return traffic_.has_room(layer_);
-  if (phase_ == Phase::kRecompute) return traffic_.has_left();  // attention reads keys and values of fresh tokens
+  if (phase_ == Phase::kForward) return traffic_.has_room(layer_) && traffic_.keys_are_here(layer_);
   if (phase_ == Phase::kHead && micro_batches_.front().host_targets > 0) return traffic_.is_here(config_.layers - 1);
   return phase_ != Phase::kBackward || traffic_.is_here(layer_);
 }
@@ -243,10 +245,8 @@ std::int64_t Trainer::size_of_phase() const {
   if (micro_batches_.empty()) return config_.trained_parameters;
   const MicroBatch& batch = micro_batches_.front();
   switch (phase_) {
-    case Phase::kFresh:
-      return batch.fresh;
-    case Phase::kRecompute:
-      return batch.host;
+    case Phase::kForward:
+      return batch.forward_tokens(layer_);
     case Phase::kReferenceHead:
     case Phase::kHead:
       return batch.targets;
@@ -274,13 +274,8 @@ TrainingPiece Trainer::make_piece() const {
     case Phase::kReferenceHead:
       piece.kind = PieceKind::kReferenceHead;
       break;
-    case Phase::kFresh:
+    case Phase::kForward:
       piece.kind = PieceKind::kForward;
-      piece.host_keys = batch.host;
-      break;
-    case Phase::kRecompute:
-      piece.kind = PieceKind::kRecompute;
-      if (offloads_ && traffic_.leaves(layer_)) piece.host_keys = batch.fresh;
       break;
     case Phase::kHead:
       piece.kind = PieceKind::kHead;
@@ -299,7 +294,6 @@ TrainingPiece Trainer::make_piece() const {
 // Of a piece that stands for all of its layer, or the optimizer, what is not done yet.
 TrainingPiece Trainer::rest_of(TrainingPiece whole) const {
   whole.first_token = done_;
-  if (done_ > 0) whole.host_keys = 0;
   return first_part(whole, size_of(whole) - done_, [this](const TrainingPiece& part) { return keys_of(part); });
 }
 
@@ -314,10 +308,11 @@ double Trainer::keys_of(const TrainingPiece& piece) const {
 
 // Of a forward piece: over tokens that serving had computed with these weights. It had not run the reference model, nor
 // seen answers that it did not give.
-double Trainer::redundant_share(PieceKind kind) const {
+double Trainer::redundant_share(const TrainingPiece& piece) const {
+  if (piece.kind != PieceKind::kForward) return 0;
   const MicroBatch& batch = micro_batches_.front();
-  if (kind == PieceKind::kRecompute) return 1;
-  return kind == PieceKind::kForward ? static_cast<double>(batch.fresh_served) / static_cast<double>(batch.fresh) : 0;
+  const std::int64_t others = batch.fresh - batch.fresh_served, all = batch.forward_tokens(piece.layer);
+  return static_cast<double>(all - others) / static_cast<double>(all);
 }
 
 void Trainer::on_piece_submitted() {
@@ -334,7 +329,7 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
   switch (phase_of(piece.kind)) {
     case TrainingPhase::kForward:
       step_.forward += ran;
-      step_.redundant_forward += scaled(gpu_time, redundant_share(piece.kind));
+      step_.redundant_forward += scaled(gpu_time, redundant_share(piece));
       break;
     case TrainingPhase::kOptimizer:
       step_.optimizer += ran;
@@ -353,7 +348,6 @@ void Trainer::on_piece_done(Time now, const TrainingPiece& piece, Duration ran) 
 }
 
 void Trainer::advance(Time now) {
-  const MicroBatch& batch = micro_batches_.front();
   switch (phase_) {
     case Phase::kReference:
       if (++layer_ < config_.layers) return;
@@ -363,14 +357,9 @@ void Trainer::advance(Time now) {
     case Phase::kReferenceHead:
       enter_first_own_phase();
       return;
-    case Phase::kFresh:
-      traffic_.on_fresh_layer(layer_);
-      if (++layer_ < layers_to_go()) return;
-      layer_ = 0;
-      enter_phase_behind_fresh();
-      return;
-    case Phase::kRecompute:
-      if (++layer_ < batch.recompute_below) return;
+    case Phase::kForward:
+      traffic_.on_forward(layer_);
+      if (++layer_ < layers_to_forward()) return;
       enter_phase_behind_forward();
       return;
     case Phase::kHead:

@@ -101,7 +101,9 @@ class Trainer {
   TrainerTotals totals() const;
 
  private:
-  enum class Phase : std::uint8_t { kReference, kReferenceHead, kFresh, kRecompute, kHead, kBackward };
+  static constexpr std::int32_t kMostKeyLayers = 8;  // more of them hide no more
+
+  enum class Phase : std::uint8_t { kReference, kReferenceHead, kForward, kHead, kBackward };
 
   bool start_step(Time now);
   void gather(Time now, std::int64_t tokens);
@@ -114,6 +116,8 @@ class Trainer {
   void keep_pages(std::int32_t most);
   void tell_host();
   Bytes window_bytes(std::int64_t tokens) const;
+  Bytes key_bytes(std::int64_t tokens) const;
+  std::int32_t key_layers() const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;
   std::int32_t pages_needed() const;
@@ -123,13 +127,13 @@ class Trainer {
   std::int64_t size_of_phase() const;
   void enter_first_phase();
   void enter_first_own_phase();
-  void enter_phase_behind_fresh();
   void enter_phase_behind_forward();
   void enter_backward();
   std::int32_t layers_to_go() const;
+  std::int32_t layers_to_forward() const;
   bool may_stop() const;
   void stop_if_possible();
-  double redundant_share(PieceKind kind) const;
+  double redundant_share(const TrainingPiece& piece) const;
   bool ready_to_run() const;
   void advance(Time now);
   void end_micro_batch(Time now);
@@ -151,7 +155,7 @@ class Trainer {
   bool in_step_ = false;
   std::deque<MicroBatch> micro_batches_;  // of the step, the first is being worked on
   bool micro_batch_begun_ = false;
-  Phase phase_ = Phase::kFresh;
+  Phase phase_ = Phase::kForward;
   std::int32_t layer_ = 0;
   std::int64_t done_ = 0;  // of this phase and layer: tokens, or parameters of the optimizer
   bool piece_outstanding_ = false;

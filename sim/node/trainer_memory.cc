@@ -13,6 +13,19 @@ Bytes Trainer::window_bytes(std::int64_t tokens) const {
   return Bytes(config_.bytes.minimal.count() / config_.layers) * tokens * std::min(config_.layers, window_);
 }
 
+// Keys and values of one layer.
+Bytes Trainer::key_bytes(std::int64_t tokens) const {
+  return Bytes((config_.bytes.keys_and_values * tokens).count() / config_.layers);
+}
+
+// Of so many layers keys and values are there at once, ahead of a forward that attends to tokens on the host. At least
+// two, so that those of the next layer come while a layer runs.
+std::int32_t Trainer::key_layers() const {
+  const MicroBatch& batch = micro_batches_.front();
+  if (!batch.forward_needs_keys(layers_to_go() - 1)) return 0;
+  return std::min(std::clamp(window_, 2, kMostKeyLayers), layers_to_go() - batch.recompute_below);
+}
+
 // GPU memory for the activations of tokens without a record, at least.
 Bytes Trainer::fresh_bytes(std::int64_t tokens) const {
   const Bytes layer(config_.bytes.minimal.count() / config_.layers);
@@ -41,6 +54,7 @@ std::int32_t Trainer::pages_needed() const {
   Bytes bytes = offloads_ ? fresh_bytes(batch.fresh) : layer_bytes * batch.fresh * layers_to_go();
   if (policy_.fresh == FreshActivations::kCheckpoint) bytes = fresh_bytes(batch.fresh);
   bytes += layer_bytes * batch.host * std::min(layers_to_go(), window_ + batch.recompute_below);
+  bytes += key_bytes(batch.host) * key_layers();
   // One sample that is longer than a micro-batch should be.
   bytes += config_.working_per_token * std::max<std::int64_t>(0, batch.tokens - config_.reserved_tokens);
   return static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
@@ -54,6 +68,7 @@ bool Trainer::link_keeps_up(double times) const {
     TrainingPiece piece;
     piece.kind = kind;
     piece.tokens = computed;
+    piece.layer = batch.recompute_below;  // forward: of fresh tokens alone
     piece.attended_keys = batch.keys_of(piece);
     const Bytes layer((config_.bytes.minimal * copied).count() / config_.layers);
     return estimator_.copy(direction, layer).in_seconds() <= times * estimator_.piece(piece).in_seconds();

@@ -23,7 +23,7 @@ LayerTimes layer_times(const RestoreDemand& demand, const Estimator& estimator) 
   const Bytes lean = demand.lean_per_token * demand.recorded;
   LayerTimes times;
   times.layers = demand.layers;
-  times.forward = piece_seconds(estimator, PieceKind::kRecompute, demand.recorded, demand.recorded_keys);
+  times.forward = piece_seconds(estimator, PieceKind::kForward, demand.recorded, demand.recorded_keys);
   times.backward = piece_seconds(estimator, PieceKind::kBackward, demand.tokens, demand.attended_keys);
   times.rebuild_gate_up =
       piece_seconds(estimator, PieceKind::kBackward, demand.tokens, demand.attended_keys, demand.recorded) -

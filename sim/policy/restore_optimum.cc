@@ -70,20 +70,18 @@ void SharesOfGateUp::set_room_below() {
 
 void SharesOfGateUp::set_paths() {
   const LayerTimes& times = problem_.times;
-  double forward = 0;
+  const restore_detail::ForwardTimes forward = restore_detail::forward_times(plan_, problem_);
   std::vector<double> work_below(layers_ + 1, 0);  // rebuild of all of gate and up, and backward
   for (std::size_t layer = 0; layer < layers_; ++layer) {
     const LayerSource source = plan_.layers[layer].source;
-    forward += problem_.fresh_forward;
-    if (source == LayerSource::recompute) forward += absent(layer) * times.forward;
     const double rebuild = rebuild_share(problem_, static_cast<int>(layer), source) * rebuild_seconds_;
     work_below[layer + 1] = work_below[layer] + rebuild + times.backward;
   }
-  const double first_lean = reloaded(layers_ - 1) ? absent(layers_ - 1) * times.reload_lean : 0;
-  alpha_ = std::max(forward, first_lean) + times.head + work_below[layers_];
+  const double first_lean = reloaded(layers_ - 1) ? forward.keys + absent(layers_ - 1) * times.reload_lean : 0;
+  alpha_ = std::max(forward.end, first_lean) + times.head + work_below[layers_];
 
   base_.assign(layers_, -std::numeric_limits<double>::infinity());
-  double lean = 0;  // delivered when lean records down to this layer are through
+  double lean = forward.keys;  // delivered when lean records down to this layer are through
   for (std::size_t layer = layers_; layer-- > 0;) {
     if (!reloaded(layer)) continue;
     lean += absent(layer) * times.reload_lean;

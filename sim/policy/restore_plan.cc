@@ -14,8 +14,8 @@ void check_problem(const RestoreProblem& problem) {
   const LayerTimes& t = problem.times;
   check(t.layers >= 1, "a micro-batch has at least one layer to restore");
   check(problem.records.size() == static_cast<std::size_t>(t.layers), "one record state a layer");
-  for (const double seconds :
-       {t.forward, t.backward, t.reload_full, t.reload_lean, t.rebuild_gate_up, t.head, problem.fresh_forward}) {
+  for (const double seconds : {t.forward, t.backward, t.reload_full, t.reload_lean, t.rebuild_gate_up, t.head,
+                               problem.fresh_forward, problem.fresh_keys}) {
     check(std::isfinite(seconds) && seconds >= 0, "times of a restore are finite and not negative");
   }
   check(t.reload_lean <= t.reload_full, "a lean record is part of the full one");
@@ -47,6 +47,23 @@ RestorePlan meet_at(const RestoreProblem& problem, int meeting_layer) {
   return plan;
 }
 
+ForwardTimes forward_times(const RestorePlan& plan, const RestoreProblem& problem) {
+  ForwardTimes times;
+  for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    double seconds = problem.fresh_forward;
+    if (plan.layers[layer].source == LayerSource::reload) {
+      times.keys += problem.fresh_keys;
+      times.end = std::max(times.end, times.keys);
+    } else if (plan.layers[layer].source == LayerSource::recompute) {
+      seconds += problem.records[layer].absent_share * problem.times.forward;
+    }
+    times.end += seconds;
+    times.busy += seconds;
+    times.layer_end.push_back(times.end);
+  }
+  return times;
+}
+
 double rebuild_share(const RestoreProblem& problem, int layer, LayerSource source) {
   const double absent = problem.records[layer].absent_share;
   const double of_resident_tokens = problem.gate_up_recorded ? 0 : 1 - absent;
@@ -58,6 +75,8 @@ double rebuild_share(const RestoreProblem& problem, int layer, LayerSource sourc
 namespace {
 
 using restore_detail::check_problem;
+using restore_detail::forward_times;
+using restore_detail::ForwardTimes;
 using restore_detail::lowest_meeting_layer;
 using restore_detail::meet_at;
 using restore_detail::rebuild_share;
@@ -85,23 +104,9 @@ void check_plan(const RestorePlan& plan, const RestoreProblem& problem) {
   }
 }
 
-// Forward work from layer 0 up; returns its end.
-double run_forward(const RestorePlan& plan, const RestoreProblem& problem, RestoreTimeline& timeline) {
-  double now = 0;
-  for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
-    now += problem.fresh_forward;
-    if (plan.layers[layer].source == LayerSource::recompute) {
-      now += problem.records[layer].absent_share * problem.times.forward;
-      timeline.layers[layer].lean_ready = timeline.layers[layer].ready = now;
-    }
-  }
-  return now;
-}
-
-// Deliveries from the last layer down; returns the end of the last one.
-double run_link(const RestorePlan& plan, const RestoreProblem& problem, RestoreTimeline& timeline) {
+// Deliveries from the last layer down, from `now` on; returns the end of the last one.
+double run_link(const RestorePlan& plan, const RestoreProblem& problem, double now, RestoreTimeline& timeline) {
   const double gate_up = problem.times.reload_full - problem.times.reload_lean;
-  double now = 0;
   for (std::size_t layer = plan.layers.size(); layer-- > 0;) {
     if (plan.layers[layer].source != LayerSource::reload) continue;
     const double absent = problem.records[layer].absent_share;
@@ -121,10 +126,15 @@ RestoreTimeline evaluate(const RestorePlan& plan, const RestoreProblem& problem)
   const LayerTimes& times = problem.times;
   RestoreTimeline timeline;
   timeline.layers.resize(plan.layers.size());
-  timeline.forward_busy = run_forward(plan, problem, timeline);
-  timeline.link_busy = run_link(plan, problem, timeline);
+  const ForwardTimes forward = forward_times(plan, problem);
+  for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
+    if (plan.layers[layer].source != LayerSource::recompute) continue;
+    timeline.layers[layer].lean_ready = timeline.layers[layer].ready = forward.layer_end[layer];
+  }
+  timeline.forward_busy = forward.busy;
+  timeline.link_busy = run_link(plan, problem, forward.keys, timeline);
 
-  double now = std::max(timeline.forward_busy, timeline.layers.back().lean_ready) + times.head;
+  double now = std::max(forward.end, timeline.layers.back().lean_ready) + times.head;
   for (int layer = times.layers - 1; layer >= 0; --layer) {
     LayerTimeline& at = timeline.layers[layer];
     const LayerPlan& chosen = plan.layers[layer];

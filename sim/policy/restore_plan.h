@@ -1,9 +1,10 @@
 // How the activations of one training micro-batch come back before its backward: each layer from GPU memory, over the
 // link, or by running its forward again. Pure functions of the times that an estimator believes.
 //
-// Two resources work at once. The link delivers layer by layer from the last one down; of each layer the lean record
-// first (all but gate and up, with the layer's output), then the share of gate and up that the plan wants. Compute is
-// one resource: first all forward work (recomputed layers and tokens without a record) from layer 0 up, then the output
+// Two resources work at once. The link brings the keys and values to which tokens without a record attend, from the
+// lowest layer up, and then delivers layer by layer from the last one down; of each layer the lean record first (all
+// but gate and up, with the layer's output), then the share of gate and up that the plan wants. Compute is one
+// resource: first all forward work (recomputed layers and tokens without a record) from layer 0 up, then the output
 // head, then layer by layer from the last: rebuild what is missing of gate and up, then backward.
 //
 // That order is optimal for given sources: all compute tasks but the forward ones wait for a delivery or for a task
@@ -42,6 +43,7 @@ struct RestoreProblem {
   LayerTimes times;
   std::vector<LayerRecord> records;  // by layer
   double fresh_forward = 0;      // seconds a layer: forward of tokens that have no record; backward waits for all of it
+  double fresh_keys = 0;         // seconds a layer that is reloaded: the keys and values for that forward to come
   bool gate_up_recorded = true;  // false: records are lean, on the GPU as on the host
 };
 
@@ -87,8 +89,8 @@ RestorePlan reload_all(const RestoreProblem& problem);
 RestorePlan recompute_all(const RestoreProblem& problem);
 
 // Whole layers from both ends: recomputing goes up from layer 0 to the meeting layer m, reloading comes down from the
-// last. m is the best of all (of equal ones the smallest). Where every layer is on the host, r > b and the rounding of
-// m is ignored, m f + head + L b = (L - m) r + (m + 1) b, so m = (L (r - b) + b - head) / (f + r - b).
+// last. m is the best of all (of equal ones the smallest). Where every layer is on the host, nothing is fresh, r > b and
+// the rounding of m is ignored, m f + head + L b = (L - m) r + (m + 1) b, so m = (L (r - b) + b - head) / (f + r - b).
 RestorePlan race(const RestoreProblem& problem);
 
 // The shortest step over all meeting layers and all shares of gate and up of each layer, exactly; O(layers^2).
@@ -107,6 +109,15 @@ int lowest_meeting_layer(const RestoreProblem& problem);
 
 // Layers below `meeting_layer` recomputed, the others reloaded whole, resident ones left alone.
 RestorePlan meet_at(const RestoreProblem& problem, int meeting_layer);
+
+// Forward work from layer 0 up, each layer when its keys and values are there.
+struct ForwardTimes {
+  double end = 0;
+  double busy = 0;                // end, but for what it waits
+  double keys = 0;                // the link has brought the last of them
+  std::vector<double> layer_end;  // by layer
+};
+ForwardTimes forward_times(const RestorePlan& plan, const RestoreProblem& problem);
 
 // Share of all recorded tokens whose gate and up must be rebuilt when none of them come over the link.
 double rebuild_share(const RestoreProblem& problem, int layer, LayerSource source);

@@ -72,7 +72,7 @@ TEST(TurnCosts, SmallPiecesLeaveSomethingWarm) {
   EXPECT_EQ(excess(turns), us(150));
   for (int step = 0; step < 60; ++step) excess(turns);
   turns.piece(PieceKind::kForward, 100, kAlone, Duration());
-  turns.piece(PieceKind::kRecompute, 100, kAlone, Duration());
+  turns.piece(PieceKind::kForward, 100, kAlone, Duration());
   EXPECT_NEAR(static_cast<double>(excess(turns).count_ns()), 400e3, 10);
   turns.piece(PieceKind::kBackward, 9'000, kAlone, Duration());
   EXPECT_EQ(excess(turns), us(800));

@@ -167,7 +167,6 @@ double microseconds(const TrainingCost& cost, PieceKind kind, std::int64_t rebui
 TEST(TensorParallel, AllReduceTimesByHand) {
   const TrainingCost cost(slow_interconnect(), tiny_model(), full_training(), 1, 2);
   EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 2 * 21, 1e-3);
-  EXPECT_NEAR(microseconds(cost, PieceKind::kRecompute), 2 * 21, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kReference), 2 * 21, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kBackward), 2 * 21, 1e-3);
   EXPECT_NEAR(microseconds(cost, PieceKind::kBackward, 100), 2 * 21, 1e-3) << "gate and up are rebuilt apart";

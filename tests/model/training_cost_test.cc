@@ -60,18 +60,6 @@ TEST(TrainingCost, NewWeightsGoToServing) {
   EXPECT_EQ(cost.piece(piece_of(PieceKind::kForward, 512)), forward) << "an update's alone";
 }
 
-// Keys and values of a token in a layer are 2 * 128 * 2 = 512 bytes: those of 100 tokens take 5.12 us behind 10 us of
-// latency, and nothing else runs meanwhile.
-TEST(TrainingCost, KeysOnTheHostAreReadOverTheLink) {
-  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
-  for (const PieceKind kind : {PieceKind::kForward, PieceKind::kRecompute}) {
-    TrainingPiece piece = piece_of(kind, 512, 512 * 600.0);
-    const Duration without = cost.piece(piece);
-    piece.host_keys = 100;
-    EXPECT_NEAR((cost.piece(piece) - without).in_seconds(), 10e-6 + 5.12e-6, 2e-9);
-  }
-}
-
 // The frozen model's forward in nothing but arithmetic, without attention. 640 tokens are 5 rows of tiles. q, k and v
 // are 512 columns: 20 tiles, which 8 processors make in three waves as they would 24. Of o 10 tiles as 16; of gate and
 // up, 1024 columns, 40 in five full waves; of down 10 as 16. A tile takes 2 * 128 * 128 * inner / 10^12 s.

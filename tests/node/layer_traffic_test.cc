@@ -43,24 +43,60 @@ TEST(LayerTraffic, FreshActivationsLeaveAndComeBack) {
   traffic.begin(2, {Bytes(), Bytes(7), Bytes(), Bytes()}, Bytes(5));
   EXPECT_TRUE(traffic.is_here(2)) << "the last two layers stay";
   EXPECT_TRUE(host.copies.empty());
-  traffic.on_fresh_layer(0);
-  traffic.on_fresh_layer(1);
+  traffic.on_forward(0);
+  traffic.on_forward(1);
   EXPECT_EQ(host.copies, Copies({"out 0: 5", "out 1: 5"}));
   EXPECT_FALSE(traffic.has_room(2)) << "two layers are still leaving";
-  EXPECT_FALSE(traffic.has_left());
   EXPECT_TRUE(traffic.on_copy_done(OpId(0)));
   EXPECT_TRUE(traffic.has_room(2));
   EXPECT_FALSE(traffic.has_room(3)) << "it takes the place of layer 1, which is still leaving";
-  traffic.on_fresh_layer(2);
-  traffic.on_fresh_layer(3);
+  traffic.on_forward(2);
+  traffic.on_forward(3);
   traffic.on_backward(2);
   EXPECT_EQ(host.copies.size(), 2u) << "layer 1 has not left, so it cannot come back";
   EXPECT_TRUE(traffic.on_copy_done(OpId(1)));
-  EXPECT_TRUE(traffic.has_left());
   EXPECT_EQ(host.copies.back(), "in 1: 12");
   EXPECT_TRUE(traffic.on_copy_done(host.last()));
   traffic.on_backward(1);
   EXPECT_EQ(host.copies.back(), "in 0: 5");
+}
+
+// Layer 0 of 4 is recomputed. The keys of two of the others are here at once, one copy after the other, beside the
+// record of the last layer, which nobody waits for yet.
+TEST(LayerTraffic, KeysComeAheadOfForward) {
+  CopyHost host;
+  LayerTraffic traffic(host, 4);
+  traffic.begin(1, {Bytes(), Bytes(10), Bytes(10), Bytes(10)}, Bytes(), Bytes(3), 1, 2);
+  EXPECT_EQ(host.copies, Copies({"keys 1: 3", "in 3: 10"}));
+  EXPECT_TRUE(traffic.keys_are_here(0));
+  EXPECT_FALSE(traffic.keys_are_here(1));
+  traffic.on_forward(0);
+  EXPECT_TRUE(traffic.on_copy_done(OpId(0)));
+  EXPECT_TRUE(traffic.keys_are_here(1));
+  EXPECT_FALSE(traffic.keys_are_here(2));
+  EXPECT_EQ(host.copies.back(), "keys 2: 3");
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_TRUE(traffic.on_copy_done(OpId(1)));
+  EXPECT_TRUE(traffic.is_here(3));
+  EXPECT_EQ(host.copies.size(), 3u) << "those of layer 3 take the place of those of layer 1";
+  traffic.on_forward(1);
+  EXPECT_EQ(host.copies.back(), "keys 3: 3");
+  EXPECT_FALSE(traffic.idle());
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_TRUE(traffic.keys_are_here(3));
+  EXPECT_TRUE(traffic.idle());
+}
+
+// The micro-batch gives its memory back: what is under way ends, and nothing follows.
+TEST(LayerTraffic, StoppedItBringsNoMoreKeys) {
+  CopyHost host;
+  LayerTraffic traffic(host, 4);
+  traffic.begin(4, std::vector<Bytes>(4), Bytes(), Bytes(3), 0, 4);
+  traffic.stop();
+  EXPECT_FALSE(traffic.idle());
+  EXPECT_TRUE(traffic.on_copy_done(host.last()));
+  EXPECT_TRUE(traffic.idle());
+  EXPECT_EQ(host.copies, Copies({"keys 0: 3"}));
 }
 
 }  // namespace

@@ -16,12 +16,13 @@ void add_positions(Keys& keys, int first, int end) {
   for (int position = first; position < end; ++position) keys.push_back(position + 1);
 }
 
-// Every piece of this kind that there can be.
-void expect_keys(const MicroBatch& batch, PieceKind kind, const Keys& keys) {
+// Every piece of this kind that there can be in a layer.
+void expect_keys(const MicroBatch& batch, PieceKind kind, const Keys& keys, std::int32_t layer = 0) {
   for (std::size_t first = 0; first <= keys.size(); ++first) {
     for (std::size_t end = first; end <= keys.size(); ++end) {
       TrainingPiece piece;
       piece.kind = kind;
+      piece.layer = layer;
       piece.first_token = static_cast<std::int64_t>(first);
       piece.tokens = static_cast<std::int64_t>(end - first);
       const double sum =
@@ -53,7 +54,7 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   ASSERT_EQ(batch.host, 40);
   ASSERT_EQ(batch.fresh, (16 + 10) + 2 * (16 + 7) + 5 + 12);
 
-  Keys all, fresh, on_host, recorded;
+  Keys all, fresh, not_here, recorded;
   for (const int length : {50, 47, 47, 45, 12}) add_positions(all, 0, length);
   for (const int length : {50, 47, 47}) {
     add_positions(fresh, 0, 16);
@@ -61,12 +62,18 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   }
   add_positions(fresh, 40, 45);
   add_positions(fresh, 0, 12);
+  not_here = fresh;  // and the second sample's prompt in front of its answer
+  Keys on_host;
   add_positions(on_host, 0, 40);
+  not_here.insert(not_here.end() - 5 - 12, on_host.begin(), on_host.end());
   add_positions(recorded, 16, 40);
   add_positions(recorded, 0, 40);
   expect_keys(batch, PieceKind::kReference, all);
   expect_keys(batch, PieceKind::kForward, fresh);
-  expect_keys(batch, PieceKind::kRecompute, on_host);
+  batch.recompute_below = 1;
+  expect_keys(batch, PieceKind::kForward, not_here, 0);
+  expect_keys(batch, PieceKind::kForward, fresh, 1);
+  batch.recompute_below = 0;
   expect_keys(batch, PieceKind::kBackward, {all.rbegin(), all.rend()});
   for (const PieceKind kind : {PieceKind::kHead, PieceKind::kReferenceHead}) expect_keys(batch, kind, Keys(26));
   EXPECT_EQ(batch.recorded_keys, std::accumulate(recorded.begin(), recorded.end(), 0.0));
@@ -75,7 +82,6 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   s.store->put_back(batch.records);
   batch.acquire(*s.store, WeightVersion(), 1);
   expect_keys(batch, PieceKind::kForward, fresh);
-  expect_keys(batch, PieceKind::kRecompute, on_host);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ inline TrainerConfig two_layers(std::int64_t batch_tokens) {
   config.layers = 2;
   config.trained_parameters = 1'000;
   config.page_bytes = Bytes(100);
-  config.bytes = {Bytes(4), Bytes(10), Bytes(2)};
+  config.bytes = {Bytes(4), Bytes(10), Bytes(2), Bytes(2)};
   return config;
 }
 

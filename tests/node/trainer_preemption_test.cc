@@ -114,7 +114,7 @@ TEST_F(Preempted, APieceOnItsWayEndsFirst) {
   EXPECT_EQ(s_.pool.free(), 20);
 }
 
-// A copy that brings a layer of a record cannot be recalled, but none follows it.
+// Copies that bring a layer of a record, and a layer's keys, cannot be recalled, but none follows them.
 TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
   s_.record_of(1, 1, 0, 40, 0);
   ASSERT_TRUE(s_.store->on_copy_done(Time(), s_.host.last(), Duration::milliseconds(1)));
@@ -123,15 +123,21 @@ TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
   s_.store->reclaim(Time(), 1, true);  // the copy on the host remains
   s_.pool.release_first(others);
   feedback(1);
+  const auto keys_0 = static_cast<std::uint32_t>(s_.host.copies.size());
+  EXPECT_EQ(run(), "");
+  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0)));
   EXPECT_EQ(run(), "forward 0");
-  const std::size_t copies = s_.host.copies.size();
   trainer_->give_way(1);
   EXPECT_LT(s_.pool.free(), 20);
   EXPECT_EQ(run(), "");
-  ASSERT_TRUE(trainer_->on_copy_done(s_.host.last()));
+  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0 + 1)));
+  EXPECT_LT(s_.pool.free(), 20);
+  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0 + 2)));
   EXPECT_EQ(s_.pool.free(), 20);
-  EXPECT_EQ(s_.host.copies.size(), copies);
-  EXPECT_EQ(s_.host.copies.back().substr(0, 4), "in 1");
+  ASSERT_EQ(s_.host.copies.size(), keys_0 + 3);
+  EXPECT_EQ(s_.host.copies[keys_0].substr(0, 6), "keys 0");
+  EXPECT_EQ(s_.host.copies[keys_0 + 1].substr(0, 4), "in 1");
+  EXPECT_EQ(s_.host.copies[keys_0 + 2].substr(0, 6), "keys 1");
   s_.store->check_consistency();
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -113,6 +115,13 @@ class Restorer {
     }
     return pieces;
   }
+  // The last copy of this name is over.
+  void end_copy(std::string_view name) {
+    const auto& copies = s.host.copies;
+    const auto last = std::find_if(copies.rbegin(), copies.rend(), [&](auto& copy) { return copy.starts_with(name); });
+    ASSERT_NE(last, copies.rend());
+    ASSERT_TRUE(trainer->on_copy_done(OpId(static_cast<std::uint32_t>(copies.rend() - last - 1))));
+  }
   const TrainingStep& step() const { return s.host.trained.at(0); }
 
   Store s;
@@ -126,17 +135,19 @@ class Restorer {
 
 // The 40 tokens on the host go through both layers again, or through none. The last of them has a target: the head gets
 // its hidden state from the record, or from what was computed again. The 10 tokens of the answer take 10 bytes each,
-// and those 40 take 5 for each layer that is here at once: the one of the window, and one more that is recomputed.
+// and those 40 take 5 for each layer that is here at once: the one of the window, and one more that is recomputed. Where
+// they are not computed again, their keys take a byte in each of the two layers. Pages are of 100 bytes.
 TEST(TrainerRestore, RecomputedTokensTakeMemoryInPlaceOfTheLink) {
   for (const bool recompute : {false, true}) {
     Restorer r(recompute ? recompute_all : reload_all, {.window_layers = 1});
     r.record_on_host(1);
     r.feedback(1);
     const Pieces pieces = r.run();
-    EXPECT_EQ(count(pieces, PieceKind::kRecompute), recompute ? 2 : 0);
+    EXPECT_EQ(count(pieces, PieceKind::kForward), 2);
+    EXPECT_EQ(first(pieces, PieceKind::kForward).tokens, recompute ? 50 : 10);
     EXPECT_EQ(count(pieces, PieceKind::kBackward), 2);
     EXPECT_EQ(first(pieces, PieceKind::kHead).recorded_targets, recompute ? 0 : 1);
-    EXPECT_EQ(r.most_on_gpu, Bytes(10 * 10 + 40 * 5 * (recompute ? 2 : 1)));
+    EXPECT_EQ(r.most_on_gpu, Bytes(recompute ? 10 * 10 + 2 * 40 * 5 : 10 * 10 + 40 * 5 + 2 * 40 + 20));
     EXPECT_EQ(r.step().reused_tokens, recompute ? 0 : 40);
     EXPECT_EQ(r.s.store->totals().wasted_copies, Bytes(recompute ? 400 : 0)) << "a hedge that lost was for nothing";
   }
@@ -169,7 +180,8 @@ TEST(TrainerRestore, HalfOfGateAndUpComesAndHalfIsRebuilt) {
   r.feedback(2);
   const std::size_t before = r.s.host.copies.size();
   EXPECT_EQ(first(r.run(), PieceKind::kBackward).rebuild_tokens, 60);
-  EXPECT_EQ(r.s.host.copies.at(before), "in 1: 220");
+  EXPECT_EQ(r.s.host.copies.at(before), "keys 0: 80");
+  EXPECT_EQ(r.s.host.copies.at(before + 1), "in 1: 220");
 }
 
 // A lean record has no gate and up to bring, and the 10 tokens without a record are forward work of 10 us. Of two
@@ -187,10 +199,11 @@ TEST(TrainerRestore, TheDecisionIsShownWhereRecordsAre) {
   both.s.record(2);
   both.feedback(1);
   both.feedback(2);
-  ASSERT_TRUE(both.trainer->next_piece(Time(), true));
+  EXPECT_FALSE(both.trainer->next_piece(Time(), true));
   ASSERT_EQ(both.restore->problems.size(), 1u);
   EXPECT_EQ(both.restore->problems[0].records[0].absent_share, 0.5);
   EXPECT_TRUE(both.restore->problems[0].gate_up_recorded);
+  EXPECT_NEAR(both.restore->problems[0].fresh_keys, 40e-9, 1e-15) << "a byte a layer of the 40 tokens";
 }
 
 // Of two answers to a prompt with a record, 20 tokens are fresh, and all 100 go through the frozen model: work
@@ -270,33 +283,35 @@ TEST(TrainerRestore, CheckpointingRunsTheLayersOfFreshTokensAgain) {
   EXPECT_EQ(first(r.run(), PieceKind::kBackward).checkpoint_tokens, 40);
 }
 
-// Forward of the 130 tokens of the answer attends to the keys of 40 on the host, which are read once for a layer: by
-// the part that begins it. Parts are of 128 tokens.
-TEST(TrainerRestore, ThePieceThatBeginsALayerReadsKeysFromTheHost) {
-  Restorer r(reload_all, {.window_layers = 1});
+// Forward of the answer attends to 40 tokens on the host: a layer waits for their keys, a byte each.
+TEST(TrainerRestore, ForwardWaitsForTheKeysOfItsLayer) {
+  Restorer r(reload_all);
   r.record_on_host(1);
-  r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), 40, 130, 0, 0});
-  std::vector<std::int64_t> host_keys;
-  for (int i = 0; i < 4; ++i) {
-    const auto piece = r.trainer->next_piece(Time(), true);
-    ASSERT_TRUE(piece);
-    ASSERT_EQ(piece->kind, PieceKind::kForward);
-    const auto part = r.trainer->part_within(*piece, {Duration::max(), 128});
-    ASSERT_TRUE(part || piece->tokens < 128);
-    const TrainingPiece run = part ? part->piece : *piece;
-    host_keys.push_back(run.host_keys);
-    r.trainer->on_piece_submitted();
-    r.trainer->on_piece_done(Time(), run, r.times.piece(run));
+  r.feedback(1);
+  const std::size_t before = r.copies_done;
+  EXPECT_TRUE(r.run_ready().empty());
+  EXPECT_TRUE(r.trainer->waits_for_copy());
+  EXPECT_EQ(r.s.host.copies.at(before), "keys 0: 40");
+  for (std::int32_t layer = 0; layer < 2; ++layer) {
+    r.end_copy("keys " + std::to_string(layer) + ": 40");
+    const Pieces ready = r.run_ready();
+    ASSERT_EQ(ready.size(), 1u);
+    EXPECT_EQ(ready[0].kind, PieceKind::kForward);
+    EXPECT_EQ(ready[0].layer, layer);
   }
-  EXPECT_EQ(host_keys, (std::vector<std::int64_t>{40, 0, 40, 0}));
 }
 
-// A record here needs nothing of the host.
-TEST(TrainerRestore, KeysOnTheGpuAreNotReadFromTheHost) {
-  Restorer r(reload_all);
-  r.s.record(1);
-  r.feedback(1);
-  EXPECT_EQ(first(r.run(), PieceKind::kForward).host_keys, 0);
+// A record on the GPU needs nothing of the host, nor does one whose layers are all computed again.
+TEST(TrainerRestore, KeysThatAreHereAreNotBrought) {
+  Restorer here(reload_all), again(recompute_all);
+  here.s.record(1);
+  again.record_on_host(1);
+  for (Restorer* r : {&here, &again}) {
+    const std::size_t before = r->s.host.copies.size();
+    r->feedback(1);
+    EXPECT_EQ(first(r->run_ready(), PieceKind::kForward).layer, 0);
+    for (std::size_t i = before; i < r->s.host.copies.size(); ++i) EXPECT_FALSE(r->s.host.copies[i].starts_with("keys"));
+  }
 }
 
 // The last token of the prompt has a target and its record is on the host: forward of the answer is done in both
@@ -307,13 +322,16 @@ TEST(TrainerRestore, TheHeadWaitsForTheRecordOfTheLastLayer) {
     Restorer r(reload_all);
     r.record_on_host(1);
     r.trainer->on_feedback(Time(), {RequestId(1), SessionId(1), recorded_target ? 40 : 42, 10, 0, 0});
+    EXPECT_TRUE(r.run_ready().empty());
+    r.end_copy("keys 0");
+    EXPECT_EQ(count(r.run_ready(), PieceKind::kForward), 1);
+    r.end_copy("keys 1");
     const Pieces ready = r.run_ready();
-    EXPECT_EQ(count(ready, PieceKind::kForward), 2);
+    EXPECT_EQ(count(ready, PieceKind::kForward), 1);
     EXPECT_EQ(count(ready, PieceKind::kHead), recorded_target ? 0 : 1);
     EXPECT_EQ(count(ready, PieceKind::kBackward), 0);
     EXPECT_TRUE(r.trainer->waits_for_copy());
-    ASSERT_LT(r.copies_done, r.s.host.copies.size());
-    ASSERT_TRUE(r.trainer->on_copy_done(OpId(static_cast<std::uint32_t>(r.copies_done++))));
+    r.end_copy("in 1");
     const auto next = r.trainer->next_piece(Time(), true);
     ASSERT_TRUE(next);
     EXPECT_EQ(next->kind, recorded_target ? PieceKind::kHead : PieceKind::kBackward);

@@ -111,6 +111,34 @@ TEST(Evaluate, FreshTokensRunWhileTheLinkDelivers) {
 }
 
 // Layer 1 is nowhere: it and layer 0 below it are recomputed by every policy.
+// Of 3 layers the lowest is recomputed: its forward, 4 + 1, needs no keys. Those of the others are there at 3 and 6:
+// forward ends at 9 and at 13 without waiting if the link is first, and at 6 + 4 behind keys of 6 each. Records follow
+// the keys, 5 a layer; the head is free and backward takes 2.
+TEST(Evaluate, FreshTokensWaitForTheKeysOfReloadedLayers) {
+  RestoreProblem problem(LayerTimes{.layers = 3, .forward = 1, .backward = 2, .reload_full = 5, .reload_lean = 5});
+  problem.fresh_forward = 4;
+  problem.fresh_keys = 3;
+  const RestorePlan plan = restore_detail::meet_at(problem, 1);
+  RestoreTimeline timeline = evaluate(plan, problem);
+  EXPECT_EQ(timeline.forward_busy, 13);
+  EXPECT_EQ(timeline.link_busy, 2 * 3 + 2 * 5);
+  EXPECT_EQ(timeline.layers[2].ready, 11);
+  EXPECT_EQ(timeline.layers[1].ready, 16);
+  EXPECT_EQ(timeline.layers[2].backward_start, 13);
+  EXPECT_EQ(timeline.step_seconds, 16 + 2 * 2);
+
+  problem.fresh_keys = 6;
+  timeline = evaluate(plan, problem);
+  EXPECT_EQ(timeline.forward_busy, 13);
+  EXPECT_EQ(timeline.layers[2].ready, 17);
+  EXPECT_EQ(timeline.step_seconds, 22 + 2 * 2);
+
+  problem.fresh_keys = 20;
+  problem.times.reload_full = problem.times.reload_lean = 0;
+  EXPECT_EQ(evaluate(plan, problem).step_seconds, 44 + 3 * 2);
+  EXPECT_EQ(evaluate(recompute_all(problem), problem).step_seconds, 3 * 5 + 3 * 2) << "nothing is brought";
+}
+
 TEST(Plans, LostLayersAreRecomputedWithThoseBelow) {
   RestoreProblem problem(three_layers());
   problem.records[1].on_host = false;

@@ -32,6 +32,7 @@ inline RestoreProblem random_problem(RandomStream& random, int layers) {
   }
   if (random.uniform() < 0.3) problem.records[random.uniform_int(0, layers - 1)].on_host = false;
   if (random.uniform() < 0.3) problem.fresh_forward = between(random, 0, 1);
+  if (problem.fresh_forward > 0 && random.uniform() < 0.5) problem.fresh_keys = between(random, 0, 2);
   if (random.uniform() < 0.2) problem.gate_up_recorded = false;
   return problem;
 }

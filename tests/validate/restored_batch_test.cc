@@ -113,7 +113,8 @@ class RestoredBatchTest : public ::testing::Test {
     std::int64_t host = 0, known = 0;
     for (const RecordedTokens& p : parts) (p.on_host ? host : known) += p.tokens;
     const std::int64_t fresh = 29 - host - known;
-    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * (fresh_layers * fresh + 3 * host);
+    const std::int64_t bytes = layout_.bytes_per_token(RecordKind::kMinimal) * (fresh_layers * fresh + 3 * host) +
+                               2 * layout_.bytes_per_token(RecordKind::kKeyValue) * host;
     std::vector<BlockId> pages;
     std::int32_t page = next_page_;
     for (std::int64_t i = 0; i <= bytes / model_->page_bytes(); ++i) pages.emplace_back(page++);
@@ -128,6 +129,8 @@ class RestoredBatchTest : public ::testing::Test {
     work.fresh = fresh_layers < 3 ? FreshActivations::kOffload : FreshActivations::kKeep;
     work.fresh_layers = fresh_layers;
     work.layers = 3;
+    const auto needs_keys = [&](std::int32_t layer) { return fresh > 0 && host > 0 && layer >= work.recompute_below; };
+    work.key_layers = needs_keys(2) ? std::min(2, 3 - recompute_below) : 0;
     const std::int64_t free = pool_.free();
     model_->zero_gradients();
     std::optional<RestoredBatch> batch;
@@ -148,10 +151,10 @@ class RestoredBatchTest : public ::testing::Test {
     };
     const auto forward = [&] {
       for (std::int32_t layer = 0; layer < work.layers; ++layer) {
-        run(PieceKind::kForward, layer, fresh);
-        if (layer < work.layers - work.fresh_layers) copy(batch->copy_out(layer));
+        if (needs_keys(layer)) copy(batch->copy_in_keys(layer));
+        run(PieceKind::kForward, layer, layer < work.recompute_below ? fresh + host : fresh);
+        if (fresh > 0 && layer < work.layers - work.fresh_layers) copy(batch->copy_out(layer));
       }
-      for (std::int32_t layer = 0; layer < work.recompute_below; ++layer) run(PieceKind::kRecompute, layer, host);
     };
     // Others use the memory meanwhile, and the forward is interrupted once more.
     const auto stop_and_resume = [&](std::int32_t layers) {
@@ -164,8 +167,10 @@ class RestoredBatchTest : public ::testing::Test {
       work.resumes = true;
       work.fresh_layers = std::min(work.fresh_layers, layers);
       work.recompute_below = std::min(work.recompute_below, layers);
+      work.key_layers = needs_keys(layers - 1) ? std::min(2, layers - work.recompute_below) : 0;
       begin();
-      run(PieceKind::kForward, 0, fresh);
+      if (needs_keys(0)) copy(batch->copy_in_keys(0));
+      run(PieceKind::kForward, 0, work.recompute_below > 0 ? fresh + host : fresh);
       batch->end(pool_);
       begin();
       forward();
@@ -363,12 +368,16 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   work.pages = pages;
   work.restore = restore;
   work.fresh_layers = 3;
+  work.key_layers = 2;
   work.layers = 3;
   const RestoredBatch batch(work, texts_, records_);
   std::int64_t bytes = 0;
   for (const CopySegment& segment : batch.copy_in(2)) bytes += segment.bytes;
   const std::int64_t lean = layout_.bytes_per_token(RecordKind::kLean);
   EXPECT_EQ(bytes, 11 * lean + 5 * (layout_.bytes_per_token(RecordKind::kMinimal) - lean));
+  bytes = 0;
+  for (const CopySegment& segment : batch.copy_in_keys(2)) bytes += segment.bytes;
+  EXPECT_EQ(bytes, 11 * layout_.row_bytes(RecordTensor::kKeyValue));
 }
 
 // All layers of the record come before backward begins, so that none may lie where another still does.
