@@ -27,14 +27,14 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
     return static_cast<std::int64_t>(memory.as_double() * kMostOfMemory / (of_many.as_double() / kMany));
   };
   Bytes of_many = fresh_bytes(kMany);
-  if (policy.place) of_many = std::max(of_many, window_bytes(kMany)) + key_bytes(kMany) * kMostKeyLayers;
+  if (policy.place) of_many = std::max(of_many, window_bytes(kMany)) + key_bytes(kMany) * most_key_layers();
   most_tokens_ = tokens_in(config.page_bytes * pool.total(), of_many + config.working_per_token * kMany);
   if (const Bytes host_bytes = fresh_host_bytes(kMany); host_bytes > Bytes()) {
     most_tokens_ = std::min(most_tokens_, tokens_in(store.host_capacity(), host_bytes));
   }
   if (policy.fresh == FreshActivations::kSpill) {  // what the host has no place for may stay
     Bytes kept = config.bytes.minimal * kMany + config.working_per_token * kMany;
-    if (policy.place) kept += key_bytes(kMany) * kMostKeyLayers;
+    if (policy.place) kept += key_bytes(kMany) * most_key_layers();
     most_tokens_ = std::max(most_tokens_, tokens_in(config.page_bytes * pool.total(), kept));
   }
   config_.micro_batch_tokens = std::min(config.micro_batch_tokens, most_tokens_);

@@ -101,8 +101,6 @@ class Trainer {
   TrainerTotals totals() const;
 
  private:
-  static constexpr std::int32_t kMostKeyLayers = 8;  // more of them hide no more
-
   enum class Phase : std::uint8_t { kReference, kReferenceHead, kForward, kHead, kBackward };
 
   bool start_step(Time now);
@@ -117,6 +115,7 @@ class Trainer {
   void tell_host();
   Bytes window_bytes(std::int64_t tokens) const;
   Bytes key_bytes(std::int64_t tokens) const;
+  std::int32_t most_key_layers() const;
   std::int32_t key_layers() const;
   Bytes fresh_bytes(std::int64_t tokens) const;
   Bytes fresh_host_bytes(std::int64_t tokens) const;

@@ -19,11 +19,16 @@ Bytes Trainer::key_bytes(std::int64_t tokens) const {
 }
 
 // Of so many layers keys and values are there at once, ahead of a forward that attends to tokens on the host. At least
-// two, so that those of the next layer come while a layer runs.
+// two, so that those of the next layer come while a layer runs; more than the most hide no more.
+std::int32_t Trainer::most_key_layers() const {
+  constexpr std::int32_t kLeast = 2, kMost = 8;
+  return std::min(std::clamp(window_, kLeast, kMost), config_.layers);
+}
+
 std::int32_t Trainer::key_layers() const {
   const MicroBatch& batch = micro_batches_.front();
   if (!batch.forward_needs_keys(layers_to_go() - 1)) return 0;
-  return std::min(std::clamp(window_, 2, kMostKeyLayers), layers_to_go() - batch.recompute_below);
+  return std::min(most_key_layers(), layers_to_go() - batch.recompute_below);
 }
 
 // GPU memory for the activations of tokens without a record, at least.
