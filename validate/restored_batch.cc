@@ -43,8 +43,7 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
   }
   check(fresh_rows_ == 0 || host_rows_ == 0 || recompute_below_ == layers_ || key_layers_ > 0,
         "keys to which fresh tokens attend have a place");
-  const std::int64_t room =
-      arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) - slots_begin();
+  const std::int64_t room = arena_.page_bytes * static_cast<std::int64_t>(working_pages_.size()) - slots_begin();
   slots_ =
       host_rows_ > 0 ? std::min<std::int64_t>(layers_, room / (host_rows_ * token_bytes(RecordKind::kMinimal))) : 0;
   check(room >= 0 && (host_rows_ == 0 || slots_ > recompute_below_ || slots_ == layers_),
@@ -129,8 +128,7 @@ RecordMemory RestoredBatch::slot(const Stretch& stretch, std::int32_t layer) con
   const std::int64_t turning = slots_ - recompute_below_;
   const std::int64_t index =
       layer < recompute_below_ ? layer : recompute_below_ + (layers_ - 1 - layer) % std::max<std::int64_t>(1, turning);
-  return working(slots_begin() +
-                 (index * host_rows_ + stretch.rows_before) * token_bytes(RecordKind::kMinimal));
+  return working(slots_begin() + (index * host_rows_ + stretch.rows_before) * token_bytes(RecordKind::kMinimal));
 }
 
 // Of the stretch's tokens on the host, the last ones whose gate and up come over the link. Summed over the batch they
@@ -161,8 +159,8 @@ std::vector<CopySegment> RestoredBatch::copy_in_keys(std::int32_t layer) const {
   for (const Stretch& stretch : stretches_) {
     if (stretch.source != Source::kHost) continue;
     RecordMemory source = recorded(stretch, layer);
-    source.offset += layout_.range(stretch.layout, RecordTensor::kKeyValue, stretch.record_tokens).begin +
-                     stretch.first_token * row;
+    source.offset +=
+        layout_.range(stretch.layout, RecordTensor::kKeyValue, stretch.record_tokens).begin + stretch.first_token * row;
     append_segments(keys(stretch, layer), source, stretch.size() * row, segments);
   }
   return segments;

@@ -1,11 +1,11 @@
 // A micro-batch over real memory: which of its rows come from where, layer by layer, and the calls of the model that
 // its training pieces stand for.
 //
-// The working memory that the node gave it holds, layer after layer, the activations of fresh tokens; behind them, where
-// fresh tokens attend to tokens on the host, the keys and values of a few layers of these, in turn; and behind them
-// as many slots for a layer of the tokens on the host as fit: of the layers that are recomputed each has its own, those
-// that come over the link take turns. If fresh activations leave, a few layers of them take turns as well, and the host
-// has memory for all that leave, layer after layer.
+// The working memory that the node gave it holds, layer after layer, the activations of fresh tokens; behind them,
+// where fresh tokens attend to tokens on the host, the keys and values of a few layers of these, in turn; and behind
+// them as many slots for a layer of the tokens on the host as fit: of the layers that are recomputed each has its own,
+// those that come over the link take turns. If fresh activations leave, a few layers of them take turns as well, and
+// the host has memory for all that leave, layer after layer.
 #pragma once
 
 #include <cstdint>
@@ -72,7 +72,7 @@ class RestoredBatch {
   RecordMemory fresh(const Stretch& stretch, std::int32_t layer) const;
   RecordMemory sent(const Stretch& stretch, std::int32_t layer) const;
   bool leaves(std::int32_t layer) const { return layer < layers_ - fresh_layers_; }
-  std::int64_t fresh_bytes() const { return fresh_rows_ * token_bytes(kept()); }  // of a layer
+  std::int64_t fresh_bytes() const { return fresh_rows_ * token_bytes(kept()); }              // of a layer
   std::int64_t key_bytes() const { return host_rows_ * token_bytes(RecordKind::kKeyValue); }  // of a layer
   std::int64_t slots_begin() const { return fresh_bytes() * fresh_layers_ + key_bytes() * key_layers_; }
   bool is_run(const Stretch& stretch, std::int32_t layer) const;
@@ -94,7 +94,7 @@ class RestoredBatch {
   FreshActivations fresh_;
   std::int32_t fresh_layers_;  // on the device at once
   std::int32_t recompute_below_;
-  std::int32_t key_layers_;  // whose keys and values are on the device at once
+  std::int32_t key_layers_;            // whose keys and values are on the device at once
   std::vector<double> gate_up_share_;  // by layer
   std::vector<std::int32_t> working_pages_;
   std::vector<std::int32_t> sent_pages_;  // on the host

@@ -14,8 +14,8 @@ enum class PieceKind : std::uint8_t {
   // Of tokens that nobody recorded, and of those whose record exists but is not brought back for this layer: produces
   // all that backward needs.
   kForward,
-  kHead,           // output head and loss, forward and backward
-  kBackward,       // of one layer
+  kHead,      // output head and loss, forward and backward
+  kBackward,  // of one layer
   // Update of the weights, once a training step, the all-reduce of their gradients included. It writes the new weights
   // over their gradients, and the two change places when all is done: serving never sees half an update.
   kOptimizer,
@@ -32,7 +32,7 @@ struct TrainingPiece {
   std::int64_t rebuild_tokens = 0;
   std::int64_t recorded_targets = 0;   // head: tokens with a target whose last layer was not run, but is recorded
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
-  bool beside = false;  // on SMs of its own, at once, whatever serving does; otherwise in its turn
+  bool beside = false;                 // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };
 
 inline TrainingPhase phase_of(PieceKind kind) {

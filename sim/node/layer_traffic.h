@@ -22,7 +22,8 @@ class LayerTraffic {
   // A micro-batch begins. `window` >= 1: layers that may be on the GPU ahead of backward, or behind forward. `records`:
   // bytes of records that come back, by layer, of all that it goes through. `fresh`: bytes of fresh activations of each
   // layer that leave and come back, all but the last `window` ones; zero if they stay. `keys`: bytes of keys and values
-  // that the forward of each layer from `keys_from` on waits for, of `key_layers` layers at once; zero if it needs none.
+  // that the forward of each layer from `keys_from` on waits for, of `key_layers` layers at once; zero if it needs
+  // none.
   void begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh, Bytes keys = Bytes(),
              std::int32_t keys_from = 0, std::int32_t key_layers = 1);
   // Forward of a layer is done, in order from layer 0.
@@ -60,8 +61,8 @@ class LayerTraffic {
   std::int32_t next_forward_ = 0;  // layers below this are through, or need no keys
   std::int32_t arrived_to_;        // layers at or above this are here
   std::int32_t next_backward_;
-  bool forward_done_ = false;     // of fresh tokens
-  std::optional<OpId> arriving_;  // one layer at a time: sharing the link would only delay the one needed first
+  bool forward_done_ = false;          // of fresh tokens
+  std::optional<OpId> arriving_;       // one layer at a time: sharing the link would only delay the one needed first
   std::optional<OpId> keys_arriving_;  // beside it: they are a few per cent of a layer, and wait for none
   std::unordered_map<OpId, std::int32_t> leaving_;  // with their layer
 };

@@ -50,8 +50,8 @@ struct MicroBatch {
   // In place of the plan: nothing is recomputed of what is on the host.
   void reload_all();
 
-  // Keys that the tokens of a piece of this batch attend to: its kind, layer, first_token and tokens say which. Backward goes
-  // from the last token down. None for output heads and the optimizer.
+  // Keys that the tokens of a piece of this batch attend to: its kind, layer, first_token and tokens say which.
+  // Backward goes from the last token down. None for output heads and the optimizer.
   double keys_of(const TrainingPiece& piece) const;
   // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
   // host. Below the meeting layer host tokens were recomputed in full.

@@ -118,7 +118,8 @@ std::string command_text(const CopyOp& copy) {
 
 std::string command_text(const MicroBatchWork& work) {
   Words words("begin");
-  words.add(work.step_targets, work.recompute_below, work.fresh, work.fresh_layers, work.key_layers, work.layers, work.resumes);
+  words.add(work.step_targets, work.recompute_below, work.fresh, work.fresh_layers, work.key_layers, work.layers,
+            work.resumes);
   words.list(work.samples, [&](const Feedback& sample) {
     words.add(sample.request, sample.session, sample.prompt_tokens, sample.output_tokens);
   });

@@ -15,7 +15,10 @@ class CopyHost final : public Host {
   OpId submit(const TrainingPiece&) override { return OpId(); }
   OpId submit(const CopyOp& copy) override {
     const bool in = copy.direction == LinkDirection::kHostToDevice;
-    copies.push_back((copy.keys ? "keys " : in ? "in " : "out ") + std::to_string(copy.layer) + ": " + std::to_string(copy.bytes.count()));
+    copies.push_back((copy.keys ? "keys "
+                      : in      ? "in "
+                                : "out ") +
+                     std::to_string(copy.layer) + ": " + std::to_string(copy.bytes.count()));
     return OpId(static_cast<std::uint32_t>(copies.size() - 1));
   }
   OpId all_reduce() override { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces++)); }

@@ -135,8 +135,8 @@ class Restorer {
 
 // The 40 tokens on the host go through both layers again, or through none. The last of them has a target: the head gets
 // its hidden state from the record, or from what was computed again. The 10 tokens of the answer take 10 bytes each,
-// and those 40 take 5 for each layer that is here at once: the one of the window, and one more that is recomputed. Where
-// they are not computed again, their keys take a byte in each of the two layers. Pages are of 100 bytes.
+// and those 40 take 5 for each layer that is here at once: the one of the window, and one more that is recomputed.
+// Where they are not computed again, their keys take a byte in each of the two layers. Pages are of 100 bytes.
 TEST(TrainerRestore, RecomputedTokensTakeMemoryInPlaceOfTheLink) {
   for (const bool recompute : {false, true}) {
     Restorer r(recompute ? recompute_all : reload_all, {.window_layers = 1});
@@ -310,7 +310,8 @@ TEST(TrainerRestore, KeysThatAreHereAreNotBrought) {
     const std::size_t before = r->s.host.copies.size();
     r->feedback(1);
     EXPECT_EQ(first(r->run_ready(), PieceKind::kForward).layer, 0);
-    for (std::size_t i = before; i < r->s.host.copies.size(); ++i) EXPECT_FALSE(r->s.host.copies[i].starts_with("keys"));
+    for (std::size_t i = before; i < r->s.host.copies.size(); ++i)
+      EXPECT_FALSE(r->s.host.copies[i].starts_with("keys"));
   }
 }
 
