@@ -72,7 +72,6 @@ bool LayerTraffic::has_room(std::int32_t layer) const {
                       [&](const auto& copy) { return copy.second <= layer - window_; });
 }
 
-// Forward comes before backward, and so do its keys.
 void LayerTraffic::proceed() {
   bring_keys();
   bring_activations();

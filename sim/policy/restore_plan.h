@@ -90,8 +90,8 @@ RestorePlan recompute_all(const RestoreProblem& problem);
 
 // Whole layers from both ends: recomputing goes up from layer 0 to the meeting layer m, reloading comes down from the
 // last. m is the best of all (of equal ones the smallest). Where every layer is on the host, nothing is fresh, r > b
-// and the rounding of m is ignored, m f + head + L b = (L - m) r + (m + 1) b, so m = (L (r - b) + b - head) / (f + r -
-// b).
+// and the rounding of m is ignored,
+//     m f + head + L b = (L - m) r + (m + 1) b, so m = (L (r - b) + b - head) / (f + r - b).
 RestorePlan race(const RestoreProblem& problem);
 
 // The shortest step over all meeting layers and all shares of gate and up of each layer, exactly; O(layers^2).

@@ -150,9 +150,13 @@ class RestoredBatchTest : public ::testing::Test {
       }
     };
     const auto forward = [&] {
+      const auto bring_keys = [&](std::int32_t layer) {
+        if (layer < work.layers && needs_keys(layer)) copy(batch->copy_in_keys(layer));
+      };
+      for (std::int32_t ahead = 0; ahead < work.key_layers; ++ahead) bring_keys(work.recompute_below + ahead);
       for (std::int32_t layer = 0; layer < work.layers; ++layer) {
-        if (needs_keys(layer)) copy(batch->copy_in_keys(layer));
         run(PieceKind::kForward, layer, layer < work.recompute_below ? fresh + host : fresh);
+        if (layer >= work.recompute_below) bring_keys(layer + work.key_layers);
         if (fresh > 0 && layer < work.layers - work.fresh_layers) copy(batch->copy_out(layer));
       }
     };
