@@ -123,7 +123,7 @@ TEST(PrefixReuse, TheShareIsOfLate) {
   for (int i = 0; i < 300'000; ++i) {
     hit(reuse, 3);
     reuse.on_computed(10);
-    if (i > 2'000) ASSERT_NEAR(reuse.lost_share(1, kBlocks), 0.1, 0.021) << "up to 256 hits are not known yet";
+    if (i > 2'000) { ASSERT_NEAR(reuse.lost_share(1, kBlocks), 0.1, 0.021) << "up to 256 hits are not known yet"; }
   }
 }
 

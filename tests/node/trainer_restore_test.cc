@@ -301,6 +301,22 @@ TEST(TrainerRestore, ForwardWaitsForTheKeysOfItsLayer) {
   }
 }
 
+// Layer 0 is recomputed, and the 40 tokens with it; of layer 1 only the answer's 10 are, behind the keys of the others.
+TEST(TrainerRestore, OnlyReloadedLayersNeedKeys) {
+  Restorer r(+[](const RestoreProblem& problem) { return restore_detail::meet_at(problem, 1); });
+  r.record_on_host(1);
+  r.feedback(1);
+  const Pieces first_layer = r.run_ready();
+  ASSERT_EQ(first_layer.size(), 1u);
+  EXPECT_EQ(first_layer[0].tokens, 50);
+  EXPECT_TRUE(std::ranges::none_of(r.s.host.copies, [](const auto& copy) { return copy.starts_with("keys 0"); }));
+  r.end_copy("keys 1: 40");
+  const Pieces second_layer = r.run_ready();
+  ASSERT_FALSE(second_layer.empty());
+  EXPECT_EQ(second_layer[0].kind, PieceKind::kForward);
+  EXPECT_EQ(second_layer[0].tokens, 10);
+}
+
 // A record on the GPU needs nothing of the host, nor does one whose layers are all computed again.
 TEST(TrainerRestore, KeysThatAreHereAreNotBrought) {
   Restorer here(reload_all), again(recompute_all);
