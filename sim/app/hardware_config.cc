@@ -9,14 +9,15 @@ namespace alchemist {
 
 namespace {
 
-enum class FigureKind { bytes, rate, flops, share, factor, count, duration };
+enum class FigureKind { bytes, rate, flops, share, factor, count, duration, flag };
 
 // One table for reading and writing. All are positive, but for durations, which may be 0, and required unless they say
 // so. What is not required is written only where it differs from its default.
 struct Field {
   const char* key;
   FigureKind quantity;
-  std::variant<Bytes HardwareSpec::*, double HardwareSpec::*, std::int64_t HardwareSpec::*, Duration HardwareSpec::*>
+  std::variant<Bytes HardwareSpec::*, double HardwareSpec::*, std::int64_t HardwareSpec::*, Duration HardwareSpec::*,
+               bool HardwareSpec::*>
       member;
   bool required = true;
 };
@@ -49,6 +50,7 @@ const Field kFields[] = {
     {"training_cold_start", FigureKind::duration, &HardwareSpec::training_cold_start, false},
     {"token_tile", FigureKind::count, &HardwareSpec::token_tile, false},
     {"host_memory", FigureKind::bytes, &HardwareSpec::host_memory},
+    {"host_memory_pinned", FigureKind::flag, &HardwareSpec::host_memory_pinned, false},
     {"interconnect_bandwidth", FigureKind::rate, &HardwareSpec::interconnect_bandwidth},
     {"interconnect_latency", FigureKind::duration, &HardwareSpec::interconnect_latency},
 };
@@ -79,6 +81,8 @@ void read_field(const YamlValue& value, const Field& field, HardwareSpec& hardwa
     hardware.*(*duration) = value.as_duration();
   } else if (const auto* count = std::get_if<std::int64_t HardwareSpec::*>(&field.member)) {
     hardware.*(*count) = value.as_int(1, 1'000'000);
+  } else if (const auto* flag = std::get_if<bool HardwareSpec::*>(&field.member)) {
+    hardware.*(*flag) = value.as_bool();
   } else {
     hardware.*std::get<double HardwareSpec::*>(field.member) = read_number(value, field.quantity);
   }
@@ -90,6 +94,7 @@ std::string format_field(const Field& field, const HardwareSpec& hardware) {
     return format_duration(hardware.*(*duration));
   if (const auto* count = std::get_if<std::int64_t HardwareSpec::*>(&field.member))
     return std::to_string(hardware.*(*count));
+  if (const auto* flag = std::get_if<bool HardwareSpec::*>(&field.member)) return hardware.*(*flag) ? "true" : "false";
   const double number = hardware.*std::get<double HardwareSpec::*>(field.member);
   if (field.quantity == FigureKind::rate) return format_rate(number);
   if (field.quantity == FigureKind::flops) return format_flops(number);

@@ -27,6 +27,9 @@ void check_real_run(const Experiment& experiment, const PolicySpec& policy) {
     throw ConfigError(
         fmt::format("cluster.gpus: a real run has one device, expected 1, got {}", experiment.cluster.gpus));
   }
+  if (!experiment.hardware.host_memory_pinned) {
+    throw ConfigError("hardware.host_memory_pinned: a real run pins what it copies, expected true");
+  }
   if (experiment.training.objective != TrainingObjective::sft || experiment.training.uses_reference()) {
     throw ConfigError(
         "training.objective: a real run trains on the answers that were served, expected sft without reference_model");

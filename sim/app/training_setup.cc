@@ -53,9 +53,7 @@ std::optional<TrainingShape> served_adapters(const Experiment& experiment) {
 }
 
 Duration CostEstimator::copy(LinkDirection direction, Bytes bytes) const {
-  const double rate =
-      direction == LinkDirection::kHostToDevice ? hardware_.link_h2d_bandwidth : hardware_.link_d2h_bandwidth;
-  return hardware_.link_latency + Duration::seconds(bytes.as_double() / rate);
+  return hardware_.link_latency + Duration::seconds(bytes.as_double() / copy_bandwidth(hardware_, direction));
 }
 
 TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& policy, Bytes page_bytes)
@@ -136,7 +134,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   forward.attended_keys = attended_keys({kUsualPrompt, 0});
   setup.store.forward_per_token_s = static_cast<double>(layers) * cost_->piece(forward).in_seconds() / kUsualPrompt;
   setup.store.record_step_s = cost_->recording(bytes.minimal * layers).in_seconds();
-  setup.store.link_bandwidth = experiment_.hardware.link_d2h_bandwidth;
+  setup.store.link_bandwidth = copy_bandwidth(experiment_.hardware, LinkDirection::kDeviceToHost);
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;

@@ -34,7 +34,8 @@ LinkSpec LinkSpec::from(const HardwareSpec& hardware) {
           .pageable_bandwidth = hardware.link_pageable_bandwidth,
           .latency = hardware.link_latency,
           .slowdown = hardware.link_slowdown,
-          .copy_slowdown = hardware.copy_slowdown};
+          .copy_slowdown = hardware.copy_slowdown,
+          .host_memory = hardware.host_memory_pinned ? HostMemory::kPinned : HostMemory::kPageable};
 }
 
 Link::Link(const LinkSpec& spec) : latency_(spec.latency), capacity_{capacity(spec, 1), capacity(spec, spec.slowdown)} {

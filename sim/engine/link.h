@@ -41,6 +41,8 @@ struct LinkSpec {
   double slowdown = 1;            // of transfers while kernels run, >= 1
   double copy_slowdown = 1;       // of kernels while a transfer is in flight, >= 1; the link itself has no use for it
 
+  HostMemory host_memory = HostMemory::kPinned;  // that there is; for who starts transfers
+
   static LinkSpec from(const HardwareSpec& hardware);
 };
 

@@ -50,7 +50,7 @@ OpId SimHost::submit(const CopyOp& copy) {
   check(link_.has_value(), "only a host that trains copies");
   link_->advance(now_, finished_transfers_);  // what ends now is told by the event that is on its way
   const OpId id = new_op();
-  copies_.emplace(link_->start(now_, copy.direction, copy.bytes, HostMemory::kPinned), id);
+  copies_.emplace(link_->start(now_, copy.direction, copy.bytes, training_->link.host_memory), id);
   schedule_link();
   return id;
 }

@@ -7,6 +7,12 @@
 
 namespace alchemist {
 
+double copy_bandwidth(const HardwareSpec& hardware, LinkDirection direction) {
+  const double pinned =
+      direction == LinkDirection::kHostToDevice ? hardware.link_h2d_bandwidth : hardware.link_d2h_bandwidth;
+  return hardware.host_memory_pinned ? pinned : std::min(pinned, hardware.link_pageable_bandwidth);
+}
+
 HardwareSpec share_of(const HardwareSpec& hardware, double share) {
   check(share > 0 && share <= 1 && hardware.bandwidth_saturation > 0, "a share of the SMs");
   HardwareSpec part = hardware;

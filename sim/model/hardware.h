@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sim/base/bytes.h"
+#include "sim/base/observer.h"
 #include "sim/base/time.h"
 
 namespace alchemist {
@@ -39,11 +40,15 @@ struct HardwareSpec {
   Duration training_cold_start;         // added to a training piece that follows a serving step
   std::int64_t token_tile = 1;          // tokens of a tile of matrix products; training pieces are cut between tiles
   Bytes host_memory;                    // of the machine, for each GPU
+  bool host_memory_pinned = true;       // what lies there is copied at the link's rate; else at link_pageable_bandwidth
   double interconnect_bandwidth = 0;    // bytes/s between GPUs, each direction (NVLink or PCIe)
   Duration interconnect_latency;        // fixed cost of one all-reduce
 
   bool operator==(const HardwareSpec&) const = default;
 };
+
+// Bytes/s of one large transfer alone, from or to the host memory that there is.
+double copy_bandwidth(const HardwareSpec& hardware, LinkDirection direction);
 
 // What kernels get that have a share of the SMs, 0..1, while the others do something else: so much of the arithmetic,
 // and as much of the memory bandwidth as so many SMs draw. What the others take of it is not taken off.

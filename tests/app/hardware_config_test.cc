@@ -36,12 +36,12 @@ TEST(Hardware, FiguresAreInBaseUnits) {
 TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
   YAML::Emitter plain, cold;
   emit_hardware(plain, load_hardware("h200"));
-  for (const char* key :
-       {"serving_cold_start", "cold_start_steps", "cold_piece_tokens", "cold_prompt_tokens", "cold_idle", "token_tile"})
+  for (const char* key : {"serving_cold_start", "cold_start_steps", "cold_piece_tokens", "cold_prompt_tokens",
+                          "cold_idle", "token_tile", "host_memory_pinned"})
     EXPECT_THAT(plain.c_str(), testing::Not(testing::HasSubstr(key)));
   const HardwareSpec hardware = read_hardware(YamlValue::parse(
       "{base: h200, serving_cold_start: 0.3 ms, cold_start_steps: 2.5, cold_prompt_tokens: 200, cold_idle: 8 ms, "
-      "cold_piece_tokens: 512, token_tile: 128}",
+      "cold_piece_tokens: 512, token_tile: 128, host_memory_pinned: false}",
       "f"));
   EXPECT_EQ(hardware.serving_cold_start, Duration::microseconds(300));
   EXPECT_EQ(hardware.cold_start_steps, 2.5);
@@ -49,8 +49,22 @@ TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
   EXPECT_EQ(hardware.cold_piece_tokens, 512);
   EXPECT_EQ(hardware.cold_idle, Duration::milliseconds(8));
   EXPECT_EQ(hardware.token_tile, 128);
+  EXPECT_FALSE(hardware.host_memory_pinned);
   emit_hardware(cold, hardware);
   EXPECT_EQ(read_hardware(YamlValue::parse(cold.c_str(), "f")), hardware) << cold.c_str();
+}
+
+// What a policy believes of one large copy alone; pageable memory is never faster than the link.
+TEST(Hardware, CopiesAreAsFastAsTheHostsMemoryLets) {
+  HardwareSpec hardware = load_hardware("h200");
+  hardware.link_h2d_bandwidth = 5e9;
+  hardware.link_d2h_bandwidth = 2e9;
+  hardware.link_pageable_bandwidth = 3e9;
+  EXPECT_EQ(copy_bandwidth(hardware, LinkDirection::kHostToDevice), 5e9);
+  EXPECT_EQ(copy_bandwidth(hardware, LinkDirection::kDeviceToHost), 2e9);
+  hardware.host_memory_pinned = false;
+  EXPECT_EQ(copy_bandwidth(hardware, LinkDirection::kHostToDevice), 3e9);
+  EXPECT_EQ(copy_bandwidth(hardware, LinkDirection::kDeviceToHost), 2e9);
 }
 
 TEST(Hardware, ImpossibleFiguresAreRefused) {
@@ -65,6 +79,7 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_THAT(message("link_slowdown", "0.5"), testing::StartsWith("f:1: key link_slowdown: expected"));
   EXPECT_THAT(message("cold_start_steps", "0.5"), testing::StartsWith("f:1: key cold_start_steps: expected"));
   EXPECT_THAT(message("cold_prompt_tokens", "0"), testing::StartsWith("f:1: key cold_prompt_tokens: expected"));
+  EXPECT_THAT(message("host_memory_pinned", "2"), testing::StartsWith("f:1: key host_memory_pinned: expected"));
   EXPECT_THAT(message("memori", "80 GiB"), testing::HasSubstr("did you mean \"memory\"?"));
   EXPECT_THAT(message_of([] { read_hardware(YamlValue::parse("{memory: 80 GiB}", "f")); }),
               testing::StartsWith("f:1: key memory_bandwidth: missing"));

@@ -102,6 +102,8 @@ class ValidateDevice(CliTestCase):
                 (["tiny", "--out", out], "expected --device or --measured FILE"),
                 (["tiny", "--device", "cpu", "--link", "5 km", "--out", out], "--link"),
                 (["tiny", "--device", "cpu", "--set", "cluster.gpus=2", "--out", out], "a real run has one device"),
+                (["tiny", "--device", "cpu", "--set", "hardware.host_memory_pinned=false", "--out", out],
+                 "a real run pins what it copies"),
                 (["tiny", "--device", "cpu", "--policy", "beside", "--out", out], "train: beside is simulated only"),
                 (["tiny", "--device", "cpu", "--set", "hardware.memory=64 MiB", "--out", out], "does not fit"),
                 (["default", "--device", "cpu", "--set", "workload.requests=1", "--out", out], "dtype_bytes: 4")]:

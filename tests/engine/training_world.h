@@ -141,6 +141,10 @@ struct World {
     HardwareSpec hardware = small_hardware();
     hardware.link_h2d_bandwidth = hardware.link_d2h_bandwidth = link_rate;
     hardware.link_slowdown = link_slowdown;
+    if (pageable_rate) {
+      hardware.link_pageable_bandwidth = *pageable_rate;
+      hardware.host_memory_pinned = false;
+    }
     hardware.copy_slowdown = copy_slowdown;
     setup.link = LinkSpec::from(hardware);
     setup.piece_overhead = piece_overhead;
@@ -167,7 +171,7 @@ struct World {
     setup.trainer.trained_parameters = cost.trained_parameters();
     setup.trainer.page_bytes = config.kv_block_bytes;
     setup.trainer.bytes = {setup.store.lean_per_token, setup.store.minimal_per_token,
-                           cost.record_bytes().input * layers};
+                           cost.record_bytes().input * layers, cost.record_bytes().keys_and_values * layers};
     setup.trainer.window_layers = 2;
     setup.clairvoyant = std::string(names.record) == "foreseen";
     if (names.separate) {
@@ -189,7 +193,8 @@ struct World {
   std::int64_t batch_tokens = 60;
   std::int32_t record_pages = 2'000;
   Bytes host_capacity{1'000'000'000};
-  double link_rate = 1e10;  // bytes/s
+  double link_rate = 1e10;              // bytes/s
+  std::optional<double> pageable_rate;  // bytes/s; none: the host's memory is pinned
   double link_slowdown = 1;
   double copy_slowdown = 1;
   ColdStart cold_start;
