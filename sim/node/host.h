@@ -102,8 +102,8 @@ struct MicroBatchWork {
   // Layers whose fresh activations are on the device at once, those of layer l where those of l + fresh_layers were or
   // will be. With kOffload all layers but the last fresh_layers ones leave.
   std::int32_t fresh_layers = 0;
-  // Layers of whose tokens on the host keys and values are there at once, ahead of the forward of fresh tokens, those
-  // of layer l where those of l + key_layers will be. 0: no forward attends to tokens on the host.
+  // Keys and values of tokens on the host come ahead of the forward of fresh tokens: those of so many layers are on the
+  // device at once, of layer l where those of l + key_layers will be. 0: no forward attends to tokens on the host.
   std::int32_t key_layers = 0;
   std::int32_t layers = 0;  // that it goes through, from layer 0: all of the model's, unless it resumes
   // It was begun before and gave its memory back when its backward had come down to layer `layers`. The layers below
