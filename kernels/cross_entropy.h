@@ -39,7 +39,8 @@ CallCost cost(const CrossEntropy<T>& call) {
   const double bytes = static_cast<double>(call.rows * call.vocabulary) * sizeof(T);
   Work work = cross_entropy_work(call.vocabulary);
   if (call.gradient) work += cross_entropy_gradient_work(call.vocabulary);
-  return {rows * work.vector_flops_per_token, (call.gradient ? 3 : 1) * bytes};
+  // With the gradient logits are read twice, but the second time from a cache: they must come and go once.
+  return {rows * work.vector_flops_per_token, (call.gradient ? 2 : 1) * bytes};
 }
 template <class T>
 CallCost cost(const Argmax<T>& call) {

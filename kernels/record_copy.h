@@ -21,15 +21,22 @@ struct PagedBytes {
 
 enum class RecordDirection : std::uint8_t { kToRecord, kFromRecord };
 
-// Row i of the tensor <-> bytes i * row_bytes .. of the record. All sizes and addresses are multiples of 4 bytes; wider
-// accesses are taken where everything is aligned for them.
+inline constexpr std::int32_t kMostRecordTensors = 9;  // that one call copies
+
+// Row i of a tensor <-> bytes record_offset + i * row_bytes .. of the record, of several tensors in one call. All
+// sizes, offsets and addresses are multiples of 4 bytes; wider accesses are taken where a tensor is aligned for them.
 struct RecordCopy {
+  struct Tensor {
+    std::byte* rows;  // [rows], `row_bytes` each, `row_stride_bytes` apart
+    std::int64_t row_bytes;
+    std::int64_t row_stride_bytes;
+    std::int64_t record_offset = 0;
+  };
   PagedBytes record;  // `pages` in device memory
-  std::byte* tensor;  // [rows], `row_bytes` each, `row_stride_bytes` apart
   std::int64_t rows;
-  std::int64_t row_bytes;
-  std::int64_t row_stride_bytes;
   RecordDirection direction;
+  std::int32_t tensor_count;
+  Tensor tensors[kMostRecordTensors];
 };
 
 // A row of a layer's activations and its place in a record of one layer, in which tensors lie one behind the other,
@@ -45,7 +52,6 @@ struct RowPlace {
 // What decode keeps: of many requests one row each, of all tensors. Tensor t of a place begins behind
 // tokens * (row_bytes of the tensors first_tensor .. t - 1) bytes of its record. Sizes and addresses as above.
 struct KeepRows {
-  static constexpr std::int32_t kMostTensors = 9;
   struct Tensor {
     const std::byte* rows;
     std::int64_t row_bytes;
@@ -54,7 +60,7 @@ struct KeepRows {
   const RowPlace* places;  // [count], in device memory
   std::int32_t count;
   std::int32_t tensor_count;
-  Tensor tensors[kMostTensors];
+  Tensor tensors[kMostRecordTensors];
 };
 
 // Rows of one tensor to rows of another: gathers and scatters parts of a micro-batch.
@@ -67,7 +73,11 @@ struct RowCopy {
   std::int64_t to_stride_bytes;
 };
 
-inline CallCost cost(const RecordCopy& call) { return {0, 2.0 * static_cast<double>(call.rows * call.row_bytes)}; }
+inline CallCost cost(const RecordCopy& call) {
+  double row_bytes = 0;
+  for (std::int32_t t = 0; t < call.tensor_count; ++t) row_bytes += static_cast<double>(call.tensors[t].row_bytes);
+  return {0, 2 * static_cast<double>(call.rows) * row_bytes};
+}
 inline CallCost cost(const KeepRows& call) {  // if every row is kept, in a record that has every tensor
   double bytes = 0;
   for (std::int32_t t = 0; t < call.tensor_count; ++t) bytes += static_cast<double>(call.tensors[t].row_bytes);

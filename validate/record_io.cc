@@ -48,9 +48,8 @@ typename RecordIo<T>::Place RecordIo<T>::place(RecordTensor tensor, const LayerA
   return {};
 }
 
-// Of the piece's rows.
 template <class T>
-PagedBytes RecordIo<T>::bytes_of(const ActivationPiece& piece, RecordTensor tensor) {
+PagedBytes RecordIo<T>::bytes_of(const ActivationPiece& piece) const {
   const std::int64_t rows = piece.rows.end - piece.rows.begin;
   check(rows > 0 && piece.first_token >= 0 && piece.first_token + rows <= piece.record_tokens,
         "a piece lies within its record");
@@ -58,34 +57,46 @@ PagedBytes RecordIo<T>::bytes_of(const ActivationPiece& piece, RecordTensor tens
   bytes.base = piece.memory.base;
   bytes.page_bytes = piece.memory.page_bytes;
   bytes.pages = metadata_.upload_once(piece.memory.pages);
-  bytes.offset = piece.memory.offset + layout_.range(piece.layout, tensor, piece.record_tokens).begin +
-                 piece.first_token * layout_.row_bytes(tensor);
+  bytes.offset = piece.memory.offset;
   return bytes;
 }
 
+// Of the tensor's first row of the piece, from where the record begins.
 template <class T>
-void RecordIo<T>::move(const ActivationPiece& piece, RecordTensor tensor, Place place, RecordDirection direction) {
+std::int64_t RecordIo<T>::offset_of(const ActivationPiece& piece, RecordTensor tensor) const {
+  return layout_.range(piece.layout, tensor, piece.record_tokens).begin + piece.first_token * layout_.row_bytes(tensor);
+}
+
+template <class T>
+RecordCopy RecordIo<T>::copy_of(const ActivationPiece& piece, RecordDirection direction) const {
   RecordCopy copy{};
-  copy.record = bytes_of(piece, tensor);
-  copy.tensor = static_cast<std::byte*>(place.data);
+  copy.record = bytes_of(piece);
   copy.rows = piece.rows.end - piece.rows.begin;
-  copy.row_bytes = layout_.row_bytes(tensor);
-  copy.row_stride_bytes = place.stride_bytes;
   copy.direction = direction;
-  device_.run(copy);
+  return copy;
+}
+
+template <class T>
+void RecordIo<T>::add(RecordCopy& copy, const ActivationPiece& piece, RecordTensor tensor, Place place) const {
+  copy.tensors[copy.tensor_count++] = {static_cast<std::byte*>(place.data), layout_.row_bytes(tensor),
+                                       place.stride_bytes, offset_of(piece, tensor)};
 }
 
 template <class T>
 void RecordIo<T>::copy(const ActivationPiece& piece, RecordTensor tensor, const LayerActivations<T>& act,
                        RecordDirection direction) {
-  move(piece, tensor, place(tensor, act), direction);
+  RecordCopy copy = copy_of(piece, direction);
+  add(copy, piece, tensor, place(tensor, act));
+  device_.run(copy);
 }
 
 template <class T>
 void RecordIo<T>::read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act) {
+  RecordCopy copy = copy_of(piece, RecordDirection::kFromRecord);
   for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
-    if (tensor != RecordTensor::kKeyValue) copy(piece, tensor, act, RecordDirection::kFromRecord);
+    if (tensor != RecordTensor::kKeyValue) add(copy, piece, tensor, place(tensor, act));
   }
+  device_.run(copy);
 }
 
 template <class T>
@@ -95,7 +106,10 @@ std::vector<KeptRows> RecordIo<T>::kept_by_operators(std::span<const ActivationP
     KeptRows& kept = all.emplace_back();
     kept.rows = piece.rows;
     for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
-      if (PagedBytes* place = place_in(kept, tensor)) *place = bytes_of(piece, tensor);
+      PagedBytes* place = place_in(kept, tensor);
+      if (!place) continue;
+      *place = bytes_of(piece);
+      place->offset += offset_of(piece, tensor);
     }
   }
   return all;
@@ -105,10 +119,12 @@ template <class T>
 void RecordIo<T>::keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act) {
   KeptRows unused;
   for (const ActivationPiece& piece : pieces) {
+    const LayerActivations<T> rows = act.from_row(shape_, piece.rows.begin);
+    RecordCopy copy = copy_of(piece, RecordDirection::kToRecord);
     for (const RecordTensor tensor : layout_.tensors(piece.kind)) {
-      if (place_in(unused, tensor)) continue;
-      copy(piece, tensor, act.from_row(shape_, piece.rows.begin), RecordDirection::kToRecord);
+      if (!place_in(unused, tensor)) add(copy, piece, tensor, place(tensor, rows));
     }
+    device_.run(copy);
   }
 }
 
@@ -144,8 +160,9 @@ void RecordIo<T>::keep_rows(const RowPlace* places, std::int32_t count, const La
 
 template <class T>
 void RecordIo<T>::read_keys_and_values(const ActivationPiece& piece, T* rows) {
-  move(piece, RecordTensor::kKeyValue, {rows, layout_.row_bytes(RecordTensor::kKeyValue)},
-       RecordDirection::kFromRecord);
+  RecordCopy copy = copy_of(piece, RecordDirection::kFromRecord);
+  add(copy, piece, RecordTensor::kKeyValue, {rows, layout_.row_bytes(RecordTensor::kKeyValue)});
+  device_.run(copy);
 }
 
 template class RecordIo<float>;

@@ -18,7 +18,8 @@ class RecordIo {
   // Out of the record all tensors of piece.kind but keys and values, which a backward reads before; `act` as above.
   void read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act);
   // Of pieces whose rows are rows of the layer's buffers, ascending: what the operators of the layer keep as they go
-  // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind.
+  // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind, in one
+  // copy: most of these tensors are so small that launching a copy takes longer than the copy.
   std::vector<KeptRows> kept_by_operators(std::span<const ActivationPiece> pieces);
   void keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act);
   // Of a piece of one row. Its pages go into `pages`.
@@ -34,8 +35,11 @@ class RecordIo {
     std::int64_t stride_bytes = 0;
   };
   Place place(RecordTensor tensor, const LayerActivations<T>& act) const;
-  PagedBytes bytes_of(const ActivationPiece& piece, RecordTensor tensor);
-  void move(const ActivationPiece& piece, RecordTensor tensor, Place place, RecordDirection direction);
+  PagedBytes bytes_of(const ActivationPiece& piece) const;
+  // Of the piece's rows, without a tensor yet.
+  RecordCopy copy_of(const ActivationPiece& piece, RecordDirection direction) const;
+  void add(RecordCopy& copy, const ActivationPiece& piece, RecordTensor tensor, Place place) const;
+  std::int64_t offset_of(const ActivationPiece& piece, RecordTensor tensor) const;
 
   Device<T>& device_;
   const ModelShape& shape_;

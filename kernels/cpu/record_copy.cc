@@ -6,16 +6,15 @@
 namespace alchemist::cpu {
 namespace {
 
-// Copies `count` bytes between `flat` and the record from its byte `position` on, page by page.
-void copy_run(const RecordCopy& call, std::int64_t position, std::byte* flat, std::int64_t count) {
-  const PagedBytes& record = call.record;
+// Calls body(paged, flat, bytes) for each page that `count` bytes from the record's byte `position` on lie in.
+template <typename Byte, typename Body>
+void for_pages(const PagedBytes& record, std::int64_t position, Byte* flat, std::int64_t count, const Body& body) {
   while (count > 0) {
     const std::int64_t at = record.offset + position;
     const std::int64_t within = at % record.page_bytes;
     const std::int64_t run = std::min(count, record.page_bytes - within);
-    std::byte* paged = record.base + record.pages[at / record.page_bytes] * record.page_bytes + within;
-    const bool to_record = call.direction == RecordDirection::kToRecord;
-    std::memcpy(to_record ? paged : flat, to_record ? flat : paged, static_cast<std::size_t>(run));
+    body(record.base + record.pages[at / record.page_bytes] * record.page_bytes + within, flat,
+         static_cast<std::size_t>(run));
     position += run;
     flat += run;
     count -= run;
@@ -25,19 +24,20 @@ void copy_run(const RecordCopy& call, std::int64_t position, std::byte* flat, st
 }  // namespace
 
 void keep_row(const PagedBytes& record, std::int64_t row, const void* from, std::int64_t row_bytes) {
-  auto* row_of_tensor = static_cast<std::byte*>(const_cast<void*>(from));  // is only read in this direction
-  RecordCopy copy{record, row_of_tensor, 1, row_bytes, row_bytes, RecordDirection::kToRecord};
-  copy.record.offset += row * row_bytes;
-  record_copy(copy);
+  for_pages(record, row * row_bytes, static_cast<const std::byte*>(from), row_bytes,
+            [](std::byte* paged, const std::byte* flat, std::size_t bytes) { std::memcpy(paged, flat, bytes); });
 }
 
 void record_copy(const RecordCopy& call) {
-  if (call.row_stride_bytes == call.row_bytes) {
-    copy_run(call, 0, call.tensor, call.rows * call.row_bytes);
-    return;
-  }
-  for (std::int64_t i = 0; i < call.rows; ++i) {
-    copy_run(call, i * call.row_bytes, call.tensor + i * call.row_stride_bytes, call.row_bytes);
+  const bool to_record = call.direction == RecordDirection::kToRecord;
+  for (std::int32_t t = 0; t < call.tensor_count; ++t) {
+    const RecordCopy::Tensor& tensor = call.tensors[t];
+    for (std::int64_t i = 0; i < call.rows; ++i) {
+      for_pages(call.record, tensor.record_offset + i * tensor.row_bytes, tensor.rows + i * tensor.row_stride_bytes,
+                tensor.row_bytes, [&](std::byte* paged, std::byte* flat, std::size_t bytes) {
+                  std::memcpy(to_record ? paged : flat, to_record ? flat : paged, bytes);
+                });
+    }
   }
 }
 

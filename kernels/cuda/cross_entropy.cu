@@ -15,18 +15,41 @@ __device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); 
 // was rounded to, it is the same for all.
 __device__ __forceinline__ float exponential(float x, float base) { return exp2_approximate(fmaf(x, kLog2E, -base)); }
 
+constexpr int kBatch = 4;  // runs that a thread has on their way at once, while it works on as many
+
 // Calls body(column, values) for this thread's logits of a row, eight at a time and one by one at the end; rows that do
 // not begin at 16 bytes are read one by one. From the end on, a second pass finds in the cache what the first read
 // last.
 template <bool kFromEnd = false, typename Body>
 __device__ __forceinline__ void for_logits(const std::uint16_t* row, std::int64_t vocabulary, const Body& body) {
   const std::int64_t whole = vocabulary % kRun == 0 ? vocabulary : 0;
-#pragma unroll 4
-  for (std::int64_t at = threadIdx.x * kRun; at < whole; at += kThreads * kRun) {
-    const std::int64_t column = kFromEnd ? whole - kRun - at : at;
-    float values[kRun];
-    load_run(values, row + column);
-    body(column, values);
+  const auto column_of = [&](std::int64_t first, int i) {
+    const std::int64_t at = first + i * kThreads * kRun;
+    return kFromEnd ? whole - kRun - at : at;
+  };
+  const auto load = [&](uint4(&runs)[kBatch], std::int64_t first) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const std::int64_t column = column_of(first, i);
+      if (column >= 0 && column < whole) runs[i] = load_bits(row + column);
+    }
+  };
+  uint4 next[kBatch];
+  std::int64_t first = threadIdx.x * kRun;
+  load(next, first);
+  for (; first < whole; first += kBatch * kThreads * kRun) {
+    uint4 runs[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) runs[i] = next[i];
+    load(next, first + kBatch * kThreads * kRun);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const std::int64_t column = column_of(first, i);
+      if (column < 0 || column >= whole) continue;
+      float values[kRun];
+      unpack(values, runs[i]);
+      body(column, values);
+    }
   }
   for (std::int64_t column = whole + threadIdx.x; column < vocabulary; column += kThreads) {
     const float values[1] = {from_bf16(row[column])};
@@ -66,7 +89,7 @@ __device__ float log2_sum_exp(const std::uint16_t* row, std::int64_t vocabulary)
   return row_base + log2f(sum);
 }
 
-__global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloat16> call) {
+__global__ void __launch_bounds__(kThreads, 2) loss_and_gradient(CrossEntropy<BFloat16> call) {
   const std::int64_t token = blockIdx.x;
   auto* row = reinterpret_cast<std::uint16_t*>(call.logits) + token * call.vocabulary;
   const std::int64_t target = call.targets[token];
@@ -85,7 +108,7 @@ __global__ void __launch_bounds__(kThreads) loss_and_gradient(CrossEntropy<BFloa
 }
 
 // Tokens are compared as floats would be, exactly: 2^24 is above every vocabulary.
-__global__ void __launch_bounds__(kThreads) most_likely(Argmax<BFloat16> call) {
+__global__ void __launch_bounds__(kThreads, 2) most_likely(Argmax<BFloat16> call) {
   const auto* row = reinterpret_cast<const std::uint16_t*>(call.logits) + blockIdx.x * call.vocabulary;
   float best = -INFINITY, token = static_cast<float>(call.vocabulary);
   for_logits(row, call.vocabulary, [&]<int kCount>(std::int64_t column, const float(&values)[kCount]) {

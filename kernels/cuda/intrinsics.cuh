@@ -35,6 +35,15 @@ __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
   return y;
 }
 
+// Sixteen bytes to global memory in one access. Of the assignment of a uint4 the compiler makes four, where it has the
+// words at different times; a warp then touches each of its sectors four times.
+__device__ __forceinline__ void store_words(void* to, uint4 words) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+               :
+               : "l"(to), "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+               : "memory");
+}
+
 __device__ __forceinline__ float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffU, value, mask);
 }

@@ -70,7 +70,7 @@ void with_unit(std::uint64_t all, const Body& body) {
 struct NoRecord {};
 __device__ __forceinline__ void keep_run(const NoRecord&, std::int64_t, uint4) {}
 __device__ __forceinline__ void keep_run(const PagedUnits<uint4>& record, std::int64_t element, uint4 run) {
-  *record.at(element / kRun) = run;
+  store_words(record.at(element / kRun), run);
 }
 __device__ __forceinline__ void keep_run(const PagedUnits<uint2>& record, std::int64_t element, uint4 run) {
   *record.at(element / kRun * 2) = {run.x, run.y};

@@ -37,13 +37,13 @@ __device__ __forceinline__ void for_runs(std::int64_t width, const Body& body) {
 }
 
 // One place for the forward's last step, so that it can be rebuilt to the bit.
-__device__ __forceinline__ void store_scaled(std::uint16_t* y, const float (&x)[kRun], const std::uint16_t* weight,
-                                             float rstd) {
-  float w[kRun], scaled[kRun];
-  load_run(w, weight);
+__device__ __forceinline__ void store_scaled(std::uint16_t* y, uint4 x, uint4 weight, float rstd) {
+  float a[kRun], w[kRun];
+  unpack(a, x);
+  unpack(w, weight);
 #pragma unroll
-  for (int e = 0; e < kRun; ++e) scaled[e] = x[e] * rstd * w[e];
-  store_run(y, scaled);
+  for (int e = 0; e < kRun; ++e) a[e] = a[e] * rstd * w[e];
+  store_run(y, a);
 }
 
 template <typename Record>
@@ -52,43 +52,48 @@ __global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFlo
   const auto* x = reinterpret_cast<const std::uint16_t*>(call.x) + row;
   const auto* branch = reinterpret_cast<const std::uint16_t*>(call.branch) + row;
   auto* sum = reinterpret_cast<std::uint16_t*>(call.sum) + row;
+  const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
+  // As it is stored, which takes half of the registers: with more blocks on an SM more loads are on their way.
   uint4 packed[kRuns], other[kRuns];
   for_runs(call.width, [&](int i, std::int64_t column) {
     packed[i] = load_bits(x + column);
     if (call.branch != nullptr) other[i] = load_bits(branch + column);
   });
-  float values[kRuns][kRun], squares = 0.0F;
+  float squares = 0.0F;
   for_runs(call.width, [&](int i, std::int64_t column) {
-    unpack(values[i], packed[i]);
+    float values[kRun];
+    unpack(values, packed[i]);
     if (call.branch != nullptr) {
       float addend[kRun];
       unpack(addend, other[i]);
 #pragma unroll
-      for (int e = 0; e < kRun; ++e) values[i][e] += addend[e];
-      packed[i] = pack(values[i]);
-      *reinterpret_cast<uint4*>(sum + column) = packed[i];
-      unpack(values[i], packed[i]);
+      for (int e = 0; e < kRun; ++e) values[e] += addend[e];
+      packed[i] = pack(values);
+      store_words(sum + column, packed[i]);
+      unpack(values, packed[i]);
     }
     keep_run(record, row + column, packed[i]);
 #pragma unroll
-    for (int e = 0; e < kRun; ++e) squares += values[i][e] * values[i][e];
+    for (int e = 0; e < kRun; ++e) squares += values[e] * values[e];
   });
+  uint4 weights[kRuns];  // come while the sum is made
+  for_runs(call.width, [&](int i, std::int64_t column) { weights[i] = load_bits(weight + column); });
   const float rstd = 1.0F / sqrtf(block_sum(squares, scratch()) / static_cast<float>(call.width) + call.epsilon);
   if (threadIdx.x == 0) call.rstd[blockIdx.x] = rstd;
-  const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
   auto* y = reinterpret_cast<std::uint16_t*>(call.y) + row;
-  for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, values[i], weight + column, rstd); });
+  for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, packed[i], weights[i], rstd); });
 }
 
 __global__ void __launch_bounds__(kMostThreads) norm_rebuild(RmsNormRebuild<BFloat16> call) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
   const float rstd = call.rstd[blockIdx.x];
-  for_runs(call.width, [&](int, std::int64_t column) {
-    float x[kRun];
-    load_run(x, reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
-    store_scaled(reinterpret_cast<std::uint16_t*>(call.y) + row + column, x,
-                 reinterpret_cast<const std::uint16_t*>(call.weight) + column, rstd);
+  uint4 x[kRuns], weights[kRuns];
+  for_runs(call.width, [&](int i, std::int64_t column) {
+    x[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
+    weights[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.weight) + column);
   });
+  auto* y = reinterpret_cast<std::uint16_t*>(call.y) + row;
+  for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, x[i], weights[i], rstd); });
 }
 
 // Block b does the rows b, b + blocks, ... and, if asked, leaves its sum of d_weight in row b of `partial`.
@@ -99,11 +104,12 @@ __global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BF
   for (std::int64_t token = blockIdx.x; token < call.tokens; token += gridDim.x) {
     const std::int64_t row = token * call.width;
     auto* d_x = reinterpret_cast<std::uint16_t*>(call.d_x) + row;
-    uint4 x[kRuns], d_y[kRuns], past[kRuns];
+    uint4 x[kRuns], d_y[kRuns], past[kRuns], weights[kRuns];
     for_runs(call.width, [&](int i, std::int64_t column) {
       x[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
       d_y[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.d_y) + row + column);
       past[i] = load_bits(d_x + column);
+      weights[i] = load_bits(weight + column);
     });
     const float rstd = call.rstd[token];
     float dot = 0.0F;
@@ -111,7 +117,7 @@ __global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BF
       float a[kRun], g[kRun], w[kRun];
       unpack(a, x[i]);
       unpack(g, d_y[i]);
-      load_run(w, weight + column);
+      unpack(w, weights[i]);
 #pragma unroll
       for (int e = 0; e < kRun; ++e) {
         dot += w[e] * g[e] * a[e];
@@ -124,7 +130,7 @@ __global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BF
       unpack(a, x[i]);
       unpack(g, d_y[i]);
       unpack(sum, past[i]);
-      load_run(w, weight + column);
+      unpack(w, weights[i]);
 #pragma unroll
       for (int e = 0; e < kRun; ++e) sum[e] += rstd * (w[e] * g[e] - a[e] * mean);
       store_run(d_x + column, sum);

@@ -35,9 +35,7 @@ __device__ __forceinline__ uint4 pack(const float (&from)[kRun]) {
           pack_bf16(from[6], from[7])};
 }
 
-__device__ __forceinline__ void store_run(std::uint16_t* to, const float (&from)[kRun]) {
-  *reinterpret_cast<uint4*>(to) = pack(from);
-}
+__device__ __forceinline__ void store_run(std::uint16_t* to, const float (&from)[kRun]) { store_words(to, pack(from)); }
 
 __device__ __forceinline__ void load_run(float (&to)[kRun], const float* from) {
   const float4 low = *reinterpret_cast<const float4*>(from), high = *reinterpret_cast<const float4*>(from + 4);

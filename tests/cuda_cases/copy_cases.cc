@@ -32,16 +32,51 @@ Case record(const char* name, const Record& r) {
                                        .page_bytes = 4 * r.page_words,
                                        .pages = bench.plain(pages),
                                        .offset = 4 * (r.offset_words + r.pages_before * r.page_words)},
-                            .tensor = reinterpret_cast<std::byte*>(tensor),
                             .rows = r.rows,
-                            .row_bytes = 4 * r.row_words,
-                            .row_stride_bytes = 4 * r.stride_words,
-                            .direction = RecordDirection::kToRecord};
+                            .direction = RecordDirection::kToRecord,
+                            .tensor_count = 1,
+                            .tensors = {{reinterpret_cast<std::byte*>(tensor), 4 * r.row_words, 4 * r.stride_words}}};
             bench.device().run(copy);
-            copy.tensor = reinterpret_cast<std::byte*>(restored);
+            copy.tensors[0].rows = reinterpret_cast<std::byte*>(restored);
             copy.direction = RecordDirection::kFromRecord;
             bench.device().run(copy);
             return {{"pages", bench.read(memory, memory_words), 0}, {"restored", bench.read(restored, words), 0}};
+          }};
+}
+
+// Three tensors of 6 rows in one call, of which the first is for accesses of 16 bytes, the second for 8, the third for
+// 4, far apart in size and one behind the other in the record, and back.
+Case together() {
+  return {"record_copy_together", [=]<class T>(Bench<T>& bench) -> Outputs {
+            constexpr std::int64_t kRows = 6, kPageWords = 640, kPages = 16;
+            const std::int64_t words[] = {1200, 2, 1}, strides[] = {1208, 2, 3};
+            Words pages;
+            for (std::int32_t i = 0; i < kPages; ++i) pages.push_back(2 * (kPages - i) - 1);
+            std::int32_t* memory = bench.plain(Words(2 * kPages * kPageWords, -1));
+            RecordCopy copy{};
+            copy.record = {reinterpret_cast<std::byte*>(memory), 4 * kPageWords, bench.plain(pages), 4 * 16};
+            copy.rows = kRows;
+            RecordCopy back = copy;
+            copy.direction = RecordDirection::kToRecord;
+            back.direction = RecordDirection::kFromRecord;
+            std::vector<std::int32_t*> restored;
+            std::int64_t offset = 0;
+            for (const int t : {0, 1, 2}) {
+              const std::int64_t all = kRows * strides[t];
+              auto* rows = reinterpret_cast<std::byte*>(bench.plain(numbered(all, 1 + 100'000 * t)));
+              restored.push_back(bench.plain(Words(static_cast<std::size_t>(all), -2)));
+              copy.tensors[copy.tensor_count++] = {rows, 4 * words[t], 4 * strides[t], offset};
+              back.tensors[back.tensor_count++] = {reinterpret_cast<std::byte*>(restored.back()), 4 * words[t],
+                                                   4 * strides[t], offset};
+              offset += 4 * kRows * words[t];
+            }
+            bench.device().run(copy);
+            bench.device().run(back);
+            Outputs outputs{{"pages", bench.read(memory, 2 * kPages * kPageWords), 0}};
+            for (const int t : {0, 1, 2})
+              outputs.push_back({"restored " + std::to_string(t),
+                                 bench.read(restored[static_cast<std::size_t>(t)], kRows * strides[t]), 0});
+            return outputs;
           }};
 }
 
@@ -127,6 +162,7 @@ std::vector<Case> copy_cases(bool large) {
                              record("contiguous", {11, 32, 32, 8, 64}),      // one long row
                              record("one_page", {4, 1500, 1504, 4, 16384}),  // rows longer than a block has threads
                              record("far_into_a_record", {4, 1, 4, 3, 16384, 300000}),
+                             together(),
                              keep("narrow", 9, 3),
                              keep("wide", 300, 3),     // than a block has threads
                              keep("pairs", 3002, 2),   // 8-byte accesses, by blocks that come back for more

@@ -45,34 +45,35 @@ Case forward(const Rows& s, bool branch) {
 // What is normed kept besides: all of the record's memory, and the output as without. Sums are rounded on a GPU alone,
 // so what is kept of them is compared with them on either device.
 Case recorded(const char* name, const Rows& s, bool branch, std::int64_t page, std::int64_t first) {
-  return {std::string("norm_forward_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
-            const std::int64_t count = s.tokens * s.width;
-            const PagedRecord<T> record = paged_record(bench, count, page, first);
-            T* without = bench.unset_storage(count);
-            T* y = bench.unset_storage(count);
-            RmsNormForward<T> call{.x = bench.storage(normal_values(count, "x")),
-                                   .branch = branch ? bench.storage(normal_values(count, "branch")) : nullptr,
-                                   .sum = branch ? bench.unset_storage(count) : nullptr,
-                                   .weight = bench.storage(normal_values(s.width, "weight")),
-                                   .y = without,
-                                   .rstd = bench.unset_accumulators(s.tokens),
-                                   .tokens = s.tokens,
-                                   .width = s.width,
-                                   .epsilon = static_cast<Accumulator<T>>(1e-5)};
-            bench.device().run(call);
-            call.y = y;
-            call.record = record.bytes;
-            bench.device().run(call);
-            Outputs outputs{{"pages", bench.read(record.memory, record.size), branch ? kRoundedOnce : 0},
-                            {"y - without", difference<T>(bench, y, without, count), 0}};
-            if (!branch) return outputs;
-            T* kept = bench.unset_storage(count);
-            bench.device().run(RecordCopy{record.bytes, reinterpret_cast<std::byte*>(kept), 1,
-                                          count * static_cast<std::int64_t>(sizeof(T)),
-                                          count * static_cast<std::int64_t>(sizeof(T)), RecordDirection::kFromRecord});
-            outputs.push_back({"kept - sum", difference<T>(bench, kept, call.sum, count), 0});
-            return outputs;
-          }};
+  return {
+      std::string("norm_forward_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
+        const std::int64_t count = s.tokens * s.width;
+        const PagedRecord<T> record = paged_record(bench, count, page, first);
+        T* without = bench.unset_storage(count);
+        T* y = bench.unset_storage(count);
+        RmsNormForward<T> call{.x = bench.storage(normal_values(count, "x")),
+                               .branch = branch ? bench.storage(normal_values(count, "branch")) : nullptr,
+                               .sum = branch ? bench.unset_storage(count) : nullptr,
+                               .weight = bench.storage(normal_values(s.width, "weight")),
+                               .y = without,
+                               .rstd = bench.unset_accumulators(s.tokens),
+                               .tokens = s.tokens,
+                               .width = s.width,
+                               .epsilon = static_cast<Accumulator<T>>(1e-5)};
+        bench.device().run(call);
+        call.y = y;
+        call.record = record.bytes;
+        bench.device().run(call);
+        Outputs outputs{{"pages", bench.read(record.memory, record.size), branch ? kRoundedOnce : 0},
+                        {"y - without", difference<T>(bench, y, without, count), 0}};
+        if (!branch) return outputs;
+        T* kept = bench.unset_storage(count);
+        const std::int64_t bytes = count * static_cast<std::int64_t>(sizeof(T));
+        bench.device().run(RecordCopy{
+            record.bytes, 1, RecordDirection::kFromRecord, 1, {{reinterpret_cast<std::byte*>(kept), bytes, bytes}}});
+        outputs.push_back({"kept - sum", difference<T>(bench, kept, call.sum, count), 0});
+        return outputs;
+      }};
 }
 
 Case backward(const Rows& s, bool train_weight) {

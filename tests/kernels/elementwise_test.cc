@@ -119,9 +119,8 @@ TEST(RecordCopy, RowsCrossPages) {
   RecordCopy copy{};
   copy.record = {reinterpret_cast<std::byte*>(memory.data()), 32, pages.data(), 20};
   copy.rows = 5;
-  copy.row_bytes = 12;
-  copy.row_stride_bytes = 20;
-  copy.tensor = reinterpret_cast<std::byte*>(tensor.data());
+  copy.tensor_count = 1;
+  copy.tensors[0] = {reinterpret_cast<std::byte*>(tensor.data()), 12, 20};
   copy.direction = RecordDirection::kToRecord;
   cpu::record_copy(copy);
   // Byte 20 of page 4 is element 4 * 8 + 5; the first row fills it, the second begins in page 2.
@@ -129,7 +128,7 @@ TEST(RecordCopy, RowsCrossPages) {
   EXPECT_EQ(memory[39], 2);
   EXPECT_EQ(memory[16], 5);
   EXPECT_EQ(std::count(memory.begin(), memory.end(), -1), 8 * 6 - 15);
-  copy.tensor = reinterpret_cast<std::byte*>(other.data());
+  copy.tensors[0].rows = reinterpret_cast<std::byte*>(other.data());
   copy.direction = RecordDirection::kFromRecord;
   cpu::record_copy(copy);
   for (std::size_t i = 0; i < other.size(); ++i)

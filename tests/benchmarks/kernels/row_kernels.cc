@@ -81,9 +81,8 @@ void add_recording(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& sha
                                      tokens, shape.intermediate, record()};
   });
   add(list, a, "record_gate_up", Roof::kCopy, 2 * bytes, [&] {
-    return RecordCopy{record(),  reinterpret_cast<std::byte*>(a.random(tokens * 2 * shape.intermediate)),
-                      tokens,    row_bytes,
-                      row_bytes, RecordDirection::kToRecord};
+    auto* rows = reinterpret_cast<std::byte*>(a.random(tokens * 2 * shape.intermediate));
+    return RecordCopy{record(), tokens, RecordDirection::kToRecord, 1, {{rows, row_bytes, row_bytes}}};
   });
 }
 

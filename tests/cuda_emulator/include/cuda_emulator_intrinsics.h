@@ -36,6 +36,8 @@ inline std::uint32_t pack_bf16(float low, float high) {
   return std::uint32_t{round_to_bf16(low)} | std::uint32_t{round_to_bf16(high)} << 16;
 }
 
+inline void store_words(void* to, uint4 words) { *static_cast<uint4*>(to) = words; }
+
 inline float shuffle_xor(float value, int mask, source_location where = source_location::current()) {
   struct Operands {
     float value;
