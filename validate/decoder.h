@@ -31,7 +31,7 @@ struct SequenceStep {
   std::span<const std::int32_t> tokens;       // to compute: a chunk of the prompt, or the token sampled last
   std::int32_t context = 0;                   // tokens in the cache before
   std::span<const std::int32_t> block_table;  // page of each block_size tokens, for context and tokens
-  // If anything of these tokens is recorded: layer l of the chunk into record[l], which must have room for all tokens.
+  // If anything of these tokens is recorded: layer l of the first of them, as many as it has room for, into record[l].
   RecordKind record_kind = RecordKind::kMinimal;
   std::span<const RecordMemory> record;  // empty, or one a layer
   std::int32_t record_tokens = 0;        // for which record[l] is laid out; 0: for `tokens` alone

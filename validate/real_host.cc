@@ -112,7 +112,7 @@ OpId RealHost::submit(const ServingOp& op) {
     blocks.clear();
     for (const BlockId block : work.blocks) blocks.push_back(static_cast<std::int32_t>(block.value()));
     std::optional<Recorded> recorded;
-    if (work.record) recorded = extend_record(*work.record, work.chunk.tokens);
+    if (work.record) recorded = extend_record(*work.record, work.recorded_tokens);
     queued_.records.push_back(std::move(recorded));
     work.blocks = {};
     work.record.reset();

@@ -96,7 +96,7 @@ void RealRun::admit(const WorkloadRequest& request, Time now) {
   }
   Arrival arrival = host_.accept(id, request);
   if (delay) {
-    feedback_->expect(id, *delay);
+    feedback_->expect(id, *delay, request.content);
     host_.keep_text(id, request);
   }
   if (config_.training && config_.training->clairvoyant) {

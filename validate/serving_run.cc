@@ -186,9 +186,10 @@ namespace {
 // What is recorded of a sequence in this layer, from this row of the step on.
 ActivationPiece recorded_piece(const SequenceStep& sequence, std::int32_t row, std::int64_t layer) {
   const auto tokens = static_cast<std::int32_t>(sequence.tokens.size());
-  return {{row, row + tokens},   sequence.record_kind,
-          sequence.record_kind,  sequence.record_tokens > 0 ? sequence.record_tokens : tokens,
-          sequence.record_first, sequence.record[static_cast<std::size_t>(layer)]};
+  const std::int32_t of_record = sequence.record_tokens > 0 ? sequence.record_tokens : tokens;
+  const std::int32_t kept = std::min(tokens, of_record - sequence.record_first);
+  return {{row, row + kept}, sequence.record_kind,  sequence.record_kind,
+          of_record,         sequence.record_first, sequence.record[static_cast<std::size_t>(layer)]};
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ struct Completion {
 
 // The user's feedback on a served answer has come: it is a training sample now. Tokens of the conversation up to and
 // including the answer. A preference pair brings one other answer to the same prompt, a group several; they were never
-// served. Every answer is trained behind a copy of the prompt.
+// served. Every answer is trained behind a copy of the prompt, whose forward is the same for all.
 struct Feedback {
   RequestId request;
   SessionId session;
@@ -46,6 +46,7 @@ struct Feedback {
   std::int32_t output_tokens = 0;
   std::int32_t other_answers = 0;
   std::int32_t other_answer_tokens = 0;  // of each
+  PromptContent content;                 // of the prompt and the served answer
 
   // Tokens with a loss: those of the answers.
   std::int64_t answer_tokens() const {

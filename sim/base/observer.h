@@ -101,9 +101,11 @@ struct TrainingStep {
   Duration backward;
   Duration gradient_wait;  // of a replica whose gradients are complete, for those of others
   Duration optimizer;
-  Duration gpu_time;               // spent by the step, summed over the replicas
-  Duration redundant_forward;      // part of gpu_time: forward over tokens that serving had already computed
-  std::int64_t reused_tokens = 0;  // whose activations came from a record
+  Duration gpu_time;           // spent by the step, summed over the replicas
+  Duration redundant_forward;  // part of gpu_time: forward over tokens that serving had already computed
+  // Of the tokens, those whose activations came from a record, and those that the step ran forward. Copies of a prompt
+  // before its other answers are neither.
+  std::int64_t reused_tokens = 0;
   std::int64_t recomputed_tokens = 0;
   std::int64_t dropped_tokens = 0;   // recorded once, but their record was gone
   std::int64_t version_lag_sum = 0;  // over the samples: optimizer steps between recording and use

@@ -2,6 +2,7 @@
 // lengths; the node sees an Arrival (sim/base/events.h), which has none.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -19,7 +20,29 @@ struct PromptContent {
   std::uint64_t content_id = 0;              // of the tokens that chain_ids do not cover, and of the answer
   std::span<const std::uint64_t> chain_ids;  // owned by the workload; valid for the workload's lifetime
   std::int32_t chain_block_tokens = 0;       // tokens that one chain id stands for; 0 without chain_ids
+
+  // Of a prompt of so many tokens, those that chain ids name.
+  std::int32_t named_by_chain(std::int32_t prompt_tokens) const {
+    return static_cast<std::int32_t>(
+        std::min<std::int64_t>(prompt_tokens, static_cast<std::int64_t>(chain_ids.size()) * chain_block_tokens));
+  }
 };
+
+// A prompt of so many tokens, which its answer follows.
+struct Prompt {
+  PromptContent content;
+  std::int32_t tokens = 0;
+};
+
+// Both begin with the same `count` >= 1 tokens, as far as their identities tell.
+inline bool share_prefix(const Prompt& a, const Prompt& b, std::int32_t count) {
+  const bool a_in_chain = count <= a.content.named_by_chain(a.tokens);
+  if (a_in_chain != (count <= b.content.named_by_chain(b.tokens))) return false;
+  if (!a_in_chain) return a.content.content_id == b.content.content_id;
+  if (a.content.chain_block_tokens != b.content.chain_block_tokens) return false;
+  const auto last = static_cast<std::size_t>((count - 1) / a.content.chain_block_tokens);
+  return a.content.chain_ids[last] == b.content.chain_ids[last];
+}
 
 struct WorkloadRequest {
   Time arrival;

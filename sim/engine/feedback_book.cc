@@ -14,14 +14,15 @@ std::optional<Duration> FeedbackBook::draw_next() {
 }
 
 std::optional<FeedbackBook::Due> FeedbackBook::finished(const RequestOutcome& outcome) {
-  const auto delay = delays_.find(outcome.id);
-  if (delay == delays_.end()) {
+  const auto expected = expected_.find(outcome.id);
+  if (expected == expected_.end()) {
     observer_.on_request_outcome(outcome);
     return std::nullopt;
   }
-  const Due due{outcome.finished + delay->second,
-                {outcome.id, outcome.session, outcome.prompt_tokens, outcome.output_tokens}};
-  delays_.erase(delay);
+  Due due{outcome.finished + expected->second.delay,
+          {outcome.id, outcome.session, outcome.prompt_tokens, outcome.output_tokens}};
+  due.feedback.content = expected->second.content;
+  expected_.erase(expected);
   awaiting_training_.emplace(outcome.id, outcome);
   return due;
 }

@@ -22,8 +22,10 @@ class FeedbackBook {
 
   // For the next request in order of arrival: the time from its answer to its feedback; none: there will be none.
   std::optional<Duration> draw_next();
-  // The request is served, and this is when its feedback will come.
-  void expect(RequestId request, Duration delay) { delays_.emplace(request, delay); }
+  // The request is served, and this is when its feedback will come, on what.
+  void expect(RequestId request, Duration delay, const PromptContent& content) {
+    expected_.emplace(request, Expected{delay, content});
+  }
 
   struct Due {
     Time at;
@@ -38,10 +40,15 @@ class FeedbackBook {
   void finish();
 
  private:
+  struct Expected {
+    Duration delay;  // from the answer on
+    PromptContent content;
+  };
+
   FeedbackConfig config_;
   RandomStream stream_;
   RunObserver& observer_;
-  std::unordered_map<RequestId, Duration> delays_;                   // of live requests that will get feedback
+  std::unordered_map<RequestId, Expected> expected_;                 // on live requests
   std::unordered_map<RequestId, RequestOutcome> awaiting_training_;  // finished, with feedback to come or come
 };
 

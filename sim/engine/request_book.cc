@@ -48,7 +48,7 @@ Bytes RequestBook::begin(std::span<const PrefillWork> prefills, std::span<const 
   for (const PrefillWork& work : prefills) {
     if (work.recorded == Bytes()) continue;
     recorded += work.recorded;
-    at(work.request).recorded_tokens += work.chunk.tokens;
+    at(work.request).recorded_tokens += work.recorded_tokens;
     at(work.request).recorded_bytes += work.recorded;
   }
   return recorded;

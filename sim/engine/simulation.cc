@@ -173,7 +173,7 @@ void Simulation::admit_arrival() {
   const std::size_t chosen = route(request);
   Replica& replica = replicas_[chosen];
   Arrival arrival = replica.host->accept(id, request);
-  if (feedback_delay) feedback_->expect(id, *feedback_delay);
+  if (feedback_delay) feedback_->expect(id, *feedback_delay, request.content);
   if (config_.training && config_.training->clairvoyant) {
     arrival.foresees_feedback = true;
     arrival.feedback_delay = feedback_delay;

@@ -14,10 +14,10 @@ ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Pol
   pool_.watch_reuse();
 }
 
-// Visits the complete records that hold the session's first `total` tokens, each with its first token that none before
-// it holds, and how many those are.
+// Visits the session's complete records of the first `total` tokens of this prompt and its answer, each with its first
+// token that none before it holds, and how many those are.
 template <class Visit>
-void ActivationStore::for_each_part(SessionId session, std::int32_t total, Visit&& visit) const {
+void ActivationStore::for_each_part(SessionId session, const Prompt& prompt, std::int32_t total, Visit&& visit) const {
   const auto found = by_session_.find(session);
   if (found == by_session_.end()) return;
   std::int32_t covered = 0;  // tokens up to here are accounted for
@@ -25,7 +25,7 @@ void ActivationStore::for_each_part(SessionId session, std::int32_t total, Visit
     const Record& record = records_[id.value()];
     const std::int32_t begin = std::max(record.first_token, covered);
     const std::int32_t end = std::min(record.first_token + record.tokens, total);
-    if (!record.complete || end <= begin) continue;
+    if (!record.complete || end <= begin || !share_prefix(record.prompt, prompt, end)) continue;
     if (visit(id, record, begin, end - begin)) covered = end;
   }
 }
@@ -58,7 +58,8 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
 bool ActivationStore::covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const {
   constexpr double kNearlyAll = 0.9;
   std::int32_t covered = end_token - first_token;
-  for_each_part(request.session, first_token, [&](RecordId, const Record&, std::int32_t, std::int32_t tokens) {
+  const Prompt prompt{request.content, request.prompt_tokens};
+  for_each_part(request.session, prompt, first_token, [&](RecordId, const Record&, std::int32_t, std::int32_t tokens) {
     covered += tokens;
     return true;
   });
@@ -77,7 +78,7 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
                                                std::int32_t end_token, WeightVersion version) {
   if (!policy_.record || end_token <= first_token) return std::nullopt;
   // Preempted after its prompt was complete: the record of that stands.
-  if (const auto own = by_request_.find(request.id); own != by_request_.end() && own->second.prompt) {
+  if (const auto own = by_request_.find(request.id); own != by_request_.end() && !own->second.prompt.empty()) {
     return std::nullopt;
   }
   expire(now);
@@ -93,14 +94,20 @@ std::optional<RecordId> ActivationStore::begin(Time now, const Arrival& request,
   view.whole = whole;
   RecordChoice choice = policy_.record->choose(view);
   if (choice != RecordChoice::kNothing) chosen_.add(now, tokens);
-  // A record is on the GPU as a whole while it is made: what cannot be is kept lean, or not at all.
-  const Bytes most = config_.page_bytes * most_pages();
-  if (choice == RecordChoice::kMinimal && view.minimal_bytes > most) choice = RecordChoice::kLean;
-  if (choice == RecordChoice::kLean && view.lean_bytes > most) choice = RecordChoice::kNothing;
   if (choice == RecordChoice::kNothing) return std::nullopt;
+  // A record is on the GPU as a whole while it is made. What cannot be is kept lean, so that more of it has a place.
+  if (view.minimal_bytes > config_.page_bytes * most_pages()) choice = RecordChoice::kLean;
   const RecordId id = add(now, request, first_token, choice == RecordChoice::kLean, version);
-  by_request_[request.id].prompt = id;
+  by_request_[request.id].prompt.push_back(id);
   at(id).answer_too = policy_.record_answers && policy_.record->answer_too();
+  return id;
+}
+
+RecordId ActivationStore::begin_part(Time now, const Arrival& request, std::int32_t first_token, bool lean,
+                                     WeightVersion version) {
+  const RecordId id = add(now, request, first_token, lean, version);
+  by_request_[request.id].prompt.push_back(id);
+  at(id).fate_known = true;  // the first one tells the feedback model
   return id;
 }
 
@@ -118,6 +125,7 @@ RecordId ActivationStore::add(Time now, const Arrival& request, std::int32_t fir
   record = Record();
   record.request = request.id;
   record.session = request.session;
+  record.prompt = {request.content, request.prompt_tokens};
   record.first_token = first_token;
   record.lean = lean;
   record.version = version;
@@ -132,19 +140,33 @@ RecordId ActivationStore::add(Time now, const Arrival& request, std::int32_t fir
   return id;
 }
 
-Bytes ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
-  if (grow(now, id, tokens)) return bytes_of(at(id).lean, tokens);
-  drop(now, id);
-  return Bytes();
+std::int32_t ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
+  constexpr std::int32_t kLeast = 64;  // tokens that are worth a record
+  if (grow(now, id, tokens, Lies::kOnGpu)) return tokens;
+  const std::int32_t kept = std::min(tokens, room_for(id));
+  return kept >= kLeast && grow(now, id, kept, Lies::kOnBoth) ? kept : 0;
 }
 
-// Memory for `tokens` more tokens. False if it is short.
-bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens) {
+// Tokens by which the record can grow at the cost of nothing but second copies: a part of a prompt is not worth another
+// record.
+std::int32_t ActivationStore::room_for(RecordId id) const {
+  const Record& record = records_[id.value()];
+  std::int32_t pages = std::min(most_pages() - pages_, pool_.free());
+  for (const RecordId other : live_) {
+    if (may_leave(records_[other.value()], Lies::kOnBoth))
+      pages += static_cast<std::int32_t>(std::ssize(records_[other.value()].pages));
+  }
+  const Bytes room = config_.page_bytes * (pages + std::ssize(record.pages)) - record.bytes;
+  return static_cast<std::int32_t>(std::max<std::int64_t>(0, room / bytes_of(record.lean, 1)));
+}
+
+// Memory for `tokens` more tokens, of records that lie like `givers`. False if it is short.
+bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens, Lies givers) {
   Record& record = at(id);
   const Bytes bytes = record.bytes + bytes_of(record.lean, tokens);
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
-  if (!make_pages(now, more, most_pages(), id)) return false;
+  if (!make_pages(now, more, most_pages(), id, givers)) return false;
   pool_.allocate(more, record.pages);
   pages_ += more;
   record.bytes = bytes;
@@ -159,7 +181,7 @@ std::optional<RecordId> ActivationStore::begin_answer(Time now, const Arrival& r
   Record& record = at(id);
   record.of_answer = true;
   record.fate_known = true;  // the prompt's record tells the feedback model
-  if (grow(now, id, tokens)) return id;
+  if (grow(now, id, tokens, Lies::kOnGpu)) return id;
   drop(now, id);
   return std::nullopt;
 }
@@ -229,11 +251,13 @@ void ActivationStore::on_taken(Time now, std::span<const Feedback> samples) {
 double ActivationStore::saved_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const {
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
   double saved = 0;
-  for_each_part(feedback.session, total, [&](RecordId, const Record& record, std::int32_t, std::int32_t tokens) {
-    if (lag_of(record, current) > max_lag) return false;
-    saved += (record.lean ? config_.lean_saving : 1) * tokens;
-    return true;
-  });
+  const Prompt prompt{feedback.content, feedback.prompt_tokens};
+  for_each_part(feedback.session, prompt, total,
+                [&](RecordId, const Record& record, std::int32_t, std::int32_t tokens) {
+                  if (lag_of(record, current) > max_lag) return false;
+                  saved += (record.lean ? config_.lean_saving : 1) * tokens;
+                  return true;
+                });
   return saved / static_cast<double>(total);
 }
 
@@ -267,7 +291,7 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
     return true;
   };
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;
-  for_each_part(feedback.session, total, take);
+  for_each_part(feedback.session, {feedback.content, feedback.prompt_tokens}, total, take);
   if (!coverage.parts.empty()) add_last_token(total, coverage);
   if (const auto own = lost_.find(feedback.request); own != lost_.end()) {
     lost.insert(lost.end(), own->second.begin(), own->second.end());
@@ -367,9 +391,9 @@ void ActivationStore::drop(Time now, RecordId id) {
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   const auto own = by_request_.find(record.request);
-  if (own->second.prompt == id) own->second.prompt.reset();
+  std::erase(own->second.prompt, id);
   std::erase(own->second.answer, id);
-  if (!own->second.prompt && own->second.answer.empty()) by_request_.erase(own);
+  if (own->second.prompt.empty() && own->second.answer.empty()) by_request_.erase(own);
   auto session = by_session_.find(record.session);
   std::erase(session->second, id);
   if (session->second.empty()) by_session_.erase(session);

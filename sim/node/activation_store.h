@@ -61,8 +61,11 @@ class ActivationStore {
   // Prefill of a request begins. None if the policy keeps nothing of it.
   std::optional<RecordId> begin(Time now, const Arrival& request, std::int32_t first_token, std::int32_t end_token,
                                 WeightVersion version);
-  // Prefill is about to compute `tokens` more. Returns the bytes kept; zero if memory is short, and the record is gone.
-  Bytes extend(Time now, RecordId id, std::int32_t tokens);
+  // Prefill goes on from `first_token` on, behind a record of the same prompt that was full: another one.
+  RecordId begin_part(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
+  // Prefill is about to compute `tokens` more. Returns how many of them, from the first on, are kept: fewer than all if
+  // memory is short, and then the record is full.
+  std::int32_t extend(Time now, RecordId id, std::int32_t tokens);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
   // True for a prompt's record if the policy wants one of the answer.
@@ -75,7 +78,7 @@ class ActivationStore {
   void complete_answer(Time now, RecordId id, std::int32_t tokens);
   // Where an incomplete record lies, with what extend() has added. Valid until the next call.
   RecordPart part(RecordId id, std::int32_t added) const;
-  // The request was preempted: an incomplete record is dropped.
+  // The request was preempted, or there is no memory at all: an incomplete record is dropped.
   void abandon(Time now, RecordId id);
 
   // KV needs `pages`: records give way. What has a host copy is freed at once; of the rest, what the policy wants to
@@ -125,6 +128,7 @@ class ActivationStore {
   struct Record {
     RequestId request;
     SessionId session;
+    Prompt prompt;  // which tokens of the session these are
     std::int32_t first_token = 0;
     std::int32_t tokens = 0;
     bool lean = false;
@@ -152,11 +156,11 @@ class ActivationStore {
 
   // A request's records.
   struct OwnRecords {
-    std::optional<RecordId> prompt;
+    std::vector<RecordId> prompt;  // several where it was too long for the memory at once
     std::vector<RecordId> answer;
     std::vector<RecordId> all() const {
       std::vector<RecordId> ids = answer;
-      if (prompt) ids.push_back(*prompt);
+      ids.insert(ids.end(), prompt.begin(), prompt.end());
       return ids;
     }
   };
@@ -167,12 +171,13 @@ class ActivationStore {
 
   Record& at(RecordId id) { return records_[id.value()]; }
   RecordId add(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
-  bool grow(Time now, RecordId id, std::int32_t tokens);
-  double with_answers() const;
   enum class Lies : std::uint8_t { kOnGpu, kOnHostAlone, kOnBoth };
+  bool grow(Time now, RecordId id, std::int32_t tokens, Lies givers);
+  std::int32_t room_for(RecordId id) const;
+  double with_answers() const;
   static bool may_leave(const Record& record, Lies lies);
   std::optional<RecordId> victim(Time now, Lies lies, std::optional<RecordId> except);
-  bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except);
+  bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except, Lies givers);
   bool make_host_room(Time now, Bytes bytes, bool doubled_too = false);
   std::int32_t most_pages() const;
   std::int32_t reserve() const { return pool_.total() / 16; }
@@ -194,7 +199,7 @@ class ActivationStore {
   bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
   static void add_last_token(std::int32_t total, Coverage& coverage);
   template <class Visit>
-  void for_each_part(SessionId session, std::int32_t total, Visit&& visit) const;
+  void for_each_part(SessionId session, const Prompt& prompt, std::int32_t total, Visit&& visit) const;
   static std::int32_t lag_of(const Record& record, WeightVersion current) {
     return static_cast<std::int32_t>(current.value() - record.version.value());
   }

@@ -57,17 +57,18 @@ bool ActivationStore::may_leave(const Record& record, Lies lies) {
   return record.on_gpu() == (lies != Lies::kOnHostAlone) && (record.on_host || lies == Lies::kOnGpu);
 }
 
-// Frees GPU memory for `pages` more by letting records go at once, while all of them together may hold `limit`. None
-// goes where all that can go would not do.
-bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except) {
+// Frees GPU memory for `pages` more by letting records that lie like `givers` go at once, while all of them together
+// may hold `limit`. None goes where all that can go would not do.
+bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except,
+                                 Lies givers) {
   std::int64_t missing =
       std::max(static_cast<std::int64_t>(pages_) + pages - limit, static_cast<std::int64_t>(pages) - pool_.free());
   for (auto id = live_.begin(); missing > 0 && id != live_.end(); ++id) {
-    if (may_leave(at(*id), Lies::kOnGpu) && *id != except) missing -= std::ssize(at(*id).pages);
+    if (may_leave(at(*id), givers) && *id != except) missing -= std::ssize(at(*id).pages);
   }
   if (missing > 0) return false;
   while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
-    const auto id = victim(now, Lies::kOnGpu, except);
+    const auto id = victim(now, givers, except);
     if (!id) return false;
     at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);
   }
@@ -75,7 +76,7 @@ bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limi
 }
 
 bool ActivationStore::make_room(Time now, std::int32_t pages) {
-  return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt);
+  return make_pages(now, pages, std::numeric_limits<std::int32_t>::max(), std::nullopt, Lies::kOnGpu);
 }
 
 std::int32_t ActivationStore::reclaim(Time now, std::int32_t pages, bool urgent) {

@@ -31,7 +31,8 @@ struct PrefillWork {
   PrefillChunk chunk;
   std::int32_t target = 0;  // tokens that will have been computed with the last chunk
   bool last = false;        // the request's next token comes at the end of the step, and it decodes from then on
-  Bytes recorded;           // activations of these tokens that are kept instead of overwritten
+  std::int32_t recorded_tokens = 0;  // the first of them, whose activations are kept instead of overwritten
+  Bytes recorded;                    // of these
   std::span<const BlockId> blocks;   // the request's keys and values, in the order of its tokens, this chunk included
   std::optional<RecordPart> record;  // where the activations go
   std::int32_t stale_context = 0;    // of the prefix found in the cache: computed by older weights; for observers

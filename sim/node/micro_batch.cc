@@ -9,17 +9,15 @@
 namespace alchemist {
 namespace {
 
-// Of a sequence, the tokens that the parts of its sample's records leave out. The sequences of other answers share
-// those of the prompt alone: their first `shared` tokens.
-void add_without_record(std::span<const RecordedTokens> parts, std::int32_t shared, std::int32_t length,
-                        TokenRuns& runs) {
+// Of a sample's tokens, each once, those that the parts of its records leave out.
+void add_without_record(const Feedback& sample, std::span<const RecordedTokens> parts, TokenRuns& runs) {
   std::int32_t covered = 0;
   for (const RecordedTokens& part : parts) {
-    if (part.first_token >= shared) break;
     runs.add(covered, part.first_token - covered);
-    covered = std::min(part.first_token + part.tokens, shared);
+    covered = part.first_token + part.tokens;
   }
-  runs.add(covered, length - covered);
+  runs.add(covered, sample.prompt_tokens + sample.output_tokens - covered);
+  for (std::int32_t i = 0; i < sample.other_answers; ++i) runs.add(sample.prompt_tokens, sample.other_answer_tokens);
 }
 
 // Tokens with a target stand in front of an answer's token.
@@ -37,13 +35,15 @@ void MicroBatch::add(const Feedback& sample) {
   targets += sample.answer_tokens();
   all.add(0, sample.prompt_tokens + sample.output_tokens);
   for (std::int32_t i = 0; i < sample.other_answers; ++i) all.add(0, sample.prompt_tokens + sample.other_answer_tokens);
+  add_without_record(sample, {}, distinct);
+  copies += static_cast<std::int64_t>(sample.other_answers) * sample.prompt_tokens;
 }
 
 void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag) {
   records.clear();
   recorded.clear();
   lags.clear();
-  resident = host = lean = host_lean = dropped = resident_copies = host_copies = 0;
+  resident = host = lean = host_lean = dropped = 0;
   resident_targets = resident_lean_targets = host_targets = host_lean_targets = 0;
   without_record.clear();
   not_resident.clear();
@@ -57,21 +57,12 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     host_lean += coverage.host_lean;
     dropped += coverage.dropped_tokens;
     records.insert(records.end(), coverage.records.begin(), coverage.records.end());
-    served += sample.tokens() - static_cast<std::int64_t>(sample.other_answers) * sample.other_answer_tokens;
+    served += sample.prompt_tokens + sample.output_tokens;
     std::vector<RecordedTokens> here = coverage.parts;
     std::erase_if(here, [](const RecordedTokens& part) { return part.on_host; });
-    const std::int32_t length = sample.prompt_tokens + sample.output_tokens;
-    add_without_record(coverage.parts, length, length, without_record);
-    add_without_record(here, length, length, not_resident);
-    for (std::int32_t i = 0; i < sample.other_answers; ++i) {
-      for (TokenRuns* runs : {&without_record, &not_resident}) {
-        add_without_record(coverage.parts, sample.prompt_tokens, sample.prompt_tokens + sample.other_answer_tokens,
-                           *runs);
-      }
-    }
+    add_without_record(sample, coverage.parts, without_record);
+    add_without_record(sample, here, not_resident);
     for (RecordedTokens part : coverage.parts) {
-      const std::int64_t of_prompt = std::clamp(sample.prompt_tokens - part.first_token, 0, part.tokens);
-      (part.on_host ? host_copies : resident_copies) += sample.other_answers * of_prompt;
       recorded_keys += attended_keys({part.tokens, part.first_token});
       const std::int64_t with_target = targets_of(part, sample);
       (part.on_host ? host_targets : resident_targets) += with_target;
@@ -81,7 +72,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     }
     lags.push_back(coverage.version_lag);
   }
-  fresh = tokens - restored();
+  fresh = tokens - copies - restored();
   fresh_served = served - restored();
   check(fresh_served >= 0, "records hold no more than the sample");
   check(without_record.tokens() == fresh && not_resident.tokens() == fresh + host, "every token has its place");
@@ -99,7 +90,7 @@ double MicroBatch::keys_of(const TrainingPiece& piece) const {
   const std::int64_t begin = piece.first_token, end = begin + piece.tokens;
   switch (piece.kind) {
     case PieceKind::kReference:
-      return all.keys(begin, end);
+      return distinct.keys(begin, end);
     case PieceKind::kForward:
       return (piece.layer < recompute_below ? not_resident : without_record).keys(begin, end);
     case PieceKind::kBackward:
@@ -159,7 +150,7 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     const Bytes keys((bytes.keys_and_values * batch.host).count() / layers);
     problem.fresh_keys = estimator.copy(LinkDirection::kHostToDevice, keys).in_seconds();
   }
-  if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.tokens);
+  if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.distinct.tokens());
   batch.restore = policy.restore ? policy.restore->choose(problem) : reload_all(problem);
   while (batch.recompute_below < layers &&
          batch.restore.layers[static_cast<std::size_t>(batch.recompute_below)].source == LayerSource::recompute) {

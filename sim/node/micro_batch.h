@@ -17,16 +17,16 @@ struct MicroBatch {
   std::vector<Feedback> samples;
   std::int64_t tokens = 0;
   std::int64_t targets = 0;  // of them, those with a loss
-  // By sample, of each the served sequence and then those of its other answers, by position: all tokens, those without
-  // a usable record, and those without one on the GPU. What a forward piece works on, in its order.
-  TokenRuns all, without_record, not_resident;
+  // By sample, of each the served sequence and then those of its other answers, by position: all tokens; and without
+  // the prompt's copies in the others, whose activations are equal, so that whatever computes the prompt computes it
+  // once: all, those without a usable record, and those without one on the GPU. What a forward piece works on, in its
+  // order.
+  TokenRuns all, distinct, without_record, not_resident;
   double recorded_keys = 0;  // attended by those with a record here, each counted once
   // By where the records are. Lean: of resident and host tokens, those without gate and up.
   std::int64_t resident = 0, lean = 0;
   std::int64_t host = 0, host_lean = 0;
-  // Prompts in the other sequences of a sample whose record is here: their activations are equal, so that they share it
-  // and are neither computed nor restored again.
-  std::int64_t resident_copies = 0, host_copies = 0;
+  std::int64_t copies = 0;  // of prompts, as above
   // With a target and a record: the head gets their last hidden state from it.
   std::int64_t resident_targets = 0, resident_lean_targets = 0;
   std::int64_t host_targets = 0, host_lean_targets = 0;
@@ -42,8 +42,9 @@ struct MicroBatch {
   std::optional<std::int32_t> resumes_below;
 
   void add(const Feedback& sample);
-  // Of the tokens, those whose activations came from a record, if no layer of the records on the host was recomputed.
-  std::int64_t restored() const { return resident + resident_copies + host + host_copies; }
+  // Of the tokens, each once, those whose activations came from a record, if no layer of the records on the host was
+  // recomputed.
+  std::int64_t restored() const { return resident + host; }
   // Looks the samples' records up and holds them.
   void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
 

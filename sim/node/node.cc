@@ -274,8 +274,9 @@ void Node::submit_serving(bool training_waits) {
   newest_in_last_step_ = false;
   for (const PrefillWork& work : prefills_) {
     // From here on the record stands, whatever becomes of the request.
-    std::optional<RecordId>& record = served_[work.request.value()].record;
-    if (work.last && record) completing_.emplace_back(outstanding_.back().op, *std::exchange(record, std::nullopt));
+    Served& served = served_[work.request.value()];
+    if (!served.record || !(work.last || std::exchange(served.record_is_full, false))) continue;
+    completing_.emplace_back(outstanding_.back().op, *std::exchange(served.record, std::nullopt));
   }
 }
 
@@ -288,7 +289,7 @@ void Node::record(ServingOp& op) {
     Served& served = served_[handle.value()];
     if (served.record) store_->abandon(now_, *served.record);
     served.record.reset();
-    served.record_decided = false;
+    served.record_decided = served.record_is_full = false;
     served.answer_is_recorded = false;
     if (served.open) store_->abandon(now_, close_answer(handle));
   }
@@ -306,18 +307,35 @@ void Node::record_prompt(PrefillWork& work) {
     served.record_decided = true;
     store_->set_decoding(scheduler_.decoding());
     served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
+    served.is_recorded = served.record.has_value();
+    if (served.record) {
+      served.lean = store_->part(*served.record, 0).lean;
+      served.answer_too = store_->wants_answer(*served.record);
+    }
   }
-  if (!served.record) return;
-  work.recorded = store_->extend(now_, *served.record, work.chunk.tokens);
-  if (work.recorded == Bytes()) {
-    served.record.reset();
+  if (!served.is_recorded) return;
+  if (!served.record) {
+    served.record = store_->begin_part(now_, served.arrival, work.chunk.context, served.lean, trainer_->version());
+  }
+  work.recorded_tokens = store_->extend(now_, *served.record, work.chunk.tokens);
+  if (work.recorded_tokens == 0) {
+    const RecordId full = *std::exchange(served.record, std::nullopt);
+    const bool is_empty = store_->part(full, 0).first_token == 0;
+    is_empty ? store_->abandon(now_, full) : complete_behind_step(full);
     return;
   }
-  work.record = store_->part(*served.record, work.chunk.tokens);
-  if (!work.last || !store_->wants_answer(*served.record)) return;
+  work.record = store_->part(*served.record, work.recorded_tokens);
+  work.recorded = store_->bytes_of(served.lean, work.recorded_tokens);
+  served.record_is_full = work.recorded_tokens < work.chunk.tokens;
+  if (!work.last || !served.answer_too) return;
   served.answer_is_recorded = true;
-  served.lean = work.record->lean;
   begin_answer(work.request, work.target);
+}
+
+// The step in progress, if there is one, computes the record's last tokens.
+void Node::complete_behind_step(RecordId id) {
+  if (outstanding_.empty()) return store_->complete(now_, id);
+  completing_.emplace_back(outstanding_.back().op, id);
 }
 
 // A decoding request goes on in another KV block, and with it perhaps in another run of its answer's record.
@@ -325,14 +343,7 @@ void Node::record_answer(RequestHandle handle) {
   Served& served = served_[handle.value()];
   if (!served.answer_is_recorded) return;
   const std::int32_t computed = scheduler_.computed(handle);
-  if (served.open && computed >= served.open->end_token) {
-    const RecordId full = close_answer(handle);
-    if (outstanding_.empty()) {
-      store_->complete(now_, full);
-    } else {  // the step in progress computes its last token
-      completing_.emplace_back(outstanding_.back().op, full);
-    }
-  }
+  if (served.open && computed >= served.open->end_token) { complete_behind_step(close_answer(handle)); }
   if (!served.open) begin_answer(handle, computed);
 }
 

@@ -53,10 +53,13 @@ class Node final : private BlockLender {
   // What the node knows of a request while it is being served.
   struct Served {
     Arrival arrival;
-    std::optional<RecordId> record;  // of its prompt, until the last chunk is submitted
+    std::optional<RecordId> record;  // of its prompt, that takes more of it
+    bool record_is_full = false;     // with the chunk that is submitted next
     bool record_decided = false;     // since the request was last admitted
-    bool answer_is_recorded = false;
+    bool is_recorded = false;        // if so: as far as there is memory
+    bool answer_too = false;
     bool lean = false;  // what is recorded
+    bool answer_is_recorded = false;
     // The part of the answer that is being recorded.
     struct OpenAnswer {
       RecordId record;
@@ -96,6 +99,7 @@ class Node final : private BlockLender {
   void record_prompt(PrefillWork& work);
   void record_answer(RequestHandle handle);
   void begin_answer(RequestHandle handle, std::int32_t first_token);
+  void complete_behind_step(RecordId id);
   RecordId close_answer(RequestHandle handle);
   void end(std::span<const RequestHandle> ended);
   void forget(std::span<const RequestHandle> ended);

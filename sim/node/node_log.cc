@@ -55,12 +55,17 @@ class Words {
   std::string text_;
 };
 
+Words& add_content(Words& words, const PromptContent& content) {
+  return words.add(content.content_id, content.chain_block_tokens).list(content.chain_ids);
+}
+
 void add_record(Words& words, const RecordPart& record) {
   words.add(record.id, record.lean, record.first_token).list(record.pages);
 }
 
 void add_prefill(Words& words, const PrefillWork& work) {
-  words.add(work.request, work.chunk.tokens, work.chunk.context, work.target, work.last, work.recorded);
+  words.add(work.request, work.chunk.tokens, work.chunk.context, work.target, work.last, work.recorded,
+            work.recorded_tokens);
   words.list(work.blocks);
   words.add(work.record.has_value());
   if (work.record) add_record(words, *work.record);
@@ -70,16 +75,15 @@ void add_prefill(Words& words, const PrefillWork& work) {
 
 std::string event_text(const Arrival& arrival) {
   Words words("arrival");
-  words.add(arrival.request, arrival.id, arrival.session, arrival.prompt_tokens, arrival.content.content_id,
-            arrival.content.chain_block_tokens);
-  return words.list(arrival.content.chain_ids).add(arrival.foresees_feedback, arrival.feedback_delay).take();
+  words.add(arrival.request, arrival.id, arrival.session, arrival.prompt_tokens);
+  return add_content(words, arrival.content).add(arrival.foresees_feedback, arrival.feedback_delay).take();
 }
 
 std::string event_text(const Feedback& feedback) {
-  return Words("feedback")
-      .add(feedback.request, feedback.session, feedback.prompt_tokens, feedback.output_tokens, feedback.other_answers,
-           feedback.other_answer_tokens)
-      .take();
+  Words words("feedback");
+  words.add(feedback.request, feedback.session, feedback.prompt_tokens, feedback.output_tokens, feedback.other_answers,
+            feedback.other_answer_tokens);
+  return add_content(words, feedback.content).take();
 }
 
 std::string event_text(const Completion& completion) {

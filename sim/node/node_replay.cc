@@ -133,10 +133,19 @@ class CheckingHost final : public Host {
 struct Replica {
   std::unique_ptr<CheckingHost> host;
   std::unique_ptr<Node> node;
-  std::deque<std::vector<std::uint64_t>> chains;  // that arrivals point at
+  std::deque<std::vector<std::uint64_t>> chains;  // that arrivals and feedback point at
   std::vector<bool> live;                         // by handle: a request that has not ended
   Time told;                                      // of the latest event
 };
+
+PromptContent read_content(WordReader& words, Replica& replica) {
+  PromptContent content;
+  content.content_id = words.number<std::uint64_t>();
+  content.chain_block_tokens = words.number<std::int32_t>();
+  auto chain = words.list<std::uint64_t>([&] { return words.number<std::uint64_t>(); });
+  if (!chain.empty()) content.chain_ids = replica.chains.emplace_back(std::move(chain));
+  return content;
+}
 
 Arrival read_arrival(WordReader& words, Replica& replica) {
   Arrival arrival;
@@ -144,16 +153,13 @@ Arrival read_arrival(WordReader& words, Replica& replica) {
   arrival.id = words.id<RequestId>();
   arrival.session = words.id<SessionId>();
   arrival.prompt_tokens = words.number<std::int32_t>();
-  arrival.content.content_id = words.number<std::uint64_t>();
-  arrival.content.chain_block_tokens = words.number<std::int32_t>();
-  auto chain = words.list<std::uint64_t>([&] { return words.number<std::uint64_t>(); });
-  if (!chain.empty()) arrival.content.chain_ids = replica.chains.emplace_back(std::move(chain));
+  arrival.content = read_content(words, replica);
   arrival.foresees_feedback = words.flag();
   arrival.feedback_delay = words.optional_duration();
   return arrival;
 }
 
-Feedback read_feedback(WordReader& words) {
+Feedback read_feedback(WordReader& words, Replica& replica) {
   Feedback feedback;
   feedback.request = words.id<RequestId>();
   feedback.session = words.id<SessionId>();
@@ -161,6 +167,7 @@ Feedback read_feedback(WordReader& words) {
   feedback.output_tokens = words.number<std::int32_t>();
   feedback.other_answers = words.number<std::int32_t>();
   feedback.other_answer_tokens = words.number<std::int32_t>();
+  feedback.content = read_content(words, replica);
   return feedback;
 }
 
@@ -204,7 +211,7 @@ void tell(const LogLine& line, WordReader& words, Replica& replica) {
     take_handle(line, arrival.request, replica);
     node.on_arrival(now, arrival);
   } else if (kind == "feedback") {
-    const Feedback feedback = read_feedback(words);
+    const Feedback feedback = read_feedback(words, replica);
     words.finish();
     node.on_feedback(now, feedback);
   } else if (kind == "completion") {

@@ -24,9 +24,8 @@ namespace {
 
 PrefixHash hash_of_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t end,
                           std::int32_t block) {
-  const std::int64_t covered = std::min<std::int64_t>(
-      prompt_tokens, static_cast<std::int64_t>(content.chain_ids.size()) * content.chain_block_tokens);
-  if (end <= covered) return mix64(content.chain_ids[(end - 1) / content.chain_block_tokens], end);
+  if (end <= content.named_by_chain(prompt_tokens))
+    return mix64(content.chain_ids[(end - 1) / content.chain_block_tokens], end);
   // Neighbouring blocks of one content get neighbouring hashes, so that the pool's buckets for them share cache lines.
   return mix64(content.content_id) + static_cast<std::uint64_t>(block);
 }
@@ -217,7 +216,11 @@ void Scheduler::schedule_chunk(RequestHandle handle, std::int32_t tokens) {
   publish_full_blocks(request, request.computed + tokens);
   const bool last = request.computed + tokens == request.target;
   const PrefillChunk chunk{tokens, request.computed};
-  prefills_.push_back({handle, chunk, request.target, last, Bytes(), {}, {}, 0});
+  PrefillWork& work = prefills_.emplace_back();
+  work.request = handle;
+  work.chunk = chunk;
+  work.target = request.target;
+  work.last = last;
   budget_ -= tokens;
 }
 

@@ -251,6 +251,7 @@ std::int64_t Trainer::size_of_phase() const {
     case Phase::kHead:
       return batch.targets;
     case Phase::kReference:
+      return batch.distinct.tokens();
     case Phase::kBackward:
       break;
   }
@@ -386,7 +387,7 @@ void Trainer::end_micro_batch(Time now) {
   step_.tokens += batch.tokens;
   step_.samples += static_cast<std::int64_t>(batch.samples.size());
   // A reloaded token counts as reused by the share of its layers that were not recomputed.
-  const std::int64_t recomputed_of_host = (batch.host + batch.host_copies) * batch.recompute_below / config_.layers;
+  const std::int64_t recomputed_of_host = batch.host * batch.recompute_below / config_.layers;
   step_.reused_tokens += batch.restored() - recomputed_of_host;
   step_.recomputed_tokens += batch.fresh + recomputed_of_host;
   step_.dropped_tokens += batch.dropped;

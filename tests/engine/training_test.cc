@@ -213,9 +213,9 @@ TEST(Training, HostTimeBeforeAPieceIsCharged) {
 }
 
 // As above, but the answer is one of several of 11 tokens each, every one trained behind a copy of the prompt: n copies
-// are n * 61 tokens, of which serving computed the prompts (one computation, n copies) and its own answer. The head
-// runs over the n * 11 tokens of the answers. With the prompt's record only the answers are computed, of which serving
-// had computed one in n. A frozen model runs over all tokens first, whatever records there are.
+// are n * 61 tokens, of which the forward computes the prompt once, whatever records there are, and serving had
+// computed that and its own answer. The head runs over the n * 11 tokens of the answers. With the prompt's record only
+// the answers are computed, of which serving had computed one in n. A frozen model runs forward as well, over the same.
 TEST(Training, PairAndGroupByHand) {
   const std::vector<WorkloadRequest> requests = one_sample();
   for (const std::int64_t n : {2, 4}) {
@@ -223,26 +223,30 @@ TEST(Training, PairAndGroupByHand) {
       World world;
       world.objective = n == 2 ? TrainingObjective::dpo : TrainingObjective::grpo;
       world.reference_model = n == 2;
-      const double copies = static_cast<double>(n), keys = copies * 61 * 62 / 2.0;
+      const double of_prompt = 50 * 51 / 2.0, of_answers = static_cast<double>(n) * (61 * 62 / 2.0 - of_prompt);
+      const std::int64_t distinct = 50 + n * 11;
       const auto piece = [&](PieceKind kind, std::int64_t tokens) {
         TrainingPiece p;
         p.kind = kind;
         p.tokens = tokens;
-        if (kind == PieceKind::kHead) p.recorded_targets = reuse ? 1 : 0;           // the prompt's last
-        p.attended_keys = tokens == n * 61 ? keys : keys - copies * 50 * 51 / 2.0;  // without the prompts
+        if (kind == PieceKind::kHead) p.recorded_targets = reuse ? 1 : 0;  // the prompt's last
+        p.attended_keys = of_answers;
+        if (tokens == distinct) p.attended_keys += of_prompt;
+        if (tokens == n * 61) p.attended_keys += static_cast<double>(n) * of_prompt;
         if (kind == PieceKind::kOptimizer) p.parameters = world.cost.trained_parameters();
         return world.cost.piece(p);
       };
       TrainingObserver observer;
+      observer.copies = (n - 1) * 50;
       world.run(reuse ? kReuse : kTemporal, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
       ASSERT_EQ(observer.steps.size(), 1u);
       const TrainingStep& step = observer.steps[0];
       EXPECT_EQ(step.samples, 1);
       EXPECT_EQ(step.tokens, n * 61);
-      EXPECT_EQ(step.reused_tokens, reuse ? n * 50 : 0);
-      const std::int64_t fresh = n * (reuse ? 11 : 61), served = (reuse ? 0 : n * 50) + 11;
+      EXPECT_EQ(step.reused_tokens, reuse ? 50 : 0);
+      const std::int64_t fresh = reuse ? n * 11 : distinct, served = (reuse ? 0 : 50) + 11;
       Duration reference;
-      if (n == 2) reference = 4 * piece(PieceKind::kReference, n * 61) + piece(PieceKind::kReferenceHead, n * 11);
+      if (n == 2) reference = 4 * piece(PieceKind::kReference, distinct) + piece(PieceKind::kReferenceHead, n * 11);
       const Duration forward = 4 * piece(PieceKind::kForward, fresh);
       EXPECT_EQ(step.forward, reference + forward);
       EXPECT_NEAR(step.redundant_forward.in_seconds(),

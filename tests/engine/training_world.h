@@ -88,7 +88,7 @@ class TrainingObserver final : public RunObserver {
     EXPECT_TRUE(outcomes.emplace(outcome.id, outcome).second) << "an outcome is told once";
   }
   void on_training_step(const TrainingStep& step) override {
-    EXPECT_EQ(step.reused_tokens + step.recomputed_tokens, step.tokens);
+    EXPECT_EQ(step.reused_tokens + step.recomputed_tokens + copies, step.tokens);
     EXPECT_GE(step.end, step.start);
     steps.push_back(step);
   }
@@ -103,6 +103,7 @@ class TrainingObserver final : public RunObserver {
     peak_host = std::max(peak_host, use.host);
   }
   std::map<RequestId, RequestOutcome> outcomes;
+  std::int64_t copies = 0;  // of prompts, in each step
   std::vector<TrainingStep> steps;
   std::map<LinkDirection, Bytes> moved;
   std::vector<TransferSpan> transfers;

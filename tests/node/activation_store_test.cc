@@ -144,7 +144,7 @@ TEST(ActivationStore, RecordsThatStayAreNotCopiedToGiveSpareMemoryBack) {
 }
 
 // 10 pages of 100 bytes hold 100 tokens of 10 bytes or 250 lean ones of 4.
-TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
+TEST(ActivationStore, LongPromptsAreKeptLeanOrInPart) {
   Store s("eager");
   const auto recorded = [&](std::uint32_t request, std::int32_t tokens) {
     Arrival arrival;
@@ -152,15 +152,84 @@ TEST(ActivationStore, LongPromptsAreKeptLeanOrNotAtAll) {
     arrival.session = SessionId(request);
     arrival.prompt_tokens = tokens;
     const auto id = s.store->begin(Time(), arrival, 0, tokens, WeightVersion());
-    if (!id) return Bytes();
-    const Bytes bytes = s.store->extend(Time(), *id, tokens);
+    EXPECT_TRUE(id.has_value());
+    const std::int32_t kept = s.store->extend(Time(), *id, tokens);
+    const bool lean = s.store->part(*id, kept).lean;
+    s.store->check_consistency();
     s.store->abandon(Time(), *id);
-    return bytes;
+    return std::pair(kept, lean);
   };
-  EXPECT_EQ(recorded(1, 100), Bytes(1'000));
-  EXPECT_EQ(recorded(2, 101), Bytes(404));
-  EXPECT_EQ(recorded(3, 250), Bytes(1'000));
-  EXPECT_EQ(recorded(4, 251), Bytes());
+  EXPECT_EQ(recorded(1, 100), std::pair(100, false));
+  EXPECT_EQ(recorded(2, 101), std::pair(101, true));
+  EXPECT_EQ(recorded(3, 250), std::pair(250, true));
+  EXPECT_EQ(recorded(4, 900), std::pair(250, true));
+}
+
+// A prompt of 900 tokens that prefill computes in three chunks: of the first, as much as there is room for; while that
+// is on its way to the host, nothing of the second; and of the third again as much.
+TEST(ActivationStore, ALongPromptHasSeveralRecords) {
+  Store s("eager", 10, 0, Bytes(2'000));
+  Arrival arrival = Store::arrival(1);
+  arrival.prompt_tokens = 900;
+  const RecordId first = s.store->begin(Time(), arrival, 0, 900, WeightVersion()).value();
+  EXPECT_EQ(s.store->extend(Time(), first, 300), 250);
+  s.store->complete(Time(), first);
+  const RecordId second = s.store->begin_part(Time(), arrival, 300, true, WeightVersion());
+  EXPECT_EQ(s.store->extend(Time(), second, 300), 0);
+  s.store->abandon(Time(), second);
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  const RecordId third = s.store->begin_part(Time(), arrival, 600, true, WeightVersion());
+  EXPECT_EQ(s.store->extend(Time(), third, 300), 250);
+  s.store->complete(Time(), third);
+  s.store->check_consistency();
+  const Feedback sample{RequestId(1), SessionId(1), 900, 10, 0, 0};
+  s.store->on_feedback(Time(), sample);
+  const Coverage coverage = s.store->acquire(sample, WeightVersion(), 1);
+  EXPECT_EQ(coverage.host_tokens, 250);
+  EXPECT_EQ(coverage.resident_tokens, 250);
+  EXPECT_EQ(coverage.parts.at(1).first_token, 600);
+  s.store->put_back(coverage.records);
+  s.store->end_of_use(Time(), RequestId(1));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_EQ(s.store->live_records(), 0);
+}
+
+// A part of a prompt takes no memory of records that have no copy; a whole one does.
+TEST(ActivationStore, APartOfAPromptCostsNoOtherRecord) {
+  Store s("stay");
+  s.record(1);
+  Arrival arrival = Store::arrival(2);
+  arrival.prompt_tokens = 900;
+  const RecordId id = s.store->begin(Time(), arrival, 0, 900, WeightVersion()).value();
+  EXPECT_EQ(s.store->extend(Time(), id, 900), 150) << "lean ones in the six pages that are free";
+  EXPECT_EQ(s.store->live_records(), 2);
+  s.store->abandon(Time(), id);
+  const RecordId whole = s.store->begin(Time(), Store::arrival(3), 0, 100, WeightVersion()).value();
+  EXPECT_EQ(s.store->extend(Time(), whole, 100), 100);
+  EXPECT_EQ(s.store->live_records(), 1);
+  s.store->check_consistency();
+}
+
+// Two turns of a session, the second of which does not go on from the first: what was recorded of one is nothing to a
+// sample of the other.
+TEST(ActivationStore, RecordsAreOfTheTokensThatTheyWereMadeOf) {
+  const std::uint64_t chain[] = {7, 8, 9}, other_chain[] = {7, 8, 10};
+  const auto shared = [&](PromptContent recorded, PromptContent asked) {
+    Store s("stay");
+    Arrival arrival = Store::arrival(1);
+    arrival.content = recorded;
+    const RecordId id = s.store->begin(Time(), arrival, 0, 40, WeightVersion()).value();
+    s.store->extend(Time(), id, 40);
+    s.store->complete(Time(), id);
+    Feedback sample{RequestId(2), SessionId(1), 60, 10, 0, 0};
+    sample.content = asked;
+    return s.store->acquire(sample, WeightVersion(), 1).resident_tokens;
+  };
+  EXPECT_EQ(shared({5, {}, 0}, {5, {}, 0}), 40);
+  EXPECT_EQ(shared({5, {}, 0}, {6, {}, 0}), 0);
+  EXPECT_EQ(shared({5, chain, 20}, {6, other_chain, 20}), 40) << "the first 40 tokens are those of 7 and 8";
+  EXPECT_EQ(shared({5, chain, 14}, {5, other_chain, 14}), 0) << "the 40th is in the third";
+  EXPECT_EQ(shared({5, chain, 20}, {5, {}, 0}), 0) << "nobody knows";
 }
 
 // Feedback has come on the first and the second record, and a training step took the second's sample. Memory for one

@@ -32,8 +32,8 @@ void expect_keys(const MicroBatch& batch, PieceKind kind, const Keys& keys, std:
   }
 }
 
-// Sample 1: tokens 16 to 39 of its prompt have a record here, and two other answers share it. Sample 2: the record of
-// its prompt is on the host alone. Sample 3 has none.
+// Sample 1: tokens 16 to 39 of its prompt have a record here; two other answers share all of its prompt. Sample 2: the
+// record of its prompt is on the host alone. Sample 3 has none.
 TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   testing::Store s("eager", 20);
   s.record(2);
@@ -50,17 +50,17 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   batch.add({RequestId(3), SessionId(3), 8, 4, 0, 0});
   batch.acquire(*s.store, WeightVersion(), 1);
   ASSERT_EQ(batch.resident, 24);
-  ASSERT_EQ(batch.resident_copies, 48);
+  ASSERT_EQ(batch.copies, 80);
   ASSERT_EQ(batch.host, 40);
-  ASSERT_EQ(batch.fresh, (16 + 10) + 2 * (16 + 7) + 5 + 12);
+  ASSERT_EQ(batch.fresh, (16 + 10) + 2 * 7 + 5 + 12);
 
-  Keys all, fresh, not_here, recorded;
+  Keys all, distinct, fresh, not_here, recorded;
   for (const int length : {50, 47, 47, 45, 12}) add_positions(all, 0, length);
-  for (const int length : {50, 47, 47}) {
-    add_positions(fresh, 0, 16);
-    add_positions(fresh, 40, length);
-  }
-  add_positions(fresh, 40, 45);
+  add_positions(distinct, 0, 50);
+  for (int i = 0; i < 2; ++i) add_positions(distinct, 40, 47);
+  for (const int length : {45, 12}) add_positions(distinct, 0, length);
+  add_positions(fresh, 0, 16);
+  for (const int length : {50, 47, 47, 45}) add_positions(fresh, 40, length);
   add_positions(fresh, 0, 12);
   not_here = fresh;  // and the second sample's prompt in front of its answer
   Keys on_host;
@@ -68,7 +68,7 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   not_here.insert(not_here.end() - 5 - 12, on_host.begin(), on_host.end());
   add_positions(recorded, 16, 40);
   add_positions(recorded, 0, 40);
-  expect_keys(batch, PieceKind::kReference, all);
+  expect_keys(batch, PieceKind::kReference, distinct);
   expect_keys(batch, PieceKind::kForward, fresh);
   batch.recompute_below = 1;
   expect_keys(batch, PieceKind::kForward, not_here, 0);

@@ -30,10 +30,10 @@ inline void ask_in_turn(BlockPool& pool, std::uint64_t prefixes, std::int32_t co
   }
 }
 
-// Pages of 100 bytes; 10 bytes a token, 4 a lean one; room for 100 tokens on the host. A record of 40 tokens takes 4
-// pages. Records may hold `pages`, all there are, or of `blocks` whatever is to spare.
+// Pages of 100 bytes; 10 bytes a token, 4 a lean one; room for 100 tokens on the host unless it says otherwise. A
+// record of 40 tokens takes 4 pages. Records may hold `pages`, all there are, or of `blocks` whatever is to spare.
 struct Store {
-  explicit Store(const char* place, std::int32_t pages = 10, std::int32_t blocks = 0)
+  explicit Store(const char* place, std::int32_t pages = 10, std::int32_t blocks = 0, Bytes on_host = Bytes(1'000))
       : pool(blocks > 0 ? blocks : pages) {
     policy.record = make_record_decision("minimal");
     policy.place = make_place_decision(place);
@@ -42,7 +42,7 @@ struct Store {
     config.page_bytes = Bytes(100);
     config.max_pages = pages;
     config.spare_memory = blocks > 0;
-    config.host_capacity = Bytes(1'000);
+    config.host_capacity = on_host;
     config.lean_per_token = Bytes(4);
     config.minimal_per_token = Bytes(10);
     config.link_bandwidth = 1e6;
@@ -60,7 +60,7 @@ struct Store {
   RecordId record(std::uint32_t request, std::int32_t cached = 0) {
     const auto id = store->begin(Time(), arrival(request), cached, 40, WeightVersion());
     EXPECT_TRUE(id.has_value());
-    EXPECT_EQ(store->extend(Time(), *id, 40 - cached), Bytes(10 * (40 - cached)));
+    EXPECT_EQ(store->extend(Time(), *id, 40 - cached), 40 - cached);
     store->complete(Time(), *id);
     store->check_consistency();
     return *id;

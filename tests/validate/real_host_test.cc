@@ -142,6 +142,7 @@ class RecordedRequest {
     prompt.target = 4;
     prompt.last = true;
     prompt.blocks = blocks;
+    prompt.recorded_tokens = 4;
     prompt.record = RecordPart{RecordId(0), false, 0, of_prompt};
     AnswerPart answer;
     answer.request = handle;
