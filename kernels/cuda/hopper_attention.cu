@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_q(AttentionBackwar
 // sequence take twice the mean time. Each leaves its part of the gradients for add_parts().
 struct KeyParts {
   int splits;     // of each key-value head's query heads
-  float* memory;  // of keys: [splits][sequences][max_keys][kv_heads][head_dim], then of values; not for one split
+  float* memory;  // of keys: [splits][sequences][max_keys][kv_heads][head_dim], then of values; unused for one split
 
   __device__ std::int64_t offset(const AttentionShape& shape, int split, unsigned sequence) const {
     const std::int64_t row = (static_cast<std::int64_t>(split) * shape.sequences + sequence) * shape.max_keys;
