@@ -122,7 +122,15 @@ std::vector<StepCase> decodes_of(const DecoderOptions& options, const ExpectedRe
 void warm_up_decodes(Decoder& model, PagedMemory arena, std::int32_t pages, const ExpectedRequests& expected) {
   if (!model.options().repeat_decodes) return;
   const StepBench steps(model, arena, pages);
-  for (const StepCase& shape : decodes_of(model.options(), expected)) {
+  std::vector<StepCase> cases = decodes_of(model.options(), expected);
+  const std::int64_t record = RecordLayout(model.options().shape).bytes_per_token(RecordKind::kMinimal);
+  const std::int64_t room = pages * arena.page_bytes / (record * model.options().shape.layers);  // tokens
+  for (std::size_t i = 0, plain = cases.size(); i < plain && cases.size() < kMostDecodes; ++i) {
+    if (cases[i].decodes > room) continue;
+    cases.push_back(cases[i]);
+    cases.back().records = true;
+  }
+  for (const StepCase& shape : cases) {
     const std::function<void()> step = steps.runner(shape);
     for (int run = 0; run < kRunsToReplay; ++run) step();
   }

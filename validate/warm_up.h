@@ -42,8 +42,9 @@ void warm_up(Decoder& model, std::int64_t tile = 1, const std::vector<std::int32
 // Decode steps of every number of requests at the key limits expected, of which a replayed step keeps one each.
 std::vector<StepCase> decodes_of(const DecoderOptions& options, const ExpectedRequests& expected);
 
-// Where decode steps are replayed, runs decodes_of() the model until they are. They are captured with the arena that
-// they read, so this comes when it is in use; it overwrites some of its `pages` pages.
+// Where decode steps are replayed, runs decodes_of() the model until they are, and as many that record their tokens,
+// which are other shapes. They are captured with the arena that they read, so this comes when it is in use; it
+// overwrites some of its `pages` pages.
 void warm_up_decodes(Decoder& model, PagedMemory arena, std::int32_t pages, const ExpectedRequests& expected);
 
 }  // namespace alchemist

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/cuda/hopper_attention.h"
 #include "kernels/cuda/hopper_backward.cuh"
 #include "kernels/cuda/hopper_forward.cuh"
@@ -49,7 +51,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_q(AttentionBackwar
 // sequence take twice the mean time. Each leaves its part of the gradients for add_parts().
 struct KeyParts {
   int splits;     // of each key-value head's query heads
-  float* memory;  // of keys: [splits][sequences][max_keys][kv_heads][head_dim], then of values; null for one split
+  float* memory;  // of keys: [splits][sequences][max_keys][kv_heads][head_dim], then of values; unused for one split
 
   __device__ std::int64_t offset(const AttentionShape& shape, int split, unsigned sequence) const {
     const std::int64_t row = (static_cast<std::int64_t>(split) * shape.sequences + sequence) * shape.max_keys;
@@ -66,6 +68,19 @@ int key_splits(const AttentionShape& shape) {
   int splits = 1;
   while (splits < group && (group % splits != 0 || blocks * splits < kWantedKeyBlocks)) ++splits;
   return splits;
+}
+
+// The most that key_splits() makes of blocks, whatever the lengths: with the splits of the size below there are fewer
+// than are wanted.
+std::int64_t most_split_blocks(const AttentionShape& shape) {
+  const int group = shape.heads / shape.kv_heads;
+  std::int64_t most = 0;
+  for (int below = 1, splits = 2; splits <= group; ++splits) {
+    if (group % splits != 0) continue;
+    most = std::max(most, (kWantedKeyBlocks - 1) / below * splits);
+    below = splits;
+  }
+  return most;
 }
 
 // Block: split x % splits of key-value head x / splits.
@@ -148,11 +163,8 @@ void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream str
 }
 
 std::int64_t hopper_attention_workspace(const AttentionBackward<BFloat16>& call) {
-  const AttentionShape& shape = call.shape;
-  const int splits = key_splits(shape);
-  if (splits == 1) return 0;
-  const std::int64_t rows = std::int64_t{splits} * shape.sequences * shape.max_keys;
-  return 2 * rows * shape.kv_heads * shape.head_dim * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t rows = most_split_blocks(call.shape) * kHopperRows;
+  return 2 * rows * call.shape.head_dim * static_cast<std::int64_t>(sizeof(float));
 }
 
 void hopper_attention_backward(const AttentionBackward<BFloat16>& call, void* workspace, Stream stream) {

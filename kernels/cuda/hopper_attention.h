@@ -13,7 +13,8 @@ bool hopper_attention_takes(int head_dim);
 // run.
 void hopper_attention_forward(const AttentionForward<BFloat16>& call, Stream stream);
 void hopper_attention_backward(const AttentionBackward<BFloat16>& call, void* workspace, Stream stream);
-std::int64_t hopper_attention_workspace(const AttentionBackward<BFloat16>& call);  // bytes
+// In bytes, the same for all lengths: memory that grows makes what was captured with it useless.
+std::int64_t hopper_attention_workspace(const AttentionBackward<BFloat16>& call);
 
 // Whether a step's chunks of prompts have enough queries, and blocks, to be worth it.
 bool hopper_prefill_takes(const PagedAttention<BFloat16>& call);

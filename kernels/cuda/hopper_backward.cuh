@@ -86,7 +86,7 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
       for (int e = 0; e < 4; ++e) scores[0][n][e] *= grad_scores[n][e] - of_row.delta[e / 2];
     }
     as_left(weights, scores[0]);
-    fence_registers();
+    fence_registers(weights);
     start_weighted(sums[0], weights, tiles.passing(round, 0));
     commit_products();
   }
@@ -171,12 +171,12 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
     transposed_weights(scores, scalars_of(round), of_first.scale);
     as_left(weights, scores);
     wait_products<0>(grad_scores);
-    fence_registers();
+    fence_registers(weights);
     start_weighted(value_sums[0], weights, tiles.passing(round, 1));
     commit_products();
     transposed_gradients(grad_scores, scores, scalars_of(round));
     as_left(gradients, grad_scores);
-    fence_registers();
+    fence_registers(gradients);
     start_weighted(key_sums[0], gradients, tiles.passing(round, 0));
     commit_products();
     wait_products<1>(value_sums[0]);

@@ -67,7 +67,7 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
 
   for (int round = 1; round < rounds; ++round) {
     wait_for_tiles<0>();  // this round's keys, the values before; keys and values before those are read no more
-    fence_registers();
+    fence_registers(weights, sums[0]);
     start_transposed(scores[0], query_tile, group_row, key_tile(round));
     commit_products();
     start_weighted(sums[0], weights, value_tile(round - 1));
@@ -84,7 +84,7 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
     as_left(weights, scores[0]);
   }
   wait_for_tiles<0>();
-  fence_registers();
+  fence_registers(weights, sums[0]);
   start_weighted(sums[0], weights, value_tile(rounds - 1));
   commit_products();
   wait_products<0>(sums[0]);

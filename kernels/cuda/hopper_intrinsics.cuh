@@ -31,9 +31,6 @@ __device__ __forceinline__ int same_in_warp(int value) { return __shfl_sync(0xff
 // barrier.
 __device__ __forceinline__ void fence_for_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Before the first product after registers that products read or add to were written.
-__device__ __forceinline__ void fence_registers() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-
 // Closes a group of products.
 __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
@@ -52,15 +49,32 @@ __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_g
   ALCHEMIST_PIECES_8, ALCHEMIST_PIECE(8), ALCHEMIST_PIECE(9), ALCHEMIST_PIECE(10), ALCHEMIST_PIECE(11), \
       ALCHEMIST_PIECE(12), ALCHEMIST_PIECE(13), ALCHEMIST_PIECE(14), ALCHEMIST_PIECE(15)
 
+// The compiler leaves what writes these registers before this place there, and what reads them behind it.
+template <int kPieces>
+__device__ __forceinline__ void hold(float (&d)[kPieces][4]) {
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) asm volatile("" : ALCHEMIST_PIECE(i)::"memory");
+}
+template <int kSteps>
+__device__ __forceinline__ void hold(std::uint32_t (&a)[kSteps][4]) {
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i)
+    asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3])::"memory");
+}
+
+// Before the first product after registers that products read or add to were written. `written`: those, unless a loop
+// begins in between, named so that the compiler writes none of them behind the fence.
+template <typename... Registers>
+__device__ __forceinline__ void fence_registers(Registers&... written) {
+  (hold(written), ...);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
 // Waits until at most kInFlight groups of the warpgroup are on their way. `settled`: the sums of those that are not,
 // named so that the compiler reads none of them before.
 template <int kInFlight, int... kPieces>
 __device__ __forceinline__ void wait_products(float (&... settled)[kPieces][4]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" : : "n"(kInFlight) : "memory");
-  const auto hold = [](auto& d) {
-#pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof d / sizeof d[0]); ++i) asm volatile("" : ALCHEMIST_PIECE(i)::"memory");
-  };
   (hold(settled), ...);
 }
 

@@ -5,6 +5,7 @@ driver's tool and for the programs), failures do not stop it and a second call g
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -178,13 +179,100 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(1, self.run_suite("--only", "hopper").returncode)
         self.assertEqual({"hopper": "failed"}, self.states())
 
+    def test_whatever_goes_wrong_in_a_stage_stops_no_other(self):
+        self.add_gpu()
+        healthy = (self.root / "build/alchemist").read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
+        damage = f"echo damaged > {self.root}/out/machine.json"  # validations read it
+        self.script("build/alchemist", f'case "$*" in calibrate*) {damage};; esac\n{healthy}')
+        done = self.run_suite("--only", "calibrate", "validate_2k_alchemist", "staleness")
+        self.assertEqual(1, done.returncode)
+        self.assertIn("JSONDecodeError", done.stdout)
+        self.assertEqual({"calibrate": "done", "validate_2k_alchemist": "failed", "staleness": "done"}, self.states())
+
+    def names_in(self, archive):
+        with tarfile.open(archive) as tar:
+            return set(tar.getnames())
+
     def test_archive(self):
         self.add_gpu()
-        archive = self.root / "all.tgz"
+        archive = self.root / "not/yet/there/all.tgz"
         self.assertEqual(0, self.run_suite("--only", "correctness", "benchmark", "--archive", archive).returncode)
+        self.assertLessEqual({"out/machine.json", "out/stages.json", "out/benchmark/kernels.csv"},
+                             self.names_in(archive))
+        self.assertEqual([archive], list(archive.parent.iterdir()))
+
+    def test_archive_is_a_folder_to_go_on_with(self):
+        self.add_gpu()
+        archive = self.root / "all.tgz"
+        self.assertEqual(0, self.run_suite("--only", "benchmark", "--archive", archive).returncode)
+        shutil.rmtree(self.root / "out")
+        self.calls.unlink()
         with tarfile.open(archive) as tar:
-            self.assertLessEqual({"out/machine.json", "out/stages.json", "out/benchmark/kernels.csv"},
-                                 set(tar.getnames()))
+            tar.extractall(self.root)
+        self.assertEqual(0, self.run_suite("--only", "benchmark", "staleness", "--archive", archive).returncode)
+        self.assertNotIn("kernels_benchmark", self.calls.read_text(encoding="utf-8"))
+        self.assertLessEqual({"out/benchmark/kernels.csv", "out/staleness/log.txt"}, self.names_in(archive))
+
+    def test_archive_holds_what_waits(self):
+        self.add_gpu()
+        archive = self.root / "all.tgz"
+        self.script("build/alchemist", "exit 1")
+        wanted = ("calibrate", "validate_2k_planned")
+        self.assertEqual(1, self.run_suite("--only", *wanted, "--archive", archive).returncode)
+        with tarfile.open(archive) as tar:
+            stages = json.load(tar.extractfile("out/stages.json"))
+        self.assertEqual(["failed", "waiting"], [stages[name]["state"] for name in wanted])
+
+    def test_no_stage_starts_where_no_archive_can_be_made(self):
+        self.add_gpu()
+        (self.root / "file").touch()
+        for archive, message in ((self.root / "file/all.tgz", "no folder for the archive"),
+                                 (self.root / "bin", "is a folder")):
+            done = self.run_suite("--archive", archive)
+            self.assertEqual(1, done.returncode)
+            self.assertIn(message, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertFalse(self.calls.exists())
+
+    def test_archive_on_a_full_disk(self):
+        self.add_gpu()
+        archive, temporary = self.root / "all.tgz", self.root / "all.tgz.tmp"
+        self.assertEqual(0, self.run_suite("--only", "correctness", "--archive", archive).returncode)
+        before = archive.read_bytes()
+
+        blocked = f"mkdir -p {temporary}/x"  # from here on nothing can be written there
+        self.script("build/tests/kernels_benchmark", f"echo benchmark >> {self.calls}\n{blocked}")
+        wanted = ("benchmark", "staleness")
+        done = self.run_suite("--only", *wanted, "--archive", archive)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn("all.tgz is not up to date: IsADirectoryError", done.stderr)
+        self.assertEqual(before, archive.read_bytes(), "the last good one stays")
+        self.assertEqual(["done", "done"], [self.states()[name] for name in wanted])
+
+        shutil.rmtree(temporary)
+        self.script("build/tests/kernels_benchmark", f"ln -s /dev/full {temporary}")
+        done = self.run_suite("--again", "--only", "benchmark", "--archive", archive)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn("No space left", done.stderr)
+        self.assertIn("out/staleness", self.names_in(archive), "made when there is room again")
+        self.assertFalse(temporary.is_symlink())
+
+    def test_full_disk_of_the_results(self):
+        self.add_gpu()
+        temporary = self.root / "out/stages.tmp"
+        self.script("build/tests/kernels_benchmark", f"ln -s /dev/full {temporary}")
+        done = self.run_suite("--only", "benchmark", "staleness")
+        self.assertIn("stages.json is not up to date", done.stderr)
+        self.assertIn("staleness", self.calls.read_text(encoding="utf-8"))
+
+    def test_archive_does_not_pack_archives(self):
+        self.add_gpu()
+        for name in ("first.tgz", "second.tar.gz", "third"):
+            done = self.run_suite("--again", "--only", "benchmark", "staleness", "--archive", self.root / "out" / name)
+            self.assertEqual(0, done.returncode, done.stderr)
+            self.assertEqual({"out", "out/machine.json", "out/stages.json", "out/benchmark",
+                              "out/benchmark/kernels.csv", "out/benchmark/log.txt", "out/staleness",
+                              "out/staleness/log.txt"}, self.names_in(self.root / "out" / name))
 
     def test_other_programs(self):
         self.add_gpu()

@@ -30,6 +30,15 @@ inline void fence_registers(source_location where = source_location::current()) 
   for_warpgroup(
       nullptr, [](auto& block, void* const*) { block.warpgroup().fence_registers(); }, where);
 }
+// The place of the call tells waits apart; a pack of arguments leaves no room for a default one behind it.
+template <class A, int kSteps>
+void fence_registers(A (&)[kSteps][4], source_location where = source_location::current()) {
+  fence_registers(where);
+}
+template <class A, class B, int kSteps, int kMore>
+void fence_registers(A (&)[kSteps][4], B (&)[kMore][4], source_location where = source_location::current()) {
+  fence_registers(where);
+}
 inline void commit_products(source_location where = source_location::current()) {
   for_warpgroup(
       nullptr, [](auto& block, void* const*) { block.warpgroup().commit(); }, where);
@@ -38,7 +47,6 @@ inline void wait_for_products(std::size_t in_flight, source_location where) {
   for_warpgroup(
       nullptr, [=](auto& block, void* const*) { block.warpgroup().wait(block, in_flight); }, where);
 }
-// The place of the call tells waits apart; a pack of arguments leaves no room for a default one behind it.
 template <int kInFlight, int kPieces>
 void wait_products(float (&)[kPieces][4], source_location where = source_location::current()) {
   wait_for_products(kInFlight, where);
