@@ -65,6 +65,18 @@ TEST(EmulatedDecodeGraph, StepsThatWereExpectedAreReplayedAtOnce) {
     const int before = cuda_emulator::launched_graphs;
     model->step(std::vector(requests, sequence), std::span(next).first(requests));
     EXPECT_EQ(cuda_emulator::launched_graphs, before + 1) << requests;
+    PageList pages(159);
+    const PagedRecord record = new_paged_record(model, pages, RecordKind::kLean, 12);
+    SequenceStep recorded = sequence;
+    recorded.record = record.layers;
+    recorded.record_kind = RecordKind::kLean;
+    recorded.record_tokens = 12;
+    recorded.record_first = 3;
+    std::vector<SequenceStep> batch(requests, sequence);
+    batch[0] = recorded;
+    const int before_recorded = cuda_emulator::launched_graphs;
+    model->step(batch, std::span(next).first(requests));
+    EXPECT_EQ(cuda_emulator::launched_graphs, before_recorded + 1) << "recorded " << requests;
   }
 }
 

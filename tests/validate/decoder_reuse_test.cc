@@ -26,17 +26,22 @@ double relative_error(const std::vector<double>& a, const std::vector<double>& b
 // the last token of each prompt, whose final hidden state predicts the first token of the answer.
 class Reuse {
  public:
-  explicit Reuse(TrainingMethod method, RecordKind kind = RecordKind::kMinimal)
-      : model(options(method)), samples({{9, 4}, {5, 6}, {12, 3}}, 37), kind_(kind), pages_(kPrimePages) {
+  // The last `left_out` tokens of each prompt have no place in its record.
+  explicit Reuse(TrainingMethod method, RecordKind kind = RecordKind::kMinimal, std::int32_t left_out = 0)
+      : model(options(method)),
+        samples({{9, 4}, {5, 6}, {12, 3}}, 37),
+        kind_(kind),
+        left_out_(left_out),
+        pages_(kPrimePages) {
     std::int32_t row = 0;
     for (const TrainingSample& sample : samples.list) {
       const auto size = static_cast<std::int32_t>(sample.tokens.size());
       prompts.push_back({row, row + sample.prompt_tokens});
-      tails.push_back({row + sample.prompt_tokens - 1, row + size});
+      tails.push_back({row + sample.prompt_tokens - std::max(left_out, 1), row + size});
       row += size;
       requests_.push_back(
           new_request(model, pages_, {sample.tokens.begin(), sample.tokens.begin() + sample.prompt_tokens}));
-      records_.push_back(new_paged_record(model, pages_, kind, sample.prompt_tokens));
+      records_.push_back(new_paged_record(model, pages_, kind, sample.prompt_tokens - left_out));
     }
   }
 
@@ -54,6 +59,7 @@ class Reuse {
       steps.push_back(requests_[s].next_chunk(static_cast<std::int32_t>(requests_[s].tokens.size())));
       steps.back().record_kind = kind_;
       steps.back().record = records_[s].layers;
+      if (left_out_ > 0) steps.back().record_tokens = prompts[s].end - prompts[s].begin - left_out_;
     }
     std::vector<std::int32_t> next(steps.size());
     model->step(steps, next);
@@ -63,7 +69,8 @@ class Reuse {
     LayerPieces pieces(records_.front().layers.size());
     for (std::size_t l = 0; l < pieces.size(); ++l) {
       for (std::size_t s = 0; s < prompts.size(); ++s) {
-        pieces[l].push_back({prompts[s], kind_, kind_, prompts[s].end - prompts[s].begin, 0, records_[s].layers[l]});
+        const RowRange rows{prompts[s].begin, prompts[s].end - left_out_};
+        pieces[l].push_back({rows, kind_, kind_, rows.end - rows.begin, 0, records_[s].layers[l]});
       }
     }
     return pieces;
@@ -111,6 +118,7 @@ class Reuse {
  private:
   static constexpr std::int32_t kPrimePages = 61;
   RecordKind kind_;
+  std::int32_t left_out_;
   PageList pages_;
   std::vector<Served> requests_;
   std::vector<PagedRecord> records_;
@@ -137,6 +145,18 @@ TEST_P(ReuseByMethod, IsTheGradientOfAFreshForward) {
   const std::vector<double> reused = reuse.model->gradients();
   train_fresh(reuse.model, reuse.samples);
   EXPECT_LT(relative_error(reused, reuse.model->gradients()), kOtherShapes);
+}
+
+// Memory sufficed for the first tokens of each prompt alone.
+TEST_P(ReuseByMethod, RecordsOfTheFirstTokensOfAPromptSaveTheirForward) {
+  for (const RecordKind kind : {RecordKind::kMinimal, RecordKind::kLean}) {
+    Reuse reuse(GetParam(), kind, 3);
+    reuse.serve();
+    reuse.train_reusing();
+    const std::vector<double> reused = reuse.model->gradients();
+    train_fresh(reuse.model, reuse.samples);
+    EXPECT_LT(relative_error(reused, reuse.model->gradients()), kOtherShapes);
+  }
 }
 
 // The last tokens of the prompts from the record too: their final hidden states are rebuilt from the last layer's
