@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import unittest
 
 from alchemist_cli import CliTestCase, run
@@ -151,6 +152,33 @@ class Policies(CliTestCase):
         result = run("run", "default", "--policy", "temporal", "--set", "training.method=full", "--set", "hardware=a100-80g",
                      "--set", "workload.requests=10")
         self.assert_one_line_error(result, "does not fit", "lora")
+
+    def test_nothing_trained_says_why(self):
+        for settings, reason in [
+                (["training.max_itl=5 ms"], r"training\.max_itl of 5 ms is shorter than a decode step alone takes "
+                                            r"\(median [0-9.]+ ms\): no piece of training fits behind it"),
+                (["training.max_itl=0 ms"], r"training\.max_itl of 0 ms is shorter than a decode step"),
+                (["training.batch_tokens=1000000000"], r"no batch of 1000000000 tokens \(training\.batch_tokens\) was "
+                                                       r"ever full: [1-9][0-9]* tokens of feedback came")]:
+            with self.subTest(settings=settings):
+                words = [word for setting in ("workload.requests=300", *settings) for word in ("--set", setting)]
+                result = run("run", "default", "--policy", "alchemist", *words)
+                self.assert_done(result)
+                self.assertRegex(result.stderr, "nothing was trained of the [1-9][0-9]* samples whose feedback came: " + reason)
+                self.assertNotIn("does not keep up", result.stderr)
+                self.assertRegex(result.stdout, r"training\n  tokens per second +0\.0\n")
+                self.assertRegex(result.stdout, r"steps, samples +0, 0\n")
+        served = run("run", "default", "--policy", "serve_only", "--set", "workload.requests=50")
+        self.assertNotIn("\ntraining\n", served.stdout)
+
+    def test_the_parts_of_a_step_are_all_told(self):
+        result = run("run", "default", "--policy", "temporal", "--set", "workload.rate=4", "--set", "workload.requests=500")
+        self.assert_done(result)
+        step = re.search(r"step \(ms\) +([0-9.]+) = restore ([0-9.]+) \+ forward ([0-9.]+) \+ backward ([0-9.]+) \+ other "
+                         r"replicas ([0-9.]+) \+ optimizer ([0-9.]+) \+ waiting ([0-9.]+)\n", result.stdout)
+        whole, *parts = map(float, step.groups())
+        self.assertAlmostEqual(whole, sum(parts), delta=0.05)
+        self.assertRegex(result.stdout, r"by older weights +[0-9]+ tokens\n")
 
     def test_broken_policy_files(self):
         folder = self.make_directory()
