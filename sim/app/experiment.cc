@@ -36,7 +36,7 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   read_int(map, "max_num_seqs", serving.max_num_seqs, 1, kMaxCount);
   read_int(map, "max_num_batched_tokens", serving.max_num_batched_tokens, 1, 64 * kMaxCount);
   read_int(map, "block_size", serving.block_size, 1, kMaxCount);
-  if (auto found = map.optional("kv_cache_tokens"); found && found->node().Scalar() != "auto")
+  if (auto found = map.optional("kv_cache_tokens"); found && !found->is("auto"))
     serving.kv_cache_tokens = found->as_int(1, kMaxInt32);
   if (auto found = map.optional("gpu_memory_utilization")) {
     serving.gpu_memory_utilization = found->as_number(0, 1);
@@ -49,9 +49,8 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
   read_bool(map, "async_scheduling", serving.async_scheduling);
   read_bool(map, "cuda_graphs", serving.cuda_graphs);
-  if (auto found = map.optional("enable_lora"); found && found->node().Scalar() != "auto")
-    serving.enable_lora = found->as_bool();
-  if (auto found = map.optional("max_model_len"); found && found->node().Scalar() != "auto")
+  if (auto found = map.optional("enable_lora"); found && !found->is("auto")) serving.enable_lora = found->as_bool();
+  if (auto found = map.optional("max_model_len"); found && !found->is("auto"))
     serving.max_model_len = static_cast<std::int32_t>(found->as_int(1, kMaxInt32));
   map.finish();
   return serving;
@@ -73,8 +72,7 @@ TrainingConfig read_training(const YamlValue& value) {
     feedback.finish();
   }
   read_int(map, "max_version_lag", training.max_version_lag, 0, kMaxInt32);
-  if (auto found = map.optional("max_itl"); found && found->node().Scalar() != "hidden")
-    training.max_itl = found->as_duration();
+  if (auto found = map.optional("max_itl"); found && !found->is("hidden")) training.max_itl = found->as_duration();
   map.finish();
   return training;
 }
