@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
@@ -129,6 +130,17 @@ std::string quote_yaml(const std::string& text) {
 // Of keys whose value may be a built-in name.
 bool means_a_path(const std::string& key, const std::string& text) {
   return key == "profile" || names_a_path(text) ||
+// Two options for the same value: neither is what the user wants for certain.
+void check_given_once(const std::vector<YamlOverride>& options, const YamlOverride& set) {
+  const std::set<std::string> whole_workload = {"workload", "workload.base", "workload.trace", "workload.trace.file"};
+  for (const YamlOverride& option : options) {
+    const bool same = option.key_path == set.key_path ||
+                      (option.key_path == "workload" && whole_workload.contains(set.key_path)) ||
+                      (option.key_path == "policy" && set.key_path == "policy.base");
+    if (same) throw ConfigError(option.label + " and " + set.label + ": expected one of the two");
+  }
+}
+
          (key == "workload" && (text.ends_with(".csv") || text.ends_with(".jsonl")));
 }
 
@@ -138,10 +150,12 @@ std::string absolute_if_path(const std::string& key, const std::string& text, co
 
 std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
   std::vector<YamlOverride> result;
+  const std::vector<YamlOverride> options = result;
   if (overrides.trace)
     result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
                       "--trace " + *overrides.trace});
   if (overrides.policy)
+    check_given_once(options, result.back());
     result.push_back(experiment_override("policy", *overrides.policy, "--policy " + *overrides.policy));
   if (overrides.seed)
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
