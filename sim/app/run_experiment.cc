@@ -140,11 +140,12 @@ RunReport run_with_results(const Experiment& experiment, const std::optional<std
 }
 
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       NodeRecorder::Sink record_events) {
+                       RunObserver& watcher, NodeRecorder::Sink record_events) {
   ProgressLine progress(std::nullopt);
+  ObserverList watchers{&progress, &watcher};
   RunOptions options;
   options.record_events = std::move(record_events);
-  const RunReport report = run_with_results(experiment, out, trace_events, &progress, options);
+  const RunReport report = run_with_results(experiment, out, trace_events, &watchers, options);
   for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
   std::error_code unknown;  // then nothing is said
   if (out && std::filesystem::exists(*out / "report.html", unknown)) {

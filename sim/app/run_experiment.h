@@ -59,6 +59,6 @@ RunReport run_with_results(const Experiment& experiment, const std::optional<std
 
 // The same for people: warnings and progress on stderr.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       NodeRecorder::Sink record_events = {});
+                       RunObserver& watcher, NodeRecorder::Sink record_events = {});
 
 }  // namespace alchemist
