@@ -111,7 +111,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
     error = run.error();
     return run_result(totals, world, watch, {});
   });
-  log.commit();
+  log.commit(!error);
   if (error) std::rethrow_exception(error);
   return {report, prices.all()};
 }
