@@ -219,6 +219,14 @@ halving: {workload.requests: [30, 40]}
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
         self.assert_done(result)
         self.assertIn("No candidate: highest workload.rate with p99_ttft_ms < 0", result.stdout)
+        # What each of them has of it, and which of them is nearest.
+        lines = result.stdout.splitlines()
+        self.assertEqual("p99_ttft_ms", lines[0].split()[-1])
+        ttft = {line.split()[0]: float(line.split()[-1]) for line in lines[1:3]}
+        self.assertEqual(2, len(ttft))
+        nearest = min(ttft, key=ttft.get)
+        self.assertRegex(result.stdout, f"\nNearest: policy={nearest} workload.rate=5 workload.requests=40 "
+                                        f"\\(p99_ttft_ms {ttft[nearest]:g}\\)\n")
         self.assertEqual({"false"}, {r["feasible"] for r in read_table(self.folder / "out/search.csv")})
 
 
