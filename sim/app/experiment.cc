@@ -113,13 +113,6 @@ fs::path read_profile(const YamlValue& value) {
   return fs::absolute(path).lexically_normal();
 }
 
-// The name itself for a built-in, the absolute path otherwise.
-std::string read_policy(const YamlValue& value) {
-  const std::string name = value.as_string();
-  const fs::path file = resolve_named("policies", value);
-  return names_a_path(name) ? fs::absolute(file).lexically_normal().string() : name;
-}
-
 // Single quotes make any text one YAML scalar.
 std::string quote_yaml(const std::string& text) {
   std::string quoted = "'";
@@ -130,6 +123,13 @@ std::string quote_yaml(const std::string& text) {
 // Of keys whose value may be a built-in name.
 bool means_a_path(const std::string& key, const std::string& text) {
   return key == "profile" || names_a_path(text) ||
+         (key == "workload" && (text.ends_with(".csv") || text.ends_with(".jsonl")));
+}
+
+std::string absolute_if_path(const std::string& key, const std::string& text, const fs::path& folder) {
+  return means_a_path(key, text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
+}
+
 // Two options for the same value: neither is what the user wants for certain.
 void check_given_once(const std::vector<YamlOverride>& options, const YamlOverride& set) {
   const std::set<std::string> whole_workload = {"workload", "workload.base", "workload.trace", "workload.trace.file"};
@@ -141,34 +141,27 @@ void check_given_once(const std::vector<YamlOverride>& options, const YamlOverri
   }
 }
 
-         (key == "workload" && (text.ends_with(".csv") || text.ends_with(".jsonl")));
-}
-
-std::string absolute_if_path(const std::string& key, const std::string& text, const fs::path& folder) {
-  return means_a_path(key, text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
-}
-
 std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
   std::vector<YamlOverride> result;
-  const std::vector<YamlOverride> options = result;
   if (overrides.trace)
     result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
                       "--trace " + *overrides.trace});
   if (overrides.policy)
-    check_given_once(options, result.back());
     result.push_back(experiment_override("policy", *overrides.policy, "--policy " + *overrides.policy));
   if (overrides.seed)
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
+  const std::vector<YamlOverride> options = result;
   for (const std::string& set : overrides.sets) {
     const std::size_t equals = set.find('=');
     if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
     result.push_back(experiment_override(set.substr(0, equals), set.substr(equals + 1), "--set " + set));
+    check_given_once(options, result.back());
   }
   return result;
 }
 
 YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>& values) {
-  return document.with_overrides(values, {"model", "hardware", "workload"});
+  return document.with_overrides(values, {"model", "hardware", "workload", "policy"});
 }
 
 }  // namespace

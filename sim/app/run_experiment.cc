@@ -57,7 +57,7 @@ RunInfo run_info(const Experiment& experiment) {
   info.seed = static_cast<std::uint64_t>(experiment.seed);
   info.hardware = experiment.hardware.name;
   info.model = experiment.model.name;
-  info.policy = experiment.policy;
+  info.policy = experiment.policy.name;
   info.slo = {experiment.slo.ttft, experiment.slo.tpot, experiment.slo.itl, experiment.slo.e2e};
   info.replicas = experiment.cluster.gpus / experiment.serving.tensor_parallel;
   info.gpus_per_replica = experiment.serving.tensor_parallel;
