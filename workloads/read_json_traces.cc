@@ -1,6 +1,7 @@
 // The JSON-lines formats: Mooncake and the two kinds of LLMServingSim.
 #include <array>
 #include <cmath>
+#include <string_view>
 
 #include "sim/base/error.h"
 #include "sim/base/random.h"
@@ -9,6 +10,9 @@
 
 namespace alchemist {
 namespace {
+
+constexpr std::string_view kStateBlock =
+    "state the block size (--set workload.trace.block_tokens=N; of `alchemist workload`: --block-tokens N)";
 
 // Hash ids per prompt by block size: published traces have one id for every block including a last partial one
 // (Mooncake, 512 tokens), or for full blocks only (16 tokens).
@@ -34,15 +38,13 @@ class BlockInference {
     for (const BlockGuess& guess : guesses_) {
       if (!guess.possible) continue;
       if (found != 0 && found != guess.tokens) {
-        throw ConfigError::at(path, 0,
-                              "hash_ids fit blocks of 16 and of 512 tokens: state the block size (block_tokens)");
+        throw ConfigError::at(path, 0, "hash_ids fit blocks of 16 and of 512 tokens: " + std::string(kStateBlock));
       }
       found = guess.tokens;
     }
     if (found == 0) {
       throw ConfigError::at(path, 0,
-                            "hash_ids fit neither blocks of 16 nor of 512 tokens: state the block size "
-                            "(block_tokens)");
+                            "hash_ids fit neither blocks of 16 nor of 512 tokens: " + std::string(kStateBlock));
     }
     return found;
   }

@@ -7,7 +7,6 @@
 #include <iterator>
 
 #include "sim/base/check.h"
-#include "sim/base/error.h"
 #include "sim/base/random.h"
 
 namespace alchemist {
@@ -42,12 +41,7 @@ std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end) {
 }
 
 TraceWriter::TraceWriter(TraceFormat format, std::int32_t block_tokens) : format_(format), block_tokens_(block_tokens) {
-  check(format != TraceFormat::automatic && block_tokens >= 1, "a format to write");
-  if (format == TraceFormat::sharegpt) {
-    throw ConfigError(
-        "ShareGPT JSON holds text, which a workload does not have: expected vidur, azure, burstgpt, mooncake "
-        "or llmservingsim");
-  }
+  check(writes(format) && block_tokens >= 1, "a format to write");
 }
 
 void TraceWriter::header(std::string& out) const {

@@ -17,9 +17,11 @@ namespace alchemist {
 //   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt
 //                  for what is left of it; microseconds; sessions are lost
 //   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
-// ShareGPT holds text and cannot be written: ConfigError.
 class TraceWriter {
  public:
+  // False for ShareGPT, which holds texts, and for "automatic", which names no format.
+  static bool writes(TraceFormat format) { return format != TraceFormat::automatic && format != TraceFormat::sharegpt; }
+  // Precondition: writes(format).
   TraceWriter(TraceFormat format, std::int32_t block_tokens);
   void header(std::string& out) const;
   void request(const WorkloadRequest& request, std::string& out);

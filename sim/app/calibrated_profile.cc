@@ -2,39 +2,124 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+
+#include "sim/app/config_paths.h"
 #include "sim/app/experiment_names.h"
 #include "sim/app/policy_config.h"
 #include "sim/app/yaml_reader.h"
 
 namespace alchemist {
+namespace {
 
-std::optional<CalibratedWith> calibrated_with(const std::filesystem::path& profile) {
-  const std::filesystem::path meta = profile / "meta.yaml";
-  if (!std::filesystem::exists(meta) || !std::filesystem::exists(profile / "training.csv")) return std::nullopt;
+namespace fs = std::filesystem;
+
+// Letters and digits alone, as names of hardware are written in many ways.
+std::string plain(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const auto letter = static_cast<unsigned char>(c);
+    if (std::isalnum(letter) != 0) result += static_cast<char>(std::tolower(letter));
+  }
+  return result;
+}
+
+// "a100" of "a100-80g", "cpu" of "cpu-2core": what a device's own name has of that of a hardware file.
+std::string device_word(const std::string& hardware) {
+  const std::size_t dash = hardware.rfind('-');
+  const bool size = dash != std::string::npos && (hardware.ends_with("g") || hardware.ends_with("core")) &&
+                    std::isdigit(static_cast<unsigned char>(hardware[dash + 1])) != 0;
+  return plain(size ? hardware.substr(0, dash) : hardware);
+}
+
+// Of hardware that is built in. What others call theirs says nothing.
+bool is_another_device(const std::string& device, const std::string& hardware) {
+  const std::vector<std::string> known = list_configs("hardware");
+  return std::find(known.begin(), known.end(), hardware) != known.end() &&
+         plain(device).find(device_word(hardware)) == std::string::npos;
+}
+
+// With what a profile was measured, as its meta.yaml says: ours, or that of LLMServingSim.
+struct Origin {
+  std::string device;
+  std::optional<std::string> model, training;
+};
+
+std::optional<Origin> origin_of(const fs::path& profile) {
+  const fs::path meta = profile / "meta.yaml";
+  if (!fs::exists(meta)) return std::nullopt;
   YamlMap map(YamlValue::load(meta.string()));
+  Origin origin;
+  for (const char* key : {"gpu", "device"}) {
+    if (const auto device = map.optional(key)) origin.device = device->as_string();
+  }
+  if (const auto model = map.optional("model")) origin.model = model->as_string();
+  if (const auto training = map.optional("training")) origin.training = training->as_string();
+  return origin;
+}
+
+// "meta-llama/Llama-3.1-8B" is llama-3.1-8b.
+bool is_another_model(const std::string& measured, const std::string& model) {
+  return plain(fs::path(measured).filename().string()) != plain(model);
+}
+
+void warn_of_origin(const Origin& origin, const Experiment& experiment, bool trains,
+                    std::vector<std::string>& warnings) {
+  const std::string method = word_of(experiment.training.method, training_methods());
+  const std::string profile = experiment.profile->string();
+  std::string other;
+  if (origin.model && is_another_model(*origin.model, experiment.model.name)) other = "model " + *origin.model;
+  if (trains && origin.training && *origin.training != method) {
+    other += (other.empty() ? "" : " and ") + ("training.method " + *origin.training);
+  }
+  if (!other.empty()) {
+    warnings.push_back(fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
+                                   profile, other, experiment.model.name, method));
+  }
+  if (is_another_device(origin.device, experiment.hardware.name)) {
+    warnings.push_back(fmt::format(
+        "profile {} was measured on {}, but hardware is {}: kernels take the times of the one, memory is the other's",
+        profile, origin.device.substr(0, origin.device.find(',')), experiment.hardware.name));
+  }
+}
+
+}  // namespace
+
+std::optional<CalibratedWith> calibrated_with(const fs::path& profile) {
+  const fs::path meta = profile / "meta.yaml";
+  if (!fs::exists(meta)) return std::nullopt;
+  YamlMap map(YamlValue::load(meta.string()));
+  if (!map.optional("device")) return std::nullopt;
   CalibratedWith with;
-  if (const auto model = map.optional("model")) with.model = model->as_string();
-  if (const auto training = map.optional("training")) with.training = training->as_string();
   if (const auto graphs = map.optional("cuda_graphs")) with.cuda_graphs = graphs->as_bool();
   const auto sensitivity = map.optional("speed_sensitivity"), level = map.optional("speed_level");
   if (sensitivity && level) with.speed = SpeedLaw{sensitivity->as_number(-10, 10), level->as_number(1e-12, 1e12)};
   return with;
 }
 
-std::optional<std::string> profile_warning(const Experiment& experiment) {
-  if (!experiment.profile) return std::nullopt;
-  const std::optional<CalibratedWith> with = calibrated_with(*experiment.profile);
-  if (!with) return std::nullopt;
-  const std::string method = word_of(experiment.training.method, training_methods());
-  std::string other;
-  if (with->model && *with->model != experiment.model.name) other = "model " + *with->model;
+std::vector<std::string> profile_warnings(const Experiment& experiment) {
+  std::vector<std::string> warnings;
+  if (!experiment.profile) return warnings;
   const bool trains = load_policy(experiment.policy).trains();
-  if (trains && with->training && *with->training != method) {
-    other += (other.empty() ? "" : " and ") + ("training.method " + *with->training);
+  const std::string profile = experiment.profile->string();
+  if (const std::optional<Origin> origin = origin_of(*experiment.profile)) {
+    warn_of_origin(*origin, experiment, trains, warnings);
+  } else {
+    warnings.push_back(fmt::format(
+        "profile {} has no meta.yaml: whether it was measured with this model and hardware is not known", profile));
   }
-  if (other.empty()) return std::nullopt;
-  return fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
-                     experiment.profile->string(), other, experiment.model.name, method);
+  // A single file is Vidur's table, without attention.
+  const bool attention = fs::is_directory(*experiment.profile);
+  const bool training = !trains || fs::exists(*experiment.profile / "training.csv");
+  if (!attention || !training) {
+    warnings.push_back(fmt::format("profile {} lacks {}, whose times come from the roofline of {}", profile,
+                                   attention  ? "training (training.csv)"
+                                   : training ? "attention"
+                                              : "attention and training",
+                                   experiment.hardware.name));
+  }
+  return warnings;
 }
 
 }  // namespace alchemist

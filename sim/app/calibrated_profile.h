@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sim/app/experiment.h"
 #include "validate/machine_speed.h"
@@ -11,15 +12,15 @@
 namespace alchemist {
 
 struct CalibratedWith {
-  std::optional<std::string> model, training;  // its name, and the method
-  bool cuda_graphs = false;                    // decode steps were captured, each at its own size
-  std::optional<SpeedLaw> speed;               // of the machine meanwhile; none where that was not measured
+  bool cuda_graphs = false;       // decode steps were captured, each at its own size
+  std::optional<SpeedLaw> speed;  // of the machine meanwhile; none where that was not measured
 };
 
 // None for a profile of another origin. ConfigError if meta.yaml cannot be read.
 std::optional<CalibratedWith> calibrated_with(const std::filesystem::path& profile);
 
-// A sentence for the user if the experiment's profile was measured with something else than what is run.
-std::optional<std::string> profile_warning(const Experiment& experiment);
+// What the user should know of the experiment's profile, a sentence each: that it was measured with something else than
+// what is run, or does not say with what; that it lacks times which the roofline then gives.
+std::vector<std::string> profile_warnings(const Experiment& experiment);
 
 }  // namespace alchemist

@@ -2,13 +2,50 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <string>
+#include <system_error>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 
 namespace alchemist {
+namespace {
+
+[[noreturn]] void fail_output(int error) {
+  throw OutputError(std::string("cannot write to standard output") +
+                    (error != 0 ? std::string(": ") + std::strerror(error) : std::string()));
+}
+
+// What was printed may still be on its way: a full disk is noticed here at the latest. The cause of an earlier failure
+// is not known any more.
+void finish_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail_output(errno);
+}
+
+// Returns the exit status.
+int parse_and_run(CLI::App& app, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] != '\0') continue;
+    throw ConfigError(
+        fmt::format("argument {} is empty, behind \"{}\": expected a value (a shell variable that is "
+                    "not set?)",
+                    i, argv[i - 1]));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 1; } catch (const std::system_error& e) {
+    if (std::ferror(stdout) != 0) fail_output(e.code().value());  // fmt's
+    throw;
+  }
+  return 0;
+}
+
+}  // namespace
 
 int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> more) {
   CLI::App app("Alchemist: which policy for reusing serving's activations gives the most training for the least harm?");
@@ -25,16 +62,10 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_staleness_command(app);
   add_workload_command(app);
   try {
-    for (int i = 1; i < argc; ++i) {
-      if (argv[i][0] != '\0') continue;
-      throw ConfigError(
-          fmt::format("argument {} is empty, behind \"{}\": expected a value (a shell variable that is "
-                      "not set?)",
-                      i, argv[i - 1]));
-    }
-    app.parse(argc, argv);
-    return 0;
-  } catch (const CLI::ParseError& e) { return app.exit(e) == 0 ? 0 : 1; } catch (const ConfigError& e) {
+    const int status = parse_and_run(app, argc, argv);
+    finish_output();
+    return status;
+  } catch (const ConfigError& e) {
     std::fprintf(stderr, "alchemist: %s\n", e.what());
     return 1;
   } catch (const InternalError& e) {

@@ -12,14 +12,15 @@ const std::vector<ConfigKind>& config_kinds() {
   return kinds;
 }
 
-const ConfigKind& find_config_kind(const std::string& name) {
+const ConfigKind& find_config_kind(const std::string& name, const std::vector<std::string>& more) {
   std::vector<std::string> names;
-  std::string list;
   for (const ConfigKind& kind : config_kinds()) {
     if (name == kind.name || name == kind.folder) return kind;
     names.push_back(kind.name);
-    list += (list.empty() ? "" : ", ") + kind.name;
   }
+  names.insert(names.end(), more.begin(), more.end());
+  std::string list;
+  for (const std::string& each : names) list += (list.empty() ? "" : ", ") + each;
   const std::optional<std::string> near = nearest_name(name, names);
   throw ConfigError("KIND " + name + ": expected one of " + list + (near ? "; did you mean \"" + *near + "\"?" : ""));
 }

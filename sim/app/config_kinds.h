@@ -13,7 +13,7 @@ struct ConfigKind {
 
 const std::vector<ConfigKind>& config_kinds();
 
-// ConfigError with the nearest if there is no such kind.
-const ConfigKind& find_config_kind(const std::string& name);
+// ConfigError with the nearest if there is no such kind. `more`: other words that the caller takes, for the message.
+const ConfigKind& find_config_kind(const std::string& name, const std::vector<std::string>& more = {});
 
 }  // namespace alchemist

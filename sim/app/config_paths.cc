@@ -40,6 +40,7 @@ fs::path resolve_config(const std::string& kind, const std::string& name, const 
   if (names_a_path(name)) {
     fs::path path = resolve_path(name, relative_to);
     if (kind == "models" && fs::is_directory(path, error)) path /= "config.json";  // as HuggingFace lays models out
+    if (fs::is_directory(path, error)) throw ConfigError::at(path.string(), 0, "is a folder, not a file");
     if (!fs::is_regular_file(path, error)) throw ConfigError::at(path.string(), 0, "no such file");
     return path;
   }

@@ -32,12 +32,16 @@ EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experime
 
 NodeRecorder::Sink EventLogWriter::sink() {
   return [this](std::string_view line) {
+    ++(is_command_line(line) ? commands_ : events_);
     file_.write(line);
     file_.write("\n");
   };
 }
 
-void EventLogWriter::commit() { directory_.commit(); }
+void EventLogWriter::commit(bool complete) {
+  if (complete) file_.write(end_text(events_, commands_) + "\n");
+  directory_.commit();
+}
 
 ReplayTotals replay_event_log(const std::string& file) {
   LineReader log(file);
@@ -51,7 +55,7 @@ ReplayTotals replay_event_log(const std::string& file) {
   for (; more && log.text().starts_with("# "); more = log.next()) yaml += log.text().substr(2) + "\n";
   if (!more) log.fail("has no events");
   const ExperimentWorld world(read_experiment(YamlValue::parse(yaml, file)), recorded_in);
-  return replay_nodes(log, node_specs(world.config()));
+  return replay_nodes(log, node_specs(world.config()), LogEnd::kMarked);
 }
 
 }  // namespace alchemist

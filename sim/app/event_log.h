@@ -17,21 +17,22 @@
 namespace alchemist {
 
 // Writes FILE.partial, which gets its name at the commit; without one nothing is left. ConfigError where it cannot be
-// written.
+// written. A run that failed half-way may leave its log, which then has no end.
 class EventLogWriter {
  public:
   EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world = World::kSimulated);
   // Valid as long as the writer.
   NodeRecorder::Sink sink();
-  void commit();
+  void commit(bool complete = true);
 
  private:
   ResultDirectory directory_;
   OutputFile& file_;
+  std::int64_t events_ = 0, commands_ = 0;
 };
 
-// Feeds the log to fresh nodes. ConfigError (FILE:LINE) if it is no log of this version or cannot be read, and for the
-// first command that is not the recorded one.
+// Feeds the log to fresh nodes. ConfigError (FILE:LINE) if it is no log of this version or cannot be read, for the
+// first command that is not the recorded one, and, after all the others, if the log is incomplete.
 ReplayTotals replay_event_log(const std::string& file);
 
 }  // namespace alchemist

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
@@ -36,7 +37,7 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   read_int(map, "max_num_seqs", serving.max_num_seqs, 1, kMaxCount);
   read_int(map, "max_num_batched_tokens", serving.max_num_batched_tokens, 1, 64 * kMaxCount);
   read_int(map, "block_size", serving.block_size, 1, kMaxCount);
-  if (auto found = map.optional("kv_cache_tokens"); found && found->node().Scalar() != "auto")
+  if (auto found = map.optional("kv_cache_tokens"); found && !found->is("auto"))
     serving.kv_cache_tokens = found->as_int(1, kMaxInt32);
   if (auto found = map.optional("gpu_memory_utilization")) {
     serving.gpu_memory_utilization = found->as_number(0, 1);
@@ -49,9 +50,8 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
   read_bool(map, "async_scheduling", serving.async_scheduling);
   read_bool(map, "cuda_graphs", serving.cuda_graphs);
-  if (auto found = map.optional("enable_lora"); found && found->node().Scalar() != "auto")
-    serving.enable_lora = found->as_bool();
-  if (auto found = map.optional("max_model_len"); found && found->node().Scalar() != "auto")
+  if (auto found = map.optional("enable_lora"); found && !found->is("auto")) serving.enable_lora = found->as_bool();
+  if (auto found = map.optional("max_model_len"); found && !found->is("auto"))
     serving.max_model_len = static_cast<std::int32_t>(found->as_int(1, kMaxInt32));
   map.finish();
   return serving;
@@ -73,8 +73,7 @@ TrainingConfig read_training(const YamlValue& value) {
     feedback.finish();
   }
   read_int(map, "max_version_lag", training.max_version_lag, 0, kMaxInt32);
-  if (auto found = map.optional("max_itl"); found && found->node().Scalar() != "hidden")
-    training.max_itl = found->as_duration();
+  if (auto found = map.optional("max_itl"); found && !found->is("hidden")) training.max_itl = found->as_duration();
   map.finish();
   return training;
 }
@@ -114,13 +113,6 @@ fs::path read_profile(const YamlValue& value) {
   return fs::absolute(path).lexically_normal();
 }
 
-// The name itself for a built-in, the absolute path otherwise.
-std::string read_policy(const YamlValue& value) {
-  const std::string name = value.as_string();
-  const fs::path file = resolve_named("policies", value);
-  return names_a_path(name) ? fs::absolute(file).lexically_normal().string() : name;
-}
-
 // Single quotes make any text one YAML scalar.
 std::string quote_yaml(const std::string& text) {
   std::string quoted = "'";
@@ -138,6 +130,17 @@ std::string absolute_if_path(const std::string& key, const std::string& text, co
   return means_a_path(key, text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
 }
 
+// Two options for the same value: neither is what the user wants for certain.
+void check_given_once(const std::vector<YamlOverride>& options, const YamlOverride& set) {
+  const std::set<std::string> whole_workload = {"workload", "workload.base", "workload.trace", "workload.trace.file"};
+  for (const YamlOverride& option : options) {
+    const bool same = option.key_path == set.key_path ||
+                      (option.key_path == "workload" && whole_workload.contains(set.key_path)) ||
+                      (option.key_path == "policy" && set.key_path == "policy.base");
+    if (same) throw ConfigError(option.label + " and " + set.label + ": expected one of the two");
+  }
+}
+
 std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
   std::vector<YamlOverride> result;
   if (overrides.trace)
@@ -147,16 +150,18 @@ std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
     result.push_back(experiment_override("policy", *overrides.policy, "--policy " + *overrides.policy));
   if (overrides.seed)
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
+  const std::vector<YamlOverride> options = result;
   for (const std::string& set : overrides.sets) {
     const std::size_t equals = set.find('=');
     if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
     result.push_back(experiment_override(set.substr(0, equals), set.substr(equals + 1), "--set " + set));
+    check_given_once(options, result.back());
   }
   return result;
 }
 
 YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>& values) {
-  return document.with_overrides(values, {"model", "hardware", "workload"});
+  return document.with_overrides(values, {"model", "hardware", "workload", "policy"});
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/app/policy_config.h"
 #include "sim/app/yaml_reader.h"
 #include "sim/base/time.h"
 #include "sim/model/hardware.h"
@@ -46,7 +47,7 @@ struct Experiment {
   ServingConfig serving;
   TrainingConfig training;
   ClusterConfig cluster;
-  std::string policy = "serve_only";  // built-in name or absolute path
+  PolicyChoice policy;
   SloConfig slo{.ttft = Duration::seconds(1), .itl = Duration::milliseconds(100), .tpot = {}, .e2e = {}};
   std::int64_t seed = 42;
 };
@@ -59,9 +60,10 @@ struct ExperimentOverrides {
   std::optional<std::int64_t> seed;
 };
 
-// Reads a built-in experiment or a file. Where `model`, `hardware` or `workload` is a name and an override reaches into
-// it, the named one is the base and the override changes it. ConfigError if a file is missing or wrong, if a key is
-// unknown, or if the whole cannot work: a model that does not fit its GPU, a token budget below the batch size, ….
+// Reads a built-in experiment or a file. Where `model`, `hardware`, `workload` or `policy` is a name and an override
+// reaches into it, the named one is the base and the override changes it. ConfigError if a file is missing or wrong, if
+// a key is unknown, or if the whole cannot work: a model that does not fit its GPU, a token budget below the batch
+// size, ….
 Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides = {});
 
 // The same for a mapping.

@@ -24,7 +24,7 @@ namespace {
     if (!next) break;
     place = *next;
   }
-  place.child(place.node(), place.node(), key_path).fail(message);
+  place.child(place.node(), place.node(), key_path).fail_together(message);
 }
 
 void validate_batch(const Experiment& e, const YamlValue& root) {

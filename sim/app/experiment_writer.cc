@@ -87,7 +87,8 @@ std::string emit_experiment(const Experiment& e) {
   emit_serving(out, e.serving);
   emit_training(out, e.training);
   emit_cluster(out, e.cluster);
-  emit(out, "policy", e.policy);
+  out << YAML::Key << "policy" << YAML::Value;
+  emit_policy(out, e.policy);
   emit_slo(out, e.slo);
   emit(out, "seed", e.seed);
   out << YAML::EndMap;

@@ -9,8 +9,9 @@
 namespace alchemist {
 namespace {
 
-std::string read_decision(YamlMap& map, const char* key, const std::vector<DecisionName>& choices) {
-  const YamlValue value = map.required(key);
+constexpr const char* kInlinePolicy = "inline";  // the name of one that has no base
+
+std::string read_decision(const YamlValue& value, const std::vector<DecisionName>& choices) {
   const std::string text = value.as_string();
   std::string list;
   std::vector<std::string> names;
@@ -75,19 +76,32 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
 }
 
-}  // namespace
+// Each from the mapping, or as the base has it.
+void read_decisions(YamlMap& map, bool has_base, PolicySpec& spec) {
+  const auto read = [&](const char* key, const std::vector<DecisionName>& choices, std::string& decision) {
+    const auto value = has_base ? map.optional(key) : map.required(key);
+    if (value) decision = read_decision(*value, choices);
+  };
+  read("record", record_decisions(), spec.record);
+  read("place", place_decisions(), spec.place);
+  read("evict", evict_decisions(), spec.evict);
+  read("restore", restore_decisions(), spec.restore);
+  read("train", train_decisions(), spec.train);
+}
 
-PolicySpec load_policy(const std::string& name_or_path) {
-  const std::filesystem::path path = resolve_config("policies", name_or_path, {});
-  YamlMap map(YamlValue::load(path.string()));
-  PolicySpec spec;
-  spec.name = path.stem().string();
-  spec.description = map.required("description").as_string();
-  spec.record = read_decision(map, "record", record_decisions());
-  spec.place = read_decision(map, "place", place_decisions());
-  spec.evict = read_decision(map, "evict", evict_decisions());
-  spec.restore = read_decision(map, "restore", restore_decisions());
-  spec.train = read_decision(map, "train", train_decisions());
+void read_sm_share(YamlMap& map, PolicySpec& spec) {
+  if (!spec.beside()) spec.sm_share = PolicySpec().sm_share;
+  if (const auto value = map.optional("sm_share")) {
+    spec.sm_share = value->as_number(0.01, 0.99);
+    if (!spec.beside()) value->fail("is for train: beside, which shares the SMs");
+  } else if (spec.beside() && spec.sm_share == PolicySpec().sm_share) {
+    map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
+  }
+}
+
+// `spec`: the base, if there is one.
+PolicySpec read_keys(YamlMap& map, bool has_base, PolicySpec spec) {
+  read_decisions(map, has_base, spec);
   if (const auto value = map.optional("separate")) spec.separate = value->as_bool();
   if (const auto value = map.optional("fresh")) spec.fresh = read_fresh(*value);
   if (const auto value = map.optional("samples")) spec.samples = read_samples(*value);
@@ -95,12 +109,7 @@ PolicySpec load_policy(const std::string& name_or_path) {
     spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
   }
   if (const auto value = map.optional("stretch")) spec.stretch = value->as_number(0, 100);
-  if (const auto value = map.optional("sm_share")) {
-    spec.sm_share = value->as_number(0.01, 0.99);
-    if (!spec.beside()) value->fail("is for train: beside, which shares the SMs");
-  } else if (spec.beside()) {
-    map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
-  }
+  read_sm_share(map, spec);
   if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("spare_memory")) spec.spare_memory = value->as_bool();
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
@@ -110,6 +119,67 @@ PolicySpec load_policy(const std::string& name_or_path) {
   map.finish();
   check_combination(spec, map.value());
   return spec;
+}
+
+PolicySpec read_file(const std::filesystem::path& path) {
+  YamlMap map(YamlValue::load(path.string()));
+  PolicySpec spec;
+  spec.name = path.stem().string();
+  spec.description = map.required("description").as_string();
+  return read_keys(map, false, spec);
+}
+
+PolicySpec read_mapping(const YamlValue& value) {
+  YamlMap map(value);
+  const std::optional<YamlValue> base = map.optional("base");
+  PolicySpec spec;
+  spec.name = kInlinePolicy;
+  if (base) spec = read_file(resolve_named("policies", *base));
+  if (const auto text = map.optional("description")) spec.description = text->as_string();
+  return read_keys(map, base.has_value(), spec);
+}
+
+// The name itself for a built-in, the absolute path otherwise.
+std::string settled_name(const YamlValue& value) {
+  const std::string name = value.as_string();
+  const std::filesystem::path file = resolve_named("policies", value);
+  return names_a_path(name) ? std::filesystem::absolute(file).lexically_normal().string() : name;
+}
+
+}  // namespace
+
+PolicyChoice read_policy(const YamlValue& value) {
+  if (!value.is_map()) return {settled_name(value), ""};
+  read_mapping(value);  // finds what is wrong with it, where it stands
+  YamlMap map(value);
+  const std::optional<YamlValue> base = map.optional("base");
+  YAML::Node changes(YAML::NodeType::Map);
+  for (const std::string& key : map.keys()) {
+    if (key != "base") changes[key] = map.required(key).node();
+  }
+  return {base ? settled_name(*base) : kInlinePolicy, changes.size() == 0 ? "" : flow_text(changes)};
+}
+
+void emit_policy(YAML::Emitter& out, const PolicyChoice& policy) {
+  if (policy.changes.empty()) {
+    out << policy.name;
+    return;
+  }
+  out << YAML::BeginMap;
+  if (policy.name != kInlinePolicy) out << YAML::Key << "base" << YAML::Value << policy.name;
+  for (const auto& entry : YAML::Load(policy.changes)) out << YAML::Key << entry.first << YAML::Value << entry.second;
+  out << YAML::EndMap;
+}
+
+PolicySpec load_policy(const std::string& name_or_path) {
+  return read_file(resolve_config("policies", name_or_path, {}));
+}
+
+PolicySpec load_policy(const PolicyChoice& policy) {
+  if (policy.changes.empty()) return load_policy(policy.name);
+  YAML::Emitter out;
+  emit_policy(out, policy);
+  return read_mapping(YamlValue::parse(out.c_str(), "policy"));
 }
 
 Policy make_policy(const PolicySpec& spec) {

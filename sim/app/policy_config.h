@@ -38,6 +38,22 @@ struct PolicySpec {
   bool clairvoyant() const { return record == "foreseen" || evict == "farthest"; }
 };
 
+// What an experiment says of its policy.
+struct PolicyChoice {
+  std::string name = "serve_only";  // built-in name or absolute path; "inline" for one whose decisions all stand there
+  std::string changes;              // keys in place of the named one's, as a mapping on one line; empty: none
+
+  bool operator==(const PolicyChoice&) const = default;
+};
+
+// A name, a path, or a mapping of keys with or without a `base`. ConfigError as below.
+PolicyChoice read_policy(const YamlValue& value);
+
+// The value that is read as this policy.
+void emit_policy(YAML::Emitter& out, const PolicyChoice& policy);
+
+PolicySpec load_policy(const PolicyChoice& policy);
+
 // A built-in name or the path of a YAML file. ConfigError for unknown keys and decisions, and for combinations that
 // make no sense (records without a place, separate training that records).
 PolicySpec load_policy(const std::string& name_or_path);

@@ -9,6 +9,7 @@
 #include "sim/app/experiment_world.h"
 #include "sim/app/run_experiment.h"
 #include "sim/base/error.h"
+#include "sim/base/observer_list.h"
 #include "sim/report/output_file.h"
 #include "sim/report/progress.h"
 #include "sim/report/summary_comparison.h"
@@ -102,13 +103,15 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   const std::unique_ptr<StepCost> step_cost = device_step_cost(experiment);
   OperationPrices prices = make_operation_prices(*step_cost, world.config());
   const RunReport report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
-    RealRun run(config, model.decoder(), pace, *workload, observer, prices);
+    TrainingWatch watch;
+    ObserverList observers{&observer, &watch};
+    RealRun run(config, model.decoder(), pace, *workload, observers, prices);
     if (device != DeviceKind::cpu) warm_up_decodes(model.decoder(), run.arena(), config.kv_blocks, expected);
     const SimulationTotals totals = run.run();
     error = run.error();
-    return run_result(totals, world, {});
+    return run_result(totals, world, watch, {});
   });
-  log.commit();
+  log.commit(!error);
   if (error) std::rethrow_exception(error);
   return {report, prices.all()};
 }

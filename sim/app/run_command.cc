@@ -1,15 +1,45 @@
 // alchemist run EXPERIMENT: one experiment, simulated.
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "sim/app/cli.h"
 #include "sim/app/event_log.h"
 #include "sim/app/experiment_options.h"
+#include "sim/app/interruption.h"
 #include "sim/app/run_experiment.h"
 #include "sim/base/error.h"
 
 namespace alchemist {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_summary_of_a_run(const fs::path& file) {
+  std::ifstream in(file);
+  const nlohmann::json summary = nlohmann::json::parse(in, nullptr, false);
+  return summary.is_object() && summary.contains("schema") && summary.contains("engine");
+}
+
+// The results of an earlier run are replaced; what somebody else keeps in a folder is not mixed with ours.
+void check_folder(const fs::path& out) {
+  std::error_code error;  // says the writer
+  if (!fs::is_directory(out, error)) return;
+  if (fs::exists(out / "results.sqlite", error)) return;  // says report_run()
+  if (fs::exists(out / "config.yaml", error) && is_summary_of_a_run(out / "summary.json")) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(out, error)) {
+    if (entry.path().extension() == ".partial") continue;  // of a run that was killed
+    throw ConfigError(
+        fmt::format("{}: is not empty and has no results of an earlier run (config.yaml and summary.json); "
+                    "choose another --out",
+                    out.string()));
+  }
+}
+
+}  // namespace
 
 void add_run_command(CLI::App& app) {
   struct Arguments {
@@ -31,12 +61,15 @@ void add_run_command(CLI::App& app) {
   command->callback([arguments] {
     if (arguments->trace_events && arguments->out.empty()) throw ConfigError("--trace-events: needs --out DIR");
     const Experiment experiment = load_experiment(arguments->experiment.name, arguments->experiment.overrides);
-    std::optional<std::filesystem::path> out;
+    std::optional<fs::path> out;
     if (!arguments->out.empty()) out = arguments->out;
+    if (out) check_folder(*out);
+    Interruption interruption;
+    InterruptionWatch watch(interruption);
     std::optional<EventLogWriter> log;
     if (!arguments->record_events.empty()) log.emplace(arguments->record_events, experiment);
     const Summary summary =
-        run_and_report(experiment, out, arguments->trace_events, log ? log->sink() : NodeRecorder::Sink());
+        run_and_report(experiment, out, arguments->trace_events, watch, log ? log->sink() : NodeRecorder::Sink());
     if (log) log->commit();
     fmt::print("{}", arguments->json ? summary_json(summary) : summary_table(summary));
     if (out && !arguments->json) fmt::print("\nResults: {}\n", out->string());

@@ -57,7 +57,7 @@ RunInfo run_info(const Experiment& experiment) {
   info.seed = static_cast<std::uint64_t>(experiment.seed);
   info.hardware = experiment.hardware.name;
   info.model = experiment.model.name;
-  info.policy = experiment.policy;
+  info.policy = experiment.policy.name;
   info.slo = {experiment.slo.ttft, experiment.slo.tpot, experiment.slo.itl, experiment.slo.e2e};
   info.replicas = experiment.cluster.gpus / experiment.serving.tensor_parallel;
   info.gpus_per_replica = experiment.serving.tensor_parallel;
@@ -67,7 +67,7 @@ RunInfo run_info(const Experiment& experiment) {
   return info;
 }
 
-RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world,
+RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world, const TrainingWatch& watch,
                      const std::vector<std::string>& cost_warnings) {
   RunResult result;
   result.totals = totals;
@@ -79,18 +79,8 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
     result.training.preemptions = totals.trainer.preemptions;
     result.training.hedge_wasted_bytes = totals.store.wasted_copies * gpus_of_a_replica;
     result.training.hedge_wasted_time = totals.store.wasted_copy_time * gpus_of_a_replica;
-    if (totals.trainer.too_long > 0) {
-      const std::int32_t answers = 1 + world.config().training->trainer.training.other_answers();
-      result.warnings.push_back(fmt::format(
-          "{} samples{} were too long to train: their activations do not fit the memory", totals.trainer.too_long,
-          answers > 1 ? fmt::format(", each a prompt with its {} answers,", answers) : ""));
-    }
-    if (totals.trainer.queued_samples > 0) {
-      result.warnings.push_back(fmt::format(
-          "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",
-          totals.trainer.queued_samples, totals.feedback_samples));
-    }
   }
+  result.warnings = training_warnings(totals, world, watch);
   for (const std::string& warning : cost_warnings) result.warnings.push_back(warning);
   if (totals.rejected > 0) {
     const SimulationConfig& config = world.config();
@@ -113,10 +103,12 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, co
   SimulationConfig config = world.config();
   config.record_events = options.record_events;
   config.host.factors = options.factors;
-  const SimulationTotals totals = Simulation(config, *cost, *workload, observer).run();
+  TrainingWatch watch;
+  ObserverList observers{&observer, &watch};
+  const SimulationTotals totals = Simulation(config, *cost, *workload, observers).run();
   std::vector<std::string> warnings = cost->warnings();
-  if (std::optional<std::string> warning = profile_warning(experiment)) warnings.push_back(std::move(*warning));
-  return run_result(totals, world, warnings);
+  for (std::string& warning : profile_warnings(experiment)) warnings.push_back(std::move(warning));
+  return run_result(totals, world, watch, warnings);
 }
 
 RunReport report_run(const RunInfo& info, const Experiment& experiment, const std::optional<std::filesystem::path>& out,
@@ -148,11 +140,12 @@ RunReport run_with_results(const Experiment& experiment, const std::optional<std
 }
 
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       NodeRecorder::Sink record_events) {
+                       RunObserver& watcher, NodeRecorder::Sink record_events) {
   ProgressLine progress(std::nullopt);
+  ObserverList watchers{&progress, &watcher};
   RunOptions options;
   options.record_events = std::move(record_events);
-  const RunReport report = run_with_results(experiment, out, trace_events, &progress, options);
+  const RunReport report = run_with_results(experiment, out, trace_events, &watchers, options);
   for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
   std::error_code unknown;  // then nothing is said
   if (out && std::filesystem::exists(*out / "report.html", unknown)) {

@@ -8,6 +8,7 @@
 
 #include "sim/app/experiment.h"
 #include "sim/app/experiment_world.h"
+#include "sim/app/training_watch.h"
 #include "sim/base/observer.h"
 #include "sim/engine/simulation.h"
 #include "sim/model/step_cost.h"
@@ -28,8 +29,9 @@ struct RunResult {
   std::vector<std::string> warnings;  // for the user, one sentence each
 };
 
-// What the totals of a run, simulated or real, mean for its results. ConfigError if no request came.
-RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world,
+// What the totals of a run, simulated or real, mean for its results; `watch` has seen it. ConfigError if no request
+// came.
+RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& world, const TrainingWatch& watch,
                      const std::vector<std::string>& cost_warnings);
 
 struct RunOptions {
@@ -57,6 +59,6 @@ RunReport run_with_results(const Experiment& experiment, const std::optional<std
 
 // The same for people: warnings and progress on stderr.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       NodeRecorder::Sink record_events = {});
+                       RunObserver& watcher, NodeRecorder::Sink record_events = {});
 
 }  // namespace alchemist

@@ -185,7 +185,7 @@ void add_show_command(CLI::App& app) {
   command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
     const bool breakeven = arguments->kind == "breakeven";
-    const std::string& kind = breakeven ? arguments->kind : find_config_kind(arguments->kind).name;
+    const std::string& kind = breakeven ? arguments->kind : find_config_kind(arguments->kind, {"breakeven"}).name;
     if (!breakeven && (arguments->csv || !arguments->hardware.empty()))
       throw ConfigError("HARDWARE and --csv: only for breakeven");
     if (kind != "experiment" && !arguments->sets.empty()) throw ConfigError("--set: only for experiments");

@@ -42,20 +42,26 @@ struct WorkloadOptions {
   bool json = false;
 };
 
-TraceFormat format_option(const std::string& name, const char* option) {
+TraceFormat input_format(const std::string& name) {
   const auto format = parse_format(name);
   if (!format) {
-    throw ConfigError(std::string(option) +
-                      ": expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, "
-                      "got \"" +
+    throw ConfigError("--format: expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, got \"" +
                       name + "\"");
   }
   return *format;
 }
 
+// One that can be written.
+TraceFormat output_format(const std::string& name) {
+  const auto format = parse_format(name);
+  if (format && TraceWriter::writes(*format)) return *format;
+  throw ConfigError("--to: expected vidur, azure, burstgpt, mooncake or llmservingsim, got \"" + name + "\"" +
+                    (format == TraceFormat::sharegpt ? ", which holds texts and cannot be written" : ""));
+}
+
 // What the command line says about reading a trace.
 void apply_trace_options(const WorkloadOptions& o, TraceSpec& trace) {
-  trace.format = format_option(o.format, "--format");
+  trace.format = input_format(o.format);
   if (o.block_tokens) trace.block_tokens = o.block_tokens;
   if (o.characters_per_token) trace.characters_per_token = o.characters_per_token;
   if (!o.tokenizer.empty()) trace.tokenizer = o.tokenizer;
@@ -102,7 +108,7 @@ void write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFor
   }
 }
 
-void generate(const WorkloadOptions& o) { write_requests(spec_of(o), o, format_option(o.to, "--to")); }
+void generate(const WorkloadOptions& o) { write_requests(spec_of(o), o, output_format(o.to)); }
 
 void convert(const WorkloadOptions& o) {
   WorkloadSpec spec = trace_workload(o.input);
@@ -110,7 +116,7 @@ void convert(const WorkloadOptions& o) {
   apply_trace_options(o, trace);
   if (o.rate) trace.rate = *o.rate;
   spec.requests = o.requests;
-  write_requests(spec, o, format_option(o.to, "--to"));
+  write_requests(spec, o, output_format(o.to));
 }
 
 // The conversations of a workload: those of its file, or as many draws as are needed for steady quantiles.

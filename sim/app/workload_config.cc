@@ -32,22 +32,24 @@ Duration read_positive_duration(const YamlValue& value) {
   return duration;
 }
 
-// A file name, or a mapping with `file` and how to read it.
-TraceSpec read_trace_spec(const YamlValue& value) {
+std::string find_trace(const YamlValue& file) {
+  const fs::path path = resolve_path(file.as_string(), folder_of(file));
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) file.fail("expected a trace file, there is none at \"" + path.string() + "\"");
+  return path.string();
+}
+
+// A file name, or a mapping with `file` and how to read it; `base` has what the mapping may leave out.
+TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullptr) {
   TraceSpec spec;
-  const auto find = [&](const YamlValue& file) {
-    const fs::path path = resolve_path(file.as_string(), folder_of(value));
-    std::error_code error;
-    if (!fs::is_regular_file(path, error))
-      file.fail("expected a trace file, there is none at \"" + path.string() + "\"");
-    return path.string();
-  };
   if (value.is_scalar()) {
-    spec.path = find(value);
+    spec.path = find_trace(value);
     return spec;
   }
   YamlMap map(value);
-  spec.path = find(map.required("file"));
+  if (base != nullptr) spec = *base;
+  if (const auto file = base == nullptr ? std::optional(map.required("file")) : map.optional("file"))
+    spec.path = find_trace(*file);
   if (const auto format = map.optional("format")) {
     const auto parsed = parse_format(format->as_string());
     if (!parsed) format->fail("expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt");
@@ -267,6 +269,11 @@ WorkloadSpec read_mapping(const YamlValue& value, int depth) {
   if (const auto base = map.optional("base")) {
     if (depth == 0) base->fail("expected fewer workloads upon each other; does one name itself as its base?");
     spec = read_scalar(*base, depth - 1);
+    if (const auto trace = map.optional("trace")) {
+      const auto* replayed = std::get_if<TraceSpec>(&spec.source);
+      if (replayed == nullptr) trace->fail("the workload \"" + base->as_string() + "\" replays no trace");
+      spec.source = read_trace_spec(*trace, replayed);
+    }
   } else if (const auto trace = map.optional("trace")) {
     spec.source = read_trace_spec(*trace);
     spec.name = fs::path(std::get<TraceSpec>(spec.source).path).filename().string();

@@ -93,7 +93,7 @@ struct Quantity {
 Quantity parse_quantity(const YamlValue& value, std::span<const Unit> units, const std::string& what) {
   std::string names;
   for (const Unit& unit : units) names += (names.empty() ? "" : " ") + std::string(unit.name);
-  const std::string expected = "expected " + what + " (units: " + names + ")";
+  const std::string expected = value.expected(what) + " (units: " + names + ")";
   if (!value.is_scalar()) value.fail(expected + ", got " + describe(value.node()));
   const std::string& text = value.node().Scalar();
   const char* const end = text.data() + text.size();
@@ -124,6 +124,13 @@ std::int64_t integer_amount(const YamlValue& value, const Quantity& quantity) {
   const double product = quantity.number * static_cast<double>(quantity.factor);
   if (product >= 9.2e18) value.fail("too large");
   return std::llround(product);
+}
+
+// True for "", "null", "~".
+bool is_nothing(const std::string& yaml) {
+  try {
+    return YAML::Load(yaml).IsNull();
+  } catch (const YAML::Exception&) { return false; }
 }
 
 std::string read_text(const std::string& path) {
@@ -205,9 +212,16 @@ YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides,
       path = join_key(path, word);
       place.reset(place[word]);
     }
+    if (is_nothing(o.text)) throw ConfigError::at(o.label, 0, "key " + path + ": expected a value, got nothing");
     place = parse(o.text, o.label).node();
   }
   return result;
+}
+
+bool YamlValue::is(std::string_view word) {
+  if (node_.IsScalar() && node_.Scalar() == word) return true;
+  expected_ = "expected " + std::string(word) + " or ";
+  return false;
 }
 
 std::string YamlValue::as_string() const {
@@ -218,22 +232,22 @@ std::string YamlValue::as_string() const {
 bool YamlValue::as_bool() const {
   if (node_.IsScalar() && node_.Scalar() == "true") return true;
   if (node_.IsScalar() && node_.Scalar() == "false") return false;
-  fail("expected true or false, got " + describe(node_));
+  fail(expected("true or false") + ", got " + describe(node_));
 }
 
 std::int64_t YamlValue::as_int(std::int64_t min, std::int64_t max) const {
-  std::string expected = "expected a whole number";
+  std::string wanted = expected("a whole number");
   if (max == std::numeric_limits<std::int64_t>::max()) {
-    if (min != std::numeric_limits<std::int64_t>::min()) expected += " of at least " + std::to_string(min);
+    if (min != std::numeric_limits<std::int64_t>::min()) wanted += " of at least " + std::to_string(min);
   } else {
-    expected += " from " + std::to_string(min) + " to " + std::to_string(max);
+    wanted += " from " + std::to_string(min) + " to " + std::to_string(max);
   }
-  if (!node_.IsScalar()) fail(expected + ", got " + describe(node_));
+  if (!node_.IsScalar()) fail(wanted + ", got " + describe(node_));
   const std::string& text = node_.Scalar();
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() || number < min || number > max)
-    fail(expected + ", got " + describe(node_));
+    fail(wanted + ", got " + describe(node_));
   return number;
 }
 
@@ -288,16 +302,43 @@ std::vector<YamlValue> YamlValue::as_list() const {
   return values;
 }
 
-void YamlValue::fail(std::string_view message) const {
-  const std::string text = (key_path_.empty() ? "" : "key " + key_path_ + ": ") + std::string(message);
+const YamlOverride* YamlValue::override_around() const {
   // The last one is what the value is made of: later ones replace what earlier ones set.
   for (const YamlOverride& o : std::views::reverse(source_->overrides)) {
     const bool inside = key_path_.starts_with(o.key_path) &&
                         (key_path_.size() == o.key_path.size() || key_path_[o.key_path.size()] == '.' ||
                          key_path_[o.key_path.size()] == '[');
-    if (inside) throw ConfigError::at(o.label, 0, text);
+    if (inside) return &o;
   }
-  throw ConfigError::at(source_->origin, line(), text);
+  return nullptr;
+}
+
+std::vector<std::string> YamlValue::labels_below() const {
+  std::vector<std::string> labels;
+  for (const YamlOverride& o : source_->overrides) {
+    if (!key_path_.empty() && o.key_path.starts_with(key_path_ + ".")) labels.push_back(o.label);
+  }
+  return labels;
+}
+
+void YamlValue::fail(std::string_view message) const {
+  const std::string text = (key_path_.empty() ? "" : "key " + key_path_ + ": ") + std::string(message);
+  const std::string below = join(labels_below());
+  // A mapping that stands in no file was made for what is below it.
+  const YamlOverride* around = override_around();
+  if (around == nullptr && line_ == 0 && !below.empty()) throw ConfigError::at(below, 0, text);
+  const std::string changed = below.empty() ? "" : " (with " + below + ")";
+  if (around != nullptr) throw ConfigError::at(around->label, 0, text + changed);
+  throw ConfigError::at(source_->origin, line_, text + changed);
+}
+
+void YamlValue::fail_together(std::string_view message) const {
+  std::vector<std::string> labels;
+  for (const YamlOverride& o : source_->overrides) {
+    if (o.label.starts_with("--") && o.key_path != "seed") labels.push_back(o.label);
+  }
+  if (override_around() != nullptr || labels.empty() || !labels_below().empty()) fail(message);
+  fail(std::string(message) + " (with " + join(labels) + ")");
 }
 
 YamlMap::YamlMap(const YamlValue& value) : value_(value) {

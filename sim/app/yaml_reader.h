@@ -55,6 +55,11 @@ class YamlValue {
   bool is_scalar() const { return node_.IsScalar(); }
   bool is_sequence() const { return node_.IsSequence(); }
 
+  // "expected WHAT", as messages begin.
+  std::string expected(const std::string& what) const { return expected_ + what; }
+  // True if this is the word that may stand in place of what is asked for next, whose messages then name it too.
+  bool is(std::string_view word);
+
   // Scalars. Each throws ConfigError "FILE:LINE: key KEY: expected WHAT, got TEXT" when the text does not fit.
   std::string as_string() const;
   bool as_bool() const;  // true | false
@@ -70,13 +75,20 @@ class YamlValue {
   YamlValue child(const YAML::Node& node, const YAML::Node& key, std::string key_path) const;
 
   // ConfigError "FILE:LINE: key KEY: MESSAGE"; for a value from the command line "--set KEY=TEXT: key KEY: MESSAGE".
+  // What the command line put below this value is named, too.
   [[noreturn]] void fail(std::string_view message) const;
+  // The same for values that are each right but do not go together: where it would be the file that is named, the
+  // message tells what the command line changed.
+  [[noreturn]] void fail_together(std::string_view message) const;
 
  private:
+  const YamlOverride* override_around() const;  // the one that this value is part of, or none
+  std::vector<std::string> labels_below() const;
   YAML::Node node_;
   int line_ = 0;
   std::shared_ptr<const YamlSource> source_;
   std::string key_path_;
+  std::string expected_ = "expected ";  // begins messages
 };
 
 // The keys of one mapping. Usage: YamlMap map(value); a = map.required("a").as_int(1, 9); if (auto b =

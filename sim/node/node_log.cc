@@ -148,6 +148,13 @@ std::string command_text(const TrainingStep& step, std::span<const TrainedSample
 
 std::string command_text(Time wake) { return Words("wake_at").add(wake).take(); }
 
+bool is_command_line(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  return space != std::string_view::npos && line.substr(space).starts_with(" > ");
+}
+
+std::string end_text(std::int64_t events, std::int64_t commands) { return fmt::format("end {} {}", events, commands); }
+
 NodeRecorder::NodeRecorder(ReplicaId replica, Host& inner, Sink sink)
     : prefix_(fmt::format("{} ", replica.value())), inner_(inner), sink_(std::move(sink)) {}
 

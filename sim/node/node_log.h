@@ -12,6 +12,8 @@
 //   R TIME progress OP STEPS          the operation has begun its STEPS-th step; told before a router looks at the
 //                                     node, and before new weights
 //   R > COMMAND                       what the node commands in answer to the event above it
+//   end EVENTS COMMANDS               the last line of a file that holds all of a run, and how many lines of each it
+//   has
 //
 // Times are nanoseconds. [LIST] is the number of the items and then the items; "-" stands for none.
 #pragma once
@@ -27,7 +29,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 6;
+inline constexpr int kNodeLogVersion = 7;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);
@@ -43,6 +45,9 @@ std::string command_text(RecordId forgotten);
 std::string command_text(const TrainingStep& step, std::span<const TrainedSample> samples);
 std::string command_text(Time wake);
 inline constexpr std::string_view kAllReduceText = "all_reduce";  // the command, and the event that it is to others
+
+bool is_command_line(std::string_view line);
+std::string end_text(std::int64_t events, std::int64_t commands);
 
 // Stands between a node and its host: hands every command on and writes it down. The world calls event() before it
 // tells the node.

@@ -255,8 +255,8 @@ class Replayer {
   }
 
   void read(LogLine line) {
-    const std::size_t space = line.text.find(' ');
-    if (space != std::string::npos && line.text.compare(space, 3, " > ") == 0) {
+    if (is_command_line(line.text)) {
+      const std::size_t space = line.text.find(' ');
       if (!event_) line.fail("a command before the first event");
       const std::string_view told = std::string_view(event_->text).substr(0, event_->text.find(' '));
       if (line.text.substr(0, space) != told) {
@@ -300,11 +300,33 @@ class Replayer {
 
 }  // namespace
 
-ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas) {
+ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas, LogEnd end) {
   Replayer replayer(replicas);
-  do { replayer.read({log.path(), log.line(), log.text()}); } while (log.next());
+  LogLine line;
+  const auto take = [&] { line = {log.path(), log.line(), log.text()}; };
+  take();
+  while (log.next()) {
+    replayer.read(std::move(line));
+    take();
+  }
+  if (end == LogEnd::kUnmarked) {
+    replayer.read(std::move(line));
+    replayer.deliver();
+    return replayer.totals();
+  }
+  if (!line.text.starts_with("end ")) {
+    // Commands of the last event may be missing too, and this line may be a part of one.
+    const ReplayTotals totals = replayer.totals();
+    line.fail(
+        fmt::format("the log is incomplete, it ends here without \"end EVENTS COMMANDS\"; {} events and {} commands "
+                    "before are equal",
+                    totals.events, totals.commands));
+  }
   replayer.deliver();
-  return replayer.totals();
+  const ReplayTotals totals = replayer.totals();
+  const std::string found = end_text(totals.events, totals.commands);
+  if (line.text != found) line.fail("the log is incomplete: it has \"" + found + "\"");
+  return totals;
 }
 
 }  // namespace alchemist

@@ -29,8 +29,12 @@ struct ReplayTotals {
   std::int64_t commands = 0;
 };
 
+// Whether the log ends with the line that says so.
+enum class LogEnd { kMarked, kUnmarked };
+
 // Feeds a log to a node for each replica, from the reader's present line on. ConfigError (FILE:LINE) for a line that
-// cannot be read, and for the first command that differs, is missing or is one too many.
-ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas);
+// cannot be read, for the first command that differs, is missing or is one too many, and, once all the others were
+// found equal, where the end that it should have is missing.
+ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas, LogEnd end = LogEnd::kUnmarked);
 
 }  // namespace alchemist

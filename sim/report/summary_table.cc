@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sim/report/summary.h"
 
 namespace alchemist {
@@ -21,16 +23,28 @@ std::string latency_row(std::string_view label, const std::optional<LatencySumma
 
 std::string gib(Bytes bytes) { return fmt::format("{:.2f}", bytes.as_double() / kGibibyte); }
 
+// What the phases of a step leave of it: it waits for serving, mostly.
+std::optional<double> waiting_ms(const Summary& s) {
+  if (!s.train_step_ms) return std::nullopt;
+  double rest = *s.train_step_ms;
+  for (const std::optional<double>& phase : {s.train_restore_stall_ms, s.train_forward_ms, s.train_backward_ms,
+                                             s.train_gradient_wait_ms, s.train_optimizer_ms}) {
+    rest -= phase.value_or(0);
+  }
+  return std::max(0.0, rest);
+}
+
 std::string training_rows(const Summary& s) {
   std::string text = "\ntraining\n";
   text += row("tokens per second", number(s.train_tokens_per_s, 1));
   text += row("tokens per GPU-second", number(s.train_tokens_per_gpu_s, 1));
   text += row("steps, samples", fmt::format("{}, {}", s.train_steps, s.train_samples));
-  text += row("step (ms)",
-              fmt::format("{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting",
-                          number(s.train_step_ms, 2), number(s.train_restore_stall_ms, 2),
-                          number(s.train_forward_ms, 2), number(s.train_backward_ms, 2),
-                          number(s.train_gradient_wait_ms, 2), number(s.train_optimizer_ms, 2)));
+  text +=
+      row("step (ms)",
+          fmt::format("{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting {}",
+                      number(s.train_step_ms, 2), number(s.train_restore_stall_ms, 2), number(s.train_forward_ms, 2),
+                      number(s.train_backward_ms, 2), number(s.train_gradient_wait_ms, 2),
+                      number(s.train_optimizer_ms, 2), number(waiting_ms(s), 2)));
   text += row("tokens", fmt::format("{} reused, {} recomputed, {} dropped", s.train_tokens_reused,
                                     s.train_tokens_recomputed, s.train_tokens_dropped));
   text += row("mean version lag", number(s.train_mean_version_lag, 3));
@@ -50,14 +64,13 @@ std::string summary_table(const Summary& s) {
   text += row("output tokens per second", fmt::format("{:.1f}", s.output_throughput));
   text += row("preemptions", fmt::format("{}", s.num_preemptions));
   text += row("prefix cache hits", fmt::format("{} tokens", s.prefix_hit_tokens));
-  if (s.stale_prefix_tokens > 0)
-    text += row("  computed by older weights", fmt::format("{} tokens", s.stale_prefix_tokens));
+  if (s.stale_prefix_tokens > 0) text += row("  by older weights", fmt::format("{} tokens", s.stale_prefix_tokens));
   text += row("GPU busy", s.gpu_busy_fraction ? fmt::format("{:.1f} %", 100 * *s.gpu_busy_fraction) : "-");
   if (s.saturated) text += row("saturated", "the queue grew for as long as requests arrived");
   text += fmt::format("\n  {:<8}{:>12}{:>12}{:>12}{:>12}{:>12}\n", "ms", "mean", "median", "P90", "P95", "P99");
   text += latency_row("TTFT", s.ttft_ms) + latency_row("TPOT", s.tpot_ms) + latency_row("ITL", s.itl_ms) +
           latency_row("E2E", s.e2el_ms);
-  if (s.train_steps > 0) text += training_rows(s);
+  if (s.train_steps > 0 || s.feedback_samples > 0) text += training_rows(s);
   const std::string_view of = s.info.gpus_per_replica > 1 ? "GPU" : "replica";
   text += fmt::format(
       "\nmemory of one {}, peaks (GiB)\n  weights {}, KV {}, activations {}, training {}; together "

@@ -4,7 +4,7 @@
 #include <future>
 #include <thread>
 
-#include "sim/sweep/interruption.h"
+#include "sim/app/interruption.h"
 #include "sim/sweep/task_message.h"
 
 namespace alchemist {

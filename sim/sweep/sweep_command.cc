@@ -6,10 +6,10 @@
 #include <memory>
 #include <optional>
 
+#include "sim/app/interruption.h"
 #include "sim/app/option_checks.h"
 #include "sim/base/check.h"
 #include "sim/base/error.h"
-#include "sim/sweep/interruption.h"
 #include "sim/sweep/live_view.h"
 #include "sim/sweep/rank_channel.h"
 #include "sim/sweep/rank_executor.h"

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "sim/sweep/sweep_statistics.h"
 
@@ -45,6 +47,50 @@ Cells axis_cells(const SweepRun& run, std::int64_t point) {
   return cells;
 }
 
+std::string axes_text(const SweepRun& run, std::int64_t point) {
+  const Cells keys = axis_keys(run.spec()), values = axis_cells(run, point);
+  std::string text;
+  for (std::size_t i = 0; i < values.size(); ++i) text += fmt::format("{}{}={}", i == 0 ? "" : " ", keys[i], values[i]);
+  return text;
+}
+
+std::optional<double> mean_of(const SweepRun& run, std::int64_t point, const std::string& metric) {
+  const std::vector<std::string> keys = result_keys();
+  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), metric) - keys.begin());
+  const auto interval = mean_over_seeds(run.rows_of(point), place);
+  return interval ? std::optional(interval->mean) : std::nullopt;
+}
+
+std::string number_cell(const std::optional<double>& value) { return value ? fmt::format("{:.4g}", *value) : "-"; }
+
+// How far a point is from its bounds: of the one that it misses most, in parts of the limit. Infinite where a run
+// failed or a metric has no value.
+double distance(const SweepRun& run, std::int64_t point) {
+  const std::vector<ResultRow> rows = run.rows_of(point);
+  double farthest = 0;
+  for (const MetricBound& bound : run.spec().goal->subject_to) {
+    const std::optional<double> value = mean_of(run, point, bound.metric);
+    if (!value || !std::ranges::all_of(rows, &ResultRow::ok)) return std::numeric_limits<double>::infinity();
+    if (bound.holds(*value)) continue;
+    const double scale = bound.limit != 0 ? std::abs(bound.limit) : 1;
+    farthest = std::max(farthest, std::abs(*value - bound.limit) / scale);
+  }
+  return farthest;
+}
+
+// Of those of a round, for a user who has to loosen a bound.
+std::string nearest_text(const SweepRun& run, const SearchRound& round) {
+  const auto nearest = std::ranges::min_element(
+      round.ranking, {}, [&](const RankedCandidate& candidate) { return distance(run, candidate.point); });
+  if (!std::isfinite(distance(run, nearest->point))) return "";
+  std::string metrics;
+  for (const MetricBound& bound : run.spec().goal->subject_to) {
+    metrics +=
+        (metrics.empty() ? "" : ", ") + bound.metric + " " + number_cell(mean_of(run, nearest->point, bound.metric));
+  }
+  return fmt::format("Nearest: {} ({})\n", axes_text(run, nearest->point), metrics);
+}
+
 std::string bounds_text(const SweepGoal& goal) {
   std::string text;
   for (const MetricBound& bound : goal.subject_to)
@@ -73,20 +119,26 @@ std::string points_table(const SweepRun& run) {
 
 std::string search_table(const SweepRun& run, const std::vector<SearchRound>& rounds) {
   const SweepGoal& goal = *run.spec().goal;
+  const RankedCandidate& first = rounds.back().ranking.front();
   std::vector<Cells> rows{axis_keys(run.spec())};
   const std::size_t axes = rows.front().size();
   rows.front().insert(rows.front().end(), {"within bounds", goal.maximise});
+  // What to loosen is of interest where there is no answer.
+  const std::vector<MetricBound> shown = first.feasible ? std::vector<MetricBound>() : goal.subject_to;
+  for (const MetricBound& bound : shown) {
+    if (bound.metric != goal.maximise) rows.front().push_back(bound.metric);
+  }
   for (const RankedCandidate& r : rounds.back().ranking) {
     rows.push_back(axis_cells(run, r.point));
     rows.back().push_back(r.feasible ? "yes" : "no");
-    rows.back().push_back(r.score ? fmt::format("{:.4g}", *r.score) : "-");
+    rows.back().push_back(number_cell(r.score));
+    for (const MetricBound& bound : shown) {
+      if (bound.metric != goal.maximise) rows.back().push_back(number_cell(mean_of(run, r.point, bound.metric)));
+    }
   }
   const std::string what = fmt::format("highest {}{}", goal.maximise, bounds_text(goal));
-  if (!rounds.back().ranking.front().feasible) return align(rows, axes) + "\nNo candidate: " + what + "\n";
-  std::string answer;
-  const Cells best = axis_cells(run, rounds.back().ranking.front().point);
-  for (std::size_t i = 0; i < axes; ++i) answer += fmt::format("{}{}={}", i == 0 ? "" : " ", rows.front()[i], best[i]);
-  return align(rows, axes) + fmt::format("\nBest: {} ({})\n", answer, what);
+  if (!first.feasible) return align(rows, axes) + "\nNo candidate: " + what + "\n" + nearest_text(run, rounds.back());
+  return align(rows, axes) + fmt::format("\nBest: {} ({})\n", axes_text(run, first.point), what);
 }
 
 }  // namespace alchemist

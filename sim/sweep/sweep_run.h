@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "sim/app/interruption.h"
 #include "sim/app/sweep_points.h"
 #include "sim/report/summary.h"
 #include "sim/sweep/executor.h"
-#include "sim/sweep/interruption.h"
 #include "sim/sweep/live_view.h"
 #include "sim/sweep/sweep_directory.h"
 

@@ -223,6 +223,23 @@ TEST_F(Overrides, ReplaceValuesAndReachIntoNames) {
   EXPECT_EQ(e.seed, 5);
 }
 
+TEST_F(Overrides, PoliciesAreChangedByKeys) {
+  ExperimentOverrides overrides;
+  overrides.policy = "alchemist";
+  overrides.sets = {"policy.gpu_record_share=0.2", "policy.description='with: more'"};
+  const Experiment e = load_experiment(file_, overrides);
+  EXPECT_EQ(e.policy.name, "alchemist");
+  const PolicySpec spec = load_policy(e.policy);
+  EXPECT_EQ(spec.name, "alchemist");
+  EXPECT_EQ(spec.gpu_record_share, 0.2);
+  EXPECT_EQ(spec.description, "with: more");
+  EXPECT_EQ(spec.record, load_policy("alchemist").record);
+  const std::string text = emit_experiment(e);
+  const Experiment again = read_experiment(text, "again.yaml", {});
+  EXPECT_EQ(again.policy, e.policy);
+  EXPECT_EQ(emit_experiment(again), text);
+}
+
 TEST_F(Overrides, WrongOnesAreNamed) {
   const auto message = [this](const std::string& set) {
     return message_of([&] { load_experiment(file_, {.sets = {set}, .trace = {}, .policy = {}, .seed = {}}); });

@@ -72,7 +72,7 @@ TEST_F(SweepConfig, PathsAreRelativeToTheSweep) {
   folder_.write("mine.yaml", "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: none\n");
   const SweepSpec spec = load("grid: {policy: [./mine.yaml, serve_only]}\n");
   EXPECT_EQ(spec.groups[0][0].values[0].label, "./mine.yaml");
-  EXPECT_EQ(first_experiment(spec).policy, (folder_.path() / "mine.yaml").string());
+  EXPECT_EQ(first_experiment(spec).policy.name, (folder_.path() / "mine.yaml").string());
 }
 
 // A value that cannot be read is a mistake; one that cannot work, by itself or with others, is a point that fails.

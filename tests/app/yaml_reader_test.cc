@@ -152,6 +152,38 @@ TEST(YamlOverrides, AMessageNamesTheOneThatHolds) {
               testing::StartsWith("--set third:"));
 }
 
+// What is wrong with a mapping that only the command line made is its mistake, and what it changed of one is told.
+TEST(YamlOverrides, AMessageNamesThoseBelow) {
+  const YamlValue v = YamlValue::parse("model: tiny\nhardware: {memory: 1 GiB}\nslo: {}\n", "f.yaml")
+                          .with_overrides({{"model.heads", "7", "--set model.heads=7"},
+                                           {"foo.bar", "1", "--set foo.bar=1"},
+                                           {"hardware.memory", "2 GiB", "--set hardware.memory=2 GiB"},
+                                           {"seed", "3", "--seed 3"}},
+                                          {"model"});
+  YamlMap map(v);
+  const YamlValue model = map.required("model"), hardware = map.required("hardware"), slo = map.required("slo");
+  EXPECT_EQ(message_of([&] { model.fail("odd"); }), "--set model.heads=7: key model: odd");
+  EXPECT_EQ(message_of([&] { hardware.fail("odd"); }),
+            "f.yaml:2: key hardware: odd (with --set hardware.memory=2 GiB)");
+  map.required("seed");
+  EXPECT_THAT(message_of([&] { map.finish(); }), testing::StartsWith("--set foo.bar=1: key foo: unknown key"));
+  EXPECT_EQ(message_of([&] { slo.fail("odd"); }), "f.yaml:3: key slo: odd");
+  EXPECT_EQ(message_of([&] { slo.fail_together("odd"); }),
+            "f.yaml:3: key slo: odd (with --set model.heads=7, --set foo.bar=1, --set hardware.memory=2 GiB)");
+}
+
+TEST(YamlQuantities, AWordInTheirPlace) {
+  YamlMap map(YamlValue::parse("a: hidden\nb: hiden\nc: auto2\n", "f.yaml"));
+  YamlValue a = map.required("a"), b = map.required("b"), c = map.required("c");
+  EXPECT_TRUE(a.is("hidden"));
+  EXPECT_FALSE(b.is("hidden"));
+  EXPECT_THAT(message_of([&] { b.as_duration(); }),
+              testing::StartsWith("f.yaml:2: key b: expected hidden or a length of time such as"));
+  EXPECT_FALSE(c.is("auto"));
+  EXPECT_EQ(message_of([&] { c.as_int(1, 9); }),
+            "f.yaml:3: key c: expected auto or a whole number from 1 to 9, got \"auto2\"");
+}
+
 TEST(NearestName, FindsTypingErrorsOnly) {
   EXPECT_EQ(nearest_name("polcy", {"policy", "seed"}), "policy");
   EXPECT_EQ(nearest_name("sede", {"policy", "seed"}), "seed");

@@ -67,6 +67,10 @@ class Plot(CliTestCase):
         self.assertIn("3 runs failed", page)
         self.assertIn("policy temporal, hardware.link_h2d_bandwidth 25 GB/s, seed 2: no &lt;room&gt; left", page)
         self.assertIn("0 of 3", page)
+        self.assertNotIn("No candidate keeps the bounds", page)
+        search = sweep / "search.csv"
+        search.write_text(search.read_text().replace("true,16000", "false,16000"))
+        self.assertIn("No candidate keeps the bounds", self.plot(sweep)["report.html"].decode())
 
     def test_axis_of_words_and_files_that_were_kept(self):
         sweep = sweep_directory(self.folder / "sweep", "workload", ["chat", "code"])

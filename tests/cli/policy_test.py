@@ -2,9 +2,14 @@
 
 import csv
 import json
+import os
+import re
 import unittest
+from pathlib import Path
 
 from alchemist_cli import CliTestCase, run
+
+CONFIGS = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "configs"
 
 EXPERIMENT = """
 model: llama-3.1-8b
@@ -151,6 +156,77 @@ class Policies(CliTestCase):
         result = run("run", "default", "--policy", "temporal", "--set", "training.method=full", "--set", "hardware=a100-80g",
                      "--set", "workload.requests=10")
         self.assert_one_line_error(result, "does not fit", "lora")
+
+    def test_changed_by_keys(self):
+        """A policy with keys of its own is that of a file which has them, keeps its name and is written to run again."""
+        folder = self.make_directory()
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        text = (CONFIGS / "policies/alchemist.yaml").read_text()
+        (folder / "less.yaml").write_text(text + "gpu_record_share: 0.01\n")
+        arguments = ["run", folder / "experiment.yaml", "--set", "workload.rate=6"]
+        changed = [*arguments, "--policy", "alchemist", "--set", "policy.gpu_record_share=0.01"]
+        self.assert_done(run(*changed, "--out", folder / "a"))
+        self.assert_done(run("run", folder / "a/config.yaml", "--out", folder / "b"))
+        self.assertEqual({file.name: file.read_bytes() for file in (folder / "a").iterdir()},
+                         {file.name: file.read_bytes() for file in (folder / "b").iterdir()})
+        self.assertRegex((folder / "a/config.yaml").read_text(), r"policy:\W+base: alchemist\W+gpu_record_share: 0\.01\W")
+        summary = json.loads((folder / "a/summary.json").read_text())
+        self.assertEqual("alchemist", summary["policy"])
+        of_file = json.loads(run(*arguments, "--policy", folder / "less.yaml", "--json").stdout)
+        plain = json.loads(run(*arguments, "--policy", "alchemist", "--json").stdout)
+        self.assertEqual({**of_file, "policy": "alchemist"}, summary)
+        self.assertNotEqual(plain["peak_activations_bytes"], summary["peak_activations_bytes"])
+        inline = run(*arguments, "--set", "policy={base: alchemist, gpu_record_share: 0.01}", "--json")
+        self.assertEqual(summary, json.loads(inline.stdout))
+
+    def test_written_out_in_the_experiment(self):
+        folder = self.make_directory()
+        decisions = "record: none, place: none, evict: none, restore: none, train: headroom"
+        (folder / "experiment.yaml").write_text(EXPERIMENT + f"policy: {{{decisions}, stretch: 0.03}}\n")
+        self.assert_done(run("run", folder / "experiment.yaml", "--out", folder / "a"))
+        self.assert_done(run("run", folder / "a/config.yaml", "--out", folder / "b"))
+        for name in ("config.yaml", "summary.json", "requests.csv"):
+            self.assertEqual((folder / "a" / name).read_bytes(), (folder / "b" / name).read_bytes())
+        self.assertEqual("inline", json.loads((folder / "a/summary.json").read_text())["policy"])
+
+    def test_broken_keys_of_a_policy(self):
+        for setting, expected in [("policy.gpu_record_share=2", ("--set policy.gpu_record_share=2: ", "from 0 to 1")),
+                                  ("policy.record=none", ("--policy alchemist: key policy: ", "go together", "(with --set policy.record=none)")),
+                                  ("policy.sm_share=0.3", ("key policy.sm_share", "train: beside")),
+                                  ("policy.train=beside", ("needs the key sm_share", "(with --set policy.train=beside)")),
+                                  ("policy={record: none}", ("key policy.place: missing",)),
+                                  ("policy={base: alchemst}", ("key policy.base", "did you mean \"alchemist\"")),
+                                  ("policy.windw_layers=3", ("did you mean \"window_layers\"",))]:
+            with self.subTest(setting=setting):
+                arguments = [] if setting.startswith("policy=") else ["--policy", "alchemist"]
+                self.assert_one_line_error(run("run", "default", *arguments, "--set", setting), *expected)
+
+    def test_nothing_trained_says_why(self):
+        for settings, reason in [
+                (["training.max_itl=5 ms"], r"training\.max_itl of 5 ms is shorter than a decode step alone takes "
+                                            r"\(median [0-9.]+ ms\): no piece of training fits behind it"),
+                (["training.max_itl=0 ms"], r"training\.max_itl of 0 ms is shorter than a decode step"),
+                (["training.batch_tokens=1000000000"], r"no batch of 1000000000 tokens \(training\.batch_tokens\) was "
+                                                       r"ever full: [1-9][0-9]* tokens of feedback came")]:
+            with self.subTest(settings=settings):
+                words = [word for setting in ("workload.requests=300", *settings) for word in ("--set", setting)]
+                result = run("run", "default", "--policy", "alchemist", *words)
+                self.assert_done(result)
+                self.assertRegex(result.stderr, "nothing was trained of the [1-9][0-9]* samples whose feedback came: " + reason)
+                self.assertNotIn("does not keep up", result.stderr)
+                self.assertRegex(result.stdout, r"training\n  tokens per second +0\.0\n")
+                self.assertRegex(result.stdout, r"steps, samples +0, 0\n")
+        served = run("run", "default", "--policy", "serve_only", "--set", "workload.requests=50")
+        self.assertNotIn("\ntraining\n", served.stdout)
+
+    def test_the_parts_of_a_step_are_all_told(self):
+        result = run("run", "default", "--policy", "temporal", "--set", "workload.rate=4", "--set", "workload.requests=500")
+        self.assert_done(result)
+        step = re.search(r"step \(ms\) +([0-9.]+) = restore ([0-9.]+) \+ forward ([0-9.]+) \+ backward ([0-9.]+) \+ other "
+                         r"replicas ([0-9.]+) \+ optimizer ([0-9.]+) \+ waiting ([0-9.]+)\n", result.stdout)
+        whole, *parts = map(float, step.groups())
+        self.assertAlmostEqual(whole, sum(parts), delta=0.05)
+        self.assertRegex(result.stdout, r"by older weights +[0-9]+ tokens\n")
 
     def test_broken_policy_files(self):
         folder = self.make_directory()

@@ -47,7 +47,10 @@ class Replay(CliTestCase):
                 self.assert_done(run("replay", log))
                 lines = log.read_text().splitlines(keepends=True)
                 self.assertTrue(any(line.endswith(" new_weights\n") for line in lines))
-                log.write_text("".join(line for line in lines if not line.endswith(" new_weights\n")))
+                kept = [line for line in lines if not line.endswith(" new_weights\n")]
+                _, events, commands = kept[-1].split()
+                kept[-1] = f"end {int(events) - (len(lines) - len(kept))} {commands}\n"
+                log.write_text("".join(kept))
                 result = run("replay", log)
                 if reset == "true":
                     self.assert_one_line_error(result, "a fresh node")
@@ -79,13 +82,32 @@ class Replay(CliTestCase):
         log.write_text(log.read_text().replace("# policy: reuse", "# policy: planned", 1))
         self.assert_one_line_error(run("replay", log), "a fresh node")
 
+    def test_incomplete(self):
+        """Wherever it ends too early, and where a line is missing of which nothing else depends."""
+        log = self.record("temporal")
+        text = log.read_text()
+        lines = text.splitlines(keepends=True)
+        events = [i for i, line in enumerate(lines) if line[0].isdigit() and " > " not in line]
+        commands = [i for i, line in enumerate(lines) if " > " in line]
+        middle = events[len(events) // 2]
+        for name, cut in (("without its end", "".join(lines[:-1])), ("behind an event", "".join(lines[:middle + 1])),
+                          ("before an event", "".join(lines[:middle])),
+                          ("within an event", "".join(lines[:middle]) + lines[middle][:9]),
+                          ("within a command", "".join(lines[:commands[700]]) + lines[commands[700]][:12]),
+                          ("within the end", text[:-3])):
+            with self.subTest(name):
+                log.write_text(cut)
+                self.assert_one_line_error(run("replay", log), f"{log}:{len(cut.splitlines())}: the log is incomplete")
+        log.write_text("".join(lines[:commands[700]] + [lines[commands[700]].replace(" > ", " > x")] + lines[commands[700] + 1:-9]))
+        self.assert_one_line_error(run("replay", log), f"{log}:{commands[700] + 1}: a fresh node gives another command")
+
     def test_bad_files(self):
         folder = self.make_directory()
         log = folder / "run.log"
         self.assert_one_line_error(run("replay", log), "run.log")
-        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 6 simulated"'),
-                               ("alchemist-node-log 6 real\n", "has no events"),
-                               ("alchemist-node-log 6 simulated\n# model: 3\n0 5 wake\n", "model")]:
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 7 simulated"'),
+                               ("alchemist-node-log 7 real\n", "has no events"),
+                               ("alchemist-node-log 7 simulated\n# model: 3\n0 5 wake\n", "model")]:
             with self.subTest(text=text):
                 log.write_text(text)
                 self.assert_one_line_error(run("replay", log), expected)

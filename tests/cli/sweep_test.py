@@ -135,6 +135,21 @@ class Sweep(SweepTestCase):
         self.assert_one_line_error(result, "one of several MPI ranks", "libalchemist_mpi.so")
         self.assertFalse((self.folder / "out").exists())
 
+    def test_keys_of_a_policy(self):
+        """Policies by name, and a key of each of them; the sweep that is written runs again."""
+        self.sweep_file.write_text("base: ./experiment.yaml\ngrid: {policy: [reuse, alchemist], "
+                                   "policy.gpu_record_share: [0.01, 0.2]}\nseeds: [1]\n")
+        out = self.sweep("a")
+        rows = read_table(out / "results.csv")
+        self.assertEqual([("reuse", "0.01"), ("reuse", "0.2"), ("alchemist", "0.01"), ("alchemist", "0.2")],
+                         [(row["policy"], row["policy.gpu_record_share"]) for row in rows])
+        self.assertEqual({"ok"}, {row["status"] for row in rows})
+        single = run("run", self.folder / "experiment.yaml", "--policy", "alchemist", "--seed", "1", "--json",
+                     "--set", "policy.gpu_record_share=0.2")
+        self.assertEqual(json.loads(single.stdout)["peak_total_bytes"], int(rows[3]["peak_total_bytes"]))
+        self.assert_done(run("sweep", out / "sweep.yaml", "--out", self.folder / "b"))
+        self.assertEqual(self.tables(out), self.tables(self.folder / "b"))
+
     def test_bad_sweep_writes_nothing(self):
         self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
@@ -219,6 +234,14 @@ halving: {workload.requests: [30, 40]}
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
         self.assert_done(result)
         self.assertIn("No candidate: highest workload.rate with p99_ttft_ms < 0", result.stdout)
+        # What each of them has of it, and which of them is nearest.
+        lines = result.stdout.splitlines()
+        self.assertEqual("p99_ttft_ms", lines[0].split()[-1])
+        ttft = {line.split()[0]: float(line.split()[-1]) for line in lines[1:3]}
+        self.assertEqual(2, len(ttft))
+        nearest = min(ttft, key=ttft.get)
+        self.assertRegex(result.stdout, f"\nNearest: policy={nearest} workload.rate=5 workload.requests=40 "
+                                        f"\\(p99_ttft_ms {ttft[nearest]:g}\\)\n")
         self.assertEqual({"false"}, {r["feasible"] for r in read_table(self.folder / "out/search.csv")})
 
 

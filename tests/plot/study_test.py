@@ -77,6 +77,15 @@ class Runs(unittest.TestCase):
         self.assertEqual("request rate = 4/s", one.title(("4",)))
         self.assertEqual(["temporal", "alchemist"], [p.policy for p in one.at(("4",))])
 
+    def test_changes_of_one_policy_are_an_axis(self):
+        runs = [run("a"), run("b"), run("c")]
+        for each, share in zip(runs[1:], (0.1, 0.2)):
+            each.config["policy"] = {"base": "temporal", "stretch": share}
+        one = study.of_runs(runs)
+        self.assertEqual(["policy", "policy.stretch"], one.axes)
+        self.assertEqual([("0.1",), ("0.2",), ("none",)], one.loads())
+        self.assertEqual(["temporal"], one.policies)
+
     def test_models_are_told_apart_by_their_names(self):
         self.assertEqual(["policy", "model"], study.of_runs([run("a"), run("b", model="longer")]).axes)
 

@@ -47,6 +47,9 @@ def figures(study):
         axes[0][0].set_xlim(left=0)  # of all, once everything is drawn
         patches = [Patch(facecolor=style.GREY), Patch(facecolor="none", edgecolor=style.GREY, hatch="xxx")]
         style.legend_below(figure, patches, ["within the bounds", "not within the bounds"])
+        last = max(row.count("round") for row in sweep.search.rows)
+        found = any(row.text("feasible") == "true" for row in sweep.search.rows if row.count("round") == last)
         yield Figure("search", f"Search for the highest {sweep.goal}",
                      "The best that each policy reached in each round; those with a tick went on to the next round, "
-                     "which runs longer or with more seeds.", figure)
+                     "which runs longer or with more seeds." + ("" if found else " No candidate keeps the bounds."),
+                     figure)

@@ -146,7 +146,10 @@ def _point(sweep, key):
     """A point of a sweep, without its runs. What an axis sets stands over the base."""
     axes = dict(zip(sweep.axes, key))
     config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
-    return Point({"policy": str(config.get("policy", ""))} | axes, config=config)
+    policy = config.get("policy", "")
+    if isinstance(policy, dict):
+        policy = policy.get("base", "inline")
+    return Point({"policy": str(policy)} | axes, config=config)
 
 
 def _points(sweep):
@@ -204,7 +207,9 @@ def _differing(runs):
         for name in _NAMED:
             if isinstance(config.get(name), dict):
                 config[name] = config[name].get("name", "")
-        config.pop("policy", None)
+        policy = config.pop("policy", None)
+        if isinstance(policy, dict):  # a base, whose name the summary has, and what is changed of it
+            config.update({f"policy.{key}": value for key, value in policy.items() if key != "base"})
         configs.append({key: str(value) for key, value in _flatten(config).items()})
     keys = list(dict.fromkeys(key for config in configs for key in config))
     keys = [key for key in keys if len({config.get(key) for config in configs}) > 1]

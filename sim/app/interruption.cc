@@ -1,4 +1,4 @@
-#include "sim/sweep/interruption.h"
+#include "sim/app/interruption.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>

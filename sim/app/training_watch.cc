@@ -1,0 +1,61 @@
+#include "sim/app/training_watch.h"
+
+#include <fmt/format.h>
+
+namespace alchemist {
+namespace {
+
+std::string too_long(const SimulationTotals& totals, const TrainingConfig& training) {
+  const std::int32_t answers = 1 + training.other_answers();
+  return fmt::format("{} samples{} were too long to train: their activations do not fit the memory",
+                     totals.trainer.too_long,
+                     answers > 1 ? fmt::format(", each a prompt with its {} answers,", answers) : "");
+}
+
+// As far as it is known: what certainly keeps every step from being made.
+std::string why_nothing(const SimulationTotals& totals, const ExperimentWorld& world, const TrainingWatch& watch) {
+  const TrainingConfig& training = world.config().training->trainer.training;
+  if (totals.feedback_tokens < training.batch_tokens) {
+    return fmt::format("no batch of {} tokens (training.batch_tokens) was ever full: {} tokens of feedback came",
+                       training.batch_tokens, totals.feedback_tokens);
+  }
+  const std::string unfinished = "no training step was complete when the run ended";
+  const std::optional<double> step_ns = watch.decode_steps().quantile(0.5);
+  // Only this decision looks at the key. While no request runs it trains all the same.
+  if (world.policy().train != "headroom" || !training.max_itl || !step_ns) return unfinished;
+  const double gap = training.max_itl->in_milliseconds(), step = *step_ns * 1e-6;
+  if (gap <= step) {
+    return fmt::format(
+        "training.max_itl of {:g} ms is shorter than a decode step alone takes (median {:.1f} ms): no piece of "
+        "training fits behind it",
+        gap, step);
+  }
+  return fmt::format("{}; training.max_itl of {:g} ms leaves {:.1f} ms behind a decode step (median {:.1f} ms)",
+                     unfinished, gap, gap - step, step);
+}
+
+}  // namespace
+
+void TrainingWatch::on_serving_span(const ServingSpan& span) {
+  if (span.prefill_tokens > 0 || span.decodes == 0 || span.steps < 1) return;
+  decode_steps_.add((span.end - span.start).count_ns() / span.steps, span.steps);
+}
+
+std::vector<std::string> training_warnings(const SimulationTotals& totals, const ExperimentWorld& world,
+                                           const TrainingWatch& watch) {
+  std::vector<std::string> warnings;
+  if (!world.training()) return warnings;
+  if (totals.trainer.too_long > 0) warnings.push_back(too_long(totals, world.config().training->trainer.training));
+  if (totals.trainer.queued_samples == 0) return warnings;
+  if (watch.steps() == 0) {
+    warnings.push_back(fmt::format("nothing was trained of the {} samples whose feedback came: {}",
+                                   totals.feedback_samples, why_nothing(totals, world, watch)));
+  } else {
+    warnings.push_back(fmt::format(
+        "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",
+        totals.trainer.queued_samples, totals.feedback_samples));
+  }
+  return warnings;
+}
+
+}  // namespace alchemist
