@@ -34,7 +34,28 @@ std::string why_nothing(const SimulationTotals& totals, const ExperimentWorld& w
                      unfinished, gap, gap - step, step);
 }
 
+// A policy that records may all the same train nearly as one that does not, and its user should know what to change.
+std::string little_reuse(const ExperimentWorld& world, const TrainingWatch& watch) {
+  const auto share = [&](std::int64_t tokens) {
+    return 100 * static_cast<double>(tokens) / static_cast<double>(watch.tokens());
+  };
+  std::string text =
+      fmt::format("hardly anything was reused: {:.1f} % of the tokens trained had a record", share(watch.reused()));
+  if (2 * watch.dropped() < watch.tokens()) return text + ", for most were never recorded, or left out of memory";
+  return text + fmt::format(
+                    ", and of {:.0f} % it was gone or too old: training.max_version_lag is {} optimizer steps, and "
+                    "there were {} steps",
+                    share(watch.dropped()), world.config().training->trainer.training.max_version_lag, watch.steps());
+}
+
 }  // namespace
+
+void TrainingWatch::on_training_step(const TrainingStep& step) {
+  ++steps_;
+  tokens_ += step.tokens;
+  reused_ += step.reused_tokens;
+  dropped_ += step.dropped_tokens;
+}
 
 void TrainingWatch::on_serving_span(const ServingSpan& span) {
   if (span.prefill_tokens > 0 || span.decodes == 0 || span.steps < 1) return;
@@ -46,6 +67,10 @@ std::vector<std::string> training_warnings(const SimulationTotals& totals, const
   std::vector<std::string> warnings;
   if (!world.training()) return warnings;
   if (totals.trainer.too_long > 0) warnings.push_back(too_long(totals, world.config().training->trainer.training));
+  constexpr std::int64_t kOneIn = 20;
+  if (world.policy().records() && watch.tokens() > kOneIn * watch.reused()) {
+    warnings.push_back(little_reuse(world, watch));
+  }
   if (totals.trainer.queued_samples == 0) return warnings;
   if (watch.steps() == 0) {
     warnings.push_back(fmt::format("nothing was trained of the {} samples whose feedback came: {}",

@@ -219,6 +219,16 @@ class Policies(CliTestCase):
         served = run("run", "default", "--policy", "serve_only", "--set", "workload.requests=50")
         self.assertNotIn("\ntraining\n", served.stdout)
 
+    def test_little_reuse_says_why(self):
+        words = ["--policy", "alchemist", "--set", "training.max_itl=20 ms", "--set", "workload.requests=2000"]
+        result = run("run", "default", *words)
+        self.assert_done(result)
+        self.assertRegex(result.stderr, r"hardly anything was reused: [0-4]\.[0-9] % of the tokens trained had a record, and "
+                                        r"of [5-9][0-9] % it was gone or too old: training.max_version_lag is 1 optimizer")
+        fresh = run("run", "default", *words, "--set", "training.max_version_lag=64",
+                    "--set", "training.feedback.delay.exponential=10 s")
+        self.assertNotIn("hardly anything", fresh.stderr)
+
     def test_the_parts_of_a_step_are_all_told(self):
         result = run("run", "default", "--policy", "temporal", "--set", "workload.rate=4", "--set", "workload.requests=500")
         self.assert_done(result)
