@@ -17,6 +17,7 @@ NodeTraining make_node_training(const TrainingSetup& setup, std::int32_t replica
   training.trainer.replicas = replicas;
   training.policy = setup.make_policy();
   training.estimator = setup.estimator;
+  training.step_host_time = setup.step_host_time;
   return training;
 }
 
@@ -69,9 +70,7 @@ void Simulation::add_replica(const NodeSpec& spec, bool serves) {
   SimHost::Options options = config_.host;
   options.announce_last_step = config_.serving.async_scheduling;
   std::optional<SimHost::TrainingHost> host_training;
-  if (spec.make_training)
-    host_training = {config_.training->cost, config_.training->link, config_.training->piece_overhead,
-                     config_.training->beside};
+  if (spec.make_training) host_training = {config_.training->cost, config_.training->link, config_.training->beside};
   replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);
   if (config_.record_events) {
     replica.recorder = std::make_unique<NodeRecorder>(id, *replica.host, config_.record_events);
@@ -221,6 +220,10 @@ void Simulation::handle(const SimEventQueue::Event& event) {
   Replica& replica = replicas_[id.value()];
   replica.host->set_now(event.time);
   switch (event.payload.kind) {
+    case SimEventKind::kStepStart:
+      replica.host->take_in(event.time);
+      replica.host->on_step_start();
+      break;
     case SimEventKind::kStepEnd:
       handle_step_end(replica, id, event.time);
       return;

@@ -243,7 +243,10 @@ Node::PieceOutcome Node::submit_piece() {
   const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
   const Duration rest = allowance.time - part->expected;
   const bool another_like_it = allowance.time >= allowance.cut_from || rest >= part->expected;
-  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it;
+  // The host prepares the step while the gap's last piece runs, which may be shorter than that takes.
+  const bool room_for_host = rest >= training_->step_host_time;
+  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it && room_for_host &&
+                  training_->policy.train->allow(view_for_training()).time > Duration();
   return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
 }
 
