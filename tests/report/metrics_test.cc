@@ -221,36 +221,5 @@ TEST(RunMetrics, SpansWithinALaterOneAreBusyOnce) {
   EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 120.0 / 400.0);
 }
 
-// One server, a request each 100 ms, service s: the wait of the n-th grows by (s - 100 ms) each. At s = 90 ms there is
-// none; at 104 ms the slope 0.04 is below the threshold; at 120 ms it is 0.2.
-TEST(QueueTrend, TellsSaturationByTheGrowthOfTheWait) {
-  const auto saturated = [](std::int64_t service_ms, int requests) {
-    QueueTrend trend;
-    std::int64_t free_at = 0;
-    for (int i = 0; i < requests; ++i) {
-      const std::int64_t arrived = 100 * i, started = std::max(arrived, free_at);
-      free_at = started + service_ms;
-      trend.add(outcome(static_cast<std::uint32_t>(i), arrived, started - arrived, free_at - arrived, 0, 1));
-    }
-    return trend.saturated();
-  };
-  EXPECT_FALSE(saturated(90, 1000));
-  EXPECT_FALSE(saturated(104, 1000));
-  EXPECT_TRUE(saturated(120, 1000));
-  EXPECT_FALSE(saturated(120, 9)) << "too few to tell";
-}
-
-// The wait grows by 20 ms with each request, from 0 to 380 ms: by as much as at saturation, but less than a request
-// takes, 10 s, in which any queue may grow.
-TEST(QueueTrend, AGrowthBelowARequestsTimeIsNoSaturation) {
-  QueueTrend trend;
-  for (int i = 0; i < 20; ++i) {
-    RequestOutcome o = outcome(static_cast<std::uint32_t>(i), 100 * i, 20 * i, 20 * i, 0, 1);
-    o.finished = o.first_token + Duration::seconds(10);
-    trend.add(o);
-  }
-  EXPECT_FALSE(trend.saturated());
-}
-
 }  // namespace
 }  // namespace alchemist
