@@ -44,5 +44,14 @@ TEST(RunExperiment, TrainingPaysNoHostTime) {
   EXPECT_EQ(with.train_step_ms, without.train_step_ms);
 }
 
+// Several records are copied at once and share the link. Those that nobody read took as much of its time as their
+// bytes.
+TEST(RunExperiment, WastedCopiesTakeTheLinkOnce) {
+  const auto [experiment, s] = run("alchemist", true, "2 ms");
+  ASSERT_GT(s.training.hedge_wasted_bytes, Bytes());
+  EXPECT_NEAR(s.training.hedge_wasted_time.in_seconds(),
+              s.training.hedge_wasted_bytes.as_double() / experiment.hardware.link_d2h_bandwidth, 1e-6);
+}
+
 }  // namespace
 }  // namespace alchemist
