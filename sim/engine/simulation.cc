@@ -160,7 +160,8 @@ void Simulation::admit_arrival() {
         "the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
   }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
-  const std::optional<Duration> feedback_delay = feedback_ ? feedback_->draw_next() : std::nullopt;
+  const std::optional<Duration> feedback_delay =
+      feedback_ ? feedback_->draw_for(request.session, request.turn) : std::nullopt;
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;
   if (!nodes_.front()->scheduler().can_ever_fit(total_tokens) ||
       (config_.serving.max_model_len && total_tokens > *config_.serving.max_model_len)) {
