@@ -151,7 +151,8 @@ void RunMetrics::summarise_training(Summary& s) const {
   s.train_tokens_reused = sum.reused_tokens;
   s.train_tokens_recomputed = sum.recomputed_tokens;
   s.train_tokens_dropped = sum.dropped_tokens;
-  s.train_mean_version_lag = ratio(static_cast<double>(sum.version_lag_sum), static_cast<double>(sum.samples));
+  if (sum.reused_tokens > 0)
+    s.train_mean_version_lag = ratio(static_cast<double>(sum.version_lag_sum), static_cast<double>(sum.samples));
 }
 
 void RunMetrics::summarise_resources(Summary& s) const {

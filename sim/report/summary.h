@@ -87,7 +87,7 @@ struct Summary {
   std::int64_t train_tokens_reused = 0;
   std::int64_t train_tokens_recomputed = 0;
   std::int64_t train_tokens_dropped = 0;
-  std::optional<double> train_mean_version_lag;  // over the samples
+  std::optional<double> train_mean_version_lag;  // over the samples; none if no record was used
   TrainingTotals training;
 
   MemoryUse peak;            // of one GPU: of each category, the largest over time and replicas

@@ -185,6 +185,15 @@ TEST(RunMetrics, TrainingTotals) {
   EXPECT_NE(summary_table(s).find("tokens per GPU-second"), std::string::npos);
 }
 
+// Samples that nobody recorded have no lag: neither is it 0.
+TEST(RunMetrics, WithoutRecordsThereIsNoLag) {
+  RunMetrics m(info());
+  m.on_training_step({.end = at_ms(100), .tokens = 1000, .samples = 4, .recomputed_tokens = 1000});
+  const Summary s = m.summary();
+  EXPECT_EQ(s.train_samples, 4);
+  EXPECT_FALSE(s.train_mean_version_lag);
+}
+
 // Peaks of the categories come at different moments; the peak of the total is that of one moment.
 TEST(RunMetrics, PeaksByCategoryAndOfTheTotal) {
   RunMetrics m(info());
