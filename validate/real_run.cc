@@ -86,7 +86,7 @@ void RealRun::admit_arrivals(Time now) {
 
 void RealRun::admit(const WorkloadRequest& request, Time now) {
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
-  const std::optional<Duration> delay = feedback_ ? feedback_->draw_next() : std::nullopt;
+  const std::optional<Duration> delay = feedback_ ? feedback_->draw_for(request.session, request.turn) : std::nullopt;
   const std::int32_t tokens = request.prompt_tokens + request.output_tokens;
   if (!node_->scheduler().can_ever_fit(tokens) ||
       (config_.serving.max_model_len && tokens > *config_.serving.max_model_len)) {

@@ -112,7 +112,7 @@ class DiurnalProcess : public ArrivalProcess {
 class TraceProcess : public ArrivalProcess {
  public:
   explicit TraceProcess(const TraceSpec& spec) {
-    const Trace trace = read_trace(spec);
+    const Trace trace = read_trace(spec, RateOf::arrivals);
     if (!trace.has_arrivals) throw ConfigError(spec.path + ": has no arrival times, so it cannot give the arrivals");
     for (const TraceRow& row : trace.rows) {
       if (!row.after_previous) times_.push_back(Time() + row.arrival);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -22,8 +23,9 @@ constexpr std::array<std::pair<std::string_view, TraceFormat>, 7> kFormats{
      {"llmservingsim", TraceFormat::llmservingsim},
      {"sharegpt", TraceFormat::sharegpt}}};
 
-// Counts arrivals from the first and applies the rate scaling.
-void normalise(const TraceSpec& spec, Trace& trace) {
+// Counts arrivals from the first and applies the rate scaling. Requests that follow others come at the rate at which
+// their chains begin, each as often as its chain is long.
+void normalise(const TraceSpec& spec, RateOf rate_of, Trace& trace) {
   Duration first = Duration::max();
   Duration last = Duration::nanoseconds(std::numeric_limits<std::int64_t>::min());
   std::int64_t count = 0;
@@ -39,7 +41,9 @@ void normalise(const TraceSpec& spec, Trace& trace) {
     if (count < 2 || seconds == 0) {
       throw ConfigError(spec.path + ": has no rate that could be set: all its requests arrive at once");
     }
-    scale = *spec.rate * seconds / static_cast<double>(count - 1);
+    const auto requests = rate_of == RateOf::requests ? std::ssize(trace.rows) : count;
+    const double per_arrival = static_cast<double>(requests) / static_cast<double>(count);
+    scale = *spec.rate * seconds / (static_cast<double>(count - 1) * per_arrival);
   }
   if (seconds / scale > kLongestRun.in_seconds()) {
     throw ConfigError::at(spec.path, 0, "goes on for more than 100 years, with its rate as set");
@@ -100,7 +104,7 @@ TraceFormat detect_format(const std::string& path) {
       "(Request tokens), JSON lines of Mooncake or LLMServingSim, or ShareGPT JSON");
 }
 
-Trace read_trace(const TraceSpec& spec) {
+Trace read_trace(const TraceSpec& spec, RateOf rate_of) {
   Trace trace;
   trace.path = spec.path;
   trace.format = spec.format == TraceFormat::automatic ? detect_format(spec.path) : spec.format;
@@ -132,7 +136,7 @@ Trace read_trace(const TraceSpec& spec) {
                                                  : "has no requests");
   }
   if (trace.has_arrivals) {
-    normalise(spec, trace);
+    normalise(spec, rate_of, trace);
     sort_rows(trace);
   } else if (spec.rate || spec.rate_scale != 1.0) {
     throw ConfigError::at(spec.path, 0, "has no arrival times whose rate could be set");

@@ -56,9 +56,13 @@ struct Trace {
   std::int64_t skipped_rows = 0;         // rows with no prompt or no output tokens
 };
 
+// What TraceSpec::rate is the rate of: of all requests, or of the arrivals that the file gives, where nothing follows
+// them.
+enum class RateOf { requests, arrivals };
+
 // Reads, checks, sorts and scales. ConfigError "FILE:LINE: ..." for a file that is missing, has no requests, or a line
 // that does not fit the format.
-Trace read_trace(const TraceSpec& spec);
+Trace read_trace(const TraceSpec& spec, RateOf rate_of = RateOf::requests);
 
 // The format of a file from its first line of content. ConfigError if it is none of them.
 TraceFormat detect_format(const std::string& path);

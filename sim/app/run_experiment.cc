@@ -78,7 +78,9 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
     const std::int32_t gpus_of_a_replica = world.config().serving.tensor_parallel;
     result.training.preemptions = totals.trainer.preemptions;
     result.training.hedge_wasted_bytes = totals.store.wasted_copies * gpus_of_a_replica;
-    result.training.hedge_wasted_time = totals.store.wasted_copy_time * gpus_of_a_replica;
+    // Copies share a link: what each took from its start to its end would count the same time several times.
+    result.training.hedge_wasted_time = Duration::seconds(result.training.hedge_wasted_bytes.as_double() /
+                                                          world.config().training->store.link_bandwidth);
   }
   result.warnings = training_warnings(totals, world, watch);
   for (const std::string& warning : cost_warnings) result.warnings.push_back(warning);

@@ -112,8 +112,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.cost = cost_.get();
   setup.estimator = estimator_.get();
   setup.link = LinkSpec::from(experiment_.hardware);
-  // A host that plans ahead does so while the device is busy.
-  if (!experiment_.serving.async_scheduling) setup.piece_overhead = experiment_.hardware.step_overhead;
+  setup.step_host_time = ahead_of_step(experiment_.hardware.step_overhead, experiment_.serving.async_scheduling);
   if (beside_cost_) {
     const HardwareSpec& hardware = experiment_.hardware;
     setup.beside = {beside_serving_.get(), beside_cost_.get(), hardware.memory_bandwidth * hardware.memory_efficiency};

@@ -19,8 +19,9 @@ struct DurationDistribution {
   bool operator==(const DurationDistribution&) const = default;
 };
 
-// One draw, >= 0. Each kind but fixed takes one variate from the stream.
-inline Duration draw(const DurationDistribution& distribution, RandomStream& stream) {
+// One draw, >= 0, from a stream of either kind. Each kind of distribution but fixed takes one variate from it.
+template <class Engine>
+Duration draw(const DurationDistribution& distribution, BasicRandomStream<Engine>& stream) {
   switch (distribution.kind) {
     case DurationDistribution::Kind::fixed:
       return distribution.mean;

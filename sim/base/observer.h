@@ -108,7 +108,8 @@ struct TrainingStep {
   std::int64_t reused_tokens = 0;
   std::int64_t recomputed_tokens = 0;
   std::int64_t dropped_tokens = 0;   // recorded once, but their record was gone
-  std::int64_t version_lag_sum = 0;  // over the samples: optimizer steps between recording and use
+  std::int64_t reusing_samples = 0;  // that had a record
+  std::int64_t version_lag_sum = 0;  // over these: optimizer steps between recording and use
 };
 
 class RunObserver {

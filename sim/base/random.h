@@ -10,15 +10,17 @@
 #include <boost/random/uniform_01.hpp>
 #include <boost/random/uniform_int_distribution.hpp>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "sim/base/hash.h"
 
 namespace alchemist {
 
-class RandomStream {
+template <class Engine>
+class BasicRandomStream {
  public:
-  RandomStream(std::uint64_t seed, std::string_view name) : engine_(mix64(seed, hash_name(name))) {}
+  BasicRandomStream(std::uint64_t seed, std::string_view name) : engine_(mix64(seed, hash_name(name))) {}
 
   double uniform() { return boost::random::uniform_01<double>()(engine_); }  // [0, 1)
   std::int64_t uniform_int(std::int64_t low, std::int64_t high) {            // low..high, both included
@@ -30,8 +32,29 @@ class RandomStream {
   std::uint64_t bits() { return engine_(); }
 
  private:
-  boost::random::mt19937_64 engine_;
+  Engine engine_;
   boost::random::normal_distribution<double> normal_;
 };
+
+using RandomStream = BasicRandomStream<boost::random::mt19937_64>;
+
+// SplitMix64: costs nothing to begin, for a few draws that belong to one thing, whatever was drawn before.
+class SplitMixEngine {
+ public:
+  using result_type = std::uint64_t;
+  explicit SplitMixEngine(std::uint64_t seed) : state_(seed) {}
+  static constexpr result_type min() { return 0; }
+  static constexpr result_type max() { return std::numeric_limits<result_type>::max(); }
+  result_type operator()() {
+    const std::uint64_t state = state_;
+    state_ += 0x9e3779b97f4a7c15ULL;
+    return mix64(state);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+using BriefStream = BasicRandomStream<SplitMixEngine>;
 
 }  // namespace alchemist

@@ -16,7 +16,7 @@ enum class EventPriority : std::uint8_t {
   kArrival = 0,   // first, so that a step that ends now can schedule what has arrived by now
   kFeedback = 1,  // likewise
   kCopyEnd = 2,   // memory and activations that come free now count for what is planned now
-  kStepEnd = 3,   // before kWake: a node that is woken sees its finished work
+  kStepEnd = 3,   // before kWake: a node that is woken sees its finished work; likewise of steps that start late
   kWake = 4,      // last, so that a node acts once on everything that happened at this time
 };
 

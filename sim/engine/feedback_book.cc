@@ -7,9 +7,11 @@
 
 namespace alchemist {
 
-std::optional<Duration> FeedbackBook::draw_next() {
-  const bool comes = stream_.uniform() < config_.share;
-  const Duration delay = draw(config_.delay, stream_);
+std::optional<Duration> FeedbackBook::draw_for(SessionId session, std::int32_t turn) const {
+  const std::uint64_t request = mix64(session.value(), static_cast<std::uint64_t>(turn));
+  BriefStream stream(mix64(seed_, request), "feedback");
+  const bool comes = stream.uniform() < config_.share;
+  const Duration delay = draw(config_.delay, stream);
   return comes ? std::optional(delay) : std::nullopt;
 }
 

@@ -1,5 +1,6 @@
-// Which requests get feedback, when, and what became of it. Drawn from a random stream of its own for every request in
-// order of arrival, so that all policies, and both worlds, get feedback on the same ones.
+// Which requests get feedback, when, and what became of it. Drawn for each turn of each session by itself, whenever it
+// arrives, so that all policies, and both worlds, get feedback on the same ones. (In a closed loop a policy decides
+// which turn arrives next.)
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,10 @@ class FeedbackBook {
  public:
   // `observer` outlives the book.
   FeedbackBook(std::uint64_t seed, const FeedbackConfig& config, RunObserver& observer)
-      : config_(config), stream_(seed, "feedback"), observer_(observer) {}
+      : config_(config), seed_(seed), observer_(observer) {}
 
-  // For the next request in order of arrival: the time from its answer to its feedback; none: there will be none.
-  std::optional<Duration> draw_next();
+  // The time from the answer of this turn to its feedback; none: there will be none.
+  std::optional<Duration> draw_for(SessionId session, std::int32_t turn) const;
   // The request is served, and this is when its feedback will come, on what.
   void expect(RequestId request, Duration delay, const PromptContent& content) {
     expected_.emplace(request, Expected{delay, content});
@@ -46,7 +47,7 @@ class FeedbackBook {
   };
 
   FeedbackConfig config_;
-  RandomStream stream_;
+  std::uint64_t seed_;
   RunObserver& observer_;
   std::unordered_map<RequestId, Expected> expected_;                 // on live requests
   std::unordered_map<RequestId, RequestOutcome> awaiting_training_;  // finished, with feedback to come or come

@@ -26,6 +26,7 @@ OpId SimHost::submit(const ServingOp& op) {
   check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
   has_queued_ = true;
   queued_.id = new_op();
+  queued_.ready = now_ + cost_.host_time();
   queued_.prefills.assign(op.prefills.begin(), op.prefills.end());
   queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
   queued_.max_steps = options_.single_steps ? 1 : op.max_steps;
@@ -89,9 +90,10 @@ std::vector<Completion> SimHost::on_link(Time now, std::uint32_t version) {
   return completions;
 }
 
+// A training loop launches its pieces back to back and needs no scheduler: no host time comes before them.
 void SimHost::start_piece() {
   piece_ = std::exchange(queued_piece_, std::nullopt);
-  piece_->start = now_ + training_->piece_overhead;
+  piece_->start = now_;
   const TrainingPiece& piece = piece_->piece;
   const Duration priced = turns_.piece(piece.kind, piece.tokens, training_->cost->piece(piece), copies_left(now_));
   const Duration takes = options_.factors.charged(kind_of(piece.kind), piece_->start, priced);
@@ -148,7 +150,7 @@ void SimHost::tell_link() {
 
 std::optional<Completion> SimHost::after_node() {
   if (!in_progress_ && !piece_ && queued_piece_) start_piece();
-  if (!in_progress_ && !piece_ && has_queued_) {
+  if (!in_progress_ && !piece_ && has_queued_ && !wait_for_host()) {
     start();
     if (!in_progress_) return completion(now_, true);
   }
@@ -159,6 +161,15 @@ std::optional<Completion> SimHost::after_node() {
   announce_at_start_ = false;
   news_ = false;
   return completion(now_, false);
+}
+
+// What ran since the step was planned has hidden the host's work on it, or a part of it; an idle GPU waits for the
+// rest.
+bool SimHost::wait_for_host() {
+  if (now_ >= queued_.ready) return false;
+  if (!std::exchange(waits_for_host_, true))
+    queue_.push(queued_.ready, EventPriority::kStepEnd, {SimEventKind::kStepStart, replica_});
+  return true;
 }
 
 void SimHost::start() {

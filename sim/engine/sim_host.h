@@ -24,7 +24,7 @@
 
 namespace alchemist {
 
-enum class SimEventKind : std::uint8_t { kStepEnd, kPieceEnd, kLink, kFeedback, kAllReduce, kWake };
+enum class SimEventKind : std::uint8_t { kStepStart, kStepEnd, kPieceEnd, kLink, kFeedback, kAllReduce, kWake };
 
 struct SimEvent {
   SimEventKind kind;
@@ -54,7 +54,6 @@ class SimHost final : public Host {
   struct TrainingHost {
     const TrainingCost* cost = nullptr;  // outlives the host
     LinkSpec link;
-    Duration piece_overhead;  // host time before a piece starts, when nothing runs
     std::optional<BesideCosts> beside;
   };
   // All references outlive the host.
@@ -90,6 +89,9 @@ class SimHost final : public Host {
   // After the node has been told something: starts a queued operation if the GPU is free, and returns what the node
   // has to be told at once. To be called until there is nothing more.
   std::optional<Completion> after_node();
+
+  // The host has prepared the step that an idle GPU waits for: it starts with the next after_node().
+  void on_step_start() { waits_for_host_ = false; }
 
   // The training piece in progress ends.
   Completion on_piece_end(Time now);
@@ -128,6 +130,7 @@ class SimHost final : public Host {
     OpId id;
     std::vector<PrefillWork> prefills;
     std::vector<RequestHandle> preempted;
+    Time ready;  // the host has prepared its first step
     std::int64_t max_steps = 1;
     Bytes recorded_per_step;
     std::int32_t running = 0;
@@ -141,6 +144,7 @@ class SimHost final : public Host {
   };
 
   void start();
+  bool wait_for_host();
   void begin_step(Time start);
   Report announce(Time now);
   Report finish(Time now);
@@ -171,6 +175,7 @@ class SimHost final : public Host {
   Operation queued_;
   Operation current_;
   bool has_queued_ = false;
+  bool waits_for_host_ = false;  // the GPU is idle until the queued operation is ready
   bool in_progress_ = false;
   bool announce_at_start_ = false;  // the first step of the operation in progress is its last
   bool in_last_step_ = false;       // and the node has been told so, if it wants to

@@ -17,6 +17,7 @@ NodeTraining make_node_training(const TrainingSetup& setup, std::int32_t replica
   training.trainer.replicas = replicas;
   training.policy = setup.make_policy();
   training.estimator = setup.estimator;
+  training.step_host_time = setup.step_host_time;
   return training;
 }
 
@@ -69,9 +70,7 @@ void Simulation::add_replica(const NodeSpec& spec, bool serves) {
   SimHost::Options options = config_.host;
   options.announce_last_step = config_.serving.async_scheduling;
   std::optional<SimHost::TrainingHost> host_training;
-  if (spec.make_training)
-    host_training = {config_.training->cost, config_.training->link, config_.training->piece_overhead,
-                     config_.training->beside};
+  if (spec.make_training) host_training = {config_.training->cost, config_.training->link, config_.training->beside};
   replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);
   if (config_.record_events) {
     replica.recorder = std::make_unique<NodeRecorder>(id, *replica.host, config_.record_events);
@@ -117,7 +116,6 @@ void Simulation::finish() {
     totals_.store.recorded += store.recorded;
     totals_.store.dropped_records += store.dropped_records;
     totals_.store.wasted_copies += store.wasted_copies;
-    totals_.store.wasted_copy_time += store.wasted_copy_time;
     const TrainerTotals trainer = replica.node->trainer()->totals();
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
@@ -161,7 +159,8 @@ void Simulation::admit_arrival() {
         "the workload goes on for more than 100 years of simulated time: expected a higher rate or fewer requests");
   }
   const RequestId id(static_cast<std::uint32_t>(totals_.arrived++));
-  const std::optional<Duration> feedback_delay = feedback_ ? feedback_->draw_next() : std::nullopt;
+  const std::optional<Duration> feedback_delay =
+      feedback_ ? feedback_->draw_for(request.session, request.turn) : std::nullopt;
   const std::int32_t total_tokens = request.prompt_tokens + request.output_tokens;
   if (!nodes_.front()->scheduler().can_ever_fit(total_tokens) ||
       (config_.serving.max_model_len && total_tokens > *config_.serving.max_model_len)) {
@@ -221,6 +220,10 @@ void Simulation::handle(const SimEventQueue::Event& event) {
   Replica& replica = replicas_[id.value()];
   replica.host->set_now(event.time);
   switch (event.payload.kind) {
+    case SimEventKind::kStepStart:
+      replica.host->take_in(event.time);
+      replica.host->on_step_start();
+      break;
     case SimEventKind::kStepEnd:
       handle_step_end(replica, id, event.time);
       return;

@@ -29,7 +29,7 @@ struct TrainingSetup {
   StoreConfig store;
   TrainerConfig trainer;  // its number of replicas is the simulation's to set
   LinkSpec link;
-  Duration piece_overhead;             // host time before a piece of training starts, when nothing runs
+  Duration step_host_time;             // StepCost::host_time, for the nodes to know
   std::optional<BesideCosts> beside;   // training has SMs of its own on every serving GPU
   const TrainingCost* cost = nullptr;  // these two outlive the simulation
   const Estimator* estimator = nullptr;

@@ -12,7 +12,8 @@ constexpr Duration TrainingStep::*kPhases[] = {&TrainingStep::restore_stall, &Tr
                                                &TrainingStep::optimizer};
 constexpr std::int64_t TrainingStep::*kCounts[] = {&TrainingStep::tokens,         &TrainingStep::samples,
                                                    &TrainingStep::reused_tokens,  &TrainingStep::recomputed_tokens,
-                                                   &TrainingStep::dropped_tokens, &TrainingStep::version_lag_sum};
+                                                   &TrainingStep::dropped_tokens, &TrainingStep::reusing_samples,
+                                                   &TrainingStep::version_lag_sum};
 
 }  // namespace
 

@@ -13,28 +13,28 @@ namespace alchemist {
 
 struct HardwareSpec {
   std::string name;
-  Bytes memory;                        // of one GPU
-  double memory_bandwidth = 0;         // bytes/s, peak
-  double memory_efficiency = 0;        // share of it that large copies reach, 0..1
-  double bandwidth_saturation = 1;     // share of the SMs that draws all of the memory bandwidth, 0..1
-  double matrix_flops = 0;             // FLOP/s at the model's dtype, dense, peak
-  double matrix_efficiency = 0;        // share of it that large matrix products reach, 0..1
-  double attention_efficiency = 0;     // share of matrix_flops that attention over long prompts reaches, 0..1
-  double vector_flops = 0;             // FLOP/s outside the matrix units
-  Bytes shared_memory;                 // of one SM; decides how many thread blocks of an attention kernel it holds
-  std::int64_t processors = 1;         // SMs (or cores)
-  Duration kernel_overhead;            // fixed cost of one kernel in a stream of kernels
-  Duration step_overhead;              // host time of one serving step or piece of training: scheduling, inputs, launch
-  double link_h2d_bandwidth = 0;       // bytes/s host to device, pinned memory, large transfers, one direction
-  double link_d2h_bandwidth = 0;       // bytes/s device to host
-  double link_duplex_bandwidth = 0;    // bytes/s of both directions together when both are busy
-  double link_pageable_bandwidth = 0;  // bytes/s from pageable memory
-  Duration link_latency;               // fixed cost of one transfer
-  double copy_slowdown = 1;            // factor >= 1 on the time of kernels while a copy runs
-  double link_slowdown = 1;            // factor >= 1 on the time of copies while kernels run
-  Duration serving_cold_start;         // added to a serving step that follows a training piece: cold caches
-  double cold_start_steps = 1;         // >= 1: added to all steps that follow it, in units of the first
-  std::int64_t cold_piece_tokens = 0;  // of a layer's training pieces, that leave caches so cold; 0: any piece does
+  Bytes memory;                         // of one GPU
+  double memory_bandwidth = 0;          // bytes/s, peak
+  double memory_efficiency = 0;         // share of it that large copies reach, 0..1
+  double bandwidth_saturation = 1;      // share of the SMs that draws all of the memory bandwidth, 0..1
+  double matrix_flops = 0;              // FLOP/s at the model's dtype, dense, peak
+  double matrix_efficiency = 0;         // share of it that large matrix products reach, 0..1
+  double attention_efficiency = 0;      // share of matrix_flops that attention over long prompts reaches, 0..1
+  double vector_flops = 0;              // FLOP/s outside the matrix units
+  Bytes shared_memory;                  // of one SM; decides how many thread blocks of an attention kernel it holds
+  std::int64_t processors = 1;          // SMs (or cores)
+  Duration kernel_overhead;             // fixed cost of one kernel in a stream of kernels
+  Duration step_overhead;               // host time of one serving step: scheduling, inputs, launch
+  double link_h2d_bandwidth = 0;        // bytes/s host to device, pinned memory, large transfers, one direction
+  double link_d2h_bandwidth = 0;        // bytes/s device to host
+  double link_duplex_bandwidth = 0;     // bytes/s of both directions together when both are busy
+  double link_pageable_bandwidth = 0;   // bytes/s from pageable memory
+  Duration link_latency;                // fixed cost of one transfer
+  double copy_slowdown = 1;             // factor >= 1 on the time of kernels while a copy runs
+  double link_slowdown = 1;             // factor >= 1 on the time of copies while kernels run
+  Duration serving_cold_start;          // added to a serving step that follows a training piece: cold caches
+  double cold_start_steps = 1;          // >= 1: added to all steps that follow it, in units of the first
+  std::int64_t cold_piece_tokens = 0;   // of a layer's training pieces, that leave caches so cold; 0: any piece does
   std::int64_t cold_prompt_tokens = 0;  // of a step, that leave caches as cold as training does; 0: none do
   Duration cold_idle;                   // time without work that does; 0: none does
   Duration training_cold_start;         // added to a training piece that follows a serving step

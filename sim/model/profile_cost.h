@@ -39,6 +39,7 @@ class ProfileCost final : public StepCost {
               const ProfileCostOptions& options);
 
   Duration step(const BatchShape& shape) const override;
+  Duration host_time() const override { return ahead_of_step(host_time_, options_.async_scheduling); }
   std::vector<std::string> warnings() const override;
 
  private:

@@ -27,6 +27,7 @@ class RooflineCost final : public StepCost {
                std::int32_t max_tokens, bool async_scheduling, const std::optional<TrainingShape>& adapters = {});
 
   Duration step(const BatchShape& shape) const override;
+  Duration host_time() const override { return ahead_of_step(hardware_.step_overhead, async_scheduling_); }
   // All layers' attention.
   double attention_seconds(const BatchShape& shape) const;
   // Output head for the last position of `sequences` sequences.

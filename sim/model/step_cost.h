@@ -17,6 +17,10 @@ class StepCost {
   // From the step's start to the start of the next, if the next is ready: kernels and the host time that they do not
   // hide. > 0 for a shape that has tokens.
   virtual Duration step(const BatchShape& shape) const = 0;
+  // From the moment at which a step is planned to the earliest at which it can start. No step is shorter, so that one
+  // planned while another runs never waits for the host; one planned on an idle device, or during a short piece of
+  // training, does. Zero where the GPU waits for the host in every step: then it is part of step().
+  virtual Duration host_time() const { return Duration(); }
   // What a user should know of the prices so far, such as how far they lie outside what was measured.
   virtual std::vector<std::string> warnings() const { return {}; }
 };
@@ -28,5 +32,8 @@ inline Duration with_host_time(double gpu_seconds, Duration host, bool async_sch
   const Duration gpu = Duration::seconds(std::min(gpu_seconds, kLongestRun.in_seconds()));
   return async_scheduling ? std::max(gpu, host) : gpu + host;
 }
+
+// StepCost::host_time of steps that with_host_time() prices.
+inline Duration ahead_of_step(Duration host, bool async_scheduling) { return async_scheduling ? host : Duration(); }
 
 }  // namespace alchemist

@@ -381,10 +381,7 @@ void ActivationStore::drop(Time now, RecordId id) {
   free_pages(record);
   if (record.on_host) {
     host_used_ -= record.bytes;
-    if (!record.was_reloaded) {
-      totals_.wasted_copies += record.bytes;
-      totals_.wasted_copy_time += record.copy_took;
-    }
+    if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
   }
   if (record.ready_at) ++totals_.dropped_records;
   if (record.complete && !record.used_up) note_lost(record);

@@ -48,7 +48,6 @@ struct StoreTotals {
   Bytes recorded;
   std::int64_t dropped_records = 0;  // gave way before their sample was trained
   Bytes wasted_copies;               // host copies made and never read
-  Duration wasted_copy_time;         // of the link, for these
 };
 
 class ActivationStore {
@@ -93,7 +92,7 @@ class ActivationStore {
   void give_host(Bytes bytes);
   Bytes host_capacity() const { return config_.host_capacity; }
   // True if the completion answers a copy of this store.
-  bool on_copy_done(Time now, OpId op, Duration took);
+  bool on_copy_done(Time now, OpId op);
 
   void on_feedback(Time now, const Feedback& feedback);
   // A training step has taken these samples, and if others are ready, later steps will pass them over too.
@@ -145,7 +144,6 @@ class ActivationStore {
     Time recorded_at;
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
-    Duration copy_took;
     bool used_up = false;  // its own sample has been trained
     bool free_after_copy = false;
     bool drop_after_copy = false;

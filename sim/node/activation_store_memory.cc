@@ -151,7 +151,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   copies_.emplace(*record.copying_out, id);
 }
 
-bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
+bool ActivationStore::on_copy_done(Time now, OpId op) {
   const auto found = copies_.find(op);
   if (found == copies_.end()) return false;
   const RecordId id = found->second;
@@ -159,7 +159,6 @@ bool ActivationStore::on_copy_done(Time now, OpId op, Duration took) {
   Record& record = at(id);
   record.copying_out.reset();
   record.on_host = true;
-  record.copy_took = took;
   copying_bytes_ -= record.bytes;
   // Meanwhile another sample of its session may have begun to use it: then it stays, as in end_of_use().
   if (std::exchange(record.drop_after_copy, false) && record.users == 0) {

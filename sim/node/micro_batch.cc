@@ -43,7 +43,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   records.clear();
   recorded.clear();
   lags.clear();
-  resident = host = lean = host_lean = dropped = 0;
+  resident = host = lean = host_lean = dropped = samples_with_record = 0;
   resident_targets = resident_lean_targets = host_targets = host_lean_targets = 0;
   without_record.clear();
   not_resident.clear();
@@ -71,6 +71,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
       recorded.push_back(part);
     }
     lags.push_back(coverage.version_lag);
+    samples_with_record += coverage.records.empty() ? 0 : 1;
   }
   fresh = tokens - copies - restored();
   fresh_served = served - restored();

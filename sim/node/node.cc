@@ -94,8 +94,8 @@ void Node::on_completion(Time now, const Completion& completion) {
   } else {
     // Memory, activations or gradients that somebody waits for.
     steps_to_decision_ = 0;
-    check(trainer_ && (store_->on_copy_done(now, completion.op, completion.ran) ||
-                       trainer_->on_copy_done(completion.op) || trainer_->on_all_reduced(now, completion.op)),
+    check(trainer_ && (store_->on_copy_done(now, completion.op) || trainer_->on_copy_done(completion.op) ||
+                       trainer_->on_all_reduced(now, completion.op)),
           "a completion answers an operation");
   }
   if (trains_beside()) submit_beside();
@@ -243,7 +243,10 @@ Node::PieceOutcome Node::submit_piece() {
   const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
   const Duration rest = allowance.time - part->expected;
   const bool another_like_it = allowance.time >= allowance.cut_from || rest >= part->expected;
-  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it;
+  // The host prepares the step while the gap's last piece runs, which may be shorter than that takes.
+  const bool room_for_host = rest >= training_->step_host_time;
+  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it && room_for_host &&
+                  training_->policy.train->allow(view_for_training()).time > Duration();
   return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
 }
 

@@ -22,6 +22,7 @@ struct NodeTraining {
   TrainerConfig trainer;
   Policy policy;                         // of its own: decisions may have state
   const Estimator* estimator = nullptr;  // outlives the node
+  Duration step_host_time;               // from the planning of a serving step to its start, if nothing hides it
 };
 
 class Node final : private BlockLender {

@@ -141,7 +141,8 @@ std::string command_text(const TrainingStep& step, std::span<const TrainedSample
   Words words("trained");
   words.add(step.version, step.start, step.end, step.tokens, step.samples, step.restore_stall, step.forward,
             step.backward, step.gradient_wait, step.optimizer, step.gpu_time, step.redundant_forward,
-            step.reused_tokens, step.recomputed_tokens, step.dropped_tokens, step.version_lag_sum);
+            step.reused_tokens, step.recomputed_tokens, step.dropped_tokens, step.reusing_samples,
+            step.version_lag_sum);
   words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag); });
   return words.take();
 }

@@ -12,7 +12,10 @@ namespace alchemist {
 enum class Routing : std::uint8_t {
   kRoundRobin,   // in turn
   kLeastLoaded,  // fewest requests running and waiting; ties: in turn
-  kPrefixAware,  // longest cached prefix; ties: least loaded
+  // Least work: tokens to compute before the first one, of prompts that come before and of its own without the cached
+  // prefix, and a share of those that decode beside it (the weighted sum of prefill and active blocks by which NVIDIA's
+  // Dynamo chooses). Ties: fewest requests.
+  kPrefixAware,
 };
 
 class Router {

@@ -49,8 +49,26 @@ void Scheduler::enqueue(const Arrival& arrival) {
   request.target = arrival.prompt_tokens;
   request.computed = 0;
   request.published = 0;
-  request.state = State::kWaiting;
+  await(request, arrival.prompt_tokens - cached_prefix_tokens(arrival.content, arrival.prompt_tokens));
   waiting_.push_back(arrival.request);
+}
+
+// The request waits, and will have so many tokens to compute.
+void Scheduler::await(Request& request, std::int32_t tokens) {
+  request.state = State::kWaiting;
+  request.to_compute = tokens;
+  waiting_tokens_ += tokens;
+}
+
+Scheduler::Load Scheduler::load() const {
+  Load load{waiting_tokens_, 0};
+  for (const RequestHandle handle : running_) {
+    const Request& request = requests_[handle.value()];
+    const bool decodes = request.state == State::kDecoding;
+    (decodes ? load.decoding : load.to_compute) +=
+        decodes ? computed_tokens(request) : request.target - request.computed;
+  }
+  return load;
 }
 
 std::optional<ServingOp> Scheduler::plan() {
@@ -145,6 +163,7 @@ void Scheduler::plan_waiting() {
     const RequestHandle handle = waiting_.front();
     if (!admit(handle)) return;
     waiting_.pop_front();
+    waiting_tokens_ -= at(handle).to_compute;
     running_.push_back(handle);
   }
 }
@@ -236,7 +255,7 @@ void Scheduler::preempt_newest() {
   }
   release_blocks(request);
   request.computed = 0;
-  request.state = State::kWaiting;
+  await(request, request.target);
   running_.pop_back();
   waiting_.push_front(handle);
   preempted_.push_back(handle);
@@ -327,6 +346,7 @@ void Scheduler::end(std::span<const RequestHandle> ended) {
       // Preempted by a step that was planned before this request's last token was known to be its last.
       check(request.state == State::kWaiting, "a request that computes its prompt does not end");
       waiting_.erase(std::find(waiting_.begin(), waiting_.end(), handle));
+      waiting_tokens_ -= request.to_compute;
       if (!preempted_told_) std::erase(preempted_, handle);
     }
   }

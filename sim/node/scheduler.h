@@ -70,6 +70,14 @@ class Scheduler {
   std::int32_t computed(RequestHandle handle) const {
     return static_cast<std::int32_t>(computed_tokens(requests_[handle.value()]));
   }
+  // For routing. Prompt tokens that are computed before those of a request that joins now: of waiting requests without
+  // what the prefix cache held when they came, of running ones what was not computed before the step planned last. And
+  // tokens of the requests that decode, whose keys and values every step reads.
+  struct Load {
+    std::int64_t to_compute = 0;
+    std::int64_t decoding = 0;
+  };
+  Load load() const;
   // A running request still computes its prompt.
   bool computes_prompt() const;
   const BlockPool& pool() const { return pool_; }
@@ -87,6 +95,7 @@ class Scheduler {
                                      // also the tokens generated so far
     std::int32_t computed = 0;       // tokens whose keys and values are in its blocks, unless decoding
     std::int64_t decode_offset = 0;  // while decoding: computed = decode_offset + decode clock
+    std::int32_t to_compute = 0;     // while waiting: tokens of its target that were not cached when it began to
     std::int32_t published = 0;      // leading blocks that the prefix cache knows
     std::int64_t weights = 0;        // of weights_, when it was admitted
     State state = State::kWaiting;
@@ -103,6 +112,7 @@ class Scheduler {
   bool have_free(std::int32_t blocks, bool urgent);
   void plan_running_prefill();
   void plan_waiting();
+  void await(Request& request, std::int32_t tokens);
   bool admit(RequestHandle handle);
   void find_prefix(const PromptContent& content, std::int32_t prompt_tokens, std::int32_t tokens) const;
   void note_missed(const Request& request, std::int32_t found);
@@ -124,6 +134,7 @@ class Scheduler {
   BlockLender* lender_;
   std::vector<Request> requests_;  // by handle
   std::deque<RequestHandle> waiting_;
+  std::int64_t waiting_tokens_ = 0;     // Request::to_compute of these
   std::vector<RequestHandle> running_;  // in order of admission; at most the last one is prefilling between steps
 
   std::int64_t weights_ = 0;       // how often they have changed

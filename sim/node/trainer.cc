@@ -391,6 +391,7 @@ void Trainer::end_micro_batch(Time now) {
   step_.reused_tokens += batch.restored() - recomputed_of_host;
   step_.recomputed_tokens += batch.fresh + recomputed_of_host;
   step_.dropped_tokens += batch.dropped;
+  step_.reusing_samples += batch.samples_with_record;
   store_.put_back(batch.records);
   for (std::size_t i = 0; i < batch.samples.size(); ++i) {
     step_.version_lag_sum += batch.lags[i];

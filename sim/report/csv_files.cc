@@ -83,7 +83,7 @@ void write_steps_header(OutputFile& file) {
 
 void write_step(OutputFile& file, std::int64_t number, const TrainingStep& s) {
   std::optional<double> lag;
-  if (s.samples > 0) lag = static_cast<double>(s.version_lag_sum) / static_cast<double>(s.samples);
+  if (s.reusing_samples > 0) lag = static_cast<double>(s.version_lag_sum) / static_cast<double>(s.reusing_samples);
   append_row(file, number, s.version.value(), seconds(s.start), seconds(s.end), s.tokens, s.samples,
              milliseconds(s.restore_stall), milliseconds(s.forward), milliseconds(s.backward),
              milliseconds(s.gradient_wait), milliseconds(s.optimizer), s.reused_tokens, s.recomputed_tokens,

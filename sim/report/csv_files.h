@@ -18,7 +18,7 @@ void write_requests_header(OutputFile& file);
 void write_request(OutputFile& file, const RequestOutcome& outcome, const Slo& slo);
 
 // steps.csv, one line a training step, numbered from 0. `restore_ms` is the GPU's wait for activations;
-// `mean_version_lag` is over the samples of the step, empty without samples.
+// `mean_version_lag` is over the samples of the step, empty if it used no record.
 void write_steps_header(OutputFile& file);
 void write_step(OutputFile& file, std::int64_t number, const TrainingStep& step);
 

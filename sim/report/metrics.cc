@@ -27,28 +27,6 @@ std::optional<double> ratio(double part, double whole) {
 
 }  // namespace
 
-void QueueTrend::add(const RequestOutcome& outcome) {
-  const double arrival = outcome.arrived.in_seconds();
-  const double wait = (outcome.scheduled - outcome.arrived).in_seconds();
-  first_arrival_ = count_ == 0 ? arrival : std::min(first_arrival_, arrival);
-  last_arrival_ = count_ == 0 ? arrival : std::max(last_arrival_, arrival);
-  ++count_;
-  // Welford's update: stable for a day of arrivals, where sums of squares would not be.
-  const double n = static_cast<double>(count_);
-  const double arrival_deviation = arrival - mean_arrival_;
-  mean_arrival_ += arrival_deviation / n;
-  mean_wait_ += (wait - mean_wait_) / n;
-  mean_service_ += ((outcome.finished - outcome.scheduled).in_seconds() - mean_service_) / n;
-  arrival_variation_ += arrival_deviation * (arrival - mean_arrival_);
-  covariation_ += arrival_deviation * (wait - mean_wait_);
-}
-
-bool QueueTrend::saturated() const {
-  if (count_ < kMinRequests || arrival_variation_ <= 0) return false;
-  const double slope = covariation_ / arrival_variation_;
-  return slope > kSlope && slope * (last_arrival_ - first_arrival_) > mean_service_;
-}
-
 RunMetrics::RunMetrics(RunInfo info) : info_(std::move(info)) {
   check(info_.replicas >= 1, "a run has a replica");
   busy_spans_.resize(static_cast<std::size_t>(info_.replicas));
@@ -103,6 +81,7 @@ void RunMetrics::on_training_step(const TrainingStep& step) {
   steps_sum_.reused_tokens += step.reused_tokens;
   steps_sum_.recomputed_tokens += step.recomputed_tokens;
   steps_sum_.dropped_tokens += step.dropped_tokens;
+  steps_sum_.reusing_samples += step.reusing_samples;
   steps_sum_.version_lag_sum += step.version_lag_sum;
   end_ = std::max(end_, step.end);
 }
@@ -173,7 +152,10 @@ void RunMetrics::summarise_training(Summary& s) const {
   s.train_tokens_reused = sum.reused_tokens;
   s.train_tokens_recomputed = sum.recomputed_tokens;
   s.train_tokens_dropped = sum.dropped_tokens;
-  s.train_mean_version_lag = ratio(static_cast<double>(sum.version_lag_sum), static_cast<double>(sum.samples));
+  if (sum.reusing_samples > 0) {
+    s.train_mean_version_lag =
+        ratio(static_cast<double>(sum.version_lag_sum), static_cast<double>(sum.reusing_samples));
+  }
 }
 
 void RunMetrics::summarise_resources(Summary& s) const {

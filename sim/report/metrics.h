@@ -6,30 +6,10 @@
 
 #include "sim/base/observer.h"
 #include "sim/report/distribution.h"
+#include "sim/report/queue_trend.h"
 #include "sim/report/summary.h"
 
 namespace alchemist {
-
-// Whether the service falls behind what arrives. When work arrives faster than it is served, the wait before a
-// request is first scheduled grows in proportion to its arrival time: by (load - 1) for each second. So the rule is a
-// line fitted by least squares through (arrival, wait): the run is saturated if, over at least kMinRequests, the line
-// rises by more than kSlope and, from the first to the last arrival, by more than the mean time in service (a queue
-// that just fills up its batches does not count).
-class QueueTrend {
- public:
-  static constexpr std::int64_t kMinRequests = 10;
-  static constexpr double kSlope = 0.05;
-
-  void add(const RequestOutcome& outcome);
-  bool saturated() const;
-
- private:
-  std::int64_t count_ = 0;
-  double mean_arrival_ = 0, mean_wait_ = 0, mean_service_ = 0;  // seconds
-  double arrival_variation_ = 0;                                // sum of squared deviations
-  double covariation_ = 0;                                      // sum of products of deviations
-  double first_arrival_ = 0, last_arrival_ = 0;
-};
 
 class RunMetrics final : public RunObserver {
  public:

@@ -43,7 +43,7 @@ struct RunInfo {
 struct TrainingTotals {
   std::optional<std::int64_t> max_tokens;          // largest training batch that fits
   Bytes hedge_wasted_bytes;                        // moved for hedges that lost, over all links
-  Duration hedge_wasted_time;                      // of GPU and link, for the same, summed over all of them
+  Duration hedge_wasted_time;                      // for the same, at the links' rate, summed over them
   std::int64_t preemptions = 0;                    // micro-batches that gave their memory back to serving
   std::optional<double> bound_train_tokens_per_s;  // no policy can train more
 };
@@ -87,7 +87,7 @@ struct Summary {
   std::int64_t train_tokens_reused = 0;
   std::int64_t train_tokens_recomputed = 0;
   std::int64_t train_tokens_dropped = 0;
-  std::optional<double> train_mean_version_lag;  // over the samples
+  std::optional<double> train_mean_version_lag;  // over the samples that had a record; none without any
   TrainingTotals training;
 
   MemoryUse peak;            // of one GPU: of each category, the largest over time and replicas

@@ -1,7 +1,9 @@
 // Which replica serves which request, and what eviction leaves of a cached prefix, by hand.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
+#include <utility>
 
 #include "tests/engine/support.h"
 #include "tests/times.h"
@@ -69,9 +71,55 @@ TEST(Routing, PrefixAwareReturnsToTheCache) {
             (std::vector<std::uint32_t>{0, 1, 0, 1, 1}));
 }
 
-// Prompts shorter than a block leave nothing in the cache: prefix-aware is then least loaded.
-TEST(Routing, PrefixAwareWithoutHitsIsLeastLoaded) {
-  EXPECT_EQ(replicas_of(Routing::kPrefixAware, one_short_two_long()), (std::vector<std::uint32_t>{0, 1, 2, 1, 1, 2}));
+// Prompts shorter than a block leave nothing in the cache. At 1000 replicas 0 and 2 decode one request of 3 + 8 tokens
+// each, which counts as 2, and replica 1 is idle. A moment later replica 1 computes the 3 tokens of that prompt, and
+// then replica 2 those of the next.
+TEST(Routing, PrefixAwareWithoutHitsTakesTheLeastWork) {
+  EXPECT_EQ(replicas_of(Routing::kPrefixAware, one_short_two_long()), (std::vector<std::uint32_t>{0, 1, 2, 1, 2, 0}));
+}
+
+// Replica 0 knows 32 of the second turn's 60 tokens, and replica 1 none. A prompt of 40 tokens that replica 0 still
+// computes is more than that, and one of 20 less.
+TEST(Routing, PrefixAwareWeighsTheCacheAgainstPromptsThatWait) {
+  for (const std::int32_t other : {40, 20}) {
+    EXPECT_EQ(replicas_of(Routing::kPrefixAware,
+                          {make_request(at_ns(0), 40, 2, 7), make_request(at_ns(50'000), 20, 2, 8),
+                           make_request(at_ns(100'000), other, 2, 9), make_request(at_ns(100'001), 60, 2, 7, 1)},
+                          small_config(50, 2)),
+              (std::vector<std::uint32_t>{0, 1, 0, other == 40 ? 1u : 0u}))
+        << other;
+  }
+}
+
+// Prompts of 600 tokens that all begin with the same 512, on four replicas that are busy for a good half of the time.
+// Once each has computed the shared part, everybody finds it, wherever they go.
+TEST(Routing, PrefixAwareSpreadsASharedPrefix) {
+  static constexpr std::array<std::uint64_t, 1> kShared = {77};
+  RandomStream random(1, "test");
+  std::vector<WorkloadRequest> requests;
+  double now = 0;
+  for (std::uint64_t i = 0; i < 400; ++i) {
+    now += random.exponential(1'000);
+    requests.push_back(make_request(at_ns(static_cast<std::int64_t>(now)), 600, 10, 1'000 + i));
+    requests.back().content.chain_ids = kShared;
+    requests.back().content.chain_block_tokens = 512;
+  }
+  SimulationConfig config = small_config(1'000, 4);
+  config.serving.max_num_batched_tokens = 2'048;
+  config.routing = Routing::kPrefixAware;
+  ListWorkload workload(std::move(requests));
+  const LinearCost cost(100, 10, 0);
+  TextObserver observer;
+  Simulation(config, cost, workload, observer).run();
+  std::map<std::uint32_t, int> served;
+  int hits = 0;
+  for (const RequestOutcome& outcome : observer.outcomes) {
+    ++served[outcome.replica.value()];
+    hits += outcome.prefix_hit_tokens == 512;
+  }
+  ASSERT_EQ(served.size(), 4u);
+  for (const auto& [replica, count] : served) EXPECT_NEAR(count, 100, 25) << replica;
+  EXPECT_GE(hits, 400 - 8);
 }
 
 // Six blocks of 16. A prompt of 32 fills blocks 0 and 1, which are freed last block first: the list of free blocks is

@@ -144,6 +144,7 @@ struct RandomCase {
   double mean_gap_ns;
   bool async;
   Routing routing;
+  std::int64_t host_ns = 0;
 };
 
 class RunsEqualSteps : public ::testing::TestWithParam<RandomCase> {};
@@ -157,7 +158,7 @@ TEST_P(RunsEqualSteps, ToTheByte) {
     std::int64_t operations[2], steps[2], preemptions = 0;
     for (const bool single : {false, true}) {
       ListWorkload workload(random_requests(seed, 150, c.mean_gap_ns, 120, 100));
-      LinearCost cost(100, 10, 1);
+      LinearCost cost(100, 10, 1, c.host_ns);
       TextObserver observer;
       SimulationConfig config = small_config(c.kv_blocks, c.replicas);
       config.serving.async_scheduling = c.async;
@@ -186,7 +187,10 @@ INSTANTIATE_TEST_SUITE_P(Cases, RunsEqualSteps,
                                            RandomCase{200, 1, 5'000, true, Routing::kLeastLoaded},
                                            RandomCase{20, 1, 2'000, true, Routing::kLeastLoaded},
                                            RandomCase{25, 1, 20'000, true, Routing::kLeastLoaded},
-                                           RandomCase{100, 3, 2'000, true, Routing::kPrefixAware}));
+                                           RandomCase{100, 3, 2'000, true, Routing::kPrefixAware},
+                                           RandomCase{200, 1, 5'000, true, Routing::kLeastLoaded, 150},
+                                           RandomCase{20, 1, 2'000, true, Routing::kLeastLoaded, 50},
+                                           RandomCase{100, 3, 2'000, true, Routing::kLeastLoaded, 400}));
 
 // An answer longer than the KV memory can ever hold is refused instead of waiting forever.
 TEST(Simulation, RequestThatCanNeverFitIsRejected) {

@@ -27,6 +27,7 @@ TrainingStep part(std::int64_t scale) {
           .reused_tokens = 600 * scale,
           .recomputed_tokens = 400 * scale,
           .dropped_tokens = 7 * scale,
+          .reusing_samples = 4 * scale,
           .version_lag_sum = 2 * scale};
 }
 
@@ -45,6 +46,7 @@ void expect_step(const TrainingStep& step, std::int32_t replicas, std::int64_t s
   EXPECT_EQ(step.reused_tokens, 600 * sum);
   EXPECT_EQ(step.recomputed_tokens, 400 * sum);
   EXPECT_EQ(step.dropped_tokens, 7 * sum);
+  EXPECT_EQ(step.reusing_samples, 4 * sum);
   EXPECT_EQ(step.version_lag_sum, 2 * sum);
 }
 

@@ -1,6 +1,7 @@
 // A workload from a list, a cost that can be computed by hand, and an observer that writes everything down.
 #pragma once
 
+#include <algorithm>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -40,18 +41,21 @@ inline WorkloadRequest make_request(Time arrival, std::int32_t prompt, std::int3
   return request;
 }
 
-// base + per_token * tokens + per_context * (keys that the step attends to), in nanoseconds.
+// base + per_token * tokens + per_context * (keys that the step attends to), in nanoseconds, or the host's if that is
+// longer: of a host that plans ahead.
 class LinearCost final : public StepCost {
  public:
-  LinearCost(std::int64_t base_ns, std::int64_t per_token_ns, std::int64_t per_context_ns)
-      : base_(base_ns), per_token_(per_token_ns), per_context_(per_context_ns) {}
+  LinearCost(std::int64_t base_ns, std::int64_t per_token_ns, std::int64_t per_context_ns, std::int64_t host_ns = 0)
+      : base_(base_ns), per_token_(per_token_ns), per_context_(per_context_ns), host_(host_ns) {}
   Duration step(const BatchShape& shape) const override {
-    return Duration::nanoseconds(base_ + per_token_ * shape.tokens() +
-                                 per_context_ * (shape.decode_context_sum + shape.decode_context_max));
+    return Duration::nanoseconds(std::max(
+        host_,
+        base_ + per_token_ * shape.tokens() + per_context_ * (shape.decode_context_sum + shape.decode_context_max)));
   }
+  Duration host_time() const override { return Duration::nanoseconds(host_); }
 
  private:
-  std::int64_t base_, per_token_, per_context_;
+  std::int64_t base_, per_token_, per_context_, host_;
 };
 
 // Everything that results are made of, except how steps are grouped into operations.

@@ -196,22 +196,6 @@ TEST(Training, TimesOfOperationsAreScaledByWhenTheyBegin) {
   }
 }
 
-// The host takes 40 us before each of the step's 10 pieces, while nothing runs: forward and backward are as long as
-// before, the whole step is longer.
-TEST(Training, HostTimeBeforeAPieceIsCharged) {
-  World quick, slow;
-  slow.piece_overhead = Duration::microseconds(40);
-  const std::vector<WorkloadRequest> requests = one_sample();
-  TrainingObserver without, with;
-  quick.run(kTemporal, requests, without, 4'000, 1.0, Duration::milliseconds(1));
-  slow.run(kTemporal, requests, with, 4'000, 1.0, Duration::milliseconds(1));
-  ASSERT_EQ(with.pieces.size(), 10u);
-  EXPECT_EQ(with.pieces[0].start, without.pieces[0].start + Duration::microseconds(40));
-  EXPECT_EQ(with.steps[0].forward, without.steps[0].forward);
-  EXPECT_EQ(with.steps[0].backward, without.steps[0].backward);
-  EXPECT_EQ(with.steps[0].end, without.steps[0].end + Duration::microseconds(400));
-}
-
 // As above, but the answer is one of several of 11 tokens each, every one trained behind a copy of the prompt: n copies
 // are n * 61 tokens, of which the forward computes the prompt once, whatever records there are, and serving had
 // computed that and its own answer. The head runs over the n * 11 tokens of the answers. With the prompt's record only

@@ -148,7 +148,7 @@ struct World {
     }
     hardware.copy_slowdown = copy_slowdown;
     setup.link = LinkSpec::from(hardware);
-    setup.piece_overhead = piece_overhead;
+    setup.step_host_time = serving_cost.host_time();
     if (beside) {
       setup.beside = {&beside_serving_cost, &beside_cost, small_hardware().memory_bandwidth};
       setup.trainer.gpu_share = kShare;
@@ -199,7 +199,6 @@ struct World {
   double link_slowdown = 1;
   double copy_slowdown = 1;
   ColdStart cold_start;
-  Duration piece_overhead;
   PriceFactors factors;
   std::int32_t step_tokens = 64;
   std::optional<Duration> max_itl;

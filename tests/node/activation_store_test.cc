@@ -16,7 +16,7 @@ TEST(ActivationStore, HedgedRecordGivesWayAtOnce) {
   Store s("eager");
   s.record(1);
   ASSERT_EQ(s.host.copies.size(), 1u);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   while (s.pool.free() > 0) s.pool.allocate();
   s.store->reclaim(Time(), 4, false);
   EXPECT_EQ(s.pool.free(), 4);
@@ -37,7 +37,7 @@ TEST(ActivationStore, RecordWithoutCopyMakesServingWait) {
   ASSERT_EQ(s.host.copies, std::vector<std::string>{"out 0: 400"});
   s.store->reclaim(Time(), 4, false);
   EXPECT_EQ(s.host.copies.size(), 1u) << "what is coming is not asked for again";
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.pool.free(), 4);
   s.store->check_consistency();
 }
@@ -59,7 +59,7 @@ TEST(ActivationStore, OldestRecordLeavesWhenHalfTheShareIsTaken) {
   s.record(1);
   s.record(2);
   ASSERT_EQ(s.host.copies.size(), 1u);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.store->gpu_bytes(), Bytes(400));
   EXPECT_EQ(s.store->host_bytes(), Bytes(400));
   s.store->check_consistency();
@@ -71,11 +71,11 @@ TEST(ActivationStore, HedgedRecordLeavesTheGpuWherePrefixesAreMissed) {
   for (const bool missed : {false, true}) {
     Store s("eager", 20);
     s.record(1);
-    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
     EXPECT_EQ(s.store->gpu_bytes(), Bytes(400)) << "nobody has missed anything yet";
     ask_in_turn(s.pool, 20, missed ? 20 : 100);
     s.record(2);
-    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
     EXPECT_EQ(s.store->gpu_bytes(), Bytes(missed ? 0 : 800));
     EXPECT_EQ(s.store->host_bytes(), Bytes(800));
     s.store->check_consistency();
@@ -91,7 +91,7 @@ TEST(ActivationStore, RecordsStayWhereMemoryIsToSpare) {
   s.record(14);
   ASSERT_EQ(s.host.copies.size(), 1u);
   EXPECT_EQ(s.store->gpu_bytes(), Bytes(5'600));
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.store->gpu_bytes(), Bytes(5'200)) << "one copy of each";
   EXPECT_EQ(s.store->host_bytes(), Bytes(400));
   s.store->check_consistency();
@@ -123,7 +123,7 @@ TEST(ActivationStore, RecordsMakePlaceForServingBeforeItHasToAsk) {
   EXPECT_TRUE(s.host.copies.empty());
   s.store->complete(Time(), *id);
   ASSERT_EQ(s.host.copies.size(), 2u);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.pool.free(), 6);
   EXPECT_EQ(s.store->live_records(), 8);
   s.store->check_consistency();
@@ -177,7 +177,7 @@ TEST(ActivationStore, ALongPromptHasSeveralRecords) {
   const RecordId second = s.store->begin_part(Time(), arrival, 300, true, WeightVersion());
   EXPECT_EQ(s.store->extend(Time(), second, 300), 0);
   s.store->abandon(Time(), second);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   const RecordId third = s.store->begin_part(Time(), arrival, 600, true, WeightVersion());
   EXPECT_EQ(s.store->extend(Time(), third, 300), 250);
   s.store->complete(Time(), third);
@@ -190,7 +190,7 @@ TEST(ActivationStore, ALongPromptHasSeveralRecords) {
   EXPECT_EQ(coverage.parts.at(1).first_token, 600);
   s.store->put_back(coverage.records);
   s.store->end_of_use(Time(), RequestId(1));
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.store->live_records(), 0);
 }
 
@@ -258,8 +258,8 @@ TEST(ActivationStore, TrainingTakesHostMemory) {
   Store s("eager");
   s.record(1);
   s.record(2);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), OpId(0), Duration::milliseconds(1)));
-  EXPECT_TRUE(s.store->on_copy_done(Time(), OpId(1), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), OpId(0)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), OpId(1)));
   EXPECT_EQ(s.store->host_bytes(), Bytes(800));
   EXPECT_FALSE(s.store->take_host(Time(), Bytes(1'100))) << "more than there is";
   while (s.pool.free() > 0) s.pool.allocate();

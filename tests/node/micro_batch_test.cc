@@ -37,7 +37,7 @@ void expect_keys(const MicroBatch& batch, PieceKind kind, const Keys& keys, std:
 TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   testing::Store s("eager", 20);
   s.record(2);
-  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   std::vector<BlockId> taken;
   while (s.pool.free() > 0) taken.push_back(s.pool.allocate());
   s.store->reclaim(Time(), 4, false);

@@ -70,7 +70,7 @@ TEST(RecordUse, ARecordThatIsToGoStaysForTheNextTurn) {
   s.store->end_of_use(Time(), RequestId(1));
   const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(), 1);
   EXPECT_EQ(coverage.resident_tokens, 40);
-  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.store->live_records(), 1);
   s.store->put_back(coverage.records);
   s.store->check_consistency();
@@ -82,7 +82,7 @@ TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
     Store s("eager");
     while (s.pool.free() > 4) s.pool.allocate();
     s.record(1);
-    ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
     s.store->reclaim(Time(), 4, true);
     const Coverage coverage = s.store->acquire(sample_of(1), WeightVersion(), 1);
     EXPECT_EQ(coverage.host_tokens, 40);
@@ -130,7 +130,7 @@ TEST(RecordUse, ARecordInUseLeavesWhenItIsPutBack) {
   s.store->reclaim(Time(), 4, false);
   const Coverage coverage = s.store->acquire(sample_of(1), WeightVersion(), 1);
   EXPECT_EQ(coverage.resident_tokens, 40);
-  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
   EXPECT_EQ(s.pool.free(), 0);
   s.store->put_back(coverage.records);
   EXPECT_EQ(s.pool.free(), 4);

@@ -117,7 +117,7 @@ TEST_F(Preempted, APieceOnItsWayEndsFirst) {
 // Copies that bring a layer of a record, and a layer's keys, cannot be recalled, but none follows them.
 TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
   s_.record_of(1, 1, 0, 40, 0);
-  ASSERT_TRUE(s_.store->on_copy_done(Time(), s_.host.last(), Duration::milliseconds(1)));
+  ASSERT_TRUE(s_.store->on_copy_done(Time(), s_.host.last()));
   std::vector<BlockId> others;
   s_.pool.allocate(s_.pool.free(), others);
   s_.store->reclaim(Time(), 1, true);  // the copy on the host remains

@@ -79,7 +79,7 @@ class Restorer {
   void record_on_host(std::uint32_t request, bool lean = false) {
     s.policy.record = make_record_decision(lean ? "lean" : "minimal");
     s.record_of(request, request, 0, 40, 0);
-    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last(), Duration::milliseconds(1)));
+    EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
     std::vector<BlockId> others;
     s.pool.allocate(s.pool.free(), others);
     s.store->reclaim(Time(), 1, true);

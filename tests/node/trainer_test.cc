@@ -73,7 +73,7 @@ TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
     std::vector<BlockId> others;
     s.pool.allocate(4, others);  // nothing is left, so that the record goes where serving needs more
     s.record(1);
-    ASSERT_TRUE(s.store->on_copy_done(now, s.host.last(), Duration::milliseconds(1)));
+    ASSERT_TRUE(s.store->on_copy_done(now, s.host.last()));
     s.store->reclaim(now, 1, true);
     s.pool.release_first(others);
     const std::size_t before = s.host.copies.size();

@@ -154,6 +154,7 @@ TEST(RunMetrics, TrainingTotals) {
                     .reused_tokens = 600,
                     .recomputed_tokens = 400,
                     .dropped_tokens = 50,
+                    .reusing_samples = 1,
                     .version_lag_sum = 2};
   m.on_training_step(step);
   step.start = at_ms(900), step.end = at_ms(1000);
@@ -176,13 +177,22 @@ TEST(RunMetrics, TrainingTotals) {
   EXPECT_DOUBLE_EQ(*s.train_step_ms, 200);
   EXPECT_DOUBLE_EQ(*s.train_forward_ms, 40);
   EXPECT_DOUBLE_EQ(*s.train_redundant_forward_fraction, 0.25);
-  EXPECT_DOUBLE_EQ(*s.train_mean_version_lag, 0.5);
+  EXPECT_DOUBLE_EQ(*s.train_mean_version_lag, 1) << "two samples had a record, their lags are 2 and 0";
   EXPECT_EQ(s.train_tokens_reused, 1200);
   const json j = json::parse(summary_json(s));
   EXPECT_DOUBLE_EQ(j["bound_fraction"], 0.5);
   EXPECT_EQ(j["train_max_tokens"], 8192);
   EXPECT_EQ(j["hedge_wasted_bytes"], 5);
   EXPECT_NE(summary_table(s).find("tokens per GPU-second"), std::string::npos);
+}
+
+// Samples that nobody recorded have no lag: neither is it 0.
+TEST(RunMetrics, WithoutRecordsThereIsNoLag) {
+  RunMetrics m(info());
+  m.on_training_step({.end = at_ms(100), .tokens = 1000, .samples = 4, .recomputed_tokens = 1000});
+  const Summary s = m.summary();
+  EXPECT_EQ(s.train_samples, 4);
+  EXPECT_FALSE(s.train_mean_version_lag);
 }
 
 // Peaks of the categories come at different moments; the peak of the total is that of one moment.
@@ -219,37 +229,6 @@ TEST(RunMetrics, SpansWithinALaterOneAreBusyOnce) {
   m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(100)});
   m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(90), at_ms(120)});
   EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 120.0 / 400.0);
-}
-
-// One server, a request each 100 ms, service s: the wait of the n-th grows by (s - 100 ms) each. At s = 90 ms there is
-// none; at 104 ms the slope 0.04 is below the threshold; at 120 ms it is 0.2.
-TEST(QueueTrend, TellsSaturationByTheGrowthOfTheWait) {
-  const auto saturated = [](std::int64_t service_ms, int requests) {
-    QueueTrend trend;
-    std::int64_t free_at = 0;
-    for (int i = 0; i < requests; ++i) {
-      const std::int64_t arrived = 100 * i, started = std::max(arrived, free_at);
-      free_at = started + service_ms;
-      trend.add(outcome(static_cast<std::uint32_t>(i), arrived, started - arrived, free_at - arrived, 0, 1));
-    }
-    return trend.saturated();
-  };
-  EXPECT_FALSE(saturated(90, 1000));
-  EXPECT_FALSE(saturated(104, 1000));
-  EXPECT_TRUE(saturated(120, 1000));
-  EXPECT_FALSE(saturated(120, 9)) << "too few to tell";
-}
-
-// The wait grows by 20 ms with each request, from 0 to 380 ms: by as much as at saturation, but less than a request
-// takes, 10 s, in which any queue may grow.
-TEST(QueueTrend, AGrowthBelowARequestsTimeIsNoSaturation) {
-  QueueTrend trend;
-  for (int i = 0; i < 20; ++i) {
-    RequestOutcome o = outcome(static_cast<std::uint32_t>(i), 100 * i, 20 * i, 20 * i, 0, 1);
-    o.finished = o.first_token + Duration::seconds(10);
-    trend.add(o);
-  }
-  EXPECT_FALSE(trend.saturated());
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ TEST(ResultWriter, TablesToTheLetter) {
                            .reused_tokens = 600,
                            .recomputed_tokens = 400,
                            .dropped_tokens = 50,
+                           .reusing_samples = 4,
                            .version_lag_sum = 3});
   writer.on_memory(ReplicaId(1), at_ms(2), {.weights = Bytes(10), .kv = Bytes(5), .host = Bytes(3)});
   writer.on_memory(ReplicaId(0), at_ms(1), {.weights = Bytes(10)});

@@ -194,6 +194,22 @@ TEST(LlmServingSim, ChainedRequestsFollowTheAnswer) {
   EXPECT_TRUE(source->exhausted());
 }
 
+// A chain of two requests and a single one, 2 s apart: three requests, two of which bring their times. As the arrivals
+// of another workload the file gives two.
+TEST(LlmServingSim, TheRateIsOfAllRequests) {
+  const TextFile file(
+      "l.jsonl",
+      "{\"session_id\": \"x\", \"arrival_time_ns\": 0, \"sub_requests\": [{\"input_toks\": 10, \"output_toks\": 3, "
+      "\"tool_duration_ns\": 0}, {\"input_toks\": 20, \"output_toks\": 4, \"tool_duration_ns\": 0}]}\n"
+      "{\"input_toks\": 7, \"output_toks\": 1, \"arrival_time_ns\": 2000000000}\n");
+  TraceSpec spec = trace_of(file.path());
+  spec.rate = 1.5;
+  EXPECT_EQ(read_trace(spec).rows.back().arrival, Duration::seconds(1));
+  const auto arrivals = make_arrivals(TraceArrivals{spec}, 1);
+  arrivals->next();
+  EXPECT_EQ(arrivals->next(), Time() + Duration::seconds(2 / 3.0));
+}
+
 TEST(LlmServingSim, BrokenLines) {
   expect_error("l.jsonl", "{\"input_toks\": 4, \"output_toks\": 2, \"arrival_time_ns\": -1}\n", 1, "arrival_time_ns");
   expect_error("l.jsonl", "{\"input_toks\": 4, \"output_toks\": 2, \"arrival_time_ns\": 1, \"input_tok_ids\": [1]}\n",

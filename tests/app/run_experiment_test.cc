@@ -1,0 +1,57 @@
+// Numbers of whole runs that depend on how they are wired.
+#include "sim/app/run_experiment.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+
+#include "sim/report/metrics.h"
+
+namespace alchemist {
+namespace {
+
+struct Run {
+  Experiment experiment;
+  Summary summary;
+};
+
+Run run(const std::string& policy, bool async_scheduling, const std::string& step_overhead) {
+  Experiment e = read_experiment(
+      YamlValue::parse("model: llama-3.1-8b\nhardware: {base: h200, step_overhead: " + step_overhead +
+                           "}\nworkload: {arrivals: {fixed: {rate: 2}}, lengths: {fixed: {prompt: 900, output: 200}}, "
+                           "requests: 60}\nserving: {async_scheduling: " +
+                           (async_scheduling ? "true" : "false") +
+                           "}\ncluster: {gpus: 2, training_gpus: 1}\ntraining: {max_itl: 20 ms, feedback: {share: 1, "
+                           "delay: {fixed: 1 s}}}\npolicy: " +
+                           policy + "\n",
+                       "e.yaml"));
+  RunMetrics metrics(run_info(e));
+  const Summary summary = metrics.summary(run_experiment(e, metrics).training);
+  return {std::move(e), summary};
+}
+
+// Training is launched piece behind piece by a loop that needs no scheduler. With synchronous scheduling the host's
+// time is a part of each step, and the gap between two tokens stays what it may be.
+TEST(RunExperiment, TrainingPaysNoHostTime) {
+  for (const bool async_scheduling : {false, true}) {
+    const Summary s = run("temporal", async_scheduling, "2 ms").summary;
+    EXPECT_LE(s.itl_ms->p99, 20.5) << async_scheduling;
+    EXPECT_GE(s.itl_ms->p99, 15) << async_scheduling;
+  }
+  const Summary without = run("separate", false, "0 ms").summary, with = run("separate", false, "2 ms").summary;
+  EXPECT_GT(with.train_steps, 0);
+  EXPECT_EQ(with.train_step_ms, without.train_step_ms);
+}
+
+// Several records are copied at once and share the link. Those that nobody read took as much of its time as their
+// bytes.
+TEST(RunExperiment, WastedCopiesTakeTheLinkOnce) {
+  const auto [experiment, s] = run("alchemist", true, "2 ms");
+  ASSERT_GT(s.training.hedge_wasted_bytes, Bytes());
+  EXPECT_NEAR(s.training.hedge_wasted_time.in_seconds(),
+              s.training.hedge_wasted_bytes.as_double() / experiment.hardware.link_d2h_bandwidth, 1e-6);
+}
+
+}  // namespace
+}  // namespace alchemist
