@@ -39,13 +39,13 @@ std::string little_reuse(const ExperimentWorld& world, const TrainingWatch& watc
   const auto share = [&](std::int64_t tokens) {
     return 100 * static_cast<double>(tokens) / static_cast<double>(watch.tokens());
   };
-  std::string text =
-      fmt::format("hardly anything was reused: {:.1f} % of the tokens trained had a record", share(watch.reused()));
-  if (2 * watch.dropped() < watch.tokens()) return text + ", for most were never recorded, or left out of memory";
-  return text + fmt::format(
-                    ", and of {:.0f} % it was gone or too old: training.max_version_lag is {} optimizer steps, and "
-                    "there were {} steps",
-                    share(watch.dropped()), world.config().training->trainer.training.max_version_lag, watch.steps());
+  return fmt::format(
+      "hardly anything was reused: {:.1f} % of the tokens trained had a record, of {:.0f} % it was gone or too old, "
+      "the "
+      "others had none, for policies record less where records come to nothing. They may be {} optimizer steps old "
+      "(training.max_version_lag), and {} steps were run",
+      share(watch.reused()), share(watch.dropped()), world.config().training->trainer.training.max_version_lag,
+      watch.steps());
 }
 
 }  // namespace

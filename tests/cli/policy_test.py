@@ -223,8 +223,9 @@ class Policies(CliTestCase):
         words = ["--policy", "alchemist", "--set", "training.max_itl=20 ms", "--set", "workload.requests=2000"]
         result = run("run", "default", *words)
         self.assert_done(result)
-        self.assertRegex(result.stderr, r"hardly anything was reused: [0-4]\.[0-9] % of the tokens trained had a record, and "
-                                        r"of [5-9][0-9] % it was gone or too old: training.max_version_lag is 1 optimizer")
+        self.assertRegex(result.stderr, r"hardly anything was reused: [0-4]\.[0-9] % of the tokens trained had a record, of "
+                                        r"[0-9]+ % it was gone or too old, .* may be 1 optimizer steps old "
+                                        r"\(training.max_version_lag\), and [0-9]+ steps were run")
         fresh = run("run", "default", *words, "--set", "training.max_version_lag=64",
                     "--set", "training.feedback.delay.exponential=10 s")
         self.assertNotIn("hardly anything", fresh.stderr)
