@@ -140,18 +140,18 @@ RecordId ActivationStore::add(Time now, const Arrival& request, std::int32_t fir
   return id;
 }
 
-std::int32_t ActivationStore::extend(Time now, RecordId id, std::int32_t tokens) {
+std::int32_t ActivationStore::extend(Time now, RecordId id, std::int32_t tokens, std::int32_t spare) {
   constexpr std::int32_t kLeast = 64;  // tokens that are worth a record
-  if (grow(now, id, tokens, Lies::kOnGpu)) return tokens;
-  const std::int32_t kept = std::min(tokens, room_for(id));
-  return kept >= kLeast && grow(now, id, kept, Lies::kOnBoth) ? kept : 0;
+  if (grow(now, id, tokens, Lies::kOnGpu, spare)) return tokens;
+  const std::int32_t kept = std::min(tokens, room_for(id, spare));
+  return kept >= kLeast && grow(now, id, kept, Lies::kOnBoth, spare) ? kept : 0;
 }
 
 // Tokens by which the record can grow at the cost of nothing but second copies: a part of a prompt is not worth another
 // record.
-std::int32_t ActivationStore::room_for(RecordId id) const {
+std::int32_t ActivationStore::room_for(RecordId id, std::int32_t spare) const {
   const Record& record = records_[id.value()];
-  std::int32_t pages = std::min(most_pages() - pages_, pool_.free());
+  std::int32_t pages = std::min(most_pages() - pages_, pool_.free() - spare);
   for (const RecordId other : live_) {
     if (may_leave(records_[other.value()], Lies::kOnBoth))
       pages += static_cast<std::int32_t>(std::ssize(records_[other.value()].pages));
@@ -161,12 +161,12 @@ std::int32_t ActivationStore::room_for(RecordId id) const {
 }
 
 // Memory for `tokens` more tokens, of records that lie like `givers`. False if it is short.
-bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens, Lies givers) {
+bool ActivationStore::grow(Time now, RecordId id, std::int32_t tokens, Lies givers, std::int32_t spare) {
   Record& record = at(id);
   const Bytes bytes = record.bytes + bytes_of(record.lean, tokens);
   const auto pages = static_cast<std::int32_t>((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
   const std::int32_t more = pages - static_cast<std::int32_t>(record.pages.size());
-  if (!make_pages(now, more, most_pages(), id, givers)) return false;
+  if (more > 0 && !make_pages(now, more, most_pages(), id, givers, spare)) return false;
   pool_.allocate(more, record.pages);
   pages_ += more;
   record.bytes = bytes;

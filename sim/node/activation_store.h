@@ -63,8 +63,9 @@ class ActivationStore {
   // Prefill goes on from `first_token` on, behind a record of the same prompt that was full: another one.
   RecordId begin_part(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
   // Prefill is about to compute `tokens` more. Returns how many of them, from the first on, are kept: fewer than all if
-  // memory is short, and then the record is full.
-  std::int32_t extend(Time now, RecordId id, std::int32_t tokens);
+  // memory is short, and then the record is full. `spare` pages stay free: what the prompt itself will need next, which
+  // would otherwise give way to its own record again and again.
+  std::int32_t extend(Time now, RecordId id, std::int32_t tokens, std::int32_t spare = 0);
   // Its last token has been computed: the record may be copied, used and evicted.
   void complete(Time now, RecordId id);
   // True for a prompt's record if the policy wants one of the answer.
@@ -170,12 +171,13 @@ class ActivationStore {
   Record& at(RecordId id) { return records_[id.value()]; }
   RecordId add(Time now, const Arrival& request, std::int32_t first_token, bool lean, WeightVersion version);
   enum class Lies : std::uint8_t { kOnGpu, kOnHostAlone, kOnBoth };
-  bool grow(Time now, RecordId id, std::int32_t tokens, Lies givers);
-  std::int32_t room_for(RecordId id) const;
+  bool grow(Time now, RecordId id, std::int32_t tokens, Lies givers, std::int32_t spare = 0);
+  std::int32_t room_for(RecordId id, std::int32_t spare) const;
   double with_answers() const;
   static bool may_leave(const Record& record, Lies lies);
   std::optional<RecordId> victim(Time now, Lies lies, std::optional<RecordId> except);
-  bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except, Lies givers);
+  bool make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except, Lies givers,
+                  std::int32_t spare = 0);
   bool make_host_room(Time now, Bytes bytes, bool doubled_too = false);
   std::int32_t most_pages() const;
   std::int32_t reserve() const { return pool_.total() / 16; }

@@ -58,16 +58,16 @@ bool ActivationStore::may_leave(const Record& record, Lies lies) {
 }
 
 // Frees GPU memory for `pages` more by letting records that lie like `givers` go at once, while all of them together
-// may hold `limit`. None goes where all that can go would not do.
+// may hold `limit` and `spare` stay free. None goes where all that can go would not do.
 bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limit, std::optional<RecordId> except,
-                                 Lies givers) {
-  std::int64_t missing =
-      std::max(static_cast<std::int64_t>(pages_) + pages - limit, static_cast<std::int64_t>(pages) - pool_.free());
+                                 Lies givers, std::int32_t spare) {
+  std::int64_t missing = std::max(static_cast<std::int64_t>(pages_) + pages - limit,
+                                  static_cast<std::int64_t>(pages) + spare - pool_.free());
   for (auto id = live_.begin(); missing > 0 && id != live_.end(); ++id) {
     if (may_leave(at(*id), givers) && *id != except) missing -= std::ssize(at(*id).pages);
   }
   if (missing > 0) return false;
-  while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages) {
+  while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages + spare) {
     const auto id = victim(now, givers, except);
     if (!id) return false;
     at(*id).on_host ? free_pages(at(*id)) : drop(now, *id);

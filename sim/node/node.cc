@@ -279,7 +279,7 @@ void Node::submit_serving(bool training_waits) {
     // From here on the record stands, whatever becomes of the request.
     Served& served = served_[work.request.value()];
     if (!served.record || !(work.last || std::exchange(served.record_is_full, false))) continue;
-    completing_.emplace_back(outstanding_.back().op, *std::exchange(served.record, std::nullopt));
+    completing_.emplace_back(outstanding_.back().op, close_prompt(work.request));
   }
 }
 
@@ -290,8 +290,7 @@ void Node::record(ServingOp& op) {
   answers_.clear();
   for (const RequestHandle handle : op.preempted) {
     Served& served = served_[handle.value()];
-    if (served.record) store_->abandon(now_, *served.record);
-    served.record.reset();
+    if (served.record) store_->abandon(now_, close_prompt(handle));
     served.record_decided = served.record_is_full = false;
     served.answer_is_recorded = false;
     if (served.open) store_->abandon(now_, close_answer(handle));
@@ -312,6 +311,7 @@ void Node::record_prompt(PrefillWork& work) {
     served.record = store_->begin(now_, served.arrival, work.chunk.context, work.target, trainer_->version());
     served.is_recorded = served.record.has_value();
     if (served.record) {
+      open_prompts_.push_back(work.request);
       served.lean = store_->part(*served.record, 0).lean;
       served.answer_too = store_->wants_answer(*served.record);
     }
@@ -319,10 +319,13 @@ void Node::record_prompt(PrefillWork& work) {
   if (!served.is_recorded) return;
   if (!served.record) {
     served.record = store_->begin_part(now_, served.arrival, work.chunk.context, served.lean, trainer_->version());
+    open_prompts_.push_back(work.request);
   }
-  work.recorded_tokens = store_->extend(now_, *served.record, work.chunk.tokens);
+  const std::int32_t computed = work.chunk.context + work.chunk.tokens;
+  work.recorded_tokens = store_->extend(now_, *served.record, work.chunk.tokens,
+                                        scheduler_.blocks_for(work.target) - scheduler_.blocks_for(computed));
   if (work.recorded_tokens == 0) {
-    const RecordId full = *std::exchange(served.record, std::nullopt);
+    const RecordId full = close_prompt(work.request);
     const bool is_empty = store_->part(full, 0).first_token == 0;
     is_empty ? store_->abandon(now_, full) : complete_behind_step(full);
     return;
@@ -333,6 +336,12 @@ void Node::record_prompt(PrefillWork& work) {
   if (!work.last || !served.answer_too) return;
   served.answer_is_recorded = true;
   begin_answer(work.request, work.target);
+}
+
+// Nothing joins the record of this part of the prompt any more.
+RecordId Node::close_prompt(RequestHandle request) {
+  std::erase(open_prompts_, request);
+  return *std::exchange(served_[request.value()].record, std::nullopt);
 }
 
 // The step in progress, if there is one, computes the record's last tokens.
@@ -390,6 +399,11 @@ void Node::reclaim(std::int32_t blocks, bool urgent) {
   std::int32_t missing = store_->reclaim(now_, blocks, urgent);
   while (urgent && scheduler_.pool().free() < wanted && !open_answers_.empty()) {
     store_->abandon(now_, close_answer(open_answers_.back()));
+  }
+  // A prompt whose record has the memory of its own next chunk would give way to itself for ever.
+  while (urgent && scheduler_.pool().free() < wanted && !open_prompts_.empty()) {
+    served_[open_prompts_.back().value()].is_recorded = false;
+    store_->abandon(now_, close_prompt(open_prompts_.back()));
   }
   if (urgent) missing = wanted - scheduler_.pool().free();
   if (missing > 0) trainer_->give_way(missing);

@@ -100,6 +100,7 @@ class Node final : private BlockLender {
   void record_prompt(PrefillWork& work);
   void record_answer(RequestHandle handle);
   void begin_answer(RequestHandle handle, std::int32_t first_token);
+  RecordId close_prompt(RequestHandle request);
   void complete_behind_step(RecordId id);
   RecordId close_answer(RequestHandle handle);
   void end(std::span<const RequestHandle> ended);
@@ -119,10 +120,11 @@ class Node final : private BlockLender {
   std::optional<NodeTraining> training_;
   std::unique_ptr<ActivationStore> store_;
   std::unique_ptr<Trainer> trainer_;
-  std::vector<Served> served_;                           // by handle
-  std::vector<PrefillWork> prefills_;                    // of the operation being submitted
-  std::vector<AnswerPart> answers_;                      // of it
-  std::vector<RequestHandle> open_answers_;              // in the order in which their records were begun
+  std::vector<Served> served_;         // by handle
+  std::vector<PrefillWork> prefills_;  // of the operation being submitted
+  std::vector<AnswerPart> answers_;    // of it
+  // Of requests whose record takes more tokens, in the order in which these were begun.
+  std::vector<RequestHandle> open_prompts_, open_answers_;
   Bytes recorded_per_step_;                              // of these
   std::vector<std::pair<OpId, RecordId>> completing_;    // records that end with an outstanding operation
   std::optional<std::pair<OpId, TrainingPiece>> piece_;  // outstanding

@@ -36,6 +36,8 @@ class Scheduler {
   // `lender`, if any, outlives the scheduler.
   Scheduler(const ServingConfig& config, std::int32_t kv_blocks, BlockLender* lender = nullptr);
 
+  // KV blocks that so many tokens take.
+  std::int32_t blocks_for(std::int64_t tokens) const;
   // True if the request can be served at all: that many tokens fit the whole pool.
   bool can_ever_fit(std::int32_t total_tokens) const;
 
@@ -103,7 +105,6 @@ class Scheduler {
   };
 
   Request& at(RequestHandle handle) { return requests_[handle.value()]; }
-  std::int32_t blocks_for(std::int64_t tokens) const;
   PrefixHash prefix_hash(const Request& request, std::int32_t block) const;
   std::int64_t computed_tokens(const Request& request) const;
 

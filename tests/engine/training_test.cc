@@ -269,6 +269,25 @@ TEST(Training, RecordsGiveWayToServing) {
   for (const auto& [id, outcome] : observer.outcomes) EXPECT_EQ(outcome.preemptions, 0);
 }
 
+// The prompt is computed in four chunks. With the record of the first one, for which there is room at that moment, the
+// others would have none: the prompt would give way to its own record, leave another one when it begins again, and so
+// on.
+TEST(Training, APromptDoesNotGiveWayToItsOwnRecord) {
+  for (const bool async : {false, true}) {
+    World world;
+    world.async = async;
+    world.step_tokens = 64;
+    const Bytes page = small_model().kv_bytes_per_token() * 16;
+    const auto of_chunk = static_cast<std::int32_t>((world.cost.record_bytes().minimal * 4 * 64) / page) + 1;
+    TrainingObserver observer;
+    const SimulationTotals totals =
+        world.run(kReuse, {make_request(at_ms(0), 240, 3, 1)}, observer, 16 + of_chunk - 6, 0.0, Duration());
+    EXPECT_EQ(totals.completed, 1);
+    ASSERT_EQ(observer.outcomes.size(), 1u);
+    EXPECT_EQ(observer.outcomes.begin()->second.preemptions, 0);
+  }
+}
+
 // Requests that are preempted after their prompt was recorded compute it again, and nothing is recorded twice.
 TEST(Training, PreemptedRequestsKeepTheirOnlyRecord) {
   World world;

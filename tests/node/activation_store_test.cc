@@ -194,6 +194,18 @@ TEST(ActivationStore, ALongPromptHasSeveralRecords) {
   EXPECT_EQ(s.store->live_records(), 0);
 }
 
+// Of ten pages that are free, the prompt's next chunks need four: with the others a part of it is recorded.
+TEST(ActivationStore, ARecordLeavesItsOwnPromptWhatThatNeedsNext) {
+  Store s("eager");
+  Arrival arrival = Store::arrival(1);
+  arrival.prompt_tokens = 900;
+  const RecordId id = s.store->begin(Time(), arrival, 0, 900, WeightVersion()).value();
+  EXPECT_EQ(s.store->extend(Time(), id, 300, 4), 150) << "lean ones";
+  EXPECT_EQ(s.pool.free(), 4);
+  EXPECT_EQ(s.store->extend(Time(), id, 300, 4), 0) << "none";
+  s.store->check_consistency();
+}
+
 // A part of a prompt takes no memory of records that have no copy; a whole one does.
 TEST(ActivationStore, APartOfAPromptCostsNoOtherRecord) {
   Store s("stay");
