@@ -41,9 +41,8 @@ std::string little_reuse(const ExperimentWorld& world, const TrainingWatch& watc
   };
   return fmt::format(
       "hardly anything was reused: {:.1f} % of the tokens trained had a record, of {:.0f} % it was gone or too old, "
-      "the "
-      "others had none, for policies record less where records come to nothing. They may be {} optimizer steps old "
-      "(training.max_version_lag), and {} steps were run",
+      "the others had none, for policies record less where records come to nothing. They may be {} optimizer steps "
+      "old (training.max_version_lag), and {} steps were run",
       share(watch.reused()), share(watch.dropped()), world.config().training->trainer.training.max_version_lag,
       watch.steps());
 }

@@ -32,7 +32,7 @@ class TrainingWatch final : public RunObserver {
   Distribution decode_steps_;
 };
 
-// For the user, one sentence each; none if the policy does not train or all feedback was trained.
+// For the user, one sentence each; none if there is nothing to say, or the policy does not train.
 std::vector<std::string> training_warnings(const SimulationTotals& totals, const ExperimentWorld& world,
                                            const TrainingWatch& watch);
 

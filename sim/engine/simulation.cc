@@ -30,6 +30,7 @@ std::int32_t training_replicas(const SimulationConfig& config) {
 
 std::vector<NodeSpec> node_specs(const SimulationConfig& config) {
   NodeSpec serving{config.serving, config.kv_blocks, {}};
+  serving.serving.weighs_prompts = config.routing == Routing::kPrefixAware;
   std::int32_t separate = 0;
   std::function<NodeTraining()> make_training;
   if (config.training) {

@@ -49,7 +49,8 @@ void Scheduler::enqueue(const Arrival& arrival) {
   request.target = arrival.prompt_tokens;
   request.computed = 0;
   request.published = 0;
-  await(request, arrival.prompt_tokens - cached_prefix_tokens(arrival.content, arrival.prompt_tokens));
+  const std::int32_t cached = config_.weighs_prompts ? cached_prefix_tokens(arrival.content, arrival.prompt_tokens) : 0;
+  await(request, arrival.prompt_tokens - cached);
   waiting_.push_back(arrival.request);
 }
 

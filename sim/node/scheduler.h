@@ -73,8 +73,8 @@ class Scheduler {
     return static_cast<std::int32_t>(computed_tokens(requests_[handle.value()]));
   }
   // For routing. Prompt tokens that are computed before those of a request that joins now: of waiting requests without
-  // what the prefix cache held when they came, of running ones what was not computed before the step planned last. And
-  // tokens of the requests that decode, whose keys and values every step reads.
+  // what the prefix cache held when they came (weighs_prompts), of running ones what no step planned so far computes.
+  // And tokens of the requests that decode, whose keys and values every step reads.
   struct Load {
     std::int64_t to_compute = 0;
     std::int64_t decoding = 0;

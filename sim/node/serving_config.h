@@ -20,6 +20,7 @@ struct ServingConfig {
   bool async_scheduling = true;               // schedule the next step while the current one runs
   bool cuda_graphs = true;                    // compiled model with captured decode batches; false: eager kernels
   bool enable_lora = false;                   // the adapters that are trained run beside the weights
+  bool weighs_prompts = false;                // a router asks what waiting prompts have in the prefix cache
   bool blocks_known_ahead = false;            // a run of decode steps ends where a request needs a block: for a host
                                               // that must have all addresses before the run begins
   std::optional<std::int32_t> max_model_len;  // tokens of prompt and answer together; none: the model's own limit
