@@ -151,9 +151,12 @@ class Calibrate(CliTestCase):
         self.assertIn("cuda_graphs: false\n", meta)
         disturbance = float(re.search(r"^disturbance: (.*)$", meta, re.MULTILINE)[1])
         self.assertIn(f"operations took {100 * (disturbance - 1):+.1f} % on average against their medians", printed)
+        # Summed over the sizes: what is priced does not fall with the tokens, and sizes measured in the wrong order,
+        # which other programs' work makes of small ones, share their mean.
         layers = 4
-        self.assertAlmostEqual(1, layers * self.time_of(profile / "dense.csv", "layer", "1")
-                               / (disturbance * self.time_of(profile / "steps.csv", "base", "1")), 3)
+        measured_us = sum(self.times_of(profile / "steps.csv", "base"))
+        self.assertAlmostEqual(1, layers * sum(self.times_of(profile / "dense.csv", "layer"))
+                               / (disturbance * measured_us), 3)
         cold = (profile / "cold.csv").read_text().splitlines()
         self.assertEqual(cold[0], "behind,amount,step,excess_us,p10_us,p90_us")
         self.assertEqual({line.split(",")[0] for line in cold[1:]}, {"training_tokens", "prompt_tokens", "idle_us"})
@@ -170,11 +173,11 @@ class Calibrate(CliTestCase):
         self.assertIn("cuda_graphs: true\n", (profile / "meta.yaml").read_text())
 
     @staticmethod
-    def time_of(file, name, tokens):
+    def times_of(file, name):
         with open(file, newline="", encoding="utf-8") as text:
             rows = list(csv.reader(text))
         column = rows[0].index("time_us")
-        return next(float(row[column]) for row in rows if row[:2] == [name, tokens])
+        return [float(row[column]) for row in rows if row[0] == name]
 
     @staticmethod
     def base_shapes(profile, tokens):
