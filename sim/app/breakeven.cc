@@ -99,24 +99,30 @@ std::optional<std::int64_t> breakeven_context(const ModelShape& model, const Har
 std::string breakeven_table(const ModelShape& model, const HardwareSpec& hardware, std::int32_t tensor_parallel) {
   const std::string gpus = tensor_parallel > 1 ? fmt::format("{} x ", tensor_parallel) : "";
   std::string text = fmt::format(
-      "{} on {}{}: ms from the start of the restore to the end of backward of a micro-batch\n\n"
+      "{} on {}{}\n\n"
+      "Reloading everything beats recomputing everything from this context on, in tokens, by GB/s of the link:\n"
+      "{:<7}",
+      model.name, gpus, hardware.name, "method");
+  for (const double link : links_of(hardware)) text += fmt::format(" {:>9.4g}", link * 1e-9);
+  text += '\n';
+  for (const TrainingMethod method : kMethods) {
+    text += fmt::format("{:<7}", method_name(method));
+    for (const double link : links_of(hardware)) {
+      const std::optional<std::int64_t> context =
+          breakeven_context(model, hardware, shape_of(method), link, tensor_parallel);
+      text += fmt::format(" {:>9}", !context ? "never" : *context == 1 ? "always" : std::to_string(*context));
+    }
+    text += '\n';
+  }
+  text += fmt::format(
+      "\nms from the start of the restore to the end of backward of a micro-batch:\n"
       "{:<7} {:>9} {:>8} {:>8} {:>11} {:>13} {:>9} {:>9} {:>9}\n",
-      model.name, gpus, hardware.name, "method", "link GB/s", "context", "tokens", "reload_all", "recompute_all",
-      "race", "planned", "resident");
+      "method", "link GB/s", "context", "tokens", "reload_all", "recompute_all", "race", "planned", "resident");
   for (const BreakevenPoint& p : breakeven_points(model, hardware, tensor_parallel)) {
     const RestoreSeconds& s = p.seconds;
     text += fmt::format("{:<7} {:>9.4g} {:>8} {:>8} {:>11.1f} {:>13.1f} {:>9.1f} {:>9.1f} {:>9.1f}\n",
                         method_name(p.method), p.link * 1e-9, p.context_tokens, p.batch_tokens, s.reload_all * 1e3,
                         s.recompute_all * 1e3, s.race * 1e3, s.planned * 1e3, s.resident * 1e3);
-  }
-  text += "\nReloading everything beats recomputing everything from this context on:\n";
-  for (const TrainingMethod method : kMethods) {
-    for (const double link : links_of(hardware)) {
-      const std::optional<std::int64_t> context =
-          breakeven_context(model, hardware, shape_of(method), link, tensor_parallel);
-      const std::string from = !context ? "never" : *context == 1 ? "always" : fmt::format("{} tokens", *context);
-      text += fmt::format("{:<7} {:>9.4g} {:>15}\n", method_name(method), link * 1e-9, from);
-    }
   }
   return text;
 }

@@ -26,7 +26,7 @@ OpId SimHost::submit(const ServingOp& op) {
   check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
   has_queued_ = true;
   queued_.id = new_op();
-  queued_.ready = now_ + cost_.host_time();
+  queued_.ready = op.planned + cost_.host_time();
   queued_.prefills.assign(op.prefills.begin(), op.prefills.end());
   queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
   queued_.max_steps = options_.single_steps ? 1 : op.max_steps;

@@ -62,6 +62,7 @@ struct ServingOp {
   std::span<const GrownTable> grown;         // before this step, of requests that decode in it
   std::span<const AnswerPart> answers;       // before this step, of requests that decode in it or join behind it
   Bytes recorded_per_step;                   // activations of the tokens decoded in a step that are kept
+  Time planned;                              // the host's work on it could begin then; it may be submitted later
   std::int64_t max_steps = 1;                // > 1 only without prefills. The run ends early at the end of a step if a
                                              // request ends or an event waits for the node. Its later steps need no
                                              // further blocks if ServingConfig says that blocks are known ahead

@@ -177,7 +177,11 @@ bool Node::next_step_is_planned() const { return async_ && !newest_in_last_step_
 
 void Node::submit_next() {
   const PieceOutcome training = trainer_ && !trains_beside() ? decide_on_piece() : PieceOutcome::kNothingToDo;
-  if (training != PieceOutcome::kMoreMayFollow) submit_serving(training != PieceOutcome::kNothingToDo);
+  if (training != PieceOutcome::kMoreMayFollow) {
+    submit_serving(training != PieceOutcome::kNothingToDo);
+  } else if (prepares_ahead_ && outstanding_.empty() && !prepared_) {
+    prepare_serving();
+  }
   if (!trainer_) return;
   const bool idle_for_copies = outstanding_.empty() && !piece_ && trainer_->waits_for_copy();
   if (idle_for_copies && !stalled_since_) stalled_since_ = now_;
@@ -243,28 +247,42 @@ Node::PieceOutcome Node::submit_piece() {
   const Duration worth_it = Duration::nanoseconds(allowance.time.count_ns() / 8);
   const Duration rest = allowance.time - part->expected;
   const bool another_like_it = allowance.time >= allowance.cut_from || rest >= part->expected;
-  // The host prepares the step while the gap's last piece runs, which may be shorter than that takes.
-  const bool room_for_host = rest >= training_->step_host_time;
-  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it && room_for_host &&
+  // The host prepares the step while the gap's last pieces run: from this one on where the rest is shorter than that
+  // takes, and none but this one where both are.
+  const bool time_for_host = prepared_ || allowance.time >= training_->step_host_time;
+  prepares_ahead_ = rest < training_->step_host_time;
+  another_fits_ = !view.serving_idle && rest > worth_it && another_like_it && time_for_host &&
                   training_->policy.train->allow(view_for_training()).time > Duration();
   return another_fits_ ? PieceOutcome::kMoreMayFollow : PieceOutcome::kServingMayFollow;
 }
 
 void Node::submit_serving(bool training_waits) {
+  if (const auto op = prepared_ ? std::exchange(prepared_, std::nullopt) : plan_serving(training_waits)) launch(*op);
+}
+
+// So that the host is done with the step when the gap's last piece is. A prompt that comes meanwhile is not in it.
+void Node::prepare_serving() {
+  prepared_ = plan_serving(true);
+  if (!prepared_) return;
+  preempted_.assign(prepared_->preempted.begin(), prepared_->preempted.end());
+  grown_.assign(prepared_->grown.begin(), prepared_->grown.end());
+  prepared_->preempted = preempted_;
+  prepared_->grown = grown_;
+}
+
+std::optional<ServingOp> Node::plan_serving(bool training_waits) {
   std::optional<ServingOp> op = scheduler_.plan();
   if (!op) {
     steps_to_decision_ = 0;
     serving_is_stuck_ = outstanding_.empty() && !serving_idle();
     if (trainer_ && serving_is_stuck_) trains_beside() ? submit_beside() : static_cast<void>(submit_piece());
-    return;
+    return std::nullopt;
   }
   // Where nothing decodes, a prompt that has given way is begun again, and again stops where memory ends.
   serving_is_stuck_ = !op->preempted.empty() && scheduler_.decoding() == 0;
+  op->planned = now_;
   // What did not fit the rest of this gap may fit the next one.
-  const bool gap_was_used = gap_used_ > Duration();
-  gap_used_ = Duration();
-  gap_token_layers_ = 0;
-  if (training_waits && !piece_ && !gap_was_used && op->prefills.empty()) {
+  if (training_waits && !piece_ && gap_used_ == Duration() && op->prefills.empty()) {
     if (steps_to_decision_ == 0) steps_to_decision_ = kStepsBetweenDecisions;
     op->max_steps = std::min(op->max_steps, steps_to_decision_);
     steps_to_decision_ -= op->max_steps;
@@ -273,7 +291,13 @@ void Node::submit_serving(bool training_waits) {
     if (training_waits) op->max_steps = 1;
   }
   if (trainer_) record(*op);
-  outstanding_.push_back({host_.submit(*op), !op->prefills.empty()});
+  return op;
+}
+
+void Node::launch(const ServingOp& op) {
+  gap_used_ = Duration();
+  gap_token_layers_ = 0;
+  outstanding_.push_back({host_.submit(op), !op.prefills.empty()});
   newest_in_last_step_ = false;
   for (const PrefillWork& work : prefills_) {
     // From here on the record stands, whatever becomes of the request.

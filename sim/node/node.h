@@ -96,6 +96,9 @@ class Node final : private BlockLender {
   bool prompt_waits() const;
   TrainPieceView view_for_training() const;
   void submit_serving(bool training_waits);
+  void prepare_serving();
+  std::optional<ServingOp> plan_serving(bool training_waits);
+  void launch(const ServingOp& op);
   void record(ServingOp& op);
   void record_prompt(PrefillWork& work);
   void record_answer(RequestHandle handle);
@@ -123,6 +126,10 @@ class Node final : private BlockLender {
   std::vector<Served> served_;         // by handle
   std::vector<PrefillWork> prefills_;  // of the operation being submitted
   std::vector<AnswerPart> answers_;    // of it
+  // The next serving operation, planned while pieces of training go ahead of it, and what it points to.
+  std::optional<ServingOp> prepared_;
+  std::vector<RequestHandle> preempted_;
+  std::vector<GrownTable> grown_;
   // Of requests whose record takes more tokens, in the order in which these were begun.
   std::vector<RequestHandle> open_prompts_, open_answers_;
   Bytes recorded_per_step_;                              // of these
@@ -132,6 +139,7 @@ class Node final : private BlockLender {
   Duration decode_step_;
   Duration saved_;
   bool another_fits_ = false;          // piece of training, into the gap that the outstanding one is in
+  bool prepares_ahead_ = false;        // and serving's step has to be planned before that one
   Duration gap_used_;                  // by training since the last serving operation was submitted
   std::int64_t gap_token_layers_ = 0;  // tokens of training since then, each for every layer that it went through
   bool serving_is_stuck_ = false;      // it needs memory that it cannot free itself

@@ -102,7 +102,7 @@ std::string command_text(const ServingOp& op) {
     words.add(answer.request, answer.first_token, answer.tokens, answer.bytes);
     add_record(words, answer.record);
   });
-  words.add(op.recorded_per_step);
+  words.add(op.recorded_per_step, op.planned);
   return words.take();
 }
 

@@ -29,7 +29,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 7;
+inline constexpr int kNodeLogVersion = 8;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);

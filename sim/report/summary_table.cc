@@ -48,6 +48,10 @@ std::string training_rows(const Summary& s) {
   text += row("tokens", fmt::format("{} reused, {} recomputed, {} dropped", s.train_tokens_reused,
                                     s.train_tokens_recomputed, s.train_tokens_dropped));
   text += row("mean version lag", number(s.train_mean_version_lag, 3));
+  const double to_gpu = s.link_h2d_utilisation.value_or(0), to_host = s.link_d2h_utilisation.value_or(0);
+  if (to_gpu > 0 || to_host > 0) {
+    text += row("link used", fmt::format("to the GPU {:.1f} %, to the host {:.1f} %", 100 * to_gpu, 100 * to_host));
+  }
   return text;
 }
 

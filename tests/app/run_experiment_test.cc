@@ -16,16 +16,18 @@ struct Run {
   Summary summary;
 };
 
-Run run(const std::string& policy, bool async_scheduling, const std::string& step_overhead) {
-  Experiment e = read_experiment(
-      YamlValue::parse("model: llama-3.1-8b\nhardware: {base: h200, step_overhead: " + step_overhead +
-                           "}\nworkload: {arrivals: {fixed: {rate: 2}}, lengths: {fixed: {prompt: 900, output: 200}}, "
-                           "requests: 60}\nserving: {async_scheduling: " +
-                           (async_scheduling ? "true" : "false") +
-                           "}\ncluster: {gpus: 2, training_gpus: 1}\ntraining: {max_itl: 20 ms, feedback: {share: 1, "
-                           "delay: {fixed: 1 s}}}\npolicy: " +
-                           policy + "\n",
-                       "e.yaml"));
+Run run(const std::string& policy, bool async_scheduling, const std::string& step_overhead,
+        const std::string& share = "1") {
+  Experiment e = read_experiment(YamlValue::parse(
+      "model: llama-3.1-8b\nhardware: {base: h200, step_overhead: " + step_overhead +
+          "}\nworkload: {arrivals: {fixed: {rate: 2}}, lengths: {fixed: {prompt: 900, output: 200}}, "
+          "requests: 60}\nserving: {async_scheduling: " +
+          (async_scheduling ? "true" : "false") +
+          "}\ncluster: {gpus: 2, training_gpus: 1}\ntraining: {max_itl: 20 ms, feedback: {share: " + share +
+          ", "
+          "delay: {fixed: 1 s}}}\npolicy: " +
+          policy + "\n",
+      "e.yaml"));
   RunMetrics metrics(run_info(e));
   const Summary summary = metrics.summary(run_experiment(e, metrics).training);
   return {std::move(e), summary};
@@ -44,10 +46,11 @@ TEST(RunExperiment, TrainingPaysNoHostTime) {
   EXPECT_EQ(with.train_step_ms, without.train_step_ms);
 }
 
-// Several records are copied at once and share the link. Those that nobody read took as much of its time as their
+// Several records are copied at once and share the link. Those that nobody read, because nobody rated
+// the answer, took as much of its time as their
 // bytes.
 TEST(RunExperiment, WastedCopiesTakeTheLinkOnce) {
-  const auto [experiment, s] = run("alchemist", true, "2 ms");
+  const auto [experiment, s] = run("alchemist", true, "2 ms", "0.5");
   ASSERT_GT(s.training.hedge_wasted_bytes, Bytes());
   EXPECT_NEAR(s.training.hedge_wasted_time.in_seconds(),
               s.training.hedge_wasted_bytes.as_double() / experiment.hardware.link_d2h_bandwidth, 1e-6);

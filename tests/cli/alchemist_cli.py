@@ -10,7 +10,7 @@ from pathlib import Path
 def run(*arguments, cwd=None, stdin=None, errors="strict"):
     """Runs `alchemist ARGUMENTS...`; the result has returncode, stdout and stderr (text)."""
     return subprocess.run([os.environ["ALCHEMIST"], *map(str, arguments)], cwd=cwd, input=stdin, capture_output=True,
-                          text=True, errors=errors, timeout=120, check=False)
+                          text=True, errors=errors, timeout=600, check=False)
 
 
 class CliTestCase(unittest.TestCase):

@@ -72,7 +72,9 @@ class ListAndShow(CliTestCase):
     def test_breakeven(self):
         table = run("show", "breakeven", "llama-3.1-8b", "h200")
         self.assert_done(table)
-        self.assertIn("from this context on", table.stdout)
+        lines = table.stdout.splitlines()
+        self.assertIn("from this context on", lines[2])
+        self.assertEqual(["lora", "never"], lines[4].split()[:2])
         text = run("show", "breakeven", "llama-3.1-8b", "h200", "--csv")
         self.assert_done(text)
         rows = list(csv.DictReader(io.StringIO(text.stdout)))

@@ -77,6 +77,7 @@ TEST(RunMetrics, ReplicasOfSeveralGpus) {
   m.on_training_step(step);
   const json j = json::parse(summary_json(m.summary()));
   EXPECT_EQ(j["link_h2d_bytes"], 16);
+  EXPECT_NE(summary_table(m.summary()).find("to the GPU 20.0 %, to the host 0.0 %"), std::string::npos);
   EXPECT_DOUBLE_EQ(j["link_h2d_utilisation"], 8.0 / 40.0);
   EXPECT_DOUBLE_EQ(j["train_tokens_per_gpu_s"], 100);
   EXPECT_DOUBLE_EQ(j["train_tokens_per_s"], 30);
