@@ -249,7 +249,7 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
 }
 
 void RealHost::launch_step() {
-  decodes_ = book_.batch().size();
+  if (steps_ == 0) decodes_ = book_.batch().size();
   copied_before_ = copying_.until(clock_.now());
   compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
 }

@@ -50,7 +50,7 @@ bool for_each_request(const WorkloadSpec& spec, std::uint64_t seed,
   bool has_arrivals = true;
   std::unique_ptr<WorkloadSource> source;
   if (const auto* replay = std::get_if<TraceSpec>(&spec.source)) {
-    Trace trace = read_trace(*replay);
+    Trace trace = read_trace(*replay, RateOf::requests, spec.requests);
     has_arrivals = trace.has_arrivals;
     trace.has_arrivals = true;  // the rows stand at 0
     source = std::make_unique<TraceSource>(std::move(trace), spec.requests, spec.duration);

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -42,7 +44,15 @@ bool nests_too_deeply(std::string_view text) {
 
 JsonLine::JsonLine(const LineReader& lines) : lines_(lines) {
   if (nests_too_deeply(lines.text())) lines.fail("expected a JSON object that nests at most 100 levels");
-  json parsed = json::parse(lines.text(), nullptr, false);
+  std::set<std::string> keys;
+  std::string twice;
+  const auto note_keys = [&](int depth, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get<std::string>()).second)
+      twice = value.get<std::string>();
+    return true;
+  };
+  json parsed = json::parse(lines.text(), note_keys, false);
+  if (!twice.empty()) lines.fail("has the key \"" + twice + "\" twice");
   if (!parsed.is_object()) lines.fail("expected a JSON object on one line, such as {\"timestamp\": 0, ...}");
   json_ = std::make_unique<const json>(std::move(parsed));
 }

@@ -11,7 +11,7 @@ namespace alchemist {
 
 std::unique_ptr<WorkloadSource> make_source(const WorkloadSpec& spec, std::uint64_t seed) {
   if (const auto* replay = std::get_if<TraceSpec>(&spec.source)) {
-    Trace trace = read_trace(*replay);
+    Trace trace = read_trace(*replay, RateOf::requests, spec.requests);
     if (!trace.has_arrivals) {
       throw ConfigError::at(replay->path, 0,
                             "has no arrival times to replay: use it as lengths (lengths: {empirical: "

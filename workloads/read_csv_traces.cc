@@ -61,12 +61,13 @@ void read_vidur(const TraceSpec& spec, Trace& trace) {
   const auto session = csv.find_column({"session_id", "conversation"});
   const auto turn = csv.find_column({"turn"});
   trace.has_arrivals = arrival.has_value();
-  TraceBuilder builder(trace);
+  TurnRows rows;
   while (csv.next()) {
     const Duration at = arrival ? clock_time(csv.number(*arrival), csv.lines()) : Duration();
-    if (turn) csv.tokens(*turn);  // must be a number; turns are counted in the order of the file
-    builder.add_turn(session ? csv.field(*session) : std::string(), at, csv.tokens(prompt), csv.tokens(output));
+    if (turn) csv.tokens(*turn);  // must be a number; turns are counted in the order of their arrival
+    rows.add(session ? csv.field(*session) : std::string(), at, csv.tokens(prompt), csv.tokens(output));
   }
+  rows.build(trace);
 }
 
 void read_azure(const TraceSpec& spec, Trace& trace) {
@@ -88,12 +89,13 @@ void read_burstgpt(const TraceSpec& spec, Trace& trace) {
   const std::size_t prompt = csv.column({"Request tokens"});
   const std::size_t output = csv.column({"Response tokens"});
   const auto session = csv.find_column({"Session ID", "SessionID", "Session_ID"});
-  TraceBuilder builder(trace);
+  TurnRows rows;
   while (csv.next()) {
     const std::int32_t in = csv.tokens(prompt);
     const std::int32_t out = csv.tokens(output);
-    builder.add_turn(session ? csv.field(*session) : std::string(), clock_time(csv.number(time), csv.lines()), in, out);
+    rows.add(session ? csv.field(*session) : std::string(), clock_time(csv.number(time), csv.lines()), in, out);
   }
+  rows.build(trace);
 }
 
 }  // namespace alchemist

@@ -52,14 +52,19 @@ class ArrayElements {
       throw ConfigError::at(path_, line_, "expected a JSON array ([ ... ])");
     ++at_;
   }
-  // The next element's text; none at the end of the array.
+  // The next element's text; none at the end of the array, behind which it is not to be called.
   std::optional<std::string_view> next() {
     skip_space();
     if (at_ < text_.size() && text_[at_] == ',' && !first_) {
       ++at_;
       skip_space();
     }
-    if (at_ < text_.size() && text_[at_] == ']') return std::nullopt;
+    if (at_ < text_.size() && text_[at_] == ']') {
+      ++at_;
+      skip_space();
+      if (at_ < text_.size()) throw ConfigError::at(path_, line_, "goes on behind the array of conversations");
+      return std::nullopt;
+    }
     if (at_ == text_.size()) throw ConfigError::at(path_, line_, "ends within the array: expected , or ]");
     first_ = false;
     element_line_ = line_;

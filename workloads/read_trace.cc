@@ -49,7 +49,6 @@ void normalise(const TraceSpec& spec, RateOf rate_of, Trace& trace) {
     throw ConfigError::at(spec.path, 0, "goes on for more than 100 years, with its rate as set");
   }
   for (TraceRow& row : trace.rows) {
-    if (row.after_previous) continue;
     const Duration since_first = row.arrival - first;
     // Without scaling the nanoseconds stay as they are.
     row.arrival = scale == 1.0 ? since_first : Duration::seconds(since_first.in_seconds() / scale);
@@ -104,7 +103,7 @@ TraceFormat detect_format(const std::string& path) {
       "(Request tokens), JSON lines of Mooncake or LLMServingSim, or ShareGPT JSON");
 }
 
-Trace read_trace(const TraceSpec& spec, RateOf rate_of) {
+Trace read_trace(const TraceSpec& spec, RateOf rate_of, std::optional<std::int64_t> requests) {
   Trace trace;
   trace.path = spec.path;
   trace.format = spec.format == TraceFormat::automatic ? detect_format(spec.path) : spec.format;
@@ -135,9 +134,14 @@ Trace read_trace(const TraceSpec& spec, RateOf rate_of) {
                           trace.skipped_rows > 0 ? "every request has no prompt or no output tokens: nothing to serve"
                                                  : "has no requests");
   }
+  if (trace.has_arrivals) sort_rows(trace);
+  // Which ones come first is open where some wait for the end of others.
+  const bool chained =
+      std::ranges::any_of(trace.rows, [](const TraceRow& row) { return row.after_previous.has_value(); });
+  if (requests && !chained && *requests < std::ssize(trace.rows))
+    trace.rows.resize(static_cast<std::size_t>(*requests));
   if (trace.has_arrivals) {
     normalise(spec, rate_of, trace);
-    sort_rows(trace);
   } else if (spec.rate || spec.rate_scale != 1.0) {
     throw ConfigError::at(spec.path, 0, "has no arrival times whose rate could be set");
   }
@@ -177,6 +181,12 @@ TraceRow* TraceBuilder::add_turn(const std::string& name, Duration arrival, std:
   row->turn = session.turns++;
   session.history = std::int64_t{prompt_tokens} + output_tokens;
   return row;
+}
+
+void TurnRows::build(Trace& trace) {
+  std::ranges::stable_sort(rows_, {}, &Row::arrival);
+  TraceBuilder builder(trace);
+  for (const Row& row : rows_) builder.add_turn(row.session, row.arrival, row.prompt_tokens, row.output_tokens);
 }
 
 void TraceBuilder::set_chain(TraceRow& row, const std::vector<std::uint64_t>& ids) {

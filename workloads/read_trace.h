@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "sim/base/line_reader.h"
 #include "workloads/trace.h"
@@ -34,6 +36,24 @@ class TraceBuilder {
   std::unordered_map<std::string, Session> sessions_;
   std::uint64_t next_session_ = 0;
   std::uint64_t next_content_ = 0;
+};
+
+// The turns of sessions as a file lists them, in any order: the builder is given them by arrival, those of one moment
+// in the order of the file.
+class TurnRows {
+ public:
+  void add(std::string session, Duration arrival, std::int32_t prompt_tokens, std::int32_t output_tokens) {
+    rows_.push_back({std::move(session), arrival, prompt_tokens, output_tokens});
+  }
+  void build(Trace& trace);
+
+ private:
+  struct Row {
+    std::string session;
+    Duration arrival;
+    std::int32_t prompt_tokens, output_tokens;
+  };
+  std::vector<Row> rows_;
 };
 
 // Seconds to the clock; the caller has checked that the number is finite. Throws through `lines` beyond +-200 years.

@@ -95,7 +95,7 @@ SentencePieceModel SentencePieceModel::load(const std::string& path) {
 // Field numbers: sentencepiece_model.proto of google/sentencepiece.
 SentencePieceModel SentencePieceModel::parse(std::string_view bytes, const std::string& origin) {
   SentencePieceModel model;
-  bool rewrites = false;
+  bool rewrites = false, suffix = false;
   std::uint64_t kind = 1;
   try {
     for (ProtoFields f(bytes); f.next();) {
@@ -104,6 +104,7 @@ SentencePieceModel SentencePieceModel::parse(std::string_view bytes, const std::
         for (ProtoFields t(f.bytes); t.next();) {
           if (t.number == 3) kind = t.value;
           if (t.number == 35) model.byte_fallback_ = t.value != 0;
+          if (t.number == 24) suffix = t.value != 0;
         }
       }
       if (f.number == 3) {  // NormalizerSpec
@@ -125,6 +126,11 @@ SentencePieceModel SentencePieceModel::parse(std::string_view bytes, const std::
                           "rewrites characters before it splits (precompiled_charsmap), which is not supported: "
                           "state characters_per_token instead");
   }
+  if (suffix) {
+    throw ConfigError::at(origin, 0,
+                          "marks spaces behind words (treat_whitespace_as_suffix), which is not supported: state "
+                          "characters_per_token instead");
+  }
   model.is_bpe_ = kind == 2;
   return model;
 }
@@ -141,7 +147,11 @@ void SentencePieceModel::read_piece(std::string_view bytes) {
   if (piece.empty() || (type != Type::normal && type != Type::user_defined)) return;
   lowest_score_ = std::min(lowest_score_, score);
   // A user-defined symbol always stays whole: no other split can beat it.
-  if (type == Type::user_defined) score = 0.0F;
+  if (type == Type::user_defined) {
+    score = 0.0F;
+    longest_user_defined_ = std::max(longest_user_defined_, piece.size());
+    user_defined_.insert(piece);
+  }
   longest_piece_ = std::max(longest_piece_, piece.size());
   scores_.emplace(std::move(piece), score);
 }
@@ -179,12 +189,22 @@ std::int64_t SentencePieceModel::count(std::string_view text) const {
   return is_bpe_ ? count_bpe(prepared) : count_unigram(prepared);
 }
 
-// Starts from single characters and merges, again and again, the neighbours whose union is the best-scored piece (the
-// leftmost of equals). A doubly linked list of symbols with a queue of candidate pairs: O(n log n).
+// The longest user-defined symbol that begins there; 0 if none does.
+std::size_t SentencePieceModel::user_defined_length(std::string_view text, std::size_t at) const {
+  for (std::size_t length = std::min(longest_user_defined_, text.size() - at); length > 0; --length) {
+    if (user_defined_.contains(text.substr(at, length))) return length;
+  }
+  return 0;
+}
+
+// Starts from single characters, and user-defined symbols, which stay as they are, and merges, again and again, the
+// neighbours whose union is the best-scored piece (the leftmost of equals). A doubly linked list of symbols with a
+// queue of candidate pairs: O(n log n).
 std::int64_t SentencePieceModel::count_bpe(std::string_view text) const {
   struct Symbol {
     std::size_t begin, length;
     int previous, next;
+    bool stays;
   };
   struct Pair {
     float score;
@@ -194,9 +214,9 @@ std::int64_t SentencePieceModel::count_bpe(std::string_view text) const {
   };
   std::vector<Symbol> symbols;
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = utf8_length(text, at);
+    const std::size_t whole = user_defined_length(text, at), length = whole > 0 ? whole : utf8_length(text, at);
     const int index = static_cast<int>(symbols.size());
-    symbols.push_back({at, length, index - 1, index + 1});
+    symbols.push_back({at, length, index - 1, index + 1, whole > 0});
     at += length;
   }
   symbols.back().next = -1;
@@ -204,8 +224,9 @@ std::int64_t SentencePieceModel::count_bpe(std::string_view text) const {
   std::priority_queue<Pair> queue;
   const auto propose = [&](int left, int right) {
     if (left < 0 || right < 0) return;
-    const Symbol& a = symbols[static_cast<std::size_t>(left)];
-    const std::size_t length = a.length + symbols[static_cast<std::size_t>(right)].length;
+    const Symbol &a = symbols[static_cast<std::size_t>(left)], &b = symbols[static_cast<std::size_t>(right)];
+    if (a.stays || b.stays) return;
+    const std::size_t length = a.length + b.length;
     if (const float* score = score_of(text.substr(a.begin, length))) queue.push({*score, left, right, length});
   };
   for (int i = 0; i + 1 < static_cast<int>(symbols.size()); ++i) propose(i, i + 1);

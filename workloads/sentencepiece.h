@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace alchemist {
@@ -36,9 +37,12 @@ class SentencePieceModel {
   std::int64_t count_unigram(std::string_view text) const;
   std::int64_t unknown_cost(std::string_view piece) const;  // tokens that one unknown character becomes
   const float* score_of(std::string_view piece) const;
+  std::size_t user_defined_length(std::string_view text, std::size_t at) const;
 
   Scores scores_;
-  std::size_t longest_piece_ = 0;  // bytes
+  std::unordered_set<std::string, Hash, std::equal_to<>> user_defined_;
+  std::size_t longest_user_defined_ = 0;  // bytes
+  std::size_t longest_piece_ = 0;         // bytes
   float lowest_score_ = 0;
   bool is_bpe_ = false;
   bool byte_fallback_ = false;

@@ -60,9 +60,11 @@ struct Trace {
 // them.
 enum class RateOf { requests, arrivals };
 
-// Reads, checks, sorts and scales. ConfigError "FILE:LINE: ..." for a file that is missing, has no requests, or a line
+// Reads, checks, sorts and scales; with `requests` only so many of them, the first, whose rate is then
+// TraceSpec::rate, unless some follow the end of others.
+// ConfigError "FILE:LINE: ..." for a file that is missing, has no requests, or a line
 // that does not fit the format.
-Trace read_trace(const TraceSpec& spec, RateOf rate_of = RateOf::requests);
+Trace read_trace(const TraceSpec& spec, RateOf rate_of = RateOf::requests, std::optional<std::int64_t> requests = {});
 
 // The format of a file from its first line of content. ConfigError if it is none of them.
 TraceFormat detect_format(const std::string& path);

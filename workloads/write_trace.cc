@@ -40,8 +40,9 @@ std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end) {
   return mix64(mix64(content.content_id, before), static_cast<std::uint64_t>(end));
 }
 
-TraceWriter::TraceWriter(TraceFormat format, std::int32_t block_tokens) : format_(format), block_tokens_(block_tokens) {
-  check(writes(format) && block_tokens >= 1, "a format to write");
+TraceWriter::TraceWriter(TraceFormat format, std::optional<std::int32_t> block_tokens)
+    : format_(format), block_tokens_(block_tokens) {
+  check(writes(format) && block_tokens.value_or(1) >= 1, "a format to write");
 }
 
 void TraceWriter::header(std::string& out) const {
@@ -93,15 +94,18 @@ std::string TraceWriter::lost() const {
 }
 
 void TraceWriter::mooncake(const WorkloadRequest& r, std::string& out) {
+  constexpr std::int32_t kMooncakeBlock = 512;
+  if (!block_tokens_) block_tokens_ = r.content.chain_ids.empty() ? kMooncakeBlock : r.content.chain_block_tokens;
+  const std::int32_t block = *block_tokens_;
   const std::int64_t us = (r.arrival.count_ns() + 500) / 1'000;
   auto to = std::back_inserter(out);
   fmt::format_to(to, "{{\"timestamp\": {}.{:03}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [",
                  us / 1'000, us % 1'000, r.prompt_tokens, r.output_tokens);
-  for (std::int32_t begin = 0; begin < r.prompt_tokens; begin += block_tokens_) {
-    const std::int32_t end = std::min(begin + block_tokens_, r.prompt_tokens);
+  for (std::int32_t begin = 0; begin < r.prompt_tokens; begin += block) {
+    const std::int32_t end = std::min(begin + block, r.prompt_tokens);
     // What is left of a block is nobody else's whole block.
     std::uint64_t identity = prefix_identity(r.content, end);
-    if (end - begin < block_tokens_) identity = mix64(identity, r.session.value() + 1);
+    if (end - begin < block) identity = mix64(identity, r.session.value() + 1);
     const std::uint64_t number = block_numbers_.try_emplace(identity, block_numbers_.size()).first->second;
     fmt::format_to(to, "{}{}", begin == 0 ? "" : ", ", number);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -14,15 +15,17 @@ namespace alchemist {
 //   vidur          with session_id and turn; nanoseconds; sharing beyond sessions is lost
 //   azure          counted from 2023-01-01 00:00:00; 100 ns; sessions and sharing are lost
 //   burstgpt       with Session ID; nanoseconds; sharing beyond sessions is lost
-//   mooncake       hash ids of blocks of `block_tokens`, so that prefix sharing survives, the last one of each prompt
-//                  for what is left of it; microseconds; sessions are lost
+//   mooncake       hash ids of blocks of `block_tokens`, or as large as those of the first prompt that has some, else
+//   of
+//                  512, so that prefix sharing survives, the last one of each prompt for what is left of it;
+//                  microseconds; sessions are lost
 //   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
 class TraceWriter {
  public:
   // False for ShareGPT, which holds texts, and for "automatic", which names no format.
   static bool writes(TraceFormat format) { return format != TraceFormat::automatic && format != TraceFormat::sharegpt; }
   // Precondition: writes(format).
-  TraceWriter(TraceFormat format, std::int32_t block_tokens);
+  TraceWriter(TraceFormat format, std::optional<std::int32_t> block_tokens);
   void header(std::string& out) const;
   void request(const WorkloadRequest& request, std::string& out);
   // What the format has no place for of the requests so far, as text; empty if nothing was lost.
@@ -31,7 +34,7 @@ class TraceWriter {
  private:
   void mooncake(const WorkloadRequest& request, std::string& out);
   TraceFormat format_;
-  std::int32_t block_tokens_;
+  std::optional<std::int32_t> block_tokens_;
   std::int64_t later_turns_ = 0, hashed_ = 0;  // requests: of a conversation that goes on, with hashes of their prompt
   std::unordered_map<std::uint64_t, std::uint64_t> block_numbers_;  // small numbers in order of appearance
 };

@@ -194,7 +194,7 @@ std::string read_baseline(const std::optional<YamlValue>& value, const SweepSpec
   if (!value) return policies->values.front().label;
   std::vector<std::string> known;
   for (const SweepValue& policy : policies->values) known.push_back(policy.label);
-  const std::string name = value->as_string();
+  const std::string name = value->is_map() ? flow_text(value->node()) : value->as_string();
   if (std::find(known.begin(), known.end(), name) == known.end())
     value->fail("\"" + name + "\" is not among the policies of the sweep");
   return name;

@@ -1,6 +1,7 @@
 // A sweep: one experiment run at many points of a few of its keys, each with several seeds; or a search among them.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,6 +58,11 @@ struct SearchAxis {
   double low = 0;
   double high = 0;
   double tolerance = 0;
+  // Whole ends and a whole tolerance: the key may be one of whole numbers, and those between are looked at alone.
+  bool is_whole() const {
+    const auto whole = [](double value) { return value == std::floor(value); };
+    return whole(low) && whole(high) && whole(tolerance);
+  }
 };
 
 struct SweepSpec {

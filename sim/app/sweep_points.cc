@@ -1,6 +1,7 @@
 #include "sim/app/sweep_points.h"
 
 #include <algorithm>
+#include <numbers>
 
 #include "sim/app/distribution_config.h"
 #include "sim/base/error.h"
@@ -102,9 +103,14 @@ Experiment first_experiment(const SweepSpec& spec) {
 void check_values(const SweepSpec& spec) {
   std::vector<AxisGroup> groups = spec.groups;
   if (spec.search) {
-    const SweepAxis ends{spec.search->key,
-                         {search_value(spec, spec.search->low), search_value(spec, spec.search->high)}};
-    groups.push_back({ends});
+    const SearchAxis& search = *spec.search;
+    SweepAxis looked_at{search.key, {search_value(spec, search.low), search_value(spec, search.high)}};
+    // A value between them that is not whole, unless the search passes over such.
+    if (!search.is_whole()) {
+      const double between = search.low + (search.high - search.low) / std::numbers::pi;
+      looked_at.values.push_back(search_value(spec, between));
+    }
+    groups.push_back({looked_at});
   }
   if (spec.halving) groups.push_back({*spec.halving});
   std::vector<std::vector<ReadValue>> known;

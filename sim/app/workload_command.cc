@@ -68,22 +68,31 @@ void apply_trace_options(const WorkloadOptions& o, TraceSpec& trace) {
   if (o.rate_scale) trace.rate_scale = *o.rate_scale;
 }
 
+void check_rate(const WorkloadOptions& o) {
+  if (o.rate && o.rate_scale) throw ConfigError("--rate, --rate-scale: expected one of them");
+}
+
 // A description as for a `workload` key, with what the command line changes put over it, so that one reader checks
 // both.
 WorkloadSpec spec_of(const WorkloadOptions& o) {
+  check_rate(o);
   YAML::Node node;
   node["base"] = o.input;
   if (o.rate) node["rate"] = *o.rate;
   if (o.requests) node["requests"] = *o.requests;
   if (!o.duration.empty()) node["duration"] = o.duration;
   WorkloadSpec spec = read_workload(YamlValue(node, "command line", ""));
-  if (auto* trace = std::get_if<TraceSpec>(&spec.source)) apply_trace_options(o, *trace);
+  if (auto* trace = std::get_if<TraceSpec>(&spec.source)) {
+    apply_trace_options(o, *trace);
+  } else if (o.rate_scale || o.format != "auto") {
+    throw ConfigError((o.rate_scale ? "--rate-scale" : "--format") + (": " + o.input) + " is no trace");
+  }
   return spec;
 }
 
 // Writes the requests to a file that appears when it is complete.
 void write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFormat format) {
-  TraceWriter writer(format, o.block_tokens.value_or(512));
+  TraceWriter writer(format, o.block_tokens);
   const fs::path path = fs::absolute(o.out);
   ResultDirectory directory(path.parent_path());
   OutputFile& file = directory.create(path.filename().string());
@@ -111,6 +120,7 @@ void write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFor
 void generate(const WorkloadOptions& o) { write_requests(spec_of(o), o, output_format(o.to)); }
 
 void convert(const WorkloadOptions& o) {
+  check_rate(o);
   WorkloadSpec spec = trace_workload(o.input);
   auto& trace = std::get<TraceSpec>(spec.source);
   apply_trace_options(o, trace);
@@ -187,7 +197,9 @@ void add_reading_options(CLI::App& command, WorkloadOptions& o) {
   command.add_option("--format", o.format,
                      "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
                      "llmservingsim, sharegpt");
-  command.add_option("--block-tokens", o.block_tokens, "tokens that one hash id stands for")
+  command
+      .add_option("--block-tokens", o.block_tokens,
+                  "tokens that one hash id stands for, in what is read and what is written (512 where neither says)")
       ->check(whole_number(1, 1 << 20));
   command.add_option("--characters-per-token", o.characters_per_token, "of ShareGPT texts")->check(number(0.1, 100));
   command.add_option("--tokenizer", o.tokenizer, "SentencePiece .model that counts the tokens of ShareGPT texts");

@@ -76,6 +76,10 @@ std::vector<std::string> split_csv(std::string_view line) {
 CsvReader::CsvReader(const std::string& path) : lines_(path) {
   if (!lines_.next()) throw ConfigError::at(path, 0, "is empty: expected a header line with the names of the columns");
   header_ = split_csv(lines_.text());
+  for (auto name = header_.begin(); name != header_.end(); ++name) {
+    const auto same = [&](const std::string& other) { return !name->empty() && same_word(*name, other); };
+    if (std::any_of(header_.begin(), name, same)) lines_.fail("names the column \"" + *name + "\" twice");
+  }
 }
 
 std::optional<std::size_t> CsvReader::find_column(std::initializer_list<std::string_view> names) const {

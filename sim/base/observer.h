@@ -47,7 +47,7 @@ struct ServingSpan {
   Time end;
   std::int64_t steps = 1;
   std::int64_t prefill_tokens = 0;
-  std::int32_t decodes = 0;  // requests decoding, in each of the steps
+  std::int32_t decodes = 0;  // requests decoding in its first step; in its last one some may be gone
   std::int32_t running = 0;  // requests running when the operation was submitted
   std::int32_t waiting = 0;  // requests waiting when the operation was submitted
   Duration recording;        // of its time: spent on keeping activations for training

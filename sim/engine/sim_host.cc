@@ -195,6 +195,7 @@ void SimHost::begin_step(Time start) {
   const bool first = steps_ == 0;
   shape_ = book_.next_step(first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>(),
                            chunks_);
+  if (first) decodes_ = shape_.decodes;
   step_start_ = start;
   Duration takes = step_time();
   const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
@@ -259,7 +260,7 @@ void SimHost::report_span(Time end) {
   span.end = end;
   span.steps = steps_;
   for (const PrefillWork& work : current_.prefills) span.prefill_tokens += work.chunk.tokens;
-  span.decodes = shape_.decodes;
+  span.decodes = decodes_;
   span.running = current_.running;
   span.waiting = current_.waiting;
   span.recording = recording_;

@@ -183,9 +183,10 @@ class SimHost final : public Host {
   Time op_start_;
   Time step_start_;
   Time step_end_;
-  Time device_free_;        // the last step or piece that had the GPU to itself ends or has ended
-  std::int64_t steps_ = 0;  // of the operation in progress, ended
-  BatchShape shape_;        // of the step in progress
+  Time device_free_;          // the last step or piece that had the GPU to itself ends or has ended
+  std::int64_t steps_ = 0;    // of the operation in progress, ended
+  BatchShape shape_;          // of the step in progress
+  std::int32_t decodes_ = 0;  // in the first step of the operation in progress
   std::vector<PrefillChunk> chunks_;
   Duration busy_;
 

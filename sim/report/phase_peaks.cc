@@ -1,6 +1,7 @@
 #include "sim/report/phase_peaks.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "sim/report/memory_series.h"
 
@@ -29,9 +30,13 @@ void SlidingPeak::set(Time now, Bytes value) {
   entries_.push_back({value, Time::max()});
 }
 
-Bytes SlidingPeak::since(Time start) {
+Bytes SlidingPeak::since(Time start) const {
+  const auto first = std::ranges::upper_bound(entries_, start, std::less(), &Entry::until);
+  return first == entries_.end() ? Bytes() : first->value;
+}
+
+void SlidingPeak::forget_before(Time start) {
   while (!entries_.empty() && entries_.front().until <= start) entries_.pop_front();
-  return entries_.empty() ? Bytes() : entries_.front().value;
 }
 
 PhasePeaks::Replica& PhasePeaks::at(ReplicaId replica) {
@@ -50,18 +55,26 @@ void PhasePeaks::on_memory(ReplicaId replica, Time now, const MemoryUse& use) {
 }
 
 void PhasePeaks::on_serving_span(const ServingSpan& span) {
-  on_span(span.replica, span.prefill_tokens > 0 ? MemoryPhase::kPrefill : MemoryPhase::kDecode, span.start);
+  Replica& of = at(span.replica);
+  of.serving = span.start;
+  on_span(of, span.prefill_tokens > 0 ? MemoryPhase::kPrefill : MemoryPhase::kDecode, span.start);
 }
 
-void PhasePeaks::on_training_span(const TrainingSpan& span) { on_span(span.replica, phase_of(span.phase), span.start); }
+void PhasePeaks::on_training_span(const TrainingSpan& span) {
+  Replica& of = at(span.replica);
+  of.training_piece = span.start;
+  on_span(of, phase_of(span.phase), span.start);
+}
 
-void PhasePeaks::on_span(ReplicaId replica, MemoryPhase phase, Time start) {
-  Replica& of = at(replica);
+void PhasePeaks::on_span(Replica& of, MemoryPhase phase, Time start) {
   PhasePeak& peak = peaks_[static_cast<std::size_t>(phase)];
   ++peak.operations;
   peak.peak = largest(peak.peak, {of.weights.since(start), of.kv.since(start), of.activations.since(start),
                                   of.training.since(start), of.host.since(start)});
   peak.peak_total = std::max(peak.peak_total, of.total.since(start));
+  const Time asked_for = std::min(of.serving, of.training_piece);
+  for (SlidingPeak* each : {&of.weights, &of.kv, &of.activations, &of.training, &of.host, &of.total})
+    each->forget_before(asked_for);
 }
 
 }  // namespace alchemist

@@ -11,20 +11,20 @@
 
 namespace alchemist {
 
-// The largest value that a quantity has had since a moment. Both the moments of its changes and those that are asked
-// for ascend.
+// The largest value that a quantity has had since a moment. The moments of its changes ascend.
 class SlidingPeak {
  public:
   void set(Time now, Bytes value);
-  Bytes since(Time start);  // zero before the first set()
+  Bytes since(Time start) const;  // zero before the first set()
+  // Nobody asks for what was before `start` any more.
+  void forget_before(Time start);
 
  private:
   struct Entry {
     Bytes value;
     Time until;
   };
-  // The present value last; before it, each value that was larger than all later ones and had an end that was not asked
-  // about yet.
+  // The present value last; before it, each value that was larger than all later ones and may still be asked for.
   std::deque<Entry> entries_;
 };
 
@@ -38,7 +38,8 @@ struct PhasePeak {
   Bytes peak_total;
 };
 
-// Spans of a replica come in the order of their start, each when it has ended and its memory is told (RunObserver).
+// Each span of a replica comes when it has ended and its memory is told (RunObserver). Those of serving come in the
+// order of their start, and so do those of training, which may run beside them.
 class PhasePeaks {
  public:
   void on_memory(ReplicaId replica, Time now, const MemoryUse& use);
@@ -51,9 +52,10 @@ class PhasePeaks {
  private:
   struct Replica {
     SlidingPeak weights, kv, activations, training, host, total;
+    Time serving, training_piece;  // starts of the last spans; later ones do not start earlier
   };
   Replica& at(ReplicaId replica);
-  void on_span(ReplicaId replica, MemoryPhase phase, Time start);
+  void on_span(Replica& of, MemoryPhase phase, Time start);
 
   std::vector<Replica> replicas_;
   std::array<PhasePeak, kMemoryPhases> peaks_{};

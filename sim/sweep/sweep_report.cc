@@ -54,13 +54,6 @@ std::string axes_text(const SweepRun& run, std::int64_t point) {
   return text;
 }
 
-std::optional<double> mean_of(const SweepRun& run, std::int64_t point, const std::string& metric) {
-  const std::vector<std::string> keys = result_keys();
-  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), metric) - keys.begin());
-  const auto interval = mean_over_seeds(run.rows_of(point), place);
-  return interval ? std::optional(interval->mean) : std::nullopt;
-}
-
 std::string number_cell(const std::optional<double>& value) { return value ? fmt::format("{:.4g}", *value) : "-"; }
 
 // How far a point is from its bounds: of the one that it misses most, in parts of the limit. Infinite where a run
@@ -69,7 +62,7 @@ double distance(const SweepRun& run, std::int64_t point) {
   const std::vector<ResultRow> rows = run.rows_of(point);
   double farthest = 0;
   for (const MetricBound& bound : run.spec().goal->subject_to) {
-    const std::optional<double> value = mean_of(run, point, bound.metric);
+    const std::optional<double> value = mean_result(rows, bound.metric);
     if (!value || !std::ranges::all_of(rows, &ResultRow::ok)) return std::numeric_limits<double>::infinity();
     if (bound.holds(*value)) continue;
     const double scale = bound.limit != 0 ? std::abs(bound.limit) : 1;
@@ -85,8 +78,8 @@ std::string nearest_text(const SweepRun& run, const SearchRound& round) {
   if (!std::isfinite(distance(run, nearest->point))) return "";
   std::string metrics;
   for (const MetricBound& bound : run.spec().goal->subject_to) {
-    metrics +=
-        (metrics.empty() ? "" : ", ") + bound.metric + " " + number_cell(mean_of(run, nearest->point, bound.metric));
+    metrics += (metrics.empty() ? "" : ", ") + bound.metric + " " +
+               number_cell(mean_result(run.rows_of(nearest->point), bound.metric));
   }
   return fmt::format("Nearest: {} ({})\n", axes_text(run, nearest->point), metrics);
 }
@@ -133,7 +126,8 @@ std::string search_table(const SweepRun& run, const std::vector<SearchRound>& ro
     rows.back().push_back(r.feasible ? "yes" : "no");
     rows.back().push_back(number_cell(r.score));
     for (const MetricBound& bound : shown) {
-      if (bound.metric != goal.maximise) rows.back().push_back(number_cell(mean_of(run, r.point, bound.metric)));
+      if (bound.metric != goal.maximise)
+        rows.back().push_back(number_cell(mean_result(run.rows_of(r.point), bound.metric)));
     }
   }
   const std::string what = fmt::format("highest {}{}", goal.maximise, bounds_text(goal));

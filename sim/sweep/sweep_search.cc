@@ -25,7 +25,6 @@ class Search {
   std::vector<std::int64_t> bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive);
   RankedCandidate judge(std::size_t candidate, std::int64_t point) const;
   bool feasible(std::int64_t point) const;
-  std::optional<double> mean(std::int64_t point, const std::string& metric) const;
 
   SweepRun& run_;
   const SweepSpec& spec_;
@@ -82,8 +81,8 @@ std::int64_t Search::point(std::size_t candidate, std::size_t round, std::option
 
 // All candidates together, so that there is always enough to do: a step of each at a time.
 std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive) {
-  std::vector<Bisection> bisections(alive.size(),
-                                    Bisection(spec_.search->low, spec_.search->high, spec_.search->tolerance));
+  const SearchAxis& axis = *spec_.search;
+  std::vector<Bisection> bisections(alive.size(), Bisection(axis.low, axis.high, axis.tolerance, axis.is_whole()));
   while (true) {
     std::vector<std::int64_t> points;
     std::vector<std::size_t> open;
@@ -106,7 +105,7 @@ RankedCandidate Search::judge(std::size_t candidate, std::int64_t point) const {
   RankedCandidate ranked{.candidate = candidate, .point = point, .feasible = feasible(point)};
   const bool own_axis = spec_.search && spec_.search->key == spec_.goal->maximise;
   if (!own_axis) {
-    ranked.score = mean(point, spec_.goal->maximise);
+    ranked.score = mean_result(run_.rows_of(point), spec_.goal->maximise);
   } else if (ranked.feasible) {
     const std::size_t place = candidates_[candidate].values.size();  // the search axis follows the candidate's own
     ranked.score = std::stod(run_.points()[static_cast<std::size_t>(point)].values[place].label);
@@ -119,16 +118,9 @@ bool Search::feasible(std::int64_t point) const {
   const std::vector<ResultRow> rows = run_.rows_of(point);
   if (!std::all_of(rows.begin(), rows.end(), [](const ResultRow& row) { return row.ok; })) return false;
   return std::all_of(spec_.goal->subject_to.begin(), spec_.goal->subject_to.end(), [&](const MetricBound& bound) {
-    const std::optional<double> value = mean(point, bound.metric);
+    const std::optional<double> value = mean_result(rows, bound.metric);
     return value && bound.holds(*value);
   });
-}
-
-std::optional<double> Search::mean(std::int64_t point, const std::string& metric) const {
-  const std::vector<std::string> keys = result_keys();
-  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), metric) - keys.begin());
-  const auto interval = mean_over_seeds(run_.rows_of(point), place);
-  return interval ? std::optional(interval->mean) : std::nullopt;
 }
 
 }  // namespace

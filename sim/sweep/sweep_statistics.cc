@@ -42,6 +42,18 @@ std::optional<ConfidenceInterval> mean_over_seeds(const PointRows& rows, std::si
   return interval_of(values);
 }
 
+std::optional<double> mean_result(const PointRows& rows, const std::string& metric) {
+  const std::vector<std::string> keys = result_keys();
+  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), metric) - keys.begin());
+  std::vector<double> values;
+  for (const ResultRow& row : rows) {
+    const bool* truth = row.ok ? std::get_if<bool>(&row.values[place]) : nullptr;
+    if (const auto value = truth ? std::optional(*truth ? 1.0 : 0.0) : number(row, place)) values.push_back(*value);
+  }
+  const auto interval = interval_of(values);
+  return interval ? std::optional(interval->mean) : std::nullopt;
+}
+
 std::optional<ConfidenceInterval> paired_difference(const PointRows& rows, const PointRows& baseline,
                                                     std::size_t metric) {
   std::vector<double> differences;

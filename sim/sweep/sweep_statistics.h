@@ -21,6 +21,9 @@ std::optional<ConfidenceInterval> mean_over_seeds(const PointRows& rows, std::si
 std::optional<ConfidenceInterval> paired_difference(const PointRows& rows, const PointRows& baseline,
                                                     std::size_t metric);
 
+// Mean of the result of that name over the runs that have it; true counts as 1, false as 0.
+std::optional<double> mean_result(const PointRows& rows, const std::string& metric);
+
 // The point that is as this one but has the baseline policy. None if there is none, or if this is one itself. Keys that
 // are zipped with the policy may differ: the first such point counts.
 std::optional<std::size_t> baseline_point(const SweepSpec& spec, const std::vector<SweepPoint>& points,

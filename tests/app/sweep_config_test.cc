@@ -117,6 +117,22 @@ TEST_F(SweepConfig, WrittenSweepReadsBackTheSame) {
   }
 }
 
+// A policy with changed keys is named as it stands in the list, which is how a written sweep names it.
+TEST_F(SweepConfig, ABaselineMayBeAPolicyWithChangedKeys) {
+  const std::string policies = "grid: {policy: [temporal, {base: alchemist, gpu_record_share: 0.2}]}\n";
+  const SweepSpec spec = load(policies + "baseline: {base: alchemist, gpu_record_share: 0.2}\n");
+  EXPECT_EQ(spec.baseline, grid_points(spec)[1].values[0].label);
+  EXPECT_THROW(load(policies + "baseline: {base: alchemist, gpu_record_share: 0.3}\n"), ConfigError);
+}
+
+// What lies between the ends must be readable too.
+TEST_F(SweepConfig, ASearchOverWholeNumbersLooksAtNoOthers) {
+  const std::string goal = "maximise: output_throughput\nsubject_to: {saturated: \"<= 0\"}\n";
+  EXPECT_NO_THROW(load(goal + "search: {serving.max_num_seqs: {low: 1, high: 64, tolerance: 4}}\n"));
+  EXPECT_THROW(load(goal + "search: {serving.max_num_seqs: {low: 1, high: 64, tolerance: 0.5}}\n"), ConfigError);
+  EXPECT_NO_THROW(load(goal + "search: {workload.rate: {low: 1, high: 64, tolerance: 0.5}}\n"));
+}
+
 TEST_F(SweepConfig, Bounds) {
   const SweepSpec spec = load("maximise: completed\nsubject_to: {p99_ttft_ms: \"<= 10\", completed: \">3\"}\n");
   ASSERT_EQ(spec.goal->subject_to.size(), 2U);

@@ -38,6 +38,16 @@ class Options(CliTestCase):
         self.refuse("--set", "workload=chat", "--set", "workload.trace.block_tokens=4",
                     expected=["key workload.trace: the workload \"chat\" replays no trace"])
 
+    def test_options_of_traces(self):
+        for option, value in (("--rate-scale", "2"), ("--format", "azure")):
+            self.assert_one_line_error(run("workload", "inspect", "sharegpt", option, value),
+                                       f"{option}: sharegpt is no trace")
+        trace = self.make_directory() / "trace.csv"
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,9,1\n1,9,1\n")
+        for command in (["inspect", trace], ["convert", trace, "--to", "azure", "--out", trace.with_suffix(".out")]):
+            self.assert_one_line_error(run("workload", *command, "--rate", "3", "--rate-scale", "2"),
+                                       "--rate, --rate-scale: expected one of them")
+
     def test_formats_to_write(self):
         out = self.make_directory() / "out"
         for to in ("auto", "foo", "sharegpt"):

@@ -192,6 +192,29 @@ INSTANTIATE_TEST_SUITE_P(Cases, RunsEqualSteps,
                                            RandomCase{20, 1, 2'000, true, Routing::kLeastLoaded, 50},
                                            RandomCase{100, 3, 2'000, true, Routing::kLeastLoaded, 400}));
 
+class Spans final : public RunObserver {
+ public:
+  void on_serving_span(const ServingSpan& span) override { spans.push_back(span); }
+  std::vector<ServingSpan> spans;
+};
+
+// Two answers decode together until the shorter one ends. With asynchronous scheduling the run has a step more by then.
+TEST(Simulation, SpansTellHowManyDecodeWhenTheyBegin) {
+  for (const bool async : {false, true}) {
+    ListWorkload workload({make_request(at_ns(0), 4, 8, 1), make_request(at_ns(0), 4, 20, 2)});
+    const LinearCost cost(100, 10, 0);
+    Spans observer;
+    SimulationConfig config = small_config(50);
+    config.serving.async_scheduling = async;
+    Simulation(config, cost, workload, observer).run();
+    ASSERT_GE(observer.spans.size(), 3U);
+    EXPECT_EQ(observer.spans[0].decodes, 0);
+    EXPECT_EQ(observer.spans[1].decodes, 2) << async;
+    EXPECT_GE(observer.spans[1].steps, 5);
+    EXPECT_EQ(observer.spans.back().decodes, 1);
+  }
+}
+
 // An answer longer than the KV memory can ever hold is refused instead of waiting forever.
 TEST(Simulation, RequestThatCanNeverFitIsRejected) {
   ListWorkload workload({make_request(at_ns(0), 10, 60, 1), make_request(at_ns(5), 10, 54, 2)});

@@ -58,6 +58,21 @@ TEST(PhasePeaks, CountWhatWasThereWhileTheOperationRan) {
   EXPECT_EQ(of(peaks, MemoryPhase::kForward).operations, 0);
 }
 
+// Training beside serving: a piece from 0 to 40 is told behind the steps that end meanwhile.
+TEST(PhasePeaks, SpansOverlap) {
+  PhasePeaks peaks;
+  const ReplicaId r(0);
+  peaks.on_memory(r, at_ms(0), use(10, 0, 90));
+  peaks.on_memory(r, at_ms(10), use(10, 0, 20));
+  ServingSpan serving;
+  serving.start = at_ms(20);
+  serving.end = at_ms(30);
+  peaks.on_serving_span(serving);
+  peaks.on_training_span({r, TrainingPhase::kForward, at_ms(0), at_ms(40)});
+  EXPECT_EQ(of(peaks, MemoryPhase::kDecode).peak.training, Bytes(20));
+  EXPECT_EQ(of(peaks, MemoryPhase::kForward).peak.training, Bytes(90));
+}
+
 TEST(PhasePeaks, TakeTheLargestOfAllReplicas) {
   PhasePeaks peaks;
   peaks.on_memory(ReplicaId(0), at_ms(0), use(10, 90, 0));
@@ -93,6 +108,7 @@ TEST(SlidingPeak, AgreesWithAnObviousModel) {
         if (until > start) expected = std::max(expected, values[v].second);
       }
       ASSERT_EQ(peak.since(start), expected);
+      if (random.uniform_int(0, 1) > 0) peak.forget_before(start);
     }
   }
 }

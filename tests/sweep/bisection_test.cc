@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <vector>
 
 namespace alchemist {
@@ -40,6 +41,16 @@ TEST(Bisection, WithoutAGoodLowerEndThereIsNone) {
   const Walk w = walk(1, 9, 0.5, 0.9);
   EXPECT_EQ(w.looked_at, (std::vector<double>{1}));
   EXPECT_EQ(w.best, std::nullopt);
+}
+
+TEST(Bisection, WholeNumbersAlone) {
+  Bisection b(257, 8192, 64, true);
+  while (!b.done()) {
+    EXPECT_EQ(b.next(), std::floor(b.next()));
+    b.tell(b.next() <= 500);
+  }
+  EXPECT_GE(*b.best(), 500 - 64);
+  EXPECT_LE(*b.best(), 500);
 }
 
 TEST(Bisection, IntervalOfOneValue) { EXPECT_EQ(walk(3, 3, 0.5, 3).best, 3); }

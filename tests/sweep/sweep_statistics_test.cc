@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace alchemist {
 namespace {
 
@@ -16,6 +19,21 @@ TEST(MeanOverSeeds, LeavesOutWhatIsNoNumberOrFailed) {
   EXPECT_EQ(interval->n, 3);
   EXPECT_DOUBLE_EQ(interval->mean, 5);
   EXPECT_FALSE(mean_over_seeds({failed_row(1), row(2, std::monostate()), row(3, std::string("x"))}, 0));
+}
+
+TEST(MeanResult, TruthCountsAsOne) {
+  const std::vector<std::string> keys = result_keys();
+  const auto place = static_cast<std::size_t>(std::find(keys.begin(), keys.end(), "saturated") - keys.begin());
+  ASSERT_LT(place, keys.size());
+  PointRows rows;
+  for (const bool saturated : {true, false, false, false}) {
+    ResultRow row{0, 1, true, "", std::vector<SummaryValue>(keys.size())};
+    row.values[place] = saturated;
+    rows.push_back(std::move(row));
+  }
+  rows.push_back(failed_row(5));
+  EXPECT_EQ(mean_result(rows, "saturated"), 0.25);
+  EXPECT_EQ(mean_result(rows, "mean_ttft_ms"), std::nullopt);
 }
 
 // 10 - 7, 20 - 19 of the seeds that both have: mean 2. The order of the baseline's rows does not matter.

@@ -63,6 +63,37 @@ TEST(Vidur, SessionsShareTheirHistoryAsLongAsThePromptHoldsIt) {
   EXPECT_EQ(conversations[0][1].new_tokens, 5);  // 20 - 10 - 5
 }
 
+// As the results of a run, which list requests by their end.
+TEST(Vidur, TurnsAreNumberedByArrival) {
+  const Trace trace = read_text("v.csv",
+                                "arrived_s,num_prefill_tokens,num_decode_tokens,session_id\n"
+                                "10,40,10,a\n5,20,6,a\n5,30,2,b\n");
+  ASSERT_EQ(trace.rows.size(), 3U);
+  EXPECT_EQ(trace.rows[0].prompt_tokens, 20);
+  EXPECT_EQ(trace.rows[0].turn, 0);
+  EXPECT_EQ(trace.rows[2].turn, 1);
+  EXPECT_EQ(trace.rows[2].content, trace.rows[0].content) << "it holds the turn before";
+  const auto conversations = conversations_of(trace);
+  ASSERT_EQ(conversations.size(), 2U);
+  EXPECT_EQ(conversations[0][1].new_tokens, 40 - 20 - 6);
+}
+
+// The first three come at 1, 2 and 3 s: at 4 a second they come within half a second.
+TEST(Vidur, TheRateIsOfTheRequestsThatAreReplayed) {
+  const TextFile file("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n90,1,1\n1,1,1\n2,1,1\n3,1,1\n");
+  TraceSpec spec = trace_of(file.path());
+  spec.rate = 4;
+  const Trace trace = read_trace(spec, RateOf::requests, 3);
+  ASSERT_EQ(trace.rows.size(), 3U);
+  EXPECT_EQ(trace.rows[2].arrival, Duration::milliseconds(500));
+  WorkloadSpec workload;
+  workload.source = spec;
+  workload.requests = 3;
+  Time last;
+  for_each_request(workload, 1, [&](const WorkloadRequest& r) { last = r.arrival; });
+  EXPECT_EQ(last, Time() + Duration::milliseconds(500));
+}
+
 TEST(Vidur, RateScaling) {
   const TextFile file("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n0,1,1\n4,1,1\n8,1,1\n");
   TraceSpec spec = trace_of(file.path());
@@ -87,6 +118,12 @@ TEST(Vidur, BrokenLines) {
   expect_error("v.csv", "", 0, "is empty");
   expect_error("v.csv", "hello,world\n", 1, "expected a trace");
   EXPECT_THAT(error_of(trace_of("/nowhere/x.csv")), HasSubstr("/nowhere/x.csv: no such file"));
+}
+
+TEST(Traces, NamesThatStandTwice) {
+  expect_error("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens,num_prefill_tokens\n0,1,1,2\n", 1, "twice");
+  expect_error("m.jsonl", "{\"timestamp\": 0, \"input_length\": 9, \"output_length\": 1, \"input_length\": 8}\n", 1,
+               "\"input_length\" twice");
 }
 
 TEST(Azure, TimestampsToTheTickAcrossMidnight) {
@@ -244,6 +281,27 @@ TEST(ShareGpt, BrokenFiles) {
   expect_error("s.json", good + "{\"conversations\": 3}]", 2, "array of messages");
   expect_error("s.json", good + "\n{\"conversations\": [{]}", 3, "");
   expect_error("s.json", good, 2, "ends within the array");
+  expect_error("s.json", "[{\"conversations\": []}]\n[{\"conversations\": []}]", 2, "goes on behind the array");
+}
+
+TEST(Write, HashesKeepTheSizeOfTheirBlocks) {
+  const TextFile file("m.jsonl",
+                      "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n"
+                      "{\"timestamp\": 9, \"input_length\": 36, \"output_length\": 1, \"hash_ids\": [1, 2, 4]}\n");
+  WorkloadSpec spec;
+  TraceSpec trace = trace_of(file.path());
+  trace.block_tokens = 16;
+  spec.source = trace;
+  TraceWriter writer(TraceFormat::mooncake, std::nullopt);
+  std::string text;
+  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, text); });
+  const TextFile copy("c.jsonl", text);
+  TraceSpec again = trace_of(copy.path());
+  again.block_tokens = 16;
+  const Trace read = read_trace(again);
+  ASSERT_EQ(read.rows.at(1).chain_count, 3U);
+  EXPECT_EQ(read.chain_ids.at(1), read.chain_ids.at(read.rows[1].chain_begin + 1)) << "two blocks are shared";
+  EXPECT_NE(read.chain_ids.at(2), read.chain_ids.at(read.rows[1].chain_begin + 2));
 }
 
 TEST(Write, EveryFormatReadsBackTheSame) {

@@ -49,6 +49,16 @@ TEST(SentencePiece, BpeMergesTheBestScoredNeighboursFirst) {
   EXPECT_EQ(model.count(""), 0);
 }
 
+// Those that the user defined are whole from the beginning, and nothing is merged with them.
+TEST(SentencePiece, UserDefinedSymbolsStayAsTheyAre) {
+  const std::string bytes = piece("<unk>", 0, 2) + piece("<im>", 0, 4) + piece("<im>a", -1) + piece("<", -2) +
+                            piece("<i", -2) + piece("a", -5) + piece(kSpace, -4) + trainer(2, true) + kPlain;
+  const auto model = SentencePieceModel::parse(bytes, "m");
+  EXPECT_EQ(model.count("<im>a"), 3);  // space mark, symbol, a
+  EXPECT_EQ(model.count("a<im><im>"), 4);
+  EXPECT_EQ(model.count("<i"), 2);  // space mark, <i
+}
+
 TEST(SentencePiece, UnigramTakesTheBestPath) {
   const std::string bytes = piece(kSpace + "ab", -10) + piece(kSpace + "a", -2) + piece("b", -3) + piece("bb", -3.5F) +
                             piece(kSpace, -4) + piece("a", -4) + trainer(1, false) + kPlain;
@@ -63,6 +73,8 @@ TEST(SentencePiece, WhatItDoesNotUnderstandIsAnError) {
   EXPECT_THROW(SentencePieceModel::parse("", "m"), ConfigError);
   const std::string rewriting = piece("a", -1) + trainer(1, false) + field(3, field(2, "map"));
   EXPECT_THROW(SentencePieceModel::parse(rewriting, "m"), ConfigError);
+  const std::string behind = piece("a", -1) + field(2, varint_field(3, 2) + varint_field(24, 1));
+  EXPECT_THROW(SentencePieceModel::parse(behind, "m"), ConfigError);
   EXPECT_THROW(SentencePieceModel::load("/nowhere/x.model"), ConfigError);
 }
 
