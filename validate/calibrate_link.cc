@@ -75,7 +75,7 @@ void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfi
   const std::int64_t most = std::min<std::int64_t>(arena_bytes / 2, std::int64_t{64} << 20);
   LinkBench bench(model, steps.arena(), most);
   std::vector<TimedCase> runs;
-  for (const std::int64_t bytes : {std::int64_t{64} << 10, std::int64_t{1} << 20, std::int64_t{8} << 20, most}) {
+  for (const std::int64_t bytes : {most / 1024, most / 64, most / 8, most}) {
     result.links.push_back({"h2d", bytes, {}});
     runs.push_back({[&bench, bytes] { bench.h2d(bytes), bench.wait(1); }});
     result.links.push_back({"d2h", bytes, {}});

@@ -20,7 +20,10 @@ std::int32_t pages_for(Decoder& model, const CalibrationConfig& config) {
   const std::int64_t wanted = static_cast<std::int64_t>(config.step_sequences + 1) * blocks;
   const RecordLayout layout(model.options().shape);
   const std::int64_t record = layout.bytes_per_token(RecordKind::kMinimal) * config.micro_batch_tokens;
-  const std::int64_t least = 2 * (record / model.page_bytes() + 1);  // for a layer of a micro-batch, twice
+  // A layer of a micro-batch, twice, and the record of a step.
+  const std::int64_t step_record =
+      layout.bytes_per_token(RecordKind::kMinimal) * config.step_tokens * model.options().shape.layers;
+  const std::int64_t least = std::max(2 * (record / model.page_bytes() + 1), step_record / model.page_bytes() + 1);
   const std::int64_t room = model.device().usable_bytes() / 10 * 9 / model.page_bytes();
   return static_cast<std::int32_t>(std::max(std::min(wanted, room), least));
 }

@@ -57,7 +57,7 @@ SpeedLaw fit_speed(const std::vector<std::vector<double>>& us, const std::vector
       xy += medians[of] * dx * (std::log(us[of][i]) - y);
     }
   }
-  if (xx <= kSameSpeed * weight) return {};
+  if (xx <= kSameSpeed * weight || xy <= 0) return {};  // no operation gets faster on a slower machine
   SpeedLaw law{xy / xx, 0};
   for (std::size_t of = 0; of < us.size(); ++of) {
     for (const double probe : probe_us[of]) law.level += medians[of] / weight * law.slowness(probe);

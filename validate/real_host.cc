@@ -12,13 +12,6 @@ namespace {
 constexpr std::uint64_t kStepTag = ~std::uint64_t{0};
 constexpr std::uint64_t kPieceTag = kStepTag - 1;
 
-// The pool rounds each copy up to whole pages, which the node's count of bytes does not: a few pages more.
-std::int32_t host_pages(const RealHostConfig& config) {
-  if (config.host_capacity == Bytes()) return 0;
-  const std::int64_t pages = config.host_capacity / config.page_bytes + 1;
-  return static_cast<std::int32_t>(pages + pages / 16 + 64);
-}
-
 }  // namespace
 
 // Everything that a step needs, so that nothing is shared with the thread that goes on planning.
@@ -70,7 +63,8 @@ RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock
       clock_(clock),
       layout_(model.options().shape),
       arena_(model.device(), config.page_bytes.count() * config.pages),
-      pool_(model.device(), config.page_bytes.count(), host_pages(config)),
+      pool_(model.device(), config.page_bytes.count(),
+            static_cast<std::int32_t>(config.host_capacity / config.page_bytes)),
       book_(ReplicaId(0), observer),
       inbox_(clock),
       compute_(inbox_, model.device().is_processor()),

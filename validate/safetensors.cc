@@ -65,7 +65,8 @@ SafetensorsFile::Tensor read_entry(const nlohmann::json& entry, std::int64_t dat
   const std::int64_t begin = offsets.at(0).get<std::int64_t>(), end = offsets.at(1).get<std::int64_t>();
   if (begin < 0 || end < begin || end > file_size - data_begin) throw ConfigError("its data lie outside the file");
   const std::int64_t bytes = element_bytes(tensor.type);
-  if (bytes > 0 && (end - begin) / bytes != count) throw ConfigError("its bytes do not match its shape");
+  if (bytes > 0 && ((end - begin) % bytes != 0 || (end - begin) / bytes != count))
+    throw ConfigError("its bytes do not match its shape");
   tensor.begin = data_begin + begin;
   tensor.end = data_begin + end;
   return tensor;

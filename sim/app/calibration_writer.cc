@@ -205,7 +205,7 @@ std::string load_average() {
 
 std::string speed_keys(const SpeedLaw& speed) {
   if (speed.level <= 0) return {};
-  return fmt::format("speed_sensitivity: {:.6f}\nspeed_level: {:.6f}\n", speed.sensitivity, speed.level);
+  return fmt::format("speed_sensitivity: {:.9g}\nspeed_level: {:.9g}\n", speed.sensitivity, speed.level);
 }
 
 void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& c) {

@@ -84,6 +84,9 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
   }
   result.warnings = training_warnings(totals, world, watch);
   for (const std::string& warning : cost_warnings) result.warnings.push_back(warning);
+  if (world.training()) {
+    for (std::string& warning : world.training()->cost_warnings()) result.warnings.push_back(std::move(warning));
+  }
   if (totals.rejected > 0) {
     const SimulationConfig& config = world.config();
     const std::int64_t by_length = *config.serving.max_model_len;

@@ -7,6 +7,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "sim/app/experiment.h"
 #include "sim/app/policy_config.h"
@@ -47,6 +49,8 @@ class TrainingWorld {
   // comes, restoring costs nothing, serving takes no time, and every matrix product runs at its peak rate without
   // attention and all-reduces. Tokens per second of the run.
   double bound_tokens_per_s(const SimulationTotals& totals) const;
+  // What the user should know of the prices of the run that is over.
+  std::vector<std::string> cost_warnings() const { return cost_->warnings(); }
 
  private:
   std::int64_t reserved_tokens() const;

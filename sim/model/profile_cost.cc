@@ -43,6 +43,10 @@ ProfileCost::ProfileCost(const KernelProfile& profile, const HardwareSpec& hardw
       host_time_(hardware.step_overhead),
       mixed_(profile.mixed),
       dense_tokens_measured_(profile.layer_dense.last_x()) {
+  if (profile.has_attention()) {
+    most_decodes_ = profile.decode.axis(0).back();
+    longest_decode_ = profile.decode.axis(1).back();
+  }
   check(profile.tensor_parallel == options.tensor_parallel, "the profile is for this degree of tensor parallelism");
   for (std::int32_t tokens = 0; tokens <= options.max_num_batched_tokens; ++tokens) {
     padded_.push_back(options.cuda_graphs ? captured_size(tokens) : tokens);
@@ -79,12 +83,18 @@ Duration ProfileCost::step(const BatchShape& shape) const {
 double ProfileCost::attention_us(const BatchShape& shape) const {
   if (!decode_ && !decode_grid_) return roofline_.attention_seconds(shape) / layers_ * 1e6;
   const double mean = shape.decodes > 0 ? static_cast<double>(shape.decode_context_sum) / shape.decodes : 0;
+  if (shape.prefills.empty()) note_decodes(shape.decodes, mean);
   if (shape.prefills.empty() && decode_grid_) return decode_grid_->at({static_cast<double>(shape.decodes), mean});
   if (shape.prefills.empty()) {
     return decode_->at(shape.decodes, padded_[static_cast<std::size_t>(shape.decodes)], shape.decode_context_sum,
                        shape.decode_context_max);
   }
   return prompts_us(shape, mean);
+}
+
+void ProfileCost::note_decodes(double sequences, double mean_context) const {
+  farthest_context_ = std::max(farthest_context_, mean_context / longest_decode_);
+  most_sequences_ = std::max(most_sequences_, sequences / most_decodes_);
 }
 
 double ProfileCost::prompts_us(const BatchShape& shape, double mean_decode_context) const {
@@ -97,6 +107,7 @@ double ProfileCost::prompts_us(const BatchShape& shape, double mean_decode_conte
   const double keys = work / tokens;  // that a query sees, on average
   farthest_context_ = std::max(
       {farthest_context_, (keys - tokens / 2) / mixed_.axis(1).back(), mean_decode_context / mixed_.axis(3).back()});
+  if (decodes > 0) most_sequences_ = std::max(most_sequences_, decodes / mixed_.axis(2).back());
   if (keys >= tokens / 2) return mixed_.at({tokens, keys - tokens / 2, decodes, mean_decode_context});
   // Short prompts side by side: as many copies of one of twice the mean number of keys as make up the tokens.
   const double each = 2 * keys;
@@ -113,6 +124,12 @@ std::vector<std::string> ProfileCost::warnings() const {
   if (farthest_context_ > 1) {
     result.push_back(fmt::format("{}: contexts up to {:.2f} times the longest measured were priced by extrapolation",
                                  origin_, farthest_context_));
+  }
+  if (most_sequences_ > 1) {
+    result.push_back(
+        fmt::format("{}: up to {:.2f} times as many decoding requests as measured were priced by "
+                    "extrapolation",
+                    origin_, most_sequences_));
   }
   return result;
 }

@@ -45,6 +45,7 @@ class ProfileCost final : public StepCost {
  private:
   double attention_us(const BatchShape& shape) const;
   double prompts_us(const BatchShape& shape, double mean_decode_context) const;
+  void note_decodes(double sequences, double mean_context) const;
 
   std::string origin_;
   ProfileCostOptions options_;
@@ -58,7 +59,9 @@ class ProfileCost final : public StepCost {
   std::optional<Grid<2>> decode_grid_;  // in place of decode_: of a profile of whole layers
   std::unique_ptr<DecodeAttention> decode_;
   double dense_tokens_measured_ = 0;
-  mutable double farthest_context_ = 0;  // beyond the mixed grid's last context, in multiples of it; 0 if within
+  double most_decodes_ = 0, longest_decode_ = 0;  // measured in one step, and the context of each
+  // Of what was priced, in multiples of the most that was measured; may be below 1.
+  mutable double farthest_context_ = 0, most_sequences_ = 0;
 };
 
 }  // namespace alchemist

@@ -1,5 +1,7 @@
 #include "sim/model/training_cost.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -120,7 +122,15 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
   return us * 1e-6;
 }
 
+std::vector<std::string> TrainingCost::warnings() const {
+  if (!profile_ || static_cast<double>(most_tokens_) <= profile_->backward.dense.last_x()) return {};
+  return {
+      fmt::format("training pieces of up to {} tokens were priced by extrapolation: the profile's longest has {:.0f}",
+                  most_tokens_, profile_->backward.dense.last_x())};
+}
+
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
+  most_tokens_ = std::max(most_tokens_, piece.tokens);
   double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
   if (piece.kind == PieceKind::kOptimizer) seconds += gradient_sum_seconds(piece.parameters);
   return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "sim/base/bytes.h"
@@ -40,6 +41,8 @@ class TrainingCost {
 
   // By the roofline of each of its kernels (kernel_times.h), or as measured.
   Duration piece(const TrainingPiece& piece) const;
+  // What the user should know of how the pieces so far were priced.
+  std::vector<std::string> warnings() const;
   // Bytes that the piece moves between memory and processors.
   double traffic(const TrainingPiece& piece) const;
   // Extra time of a serving step that keeps `bytes` of its activations: they are written once more, by the kernels that
@@ -86,6 +89,7 @@ class TrainingCost {
   std::int64_t gradient_bytes_per_parameter_ = 0;
   bool sends_weights_ = false;
   Bytes working_bytes_per_token_;
+  mutable std::int64_t most_tokens_ = 0;  // of a piece priced by the profile
 };
 
 }  // namespace alchemist

@@ -11,6 +11,7 @@ namespace alchemist {
 ActivationStore::ActivationStore(const StoreConfig& config, BlockPool& pool, Policy& policy, Host& host)
     : config_(config), pool_(pool), policy_(policy), host_(host) {
   check(config.page_bytes > Bytes() && config.link_bandwidth > 0, "a store has pages and a link");
+  config_.host_capacity = config.page_bytes * (config.host_capacity / config.page_bytes);
   pool_.watch_reuse();
 }
 
@@ -380,7 +381,7 @@ void ActivationStore::drop(Time now, RecordId id) {
   check(record.users == 0 && !record.copying_out, "a record in use is not dropped");
   free_pages(record);
   if (record.on_host) {
-    host_used_ -= record.bytes;
+    host_used_ -= host_pages(record.bytes);
     if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
   }
   if (record.ready_at) ++totals_.dropped_records;
@@ -419,7 +420,7 @@ void ActivationStore::check_consistency() const {
   for (const RecordId id : live_) {
     const Record& record = records_[id.value()];
     pages += static_cast<std::int32_t>(record.pages.size());
-    if (record.on_host || record.copying_out) host += record.bytes;
+    if (record.on_host || record.copying_out) host += host_pages(record.bytes);
     check(record.on_gpu() || record.on_host || !record.complete, "a complete record lies somewhere");
     check(record.users >= 0, "users are counted");
   }

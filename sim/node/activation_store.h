@@ -22,7 +22,7 @@ struct StoreConfig {
   Bytes page_bytes;            // of one KV block, all layers
   std::int32_t max_pages = 0;  // that records may hold together, whatever serving's prefix cache loses by it
   bool spare_memory = false;   // they may hold more as long as the cache loses hardly anything by it
-  Bytes host_capacity;         // pinned memory
+  Bytes host_capacity;         // pinned memory, in pages of the same size
   Bytes lean_per_token;        // all layers
   Bytes minimal_per_token;
   double lean_saving = 1;          // share of the forward's time that a lean record saves
@@ -191,6 +191,7 @@ class ActivationStore {
   static std::int32_t not_covered(std::vector<TokenRange> ranges, std::span<const RecordedTokens> parts);
   void drop(Time now, RecordId id);
   void expire(Time now);
+  Bytes host_pages(Bytes bytes) const;  // that a copy of so many bytes takes
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
   Bytes gpu_free() const;
   RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;

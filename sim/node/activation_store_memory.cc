@@ -113,17 +113,21 @@ bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) c
                                  : policy_.place->copy_out_under_pressure(place_view(record));
 }
 
+Bytes ActivationStore::host_pages(Bytes bytes) const {
+  return config_.page_bytes * ((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
+}
+
 // Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
 bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
-  Bytes missing = host_used_ + bytes - config_.host_capacity;
+  Bytes missing = host_used_ + host_pages(bytes) - config_.host_capacity;
   for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) {
     const Record& record = at(*id);
     if (may_leave(record, Lies::kOnHostAlone) || (doubled_too && may_leave(record, Lies::kOnBoth))) {
-      missing -= record.bytes;
+      missing -= host_pages(record.bytes);
     }
   }
   if (missing > Bytes()) return false;
-  while (host_used_ + bytes > config_.host_capacity) {
+  while (host_used_ + host_pages(bytes) > config_.host_capacity) {
     auto id = victim(now, Lies::kOnHostAlone, std::nullopt);
     if (!id) id = victim(now, Lies::kOnBoth, std::nullopt);
     drop(now, id.value());
@@ -133,19 +137,19 @@ bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
 
 bool ActivationStore::take_host(Time now, Bytes bytes) {
   if (bytes > Bytes() && !make_host_room(now, bytes, true)) return false;
-  host_used_ += bytes;
-  host_taken_ += bytes;
+  host_used_ += host_pages(bytes);
+  host_taken_ += host_pages(bytes);
   return true;
 }
 
 void ActivationStore::give_host(Bytes bytes) {
-  host_used_ -= bytes;
-  host_taken_ -= bytes;
+  host_used_ -= host_pages(bytes);
+  host_taken_ -= host_pages(bytes);
 }
 
 void ActivationStore::start_copy_out(Time, RecordId id) {
   Record& record = at(id);
-  host_used_ += record.bytes;
+  host_used_ += host_pages(record.bytes);
   copying_bytes_ += record.bytes;
   record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
   copies_.emplace(*record.copying_out, id);

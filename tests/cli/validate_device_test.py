@@ -57,6 +57,14 @@ class ValidateDevice(CliTestCase):
         self.assertGreater(real["train_steps"] + real["train_preemptions"], 0)
         self.assert_done(run("replay", out / "events.log"))
 
+    def test_short_records_fill_the_host(self):
+        """Each takes whole pages there, in both worlds."""
+        result, out, real, _ = self.validate(
+            "alchemist", "--set", "hardware.host_memory=24 MiB", "--set", "training.feedback.delay={fixed: 60 s}", "--set",
+            "workload={arrivals: {fixed: {rate: 400}}, lengths: {fixed: {prompt: 5, output: 2}}, requests: 300}")
+        self.assertIn("all equal", result.stdout)
+        self.assertGreater(real["peak_host_bytes"], 11 << 20)
+
     def assert_operations(self, path, real):
         """What the device ran, each kind beside its price: all of the training that the results count, and no more time
         than the run took. How much is trained of so few requests depends on the machine's speed."""
@@ -164,6 +172,18 @@ class Calibrate(CliTestCase):
         again = self.make_directory() / "again"
         self.assert_done(run("run", out / "config.yaml", "--out", again))
         self.assertEqual((out / "requests.csv").read_text(), (again / "requests.csv").read_text())
+
+    def test_a_model_of_little_memory(self):
+        model = self.make_directory() / "narrow.yaml"
+        model.write_text("layers: 2\nhidden: 128\nheads: 8\nkv_heads: 1\nhead_dim: 16\nintermediate: 256\n"
+                         "vocabulary: 512\nmax_position: 1024\ndtype_bytes: 4\n")
+        profile = self.make_directory() / "profile"
+        self.assert_done(run("calibrate", "--device", "cpu", "--model", model, "--rounds", 1, "--step-tokens", 256,
+                             "--sequences", 16, "--context", 512, "--micro-batch-tokens", 128, "--out", profile))
+        with open(profile / "link.csv", newline="", encoding="utf-8") as file:
+            sizes = [int(row["bytes"]) for row in csv.DictReader(file) if row["kind"] == "h2d"]
+        self.assertEqual(sorted(set(sizes)), sizes)
+        self.assertLess(sizes[-1], 8 << 20)
 
     def test_small_steps_are_decodes_where_those_are_replayed(self):
         """As they are the steps that a GPU runs as graphs. Fewer rounds might find times that fall with the context."""

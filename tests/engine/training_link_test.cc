@@ -22,9 +22,9 @@ TEST(Training, LostHedgeIsCharged) {
   World world;
   const Bytes record = world.cost.record_bytes().minimal * 4 * 50;
   world.link_rate = 1e9;
-  world.host_capacity = record + Bytes(1);
   const Bytes page = small_model().kv_bytes_per_token() * 16;
   world.record_pages = static_cast<std::int32_t>((record + page - Bytes(1)) / page);
+  world.host_capacity = page * (world.record_pages + 1);
   TrainingObserver observer;
   const Decisions names{"minimal", "eager", "oldest", "reload", "idle"};
   const SimulationTotals totals = world.run(

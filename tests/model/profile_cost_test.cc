@@ -119,6 +119,12 @@ TEST(ProfileCost, SaysHowFarOutsideTheMeasurementsItWent) {
   price(cost, {{6, 96}});  // behind 96 tokens where 32 were measured
   ASSERT_EQ(cost.warnings().size(), 2u);
   EXPECT_NE(cost.warnings()[1].find("3.00 times"), std::string::npos);
+  price(cost, {}, 2, 1'600, 800);  // decoding behind 800 tokens each where 200 were measured
+  EXPECT_NE(cost.warnings()[1].find("4.00 times"), std::string::npos);
+  ASSERT_EQ(cost.warnings().size(), 2u);
+  price(cost, {}, 20, 2'000, 100);  // 20 requests where 4 were measured
+  ASSERT_EQ(cost.warnings().size(), 3u);
+  EXPECT_NE(cost.warnings()[2].find("5.00 times as many"), std::string::npos);
 }
 
 // Times that fall towards the end of the measurements reach zero when they are taken far beyond it.

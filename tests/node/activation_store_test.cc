@@ -97,6 +97,23 @@ TEST(ActivationStore, RecordsStayWhereMemoryIsToSpare) {
   s.store->check_consistency();
 }
 
+// Records of 15 tokens take two pages each on the host, as on the GPU: five pages hold two of them, not three.
+TEST(ActivationStore, CopiesTakeWholePagesOfTheHost) {
+  Store s("eager", 10, 0, Bytes(550));
+  std::uint32_t copied = 0;
+  for (std::uint32_t request = 1; request <= 3; ++request) {
+    s.record(request, 25);
+    for (; copied < s.host.copies.size(); ++copied) s.store->on_copy_done(Time(), OpId(copied));
+    s.store->check_consistency();
+  }
+  EXPECT_EQ(s.store->host_bytes(), Bytes(400));
+  EXPECT_TRUE(s.store->take_host(Time(), Bytes(500))) << "both records give way";
+  EXPECT_EQ(s.store->host_bytes(), Bytes(500));
+  s.store->give_host(Bytes(500));
+  EXPECT_EQ(s.store->host_bytes(), Bytes());
+  EXPECT_FALSE(s.store->take_host(Time(), Bytes(501)));
+}
+
 // Records hold 28 blocks when the prefix cache turns out to need the other 36 of the 64, and 4 are to stay free: the
 // next record takes the place of as many of the oldest as are too many now.
 TEST(ActivationStore, RecordsGiveSpareMemoryBackToThePrefixCache) {

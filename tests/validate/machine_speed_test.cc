@@ -36,6 +36,7 @@ TEST(MachineSpeed, ProbesAreSmoothed) {
 TEST(MachineSpeed, IsNotKnownOfAMachineThatNeverChanges) {
   EXPECT_EQ(fit_speed({}, {}).level, 0);
   EXPECT_EQ(fit_speed({{}, {20, 30, 25}}, {{}, {7, 7, 7}}).level, 0);
+  EXPECT_EQ(fit_speed({{40, 20, 30}}, {{4, 16, 9}}).level, 0) << "nothing is faster where the machine is slower";
 }
 
 TEST(MachineSpeed, TheProbeTakesTime) { EXPECT_GT(speed_probe_us(), 0); }

@@ -126,6 +126,8 @@ TEST_F(Pretrained, RefusesBrokenFiles) {
               HasSubstr("outside the file"));
   EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234")),
               HasSubstr("bytes do not match its shape"));
+  EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}})", "123456789")),
+              HasSubstr("bytes do not match its shape"));
   EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32"}})", "")), HasSubstr("expected dtype, shape and data_offsets"));
   EXPECT_THAT(error_of([&] { SafetensorsFile file(path("none")); }), HasSubstr("cannot be read"));
   EXPECT_THAT(error_of([&] {
