@@ -1,7 +1,7 @@
 #include "sim/report/phase_peaks.h"
 
 #include <algorithm>
-#include <functional>
+#include <iterator>
 
 #include "sim/report/memory_series.h"
 
@@ -30,9 +30,12 @@ void SlidingPeak::set(Time now, Bytes value) {
   entries_.push_back({value, Time::max()});
 }
 
+// Asked for is what was not long ago: it is looked for from the present backwards.
 Bytes SlidingPeak::since(Time start) const {
-  const auto first = std::ranges::upper_bound(entries_, start, std::less(), &Entry::until);
-  return first == entries_.end() ? Bytes() : first->value;
+  auto first = entries_.rbegin();
+  if (first == entries_.rend()) return Bytes();
+  while (std::next(first) != entries_.rend() && std::next(first)->until > start) ++first;
+  return first->value;
 }
 
 void SlidingPeak::forget_before(Time start) {
