@@ -117,19 +117,20 @@ double ProfileCost::prompts_us(const BatchShape& shape, double mean_decode_conte
 std::vector<std::string> ProfileCost::warnings() const {
   std::vector<std::string> result;
   if (options_.max_num_batched_tokens > dense_tokens_measured_) {
-    result.push_back(fmt::format("{}: steps of up to {} tokens were priced, {:.1f} times beyond the {:.0f} measured",
-                                 origin_, options_.max_num_batched_tokens,
-                                 options_.max_num_batched_tokens / dense_tokens_measured_, dense_tokens_measured_));
+    result.push_back(
+        fmt::format("profile: steps of up to {} tokens were priced, {:.1f} times beyond the {:.0f} measured",
+                    options_.max_num_batched_tokens, options_.max_num_batched_tokens / dense_tokens_measured_,
+                    dense_tokens_measured_));
   }
   if (farthest_context_ > 1) {
-    result.push_back(fmt::format("{}: contexts up to {:.2f} times the longest measured were priced by extrapolation",
-                                 origin_, farthest_context_));
+    result.push_back(fmt::format(
+        "profile: contexts up to {:.2f} times the longest measured were priced by extrapolation", farthest_context_));
   }
   if (most_sequences_ > 1) {
     result.push_back(
-        fmt::format("{}: up to {:.2f} times as many decoding requests as measured were priced by "
+        fmt::format("profile: up to {:.2f} times as many decoding requests as measured were priced by "
                     "extrapolation",
-                    origin_, most_sequences_));
+                    most_sequences_));
   }
   return result;
 }

@@ -124,9 +124,9 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
 
 std::vector<std::string> TrainingCost::warnings() const {
   if (!profile_ || static_cast<double>(most_tokens_) <= profile_->backward.dense.last_x()) return {};
-  return {
-      fmt::format("training pieces of up to {} tokens were priced by extrapolation: the profile's longest has {:.0f}",
-                  most_tokens_, profile_->backward.dense.last_x())};
+  return {fmt::format(
+      "profile: training pieces of up to {} tokens were priced by extrapolation; the longest measured has {:.0f}",
+      most_tokens_, profile_->backward.dense.last_x())};
 }
 
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
