@@ -155,6 +155,12 @@ class Calibrate(CliTestCase):
         self.assertRegex(measured, r"^step_overhead: [0-9.]+ us$")
         self.assertNotIn("step_overhead: 0.05 ms", config)
         self.assertEqual(["3+0 0x0"], self.base_shapes(profile, 3))
+        with open(profile / "attention.csv", newline="", encoding="utf-8") as file:
+            decodes = [row for row in csv.DictReader(file) if row["prefill_chunk"] == "0"]
+        for count in {row["n_decode"] for row in decodes}:
+            of_count = sorted((int(row["kv_decode"]), float(row["time_us"])) for row in decodes if row["n_decode"] == count)
+            times = [time for _, time in of_count]
+            self.assertEqual(sorted(times), times, of_count)
         meta = (profile / "meta.yaml").read_text()
         self.assertIn("cuda_graphs: false\n", meta)
         disturbance = float(re.search(r"^disturbance: (.*)$", meta, re.MULTILINE)[1])

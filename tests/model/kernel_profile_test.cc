@@ -189,6 +189,17 @@ TEST(LlmServingSimProfile, DecodesNeedTwoContextsAndRisingTimes) {
               AllOf(StartsWith(falling.file("attention.csv") + ": "), HasSubstr("n_decode 4"), HasSubstr("64 to 128")));
 }
 
+// Measured as whole layers nothing is made of that slope: the time may stay as it is, but not fall.
+TEST(LlmServingSimProfile, DecodesOfWholeLayersMayTakeAsLong) {
+  for (const char* time : {"6.000000", "5.999"}) {  // 4 requests behind 64 tokens each take 6
+    ProfileFolder folder;
+    folder.write("dense.csv", "layer,tokens,time_us\nlayer,1,10\nlayer,64,90\n");
+    folder.write("per_sequence.csv", "layer,sequences,time_us\nhead,1,5\nhead,4,9\n");
+    folder.replace("attention.csv", "0,0,4,128,10.000000", std::string("0,0,4,128,") + time);
+    EXPECT_EQ(complaint_about(folder).empty(), std::string(time) == "6.000000") << time;
+  }
+}
+
 TEST(LlmServingSimProfile, BrokenSkew) {
   const std::string header = "regime,n,nb,kvs,kv_big,kv_mean,t_mean_us,t_skew_us\n";
   for (const char* row : {"pure,4,5,32,160,64,18,24\n", "pure,0,0,32,160,64,18,24\n", "pure,4,1,32,160,64,0,24\n",
