@@ -144,16 +144,41 @@ MetricBound read_bound(const std::string& metric, const YamlValue& value) {
   value.fail("expected a bound such as \"<= 1000\" (also <, >, >=), got \"" + text + "\"");
 }
 
+// A number, and what follows it as its unit, which the experiment's own reader will judge.
+struct WithUnit {
+  double number = 0;
+  std::string unit;
+};
+
+WithUnit read_with_unit(const YamlValue& value) {
+  const std::string text = value.as_string();
+  WithUnit read;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), read.number);
+  if (error != std::errc() || !std::isfinite(read.number))
+    value.fail("expected a number, with a unit where the key has one (\"8 ms\"), got \"" + text + "\"");
+  read.unit = text.substr(std::min(text.find_first_not_of(' ', static_cast<std::size_t>(rest - text.data())),
+                                   text.size()));
+  return read;
+}
+
 SearchAxis read_search(const YamlValue& value, std::set<std::string>& keys) {
   YamlMap map(value);
   if (map.keys().size() != 1) value.fail("expected one numeric key of the experiment, such as workload.rate");
   SearchAxis search{.key = map.keys().front()};
   if (!keys.insert(search.key).second) value.fail("key " + search.key + ": varied or set twice");
   YamlMap range(map.required(search.key));
-  constexpr double kHuge = std::numeric_limits<double>::max();
-  search.low = range.required("low").as_number(-kHuge, kHuge);
-  search.high = range.required("high").as_number(search.low, kHuge);
-  search.tolerance = range.required("tolerance").as_number(0, kHuge);
+  const WithUnit low = read_with_unit(range.required("low"));
+  search.unit = low.unit;
+  search.low = low.number;
+  const auto read = [&](const char* key, double least) {
+    const YamlValue number = range.required(key);
+    const WithUnit with_unit = read_with_unit(number);
+    if (with_unit.unit != search.unit) number.fail("expected the unit that low has, \"" + search.unit + "\"");
+    if (with_unit.number < least) number.fail("expected at least " + format_number(least));
+    return with_unit.number;
+  };
+  search.high = read("high", search.low);
+  search.tolerance = read("tolerance", 0);
   // Twenty halvings of the interval are more than any measure of a random system is good for.
   if (search.tolerance * (1 << 20) < search.high - search.low || search.tolerance == 0)
     range.required("tolerance").fail("expected at least a millionth of the interval from low to high");
@@ -161,9 +186,9 @@ SearchAxis read_search(const YamlValue& value, std::set<std::string>& keys) {
   return search;
 }
 
-SweepGoal read_goal(const YamlValue& maximise, std::optional<YamlValue> bounds, const SweepSpec& spec) {
-  SweepGoal goal{maximise.as_string(), {}};
-  check_metric(goal.maximise, maximise, spec.search ? std::vector{spec.search->key} : std::vector<std::string>());
+SweepGoal read_goal(const YamlValue& metric, bool minimise, std::optional<YamlValue> bounds, const SweepSpec& spec) {
+  SweepGoal goal{metric.as_string(), minimise, {}};
+  check_metric(goal.metric, metric, spec.search ? std::vector{spec.search->key} : std::vector<std::string>());
   if (!bounds) return goal;
   YamlMap map(*bounds);
   for (const std::string& metric : map.keys()) goal.subject_to.push_back(read_bound(metric, map.required(metric)));
@@ -171,10 +196,13 @@ SweepGoal read_goal(const YamlValue& maximise, std::optional<YamlValue> bounds, 
 }
 
 void read_search_keys(YamlMap& map, SweepSpec& spec, std::set<std::string>& keys) {
-  const auto maximise = map.optional("maximise"), bounds = map.optional("subject_to");
+  const auto maximise = map.optional("maximise"), minimise = map.optional("minimise");
+  const auto bounds = map.optional("subject_to");
+  if (maximise && minimise) minimise->fail("stands beside maximise: a search has one goal");
+  const auto goal = maximise ? maximise : minimise;
   const auto search = map.optional("search"), halving = map.optional("halving");
   for (const auto& value : {bounds, search, halving}) {
-    if (value && !maximise) value->fail("needs the key maximise: what to look for");
+    if (value && !goal) value->fail("needs the key maximise or minimise: what to look for");
   }
   if (search) spec.search = read_search(*search, keys);
   if (search && !bounds) search->fail("needs the key subject_to: the bounds that the value has to keep");
@@ -184,7 +212,7 @@ void read_search_keys(YamlMap& map, SweepSpec& spec, std::set<std::string>& keys
     const std::string key = axis.keys().front();
     spec.halving = read_axis(key, axis.required(key), keys);
   }
-  if (maximise) spec.goal = read_goal(*maximise, bounds, spec);
+  if (goal) spec.goal = read_goal(*goal, minimise.has_value(), bounds, spec);
 }
 
 std::string read_baseline(const std::optional<YamlValue>& value, const SweepSpec& spec) {
@@ -228,6 +256,10 @@ std::string MetricBound::text() const {
     if (r.relation == relation) return std::string(r.sign) + " " + format_number(limit);
   }
   return "";
+}
+
+std::string SearchAxis::text_of(double value) const {
+  return format_number(value) + (unit.empty() ? "" : " " + unit);
 }
 
 SweepSpec load_sweep(const std::string& name_or_path) {

@@ -44,20 +44,24 @@ struct MetricBound {
   std::string text() const;  // "<= 1000"
 };
 
-// What a search is for: the point of the highest mean `metric` (or the highest value of the search axis) among those
-// whose means keep every bound.
+// What a search is for: the point of the highest or lowest mean `metric` (or value of the search axis) among those whose
+// means keep every bound.
 struct SweepGoal {
-  std::string maximise;
+  std::string metric;
+  bool minimise = false;
   std::vector<MetricBound> subject_to;
 };
 
-// The numeric key whose largest value that keeps every bound is looked for by bisection between `low` and `high`, until
-// the interval is at most `tolerance` wide. What keeps the bounds is taken to keep them at every lower value, too.
+// The key whose largest value that keeps every bound is looked for by bisection between `low` and `high`, until the
+// interval is at most `tolerance` wide: what keeps the bounds is taken to keep them at every lower value, too. The other
+// way round where the goal is to minimise this key.
 struct SearchAxis {
   std::string key;
+  std::string unit;  // of the three numbers, as it is written: "ms"; empty: none
   double low = 0;
   double high = 0;
   double tolerance = 0;
+  std::string text_of(double value) const;  // with its unit
   // Whole ends and a whole tolerance: the key may be one of whole numbers, and those between are looked at alone.
   bool is_whole() const {
     const auto whole = [](double value) { return value == std::floor(value); };
@@ -74,6 +78,7 @@ struct SweepSpec {
   std::string baseline;  // policy that the others are compared with; empty without an axis `policy`
   std::optional<SweepGoal> goal;
   std::optional<SearchAxis> search;
+  bool minimises_search_key() const { return search && goal && goal->minimise && goal->metric == search->key; }
   std::optional<SweepAxis> halving;  // the key that makes later rounds longer, with its value in each round
   bool keep_files = false;           // a run's directory for each run
 };

@@ -82,7 +82,7 @@ std::vector<YamlOverride> point_overrides(const SweepSpec& spec, const SweepPoin
 }
 
 SweepValue search_value(const SweepSpec& spec, double value) {
-  const std::string text = format_number(value);
+  const std::string text = spec.search->text_of(value);
   return {text, {spec.search->key, text, "search " + spec.search->key + "=" + text}};
 }
 

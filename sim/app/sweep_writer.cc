@@ -52,7 +52,7 @@ void emit_axes(YAML::Emitter& out, const AxisGroup& axes) {
 
 void emit_search_keys(YAML::Emitter& out, const SweepSpec& spec) {
   if (spec.goal) {
-    out << YAML::Key << "maximise" << YAML::Value << spec.goal->maximise;
+    out << YAML::Key << (spec.goal->minimise ? "minimise" : "maximise") << YAML::Value << spec.goal->metric;
     if (!spec.goal->subject_to.empty()) {
       out << YAML::Key << "subject_to" << YAML::Value << YAML::BeginMap;
       for (const MetricBound& bound : spec.goal->subject_to)
@@ -62,9 +62,9 @@ void emit_search_keys(YAML::Emitter& out, const SweepSpec& spec) {
   }
   if (spec.search) {
     out << YAML::Key << "search" << YAML::Value << YAML::BeginMap << YAML::Key << spec.search->key << YAML::Value;
-    out << YAML::Flow << YAML::BeginMap << YAML::Key << "low" << YAML::Value << format_number(spec.search->low);
-    out << YAML::Key << "high" << YAML::Value << format_number(spec.search->high);
-    out << YAML::Key << "tolerance" << YAML::Value << format_number(spec.search->tolerance);
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "low" << YAML::Value << spec.search->text_of(spec.search->low);
+    out << YAML::Key << "high" << YAML::Value << spec.search->text_of(spec.search->high);
+    out << YAML::Key << "tolerance" << YAML::Value << spec.search->text_of(spec.search->tolerance);
     out << YAML::EndMap << YAML::EndMap;
   }
   if (spec.halving) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "sim/sweep/sweep_statistics.h"
 
@@ -56,32 +55,16 @@ std::string axes_text(const SweepRun& run, std::int64_t point) {
 
 std::string number_cell(const std::optional<double>& value) { return value ? fmt::format("{:.4g}", *value) : "-"; }
 
-// How far a point is from its bounds: of the one that it misses most, in parts of the limit. Infinite where a run
-// failed or a metric has no value.
-double distance(const SweepRun& run, std::int64_t point) {
-  const std::vector<ResultRow> rows = run.rows_of(point);
-  double farthest = 0;
-  for (const MetricBound& bound : run.spec().goal->subject_to) {
-    const std::optional<double> value = mean_result(rows, bound.metric);
-    if (!value || !std::ranges::all_of(rows, &ResultRow::ok)) return std::numeric_limits<double>::infinity();
-    if (bound.holds(*value)) continue;
-    const double scale = bound.limit != 0 ? std::abs(bound.limit) : 1;
-    farthest = std::max(farthest, std::abs(*value - bound.limit) / scale);
-  }
-  return farthest;
-}
-
 // Of those of a round, for a user who has to loosen a bound.
 std::string nearest_text(const SweepRun& run, const SearchRound& round) {
-  const auto nearest = std::ranges::min_element(
-      round.ranking, {}, [&](const RankedCandidate& candidate) { return distance(run, candidate.point); });
-  if (!std::isfinite(distance(run, nearest->point))) return "";
+  const RankedCandidate& nearest = round.ranking.front();
+  if (!std::isfinite(nearest.excess)) return "";
   std::string metrics;
   for (const MetricBound& bound : run.spec().goal->subject_to) {
     metrics += (metrics.empty() ? "" : ", ") + bound.metric + " " +
-               number_cell(mean_result(run.rows_of(nearest->point), bound.metric));
+               number_cell(mean_result(run.rows_of(nearest.point), bound.metric));
   }
-  return fmt::format("Nearest: {} ({})\n", axes_text(run, nearest->point), metrics);
+  return fmt::format("Nearest: {} ({})\n", axes_text(run, nearest.point), metrics);
 }
 
 std::string bounds_text(const SweepGoal& goal) {
@@ -115,23 +98,26 @@ std::string search_table(const SweepRun& run, const std::vector<SearchRound>& ro
   const RankedCandidate& first = rounds.back().ranking.front();
   std::vector<Cells> rows{axis_keys(run.spec())};
   const std::size_t axes = rows.front().size();
-  rows.front().insert(rows.front().end(), {"within bounds", goal.maximise});
+  rows.front().insert(rows.front().end(), {"within bounds", goal.metric});
   // What to loosen is of interest where there is no answer.
   const std::vector<MetricBound> shown = first.feasible ? std::vector<MetricBound>() : goal.subject_to;
   for (const MetricBound& bound : shown) {
-    if (bound.metric != goal.maximise) rows.front().push_back(bound.metric);
+    if (bound.metric != goal.metric) rows.front().push_back(bound.metric);
   }
   for (const RankedCandidate& r : rounds.back().ranking) {
     rows.push_back(axis_cells(run, r.point));
     rows.back().push_back(r.feasible ? "yes" : "no");
     rows.back().push_back(number_cell(r.score));
     for (const MetricBound& bound : shown) {
-      if (bound.metric != goal.maximise)
+      if (bound.metric != goal.metric)
         rows.back().push_back(number_cell(mean_result(run.rows_of(r.point), bound.metric)));
     }
   }
-  const std::string what = fmt::format("highest {}{}", goal.maximise, bounds_text(goal));
-  if (!first.feasible) return align(rows, axes) + "\nNo candidate: " + what + "\n" + nearest_text(run, rounds.back());
+  const std::string what = fmt::format("{} {}{}", goal.minimise ? "lowest" : "highest", goal.metric, bounds_text(goal));
+  if (!first.feasible) {
+    const char* where = rounds.size() > 1 ? "No candidate of the last round: " : "No candidate: ";
+    return align(rows, axes) + "\n" + where + what + "\n" + nearest_text(run, rounds.back());
+  }
   return align(rows, axes) + fmt::format("\nBest: {} ({})\n", axes_text(run, first.point), what);
 }
 

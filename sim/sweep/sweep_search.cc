@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "sim/report/json_text.h"
 #include "sim/sweep/bisection.h"
@@ -24,7 +26,13 @@ class Search {
   std::int64_t point(std::size_t candidate, std::size_t round, std::optional<double> value);
   std::vector<std::int64_t> bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive);
   RankedCandidate judge(std::size_t candidate, std::int64_t point) const;
-  bool feasible(std::int64_t point) const;
+  double excess(std::int64_t point) const;
+  bool feasible(std::int64_t point) const { return excess(point) == 0; }
+  bool ranks_before(const RankedCandidate& a, const RankedCandidate& b) const;
+  // Bisection looks for the largest value: of the mirrored axis where the smallest is wanted.
+  double axis_value(double looked_at) const {
+    return spec_.minimises_search_key() ? spec_.search->low + spec_.search->high - looked_at : looked_at;
+  }
 
   SweepRun& run_;
   const SweepSpec& spec_;
@@ -66,10 +74,16 @@ SearchRound Search::play_round(std::size_t round, std::size_t rounds, const std:
     run_.evaluate(points, played.seeds);
   }
   for (std::size_t i = 0; i < alive.size(); ++i) played.ranking.push_back(judge(alive[i], points[i]));
-  std::stable_sort(played.ranking.begin(), played.ranking.end(), [](const auto& a, const auto& b) {
-    return a.feasible != b.feasible ? a.feasible : a.score > b.score;  // none is less than any
-  });
+  std::stable_sort(played.ranking.begin(), played.ranking.end(),
+                   [this](const auto& a, const auto& b) { return ranks_before(a, b); });
   return played;
+}
+
+bool Search::ranks_before(const RankedCandidate& a, const RankedCandidate& b) const {
+  if (a.feasible != b.feasible) return a.feasible;
+  if (a.excess != b.excess) return a.excess < b.excess;
+  if (!a.score || !b.score) return a.score.has_value() && !b.score;
+  return spec_.goal->minimise ? *a.score < *b.score : *a.score > *b.score;
 }
 
 std::int64_t Search::point(std::size_t candidate, std::size_t round, std::optional<double> value) {
@@ -89,7 +103,7 @@ std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, c
     for (std::size_t i = 0; i < alive.size(); ++i) {
       if (bisections[i].done()) continue;
       open.push_back(i);
-      points.push_back(point(alive[i], round, bisections[i].next()));
+      points.push_back(point(alive[i], round, axis_value(bisections[i].next())));
     }
     if (open.empty()) break;
     run_.evaluate(points, seeds);
@@ -97,15 +111,15 @@ std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, c
   }
   std::vector<std::int64_t> best;
   for (std::size_t i = 0; i < alive.size(); ++i)
-    best.push_back(point(alive[i], round, bisections[i].best().value_or(spec_.search->low)));
+    best.push_back(point(alive[i], round, axis_value(bisections[i].best().value_or(axis.low))));
   return best;
 }
 
 RankedCandidate Search::judge(std::size_t candidate, std::int64_t point) const {
-  RankedCandidate ranked{.candidate = candidate, .point = point, .feasible = feasible(point)};
-  const bool own_axis = spec_.search && spec_.search->key == spec_.goal->maximise;
+  RankedCandidate ranked{.candidate = candidate, .point = point, .feasible = feasible(point), .excess = excess(point)};
+  const bool own_axis = spec_.search && spec_.search->key == spec_.goal->metric;
   if (!own_axis) {
-    ranked.score = mean_result(run_.rows_of(point), spec_.goal->maximise);
+    ranked.score = mean_result(run_.rows_of(point), spec_.goal->metric);
   } else if (ranked.feasible) {
     const std::size_t place = candidates_[candidate].values.size();  // the search axis follows the candidate's own
     ranked.score = std::stod(run_.points()[static_cast<std::size_t>(point)].values[place].label);
@@ -114,13 +128,20 @@ RankedCandidate Search::judge(std::size_t candidate, std::int64_t point) const {
   return ranked;
 }
 
-bool Search::feasible(std::int64_t point) const {
+// Infinity where a run failed or a metric has no value; more than zero for whatever does not hold.
+double Search::excess(std::int64_t point) const {
   const std::vector<ResultRow> rows = run_.rows_of(point);
-  if (!std::all_of(rows.begin(), rows.end(), [](const ResultRow& row) { return row.ok; })) return false;
-  return std::all_of(spec_.goal->subject_to.begin(), spec_.goal->subject_to.end(), [&](const MetricBound& bound) {
+  constexpr double kUnknown = std::numeric_limits<double>::infinity();
+  if (!std::ranges::all_of(rows, &ResultRow::ok)) return kUnknown;
+  double most = 0;
+  for (const MetricBound& bound : spec_.goal->subject_to) {
     const std::optional<double> value = mean_result(rows, bound.metric);
-    return value && bound.holds(*value);
-  });
+    if (!value) return kUnknown;
+    if (bound.holds(*value)) continue;
+    const double scale = bound.limit != 0 ? std::abs(bound.limit) : 1;
+    most = std::max({most, std::abs(*value - bound.limit) / scale, std::numeric_limits<double>::min()});
+  }
+  return most;
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
-// The search of a sweep with the key `maximise`, in place of its full grid.
+// The search of a sweep with the key `maximise` or `minimise`, in place of its full grid.
 //
 // The candidates are the points of grid and zip. Each round runs those that are still in it, ranks them, and lets the
 // better half (rounded up) go on to the next, whose runs are longer (the key `halving`) or have more seeds: round k of
 // R uses the first ceil(k S / R) of S seeds. Without `halving` there are as many rounds as halve the candidates to one,
 // but no more than seeds. With the key `search` each candidate gets the largest value of that key, found by bisection,
 // whose means keep every bound of `subject_to`: what keeps them at a value is taken to keep them at every lower one.
-// Ranked higher is what keeps the bounds, then what has the higher mean of `maximise`, then what comes first in the
-// sweep.
+// The smallest, if that key is what is minimised. Ranked higher is what keeps the bounds, then what misses them by less
+// (a longer run may keep them), then what has the better mean of the goal, then what comes first in the sweep.
 //
 // Which runs are made depends on the results of others, but never on the number of threads or on time.
 #pragma once
@@ -24,7 +24,8 @@ struct RankedCandidate {
   std::size_t candidate = 0;    // its place among grid_points()
   std::int64_t point = 0;       // that was judged; with `search` the best found, or the lowest value
   bool feasible = false;        // keeps every bound
-  std::optional<double> score;  // mean of what is maximised
+  double excess = 0;            // share of a bound by which it is missed, of the one that is missed by most
+  std::optional<double> score;  // mean of the goal
   bool kept = false;            // goes on to the next round; in the last round: is the answer
 };
 

@@ -110,7 +110,9 @@ TEST_F(SweepConfig, WrittenSweepReadsBackTheSame) {
         "zip: {policy: [serve_only, temporal], workload.rate: [1, 2]}\nbaseline: temporal\n",
         "set: {training.batch_tokens: 512}\ngrid: {policy: [serve_only, temporal]}\nmaximise: workload.rate\n"
         "subject_to: {p99_ttft_ms: \"<= 1000\", request_goodput: \"> 0.5\"}\n"
-        "search: {workload.rate: {low: 0.5, high: 8, tolerance: 0.25}}\nhalving: {workload.requests: [20, 40]}\n"}) {
+        "search: {workload.rate: {low: 0.5, high: 8, tolerance: 0.25}}\nhalving: {workload.requests: [20, 40]}\n",
+        "grid: {policy: [temporal, reuse]}\nminimise: p99_ttft_ms\nsubject_to: {train_tokens_per_s: \">= 1\"}\n"
+        "search: {training.max_itl: {low: 0.5 ms, high: 8ms, tolerance: 0.25 ms}}\n"}) {
     const SweepSpec spec = load(rest), again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(load(rest))));
     EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
     EXPECT_EQ(experiments(again), experiments(spec)) << rest;
@@ -202,7 +204,16 @@ INSTANTIATE_TEST_SUITE_P(
                 {":3: ", "\"p98_ttft_ms\" is no result of a run"}},
         Mistake{"search_alone",
                 "search: {workload.rate: {low: 1, high: 2, tolerance: 0.1}}\n",
-                {":2: ", "needs the key maximise"}},
+                {":2: ", "needs the key maximise or minimise"}},
+        Mistake{"two_goals", "maximise: completed\nminimise: p99_ttft_ms\n", {":3: ", "one goal"}},
+        Mistake{"search_units",
+                "minimise: p99_ttft_ms\nsubject_to: {completed: \"> 1\"}\n"
+                "search: {training.max_itl: {low: 2 ms, high: 1 s, tolerance: 0.1 ms}}\n",
+                {":4: ", "search.training.max_itl.high", "the unit that low has, \"ms\""}},
+        Mistake{"search_number",
+                "minimise: p99_ttft_ms\nsubject_to: {completed: \"> 1\"}\n"
+                "search: {training.max_itl: {low: hidden, high: 1 s, tolerance: 0.1 s}}\n",
+                {":4: ", "search.training.max_itl.low", "expected a number", "hidden"}},
         Mistake{"search_without_bounds",
                 "maximise: completed\nsearch: {workload.rate: {low: 1, high: 2, tolerance: 0.1}}\n",
                 {":3: ", "needs the key subject_to"}},

@@ -233,7 +233,7 @@ halving: {workload.requests: [30, 40]}
         self.sweep_file.write_text(self.SEARCH.replace("<= 9.6", "< 0"))
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
         self.assert_done(result)
-        self.assertIn("No candidate: highest workload.rate with p99_ttft_ms < 0", result.stdout)
+        self.assertIn("No candidate of the last round: highest workload.rate with p99_ttft_ms < 0", result.stdout)
         # What each of them has of it, and which of them is nearest.
         lines = result.stdout.splitlines()
         self.assertEqual("p99_ttft_ms", lines[0].split()[-1])
@@ -243,6 +243,48 @@ halving: {workload.requests: [30, 40]}
         self.assertRegex(result.stdout, f"\nNearest: policy={nearest} workload.rate=5 workload.requests=40 "
                                         f"\\(p99_ttft_ms {ttft[nearest]:g}\\)\n")
         self.assertEqual({"false"}, {r["feasible"] for r in read_table(self.folder / "out/search.csv")})
+
+    def test_what_misses_a_bound_by_less_stays_longer(self):
+        """Whatever it serves: a longer run may keep the bound."""
+        self.sweep_file.write_text(SWEEP + "maximise: output_throughput\nsubject_to: {p99_ttft_ms: \"< 0\"}\n")
+        out = self.sweep("out")
+        first = [row for row in read_table(out / "search.csv") if row["round"] == "1"]
+        results = {r["point"]: r for r in read_table(out / "results.csv") if r["seed"] == "4"}
+        ttft = [float(results[row["point"]]["p99_ttft_ms"]) for row in first]
+        self.assertEqual(sorted(ttft), ttft)
+        served = [float(results[row["point"]]["output_throughput"]) for row in first]
+        self.assertNotEqual(sorted(served, reverse=True), served)
+
+    def test_the_lowest_value_that_keeps_the_bounds(self):
+        self.sweep_file.write_text(self.SEARCH.replace("maximise", "minimise").replace("<= 9.6", "> 9.6"))
+        out = self.sweep("out")
+        results = read_table(out / "results.csv")
+        search = [row for row in read_table(out / "search.csv") if row["round"] == "2"]
+        self.assertEqual(sorted(search, key=lambda row: float(row["score"])), search)
+        for row in search:
+            tried = {}
+            for r in results:
+                if (r["policy"], r["workload.requests"]) == (row["policy"], row["workload.requests"]):
+                    tried.setdefault(float(r["workload.rate"]), []).append(float(r["p99_ttft_ms"]))
+            good = {rate for rate, p99 in tried.items() if sum(p99) / len(p99) > 9.6}
+            self.assertIn(float(row["score"]), good)
+            below = max(rate for rate in tried if rate < float(row["score"]))
+            self.assertNotIn(below, good)
+            self.assertLessEqual(float(row["score"]) - below, 30)
+
+    def test_a_key_with_a_unit(self):
+        """The dial between serving and training."""
+        sweep = self.SEARCH.replace("maximise: workload.rate", "maximise: train_tokens_per_s").replace(
+            "workload.rate: {low: 5, high: 405, tolerance: 30}",
+            "training.max_itl: {low: 1 ms, high: 9 ms, tolerance: 0.5 ms}").replace("p99_ttft_ms: \"<= 9.6", "p99_itl_ms: \"<= 5")
+        self.sweep_file.write_text(sweep.replace("[serve_only, temporal, reuse]", "[temporal, reuse]"))
+        out = self.sweep("out")
+        search = read_table(out / "search.csv")
+        self.assertTrue(all(row["training.max_itl"].endswith(" ms") for row in search))
+        self.assertEqual({"true"}, {row["feasible"] for row in search})
+        self.assertLess(1, len({r["training.max_itl"] for r in read_table(out / "results.csv")}))
+        self.assert_done(run("sweep", out / "sweep.yaml", "--out", self.folder / "again"))
+        self.assertEqual(self.tables(out), self.tables(self.folder / "again"))
 
 
 @unittest.skipUnless(shutil.which("mpirun"), "mpirun (openmpi-bin) is missing")
