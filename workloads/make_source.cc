@@ -14,8 +14,8 @@ std::unique_ptr<WorkloadSource> make_source(const WorkloadSpec& spec, std::uint6
     Trace trace = read_trace(*replay, RateOf::requests, spec.requests);
     if (!trace.has_arrivals) {
       throw ConfigError::at(replay->path, 0,
-                            "has no arrival times to replay: use it as lengths (lengths: {empirical: "
-                            "FILE}) with arrivals of your choice");
+                            "has no arrival times to replay (Vidur's column is arrived_at): use it as lengths "
+                            "(lengths: {empirical: FILE}) with arrivals of your choice");
     }
     if (trace.skipped_rows > 0) {
       std::fprintf(stderr, "%s: %lld requests with no prompt or no output tokens left out\n", replay->path.c_str(),

@@ -99,8 +99,9 @@ TraceFormat detect_format(const std::string& path) {
   if (csv.find_column({"ContextTokens"})) return TraceFormat::azure;
   if (csv.find_column({"Request tokens"})) return TraceFormat::burstgpt;
   lines.fail(
-      "expected a trace: CSV with a header of Vidur (num_prefill_tokens), Azure (ContextTokens) or BurstGPT "
-      "(Request tokens), JSON lines of Mooncake or LLMServingSim, or ShareGPT JSON");
+      "expected a trace: CSV with a header of Vidur (arrived_at, num_prefill_tokens, num_decode_tokens), Azure "
+      "(TIMESTAMP, ContextTokens, GeneratedTokens) or BurstGPT (Timestamp, Request tokens, Response tokens), JSON lines "
+      "of Mooncake (timestamp, input_length, output_length) or LLMServingSim, or ShareGPT JSON");
 }
 
 Trace read_trace(const TraceSpec& spec, RateOf rate_of, std::optional<std::int64_t> requests) {

@@ -61,9 +61,7 @@ ExperimentWorld::ExperimentWorld(const Experiment& experiment, World world) : po
   check_cluster(experiment, policy_);
   config_ = simulation_config(experiment, policy_, world);
   if (policy_.trains()) training_.emplace(experiment, policy_, config_.kv_block_bytes);
-  const bool serving_pays = training_ && !policy_.separate;
-  config_.kv_blocks =
-      kv_blocks(experiment, memory_plan(experiment), serving_pays ? training_->static_bytes() : Bytes());
+  config_.kv_blocks = kv_blocks(experiment, memory_plan(experiment), held_by_training());
   if (training_) config_.training = training_->setup(config_.kv_blocks);
 }
 

@@ -27,6 +27,9 @@ class ExperimentWorld {
   // Points at costs that the world owns.
   const SimulationConfig& config() const { return config_; }
   const std::optional<TrainingWorld>& training() const { return training_; }  // none: the policy does not train
+  // Of each serving GPU: what training holds for good, and what that leaves to keys and values and to records.
+  Bytes held_by_training() const { return training_ && !policy_.separate ? training_->static_bytes() : Bytes(); }
+  Bytes kv_bytes() const { return config_.kv_block_bytes * config_.kv_blocks; }
 
  private:
   PolicySpec policy_;

@@ -112,11 +112,14 @@ HardwareSpec read_mapping(const YamlValue& value, const std::string& default_nam
   const std::optional<YamlValue> base = map.optional("base");
   if (base) hardware = read_hardware(*base);
   if (auto name = map.optional("name")) hardware.name = name->as_string();
+  std::string missing;
   for (const Field& field : kFields) {
-    const std::optional<YamlValue> found = base || !field.required ? map.optional(field.key) : map.required(field.key);
+    const std::optional<YamlValue> found = map.optional(field.key);
     if (found) read_field(*found, field, hardware);
+    if (!found && !base && field.required) missing += (missing.empty() ? "" : ", ") + std::string(field.key);
   }
   map.finish();
+  if (!missing.empty()) value.fail("expected base, a GPU whose figures hold for what is not given, or also " + missing);
   return hardware;
 }
 

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
+#include "sim/app/gib.h"
+
 namespace alchemist {
 namespace {
 
@@ -47,6 +51,22 @@ std::string little_reuse(const ExperimentWorld& world, const TrainingWatch& watc
       watch.steps());
 }
 
+// More is left than the batch that each replica may have been at, and the one that it may have been waiting for.
+bool falls_behind(const SimulationTotals& totals, const ExperimentWorld& world) {
+  const TrainerConfig& trainer = world.config().training->trainer;
+  return totals.trainer.queued_tokens > 2 * trainer.training.batch_tokens * trainer.replicas;
+}
+
+// However well training's computing hides, the memory that it holds does not.
+std::optional<std::string> little_memory(const ExperimentWorld& world) {
+  const Bytes held = world.held_by_training(), left = world.kv_bytes();
+  if (held <= left) return std::nullopt;
+  return fmt::format(
+      "training holds {} of each serving GPU for good, which leaves {} to keys, values and records in place of {}: "
+      "serving may suffer however well the computing hides",
+      gib(held), gib(left), gib(held + left));
+}
+
 }  // namespace
 
 void TrainingWatch::on_training_step(const TrainingStep& step) {
@@ -65,19 +85,19 @@ std::vector<std::string> training_warnings(const SimulationTotals& totals, const
                                            const TrainingWatch& watch) {
   std::vector<std::string> warnings;
   if (!world.training()) return warnings;
+  if (const auto warning = little_memory(world)) warnings.push_back(*warning);
   if (totals.trainer.too_long > 0) warnings.push_back(too_long(totals, world.config().training->trainer.training));
   constexpr std::int64_t kOneIn = 20;
   if (world.policy().records() && watch.tokens() > kOneIn * watch.reused()) {
     warnings.push_back(little_reuse(world, watch));
   }
-  if (totals.trainer.queued_samples == 0) return warnings;
-  if (watch.steps() == 0) {
+  if (watch.steps() == 0 && totals.trainer.queued_samples > 0) {
     warnings.push_back(fmt::format("nothing was trained of the {} samples whose feedback came: {}",
                                    totals.feedback_samples, why_nothing(totals, world, watch)));
-  } else {
-    warnings.push_back(fmt::format(
-        "training does not keep up, or had no full batch left: {} of {} samples whose feedback came were not trained",
-        totals.trainer.queued_samples, totals.feedback_samples));
+  } else if (falls_behind(totals, world)) {
+    warnings.push_back(
+        fmt::format("training does not keep up: {} of {} samples whose feedback came were not trained",
+                    totals.trainer.queued_samples, totals.feedback_samples));
   }
   return warnings;
 }

@@ -120,6 +120,7 @@ void Simulation::finish() {
     const TrainerTotals trainer = replica.node->trainer()->totals();
     totals_.trainer.samples += trainer.samples;
     totals_.trainer.queued_samples += trainer.queued_samples;
+    totals_.trainer.queued_tokens += trainer.queued_tokens;
     totals_.trainer.too_long += trainer.too_long;
     totals_.trainer.preemptions += trainer.preemptions;
   }

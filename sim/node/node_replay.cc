@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <deque>
 #include <string_view>
@@ -74,6 +75,21 @@ class WordReader {
   std::string_view rest_;
 };
 
+// A command may name thousands of blocks: where the two part, and what stands there.
+std::string difference(const std::string& given, const std::string& recorded) {
+  const auto parting = std::ranges::mismatch(given, recorded).in1 - given.begin();
+  const std::size_t space = given.rfind(' ', static_cast<std::size_t>(parting));
+  const std::size_t word = space == std::string::npos ? 0 : space + 1;
+  const auto excerpt = [&](const std::string& text) {
+    constexpr std::size_t kShown = 60;
+    return text.size() <= word          ? "its end"
+           : text.size() - word > kShown ? "\"" + text.substr(word, kShown) + "...\""
+                                         : "\"" + text.substr(word) + "\"";
+  };
+  return fmt::format("a fresh node gives another command than this \"{}\": from character {} on {} in place of {}",
+                     recorded.substr(0, recorded.find(' ')), word + 1, excerpt(given), excerpt(recorded));
+}
+
 // Compares instead of acting. An operation is answered as it was in the recorded run.
 class CheckingHost final : public Host {
  public:
@@ -107,7 +123,7 @@ class CheckingHost final : public Host {
     return first;
   }
   static void compare(const std::string& given, const LogLine& recorded) {
-    if (given != recorded.text) recorded.fail("a fresh node gives another command than this: " + given);
+    if (given != recorded.text) recorded.fail(difference(given, recorded.text));
   }
   void compare(const std::string& given) { compare(given, next(given)); }
   OpId answer(const std::string& given) {

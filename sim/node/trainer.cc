@@ -54,8 +54,11 @@ void Trainer::on_feedback(Time now, const Feedback& feedback) {
 TrainerTotals Trainer::totals() const {
   TrainerTotals totals = totals_;
   totals.queued_samples = ready_.samples();
-  for (const MicroBatch& batch : micro_batches_)
+  totals.queued_tokens = ready_.tokens();
+  for (const MicroBatch& batch : micro_batches_) {
     totals.queued_samples += static_cast<std::int64_t>(batch.samples.size());
+    totals.queued_tokens += batch.tokens;
+  }
   return totals;
 }
 

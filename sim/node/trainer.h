@@ -51,6 +51,7 @@ struct TrainerConfig {
 struct TrainerTotals {
   std::int64_t samples = 0;
   std::int64_t queued_samples = 0;  // whose feedback came but which were not trained when the run ended
+  std::int64_t queued_tokens = 0;   // of these
   std::int64_t too_long = 0;        // samples refused because their activations would not fit an empty memory
   std::int64_t preemptions = 0;     // micro-batches that gave their memory back to serving
 };

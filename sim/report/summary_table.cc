@@ -23,7 +23,7 @@ std::string latency_row(std::string_view label, const std::optional<LatencySumma
 
 std::string gib(Bytes bytes) { return fmt::format("{:.2f}", bytes.as_double() / kGibibyte); }
 
-// What the phases of a step leave of it: it waits for serving, mostly.
+// What the phases of a step leave of it: it waits for a gap that serving leaves, or for copies that serving hides.
 std::optional<double> waiting_ms(const Summary& s) {
   if (!s.train_step_ms) return std::nullopt;
   double rest = *s.train_step_ms;
@@ -41,7 +41,7 @@ std::string training_rows(const Summary& s) {
   text += row("steps, samples", fmt::format("{}, {}", s.train_steps, s.train_samples));
   text +=
       row("step (ms)",
-          fmt::format("{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting {}",
+          fmt::format("{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting behind serving {}",
                       number(s.train_step_ms, 2), number(s.train_restore_stall_ms, 2), number(s.train_forward_ms, 2),
                       number(s.train_backward_ms, 2), number(s.train_gradient_wait_ms, 2),
                       number(s.train_optimizer_ms, 2), number(waiting_ms(s), 2)));
@@ -77,7 +77,7 @@ std::string summary_table(const Summary& s) {
   if (s.train_steps > 0 || s.feedback_samples > 0) text += training_rows(s);
   const std::string_view of = s.info.gpus_per_replica > 1 ? "GPU" : "replica";
   text += fmt::format(
-      "\nmemory of one {}, peaks (GiB)\n  weights {}, KV {}, activations {}, training {}; together "
+      "\nmemory of one {} (GiB), each at its peak\n  weights {}, KV {}, activations {}, training {}; at once at most "
       "{} of {}; host {}\n",
       of, gib(s.peak.weights), gib(s.peak.kv), gib(s.peak.activations), gib(s.peak.training), gib(s.peak_total),
       gib(s.info.gpu_memory), gib(s.peak.host));

@@ -234,7 +234,8 @@ class Policies(CliTestCase):
         result = run("run", "default", "--policy", "temporal", "--set", "workload.rate=4", "--set", "workload.requests=500")
         self.assert_done(result)
         step = re.search(r"step \(ms\) +([0-9.]+) = restore ([0-9.]+) \+ forward ([0-9.]+) \+ backward ([0-9.]+) \+ other "
-                         r"replicas ([0-9.]+) \+ optimizer ([0-9.]+) \+ waiting ([0-9.]+)\n", result.stdout)
+                         r"replicas ([0-9.]+) \+ optimizer ([0-9.]+) \+ waiting behind serving ([0-9.]+)\n",
+                         result.stdout)
         whole, *parts = map(float, step.groups())
         self.assertAlmostEqual(whole, sum(parts), delta=0.05)
         self.assertRegex(result.stdout, r"by older weights +[0-9]+ tokens\n")

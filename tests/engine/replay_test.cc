@@ -84,7 +84,8 @@ TEST_P(ReplayTest, AnotherCommandIsFound) {
   std::vector<std::string> lines = lines_;
   const std::size_t i = find("> serve");
   lines[i].replace(lines[i].find("serve 1"), 7, "serve 2");
-  expect_error(lines, path_ + ":" + std::to_string(i + 1) + ": a fresh node gives another command than this: serve 1");
+  expect_error(lines, path_ + ":" + std::to_string(i + 1) +
+                          ": a fresh node gives another command than this \"serve\": from character 7 on \"1 ");
 }
 
 TEST_P(ReplayTest, AMissingCommandIsFound) {

@@ -263,7 +263,8 @@ TEST(ShareGpt, CountsByTheStatedRatioAndCarriesTheHistory) {
                       "\"value\": \"12345\"},\n"
                       "{\"from\": \"human\", \"value\": \"no answer\"}]}]");
   TraceSpec spec = trace_of(file.path());
-  EXPECT_THAT(error_of(spec), HasSubstr("expected a tokenizer (a SentencePiece .model) or characters_per_token"));
+  EXPECT_THAT(error_of(spec), HasSubstr("expected a tokenizer (a SentencePiece .model) or characters_per_token, as in "
+                                        "lengths: {empirical: {file: FILE, characters_per_token: 4}}"));
   spec.characters_per_token = 4;
   const Trace trace = read_trace(spec);
   EXPECT_FALSE(trace.has_arrivals);
