@@ -93,7 +93,8 @@ class Plot(CliTestCase):
         self.assertIn("device to host", after["figures/timeline.svg"].decode())
 
     def test_runs_are_compared_with_each_other(self):
-        runs = [run_directory(self.folder, policy) for policy in ("planned", "serve_only", "temporal")]
+        runs = [run_directory(self.folder, policy) for policy in ("serve_only", "temporal")]
+        runs.insert(0, run_directory(self.folder, "planned", "--set", "training.max_version_lag=32"))
         files = self.plot(*runs)
         page = files["report.html"].decode()
         self.assertEqual(["serve_only", "temporal", "planned"], re.findall(r'<th scope="row"[^>]*>(\w+)', page))
@@ -102,6 +103,10 @@ class Plot(CliTestCase):
         self.assertRegex(page, r"one run, seed 7; alchemist \d+\.\d+\.\d+ \(")
         self.assertNotIn("device to host", files["figures/timeline_planned.svg"].decode())
         self.assertIn("A run with --trace-events shows the link too", page)
+        self.assertEqual([], [name for name in files if "against" in name])
+        for name in ("latency", "memory", "throughput"):  # on one axis
+            self.assertNotIn("accepted version lag =", files[f"figures/{name}.svg"].decode())
+        self.assertIn("planned, max_version_lag=32", files["figures/memory.svg"].decode())
 
     def test_errors(self):
         sweep = sweep_directory(self.folder / "sweep")

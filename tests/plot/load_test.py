@@ -10,6 +10,10 @@ def setUpModule():
     style.use()
 
 
+def tearDownModule():
+    style.plt.close("all")
+
+
 def study(rows):
     """`rows`: (policy, prompt, rate, delay); each point has one number."""
     points = [Point({"policy": policy, "prompt": prompt, "rate": rate, "delay": delay}, {"p99_ttft_ms": Interval(1.0)},
@@ -34,6 +38,11 @@ class Axes(unittest.TestCase):
         self.assertIn("rate goes along: 4, 4, 2.", figures[0].caption)
         self.assertIn("At delay = 2 s.", figures[0].caption)
         self.assertIn("At prompt = 1024, rate = 4.", figures[1].caption)
+
+    def test_runs_that_form_no_series_have_no_figure(self):
+        one = study([("serve_only", "512", "1", "1 s"), ("planned", "512", "64", "1 s")])
+        one.series = []
+        self.assertEqual([], list(load.figures(one)))
 
     def test_lines_are_sorted_and_equal_values_are_no_error(self):
         drawn = list(load.figures(study([("temporal", prompt, "1", "1 s") for prompt in ("2048", "512", "512.0")])))

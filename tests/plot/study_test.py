@@ -70,28 +70,80 @@ class Policies(unittest.TestCase):
 
 
 class Runs(unittest.TestCase):
-    def test_axes_are_what_configurations_differ_in(self):
+    def test_all_stand_on_one_axis_called_by_what_they_differ_in(self):
         one = study.of_runs([run("a"), run("b", policy="alchemist"), run("c", rate=8)])
         self.assertEqual(["policy", "workload.arrivals.poisson.rate"], one.axes)
-        self.assertEqual([("4",), ("8",)], one.loads())
-        self.assertEqual("request rate = 4/s", one.title(("4",)))
-        self.assertEqual(["temporal", "alchemist"], [p.policy for p in one.at(("4",))])
+        self.assertEqual([()], one.loads())
+        self.assertEqual(["temporal, poisson.rate=4", "temporal, poisson.rate=8", "alchemist, poisson.rate=4"],
+                         one.names)
+        self.assertEqual(one.names, [p.name for p in one.at(())])
+        self.assertEqual(["temporal", "alchemist"], one.policies)
 
-    def test_changes_of_one_policy_are_an_axis(self):
+    def test_runs_of_one_policy_look_different(self):
+        one = study.of_runs([run(str(rate), policy=policy, rate=rate) for rate in range(12)
+                             for policy in ("alchemist", "temporal")])
+        looks = [one.style(name) for name in one.names]
+        self.assertEqual(24, len({(colour, line) for colour, line, _, _ in looks}))
+        self.assertEqual(style.POLICIES["temporal"], looks[0])
+        self.assertEqual(style.POLICIES["alchemist"], looks[12])
+
+    def test_hardware_is_named(self):
+        runs = [run("a", policy="serve_only"), run("b", policy="planned"), run("c", policy="alchemist")]
+        runs[2].config["hardware"] = {"name": "h100", "memory": "80 GiB", "bandwidth": "3 TB/s", "processors": 132}
+        self.assertEqual(["serve_only, h", "alchemist, h100", "planned, h"], study.of_runs(runs).names)
+
+    def test_training_does_not_matter_to_serve_only(self):
+        runs = [run("a", policy="serve_only"), run("b", policy="planned")]
+        for each, lag in zip(runs, (1, 64)):
+            each.config["training"] = {"max_version_lag": lag}
+        one = study.of_runs(runs)
+        self.assertEqual(["serve_only", "planned, max_version_lag=64"], one.names)
+        self.assertEqual([()], one.loads())
+        self.assertEqual([], one.series)
+
+    def test_two_policies_at_different_values_are_no_series(self):
+        self.assertEqual([], study.of_runs([run("a"), run("b", policy="alchemist", rate=8)]).series)
+        self.assertEqual([], study.of_runs([run("a"), run("b", rate=8), run("c", policy="alchemist")]).series)
+
+    def test_a_series(self):
+        rate = ["workload.arrivals.poisson.rate"]
+        runs = [run("a"), run("b", rate=8)]
+        self.assertEqual(rate, study.of_runs(runs).series)
+        others = [run("c", policy="alchemist"), run("d", policy="alchemist", rate=8)]
+        self.assertEqual(rate, study.of_runs([*runs, *others]).series)
+        self.assertEqual([], study.of_runs([*runs, run("c", rate=8)]).series)       # one of them twice
+        self.assertEqual([], study.of_runs([run("a"), run("b", model="n")]).series)  # no number
+        self.assertEqual([], study.of_runs([run("a"), run("b", rate=8, seed=2)]).series)
+        again = [run("a"), run("b")]
+        again[1].config["seed"] = 2
+        self.assertEqual([], study.of_runs(again).series)  # a seed is no quantity
+        self.assertEqual(["temporal, seed=1", "temporal, seed=2"], study.of_runs(again).names)
+
+    def test_changes_of_one_policy_are_named(self):
         runs = [run("a"), run("b"), run("c")]
         for each, share in zip(runs[1:], (0.1, 0.2)):
             each.config["policy"] = {"base": "temporal", "stretch": share}
         one = study.of_runs(runs)
         self.assertEqual(["policy", "policy.stretch"], one.axes)
-        self.assertEqual([("0.1",), ("0.2",), ("none",)], one.loads())
+        self.assertEqual(["temporal, stretch=0.1", "temporal, stretch=0.2", "temporal"], one.names)
         self.assertEqual(["temporal"], one.policies)
+        self.assertEqual([], one.series)
+
+    def test_runs_that_differ_in_much_are_called_by_their_directories(self):
+        runs = [run("x/a"), run("x/b")]
+        runs[1].config["serving"] = {f"key{i}": i for i in range(4)}
+        self.assertEqual(["policy", "run"], study.of_runs(runs).axes)
+        self.assertEqual(["temporal, a", "temporal, b"], study.of_runs(runs).names)
 
     def test_models_are_told_apart_by_their_names(self):
         self.assertEqual(["policy", "model"], study.of_runs([run("a"), run("b", model="longer")]).axes)
 
     def test_equal_runs_are_told_apart_by_their_directories(self):
-        self.assertEqual([("a",), ("b",)], study.of_runs([run("x/a"), run("x/b")]).loads())
-        self.assertEqual([("a",), ("a-2",)], study.of_runs([run("x/a"), run("y/a")]).loads())
+        self.assertEqual(["temporal, a", "temporal, b"], study.of_runs([run("x/a"), run("x/b")]).names)
+        self.assertEqual(["temporal, a", "temporal, a-2"], study.of_runs([run("x/a"), run("y/a")]).names)
+
+    def test_a_single_run_is_called_by_its_policy(self):
+        self.assertEqual(["temporal"], study.of_runs([run("a")]).names)
 
     def test_two_policies_of_one_name(self):
         with self.assertRaisesRegex(InputError, "a/mine.yaml and b/mine.yaml have the same name"):
@@ -119,9 +171,6 @@ class Helpers(unittest.TestCase):
     def test_spread_keeps_the_ends(self):
         self.assertEqual([0, 1, 2], study.spread([0, 1, 2], 4))
         self.assertEqual([0, 3, 6, 9], study.spread(list(range(10)), 4))
-
-    def test_unique(self):
-        self.assertEqual(["x", "x-2", "y", "x-2-2"], study.unique(["x", "x", "y", "x-2"]))
 
     def test_scaled(self):
         self.assertEqual(study.Interval(2, 1, 4, 3), study.Interval(4, 2, 8, 3).scaled(0.5))

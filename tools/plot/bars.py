@@ -1,8 +1,9 @@
-"""Horizontal bars by policy, with intervals; one panel for each load."""
+"""Horizontal bars by name, with intervals; one panel for each load."""
 
 from matplotlib.patches import Patch
 
 from plot import style
+from plot.labels import wrapped
 
 BAR = 0.72
 MOST_PANELS = 4  # beside each other
@@ -23,37 +24,38 @@ def draw_interval(axes, position, interval):
                       zorder=4)
 
 
-def policies_down(axes, policies):
-    """Policies as the labels of the y axis, the first on top."""
-    axes.set_yticks(range(len(policies)), policies)
-    axes.set_ylim(len(policies) - 0.4, -0.6)
+def names_down(axes, names):
+    """Names as the labels of the y axis, the first on top."""
+    axes.set_yticks(range(len(names)), [wrapped(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
 
 
-def height(policies):
-    """Inches of a panel with a bar for each policy."""
-    return 1.1 + 0.19 * len(policies)
+def height(names, bar=0.19):
+    """Inches of a panel with a bar for each name; `bar` is that of one bar, or more where its label has more lines."""
+    lines = max((wrapped(name).count("\n") + 1 for name in names), default=1)
+    return 1.1 + max(bar, 0.05 + 0.14 * lines) * len(names)
 
 
-def draw_bars(axes, study, points, policies, key, factor=1.0):
-    """One bar for each policy: values[key] * factor. A policy without the number has no bar."""
+def draw_bars(axes, study, points, names, key, factor=1.0):
+    """One bar for each name: values[key] * factor. A name without the number has no bar."""
     for point in points:
         interval = point.values.get(key)
-        if interval is None or point.policy not in policies:
+        if interval is None or point.name not in names:
             continue
-        position, interval = policies.index(point.policy), interval.scaled(factor)
-        colour, _, _, hatch = study.style(point.policy)
+        position, interval = names.index(point.name), interval.scaled(factor)
+        colour, _, _, hatch = study.style(point.name)
         axes.barh(position, interval.mean, BAR, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
         draw_interval(axes, position, interval)
-    policies_down(axes, policies)
+    names_down(axes, names)
 
 
-def draw_stack(axes, points, policies, parts, factor=1.0):
+def draw_stack(axes, points, names, parts, factor=1.0):
     """Parts of a whole side by side: `parts` is {key: colour}. The interval of each part stands at its right end."""
     for point in points:
-        if point.policy not in policies:
+        if point.name not in names:
             continue
-        left, position = 0.0, policies.index(point.policy)
+        left, position = 0.0, names.index(point.name)
         for key, colour in parts.items():
             interval = point.values.get(key)
             if interval is None:
@@ -65,7 +67,7 @@ def draw_stack(axes, points, policies, parts, factor=1.0):
                 axes.errorbar(left + interval.mean, position, xerr=[[error[0]], [error[1]]], color="black",
                               linewidth=0.8, capsize=1.5)
             left += interval.mean
-    policies_down(axes, policies)
+    names_down(axes, names)
 
 
 def legend_of_parts(figure, parts, columns=4):

@@ -89,7 +89,7 @@ def _figure(rows, name, subject):
 
 
 def figures(study, program):
-    if not study.training_policies():
+    if not study.training_names():
         return
     subjects = _subjects(study)
     for (model, hardware), point in list(subjects.items())[:_MOST_SUBJECTS]:

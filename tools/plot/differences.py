@@ -17,7 +17,7 @@ def _draw(panel, study, policies, load, metric):
         bars.draw_interval(panel, position, each.interval)
         panel.plot(each.interval.mean, position, marker, color=colour, markersize=7, zorder=5)
     panel.axvline(0, color="black", linewidth=0.8)
-    bars.policies_down(panel, policies)
+    bars.names_down(panel, policies)
 
 
 def figures(study):

@@ -16,18 +16,18 @@ _TAIL, _BODY = 50, 150
 
 
 def _draw_ladder(panel, study, points, metric):
-    """A line from the median to P99 for each policy, one below the other, with a mark for each percentile."""
+    """A line from the median to P99 for each name, one below the other, with a mark for each percentile."""
     for point in points:
         rungs = [point.values.get(f"{statistic}_{metric}_ms") for statistic in _STATISTICS]
         if None in rungs:
             continue
-        colour, position = study.style(point.policy)[0], study.policies.index(point.policy)
+        colour, position = study.style(point.name)[0], study.names.index(point.name)
         panel.plot([rung.mean for rung in rungs], [position] * len(rungs), color=colour, linewidth=1.2, zorder=2)
         for rung, marker in zip(rungs, _STATISTICS.values()):
             panel.plot(rung.mean, position, marker, color=colour, markersize=5, markeredgecolor="black",
                        markeredgewidth=0.5, zorder=3)
         bars.draw_interval(panel, position, rungs[-1])
-    bars.policies_down(panel, study.policies)
+    bars.names_down(panel, study.names)
 
 
 def _all_rungs(study, loads, metric):
@@ -39,7 +39,7 @@ def _all_rungs(study, loads, metric):
 
 def percentiles(study):
     loads = study.panel_loads(bars.MOST_PANELS)
-    height = bars.height(study.policies)
+    height = bars.height(study.names)
     figure, axes = style.panels(len(_METRICS), len(loads), height=height, sharey=True, sharex="row")
     for row, (metric, label) in zip(axes, _METRICS.items()):
         for panel, load in zip(row, loads):
@@ -75,9 +75,9 @@ def distributions(study):
     shown, ends = set(), [[] for _ in _COLUMNS]
     for column, load in zip(axes.T, loads):
         for point in (p for p in study.at(load) if p.directories):
-            shown.add(point.policy)
+            shown.add(point.name)
             requests = read_columns(point.directories[0] / "requests.csv", list(_COLUMNS))
-            colour, line, _, _ = study.style(point.policy)
+            colour, line, _, _ = study.style(point.name)
             for panel, values, seen in zip(column, requests.values(), ends):
                 panel.step(*_steps(values), where="post", color=colour, linestyle=line)
                 seen += [values.min(), values.max()] if len(values) else []
@@ -87,7 +87,7 @@ def distributions(study):
         style.fit_axis(row, "x", seen)
         for panel in row:
             panel.set_xlabel(f"{label} (ms)")
-    lines.legend(figure, study, [policy for policy in study.policies if policy in shown], marker=False)
+    lines.legend(figure, study, [name for name in study.names if name in shown], marker=False)
     return Figure("latency_distribution", "Latency distributions",
                   "Share of the requests that took at most so long, in the run of the first seed."
                   + left_out(study, loads), figure)

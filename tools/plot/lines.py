@@ -1,4 +1,4 @@
-"""Lines by policy with bands for their intervals."""
+"""Lines with bands for their intervals."""
 
 from matplotlib.lines import Line2D
 
@@ -14,10 +14,10 @@ def draw_line(axes, study, policy, xs, intervals):
     axes.fill_between(list(xs), *zip(*bounds), color=colour, alpha=0.12, linewidth=0)
 
 
-def legend(figure, study, policies, line=True, marker=True):
-    """All policies, in their order, under the panels; as lines, markers or both."""
+def legend(figure, study, names, line=True, marker=True):
+    """All names, in their order, under the panels; as lines, markers or both."""
     handles = []
-    for policy in policies:
-        colour, dashes, shape, _ = study.style(policy)
+    for name in names:
+        colour, dashes, shape, _ = study.style(name)
         handles.append(Line2D([], [], color=colour, linestyle=dashes if line else "", marker=shape if marker else ""))
-    style.legend_below(figure, handles, policies)
+    style.legend_below(figure, handles, names)

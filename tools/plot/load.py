@@ -71,7 +71,7 @@ def _against(study, axis, unit, followers):
 
 def figures(study):
     shown = set()  # axes that went along with one that has its figure
-    for axis in study.other_axes:
+    for axis in study.series:
         unit = quantities.common_unit([p.axes[axis] for p in study.points])
         if unit is None or axis in shown:
             continue

@@ -22,12 +22,12 @@ def _mark(panel, position, interval, marker):
 def figures(study):
     loads = study.panel_loads(bars.MOST_PANELS)
     parts = {f"peak_{category}_bytes": colour for category, colour in style.MEMORY.items()}
-    figure, axes = style.panels(1, len(loads), height=bars.height(study.policies), sharex=True, sharey=True)
+    figure, axes = style.panels(1, len(loads), height=bars.height(study.names), sharex=True, sharey=True)
     for panel, load in zip(axes[0], loads):
         points = study.at(load)
-        bars.draw_stack(panel, points, study.policies, parts, 1 / GIB)
+        bars.draw_stack(panel, points, study.names, parts, 1 / GIB)
         for point in points:
-            position = study.policies.index(point.policy)
+            position = study.names.index(point.name)
             _mark(panel, position, point.values.get("peak_total_bytes"), "sum")
             _mark(panel, position, point.values.get("peak_host_bytes"), "host")
         for size in sorted({p.mean("gpu_memory_bytes") for p in points} - {None}):

@@ -26,7 +26,7 @@ def _draw(panel, study, points):
     both = [p for p in points if _COST in p.values and _GAIN in p.values]
     for point in both:
         cost, gain = point.values[_COST], point.values[_GAIN]
-        colour, _, marker, _ = study.style(point.policy)
+        colour, _, marker, _ = study.style(point.name)
         panel.errorbar(cost.mean, gain.mean, xerr=_errors(cost), yerr=_errors(gain), color=colour, marker=marker,
                        markersize=7, linestyle="", elinewidth=0.8, capsize=2)
     best = front([(p.mean(_COST), p.mean(_GAIN)) for p in both])
@@ -36,7 +36,7 @@ def _draw(panel, study, points):
 
 
 def figures(study):
-    if not study.training_policies():
+    if not study.training_names():
         return
     loads = study.panel_loads(bars.MOST_PANELS)
     figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
@@ -44,7 +44,7 @@ def figures(study):
         _draw(panel, study, study.at(load))
         style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
-    lines.legend(figure, study, study.policies, line=False)
+    lines.legend(figure, study, study.names, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",
                  "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
                  "beaten in both. Bars are 95 % intervals." + left_out(study, loads), figure)

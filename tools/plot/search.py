@@ -30,7 +30,7 @@ def _draw(panel, study, best):
                    edgecolor=colour, hatch="" if feasible else "xxx", linewidth=1)
         if kept:
             panel.annotate(" ✓", (score, study.policies.index(policy)), va="center")
-    bars.policies_down(panel, study.policies)
+    bars.names_down(panel, study.policies)
 
 
 def figures(study):

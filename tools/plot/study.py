@@ -1,16 +1,17 @@
 """What the figures compare: points (a policy under some load) with their numbers and 95 % intervals."""
 
-import itertools
 from dataclasses import dataclass, field
 
 from plot import quantities, style
 from plot.axes import axis_value
 from plot.errors import InputError
 from plot.inputs import policy_name
+from plot.labels import labels, unique
 
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
-_MANY = 3  # runs that differ in more keys than these are told apart by the names of their directories
+_MANY = 3  # where runs differ in more other keys, their directories are named in place of these
+_ABSENT = "none"  # stands for a key that a configuration lacks
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,16 @@ class Point:
     saturated: int = 0  # of the runs
     config: dict = field(default_factory=dict)  # its experiment, as far as it is known
     directories: list = field(default_factory=list)  # of its runs, as far as there are any, in the order of their seeds
+    label: str = ""  # of a run that somebody made by itself: its policy and what else tells it from the others
 
     @property
     def policy(self):
         return policy_name(self.axes["policy"])
+
+    @property
+    def name(self):
+        """What it is called among those that stand on one axis."""
+        return self.label or self.policy
 
     def name_of(self, kind):
         """The name of its model or hardware; empty where it is not known."""
@@ -47,8 +54,8 @@ class Point:
         return str(value.get("name", "") if isinstance(value, dict) else value)
 
     def load(self):
-        """What the point differs in besides its policy."""
-        return tuple(value for name, value in self.axes.items() if name != "policy")
+        """What the point differs in besides its name: points of one load stand on one axis."""
+        return () if self.label else tuple(value for name, value in self.axes.items() if name != "policy")
 
     def mean(self, key):
         """None if the point has no such number."""
@@ -68,16 +75,24 @@ def _check_names(policies):
             raise InputError(f"policies {other} and {text} have the same name; rename one of the files")
 
 
-class Study:
-    """Points over the same axes."""
+def _sort_keys(values):
+    return [quantities.sort_key(value) for value in values]
 
-    def __init__(self, name, axes, points, sources, differences=()):
+
+class Study:
+    """Points over the same axes. `series`: the axes along which they form lines; all but the policy, unless given."""
+
+    def __init__(self, name, axes, points, sources, differences=(), series=None):
         self.name, self.axes, self.sources, self.differences = name, axes, sources, list(differences)
         _check_names({point.axes["policy"] for point in points})
         order = {p: style.policy_key(p) for p in {point.policy for point in points}}
-        self.points = sorted(points, key=lambda p: ([quantities.sort_key(v) for v in p.load()], order[p.policy]))
+        self.points = sorted(points, key=lambda p: (_sort_keys(p.load()), order[p.policy], _sort_keys(p.axes.values())))
         self.policies = sorted(order, key=style.policy_key)
+        # A name has one policy; those of one policy stand together.
+        self.policy_of = {p.name: p.policy for p in sorted(self.points, key=lambda p: order[p.policy])}
+        self.names = list(self.policy_of)
         self.other_axes = [axis for axis in axes if axis != "policy"]
+        self.series = self.other_axes if series is None else series
 
     def loads(self):
         """Values of the axes but the policy, in order."""
@@ -91,31 +106,26 @@ class Study:
     def at(self, load):
         return [p for p in self.points if p.load() == load and p.values]
 
-    def training_policies(self):
+    def training_names(self):
         """Those that trained at all, at any load."""
-        trained = {p.policy for p in self.points if p.mean("train_tokens_per_s")}
-        return [policy for policy in self.policies if policy in trained]
+        trained = {p.name for p in self.points if p.mean("train_tokens_per_s")}
+        return [name for name in self.names if name in trained]
 
     def title(self, load):
         """What stands above the panel of one load: a line for each axis."""
         return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
 
-    def style(self, policy):
-        return style.policy_style(policy, self.policies)
+    def style(self, name):
+        """(colour, line, marker, hatch) of a policy or of a name."""
+        policy = self.policy_of.get(name, name)
+        same = [other for other in self.names if self.policy_of[other] == policy]
+        look = style.policy_style(policy, self.policies)
+        return style.variant(look, same.index(name)) if name in same else look
 
 
 def left_out(study, loads):
     """A sentence for the caption where not every load has a panel."""
     return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
-
-
-def unique(names):
-    """The names, of equal ones the later with a number behind: x, x-2."""
-    result = []
-    for name in names:
-        candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-        result.append(next(candidate for candidate in candidates if candidate not in result))
-    return result
 
 
 def spread(items, most):
@@ -213,24 +223,55 @@ def _differing(runs):
         configs.append({key: str(value) for key, value in _flatten(config).items()})
     keys = list(dict.fromkeys(key for config in configs for key in config))
     keys = [key for key in keys if len({config.get(key) for config in configs}) > 1]
-    return [{key: config.get(key, "none") for key in keys} for config in configs]
+    return [{key: config.get(key, _ABSENT) for key in keys} for config in configs]
+
+
+def _told_apart(runs, directories):
+    """By run, the axes that tell it from the others: what their configurations differ in, and the directory where that is
+    nothing or too much."""
+    differing = _differing(runs)
+    if len(differing[0].keys() - set(_NAMED)) > _MANY:
+        differing = [{key: each[key] for key in _NAMED if key in each} for each in differing]
+    elif len({(run.policy, *each.values()) for run, each in zip(runs, differing)}) == len(runs):
+        return differing
+    return [each | {"run": directory} for each, directory in zip(differing, directories)]
+
+
+def _labels(runs, axes, directories):
+    """What each run is called: its policy and its axes, as far as they matter to it."""
+    named = [{key: value for key, value in each.items() if value != _ABSENT and
+              not (run.policy == "serve_only" and key.startswith("training."))}  # it trains nothing
+             for run, each in zip(runs, axes)]
+    known = labels([(run.policy, values) for run, values in zip(runs, named)])
+    return [label if known.count(label) == 1 else f"{label}, {directory}"
+            for label, directory in zip(known, directories)]
+
+
+def _series(runs, axes):
+    """The one key along which the runs form lines, in a list; none where they differ in more, where it is no number, or
+    where not every policy has the same values of it: what differs might then be the policy's doing."""
+    keys = list(axes[0])
+    if len(keys) != 1 or keys == ["seed"]:
+        return []
+    pairs = [(run.policy, each[keys[0]]) for run, each in zip(runs, axes)]
+    policies, values = {policy for policy, _ in pairs}, {value for _, value in pairs}
+    whole = len(set(pairs)) == len(pairs) == len(policies) * len(values)
+    return keys if whole and quantities.common_unit(values) is not None else []
 
 
 def of_runs(runs):
-    """One study of runs that somebody made one by one: its axes are what their configurations differ in."""
-    axes = _differing(runs)
-    labels = {(run.policy, *each.values()) for run, each in zip(runs, axes)}
-    if len(labels) < len(runs) or len(axes[0]) > _MANY:
-        axes = [{"run": name} for name in unique([run.path.resolve().name for run in runs])]
+    """One study of runs that somebody made one by one. They stand on one axis, called by what they differ in."""
+    directories = unique([run.path.resolve().name for run in runs])
+    axes = _told_apart(runs, directories)
     points = []
-    for run, each in zip(runs, axes):
+    for run, each, label in zip(runs, axes, _labels(runs, axes, directories)):
         numbers = {key: Interval(value) for key, value in run.summary.items()
                    if isinstance(value, (int, float)) and not isinstance(value, bool)}
         points.append(Point({"policy": run.summary["policy"], **each}, numbers,
                             [(str(run.summary.get("seed", "")), "ok", "")], int(run.summary.get("saturated") is True),
-                            run.config, [run.path]))
+                            run.config, [run.path], label))
     name = runs[0].path.resolve().name if len(runs) == 1 else "runs"
-    return Study(name, ["policy", *axes[0]], points, runs)
+    return Study(name, ["policy", *axes[0]], points, runs, series=_series(runs, axes))
 
 
 def make(runs, sweeps):

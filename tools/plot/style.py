@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+from matplotlib.colors import to_hex, to_rgb  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
@@ -55,6 +56,20 @@ def policy_style(name, names):
     return _OTHERS[others.index(name) % len(_OTHERS)]
 
 
+def variant(look, number):
+    """The look of the next run of the same policy, (colour, line, marker, hatch): in turn lighter and darker, with other
+    dashes and another marker. Number 0 is the policy's own."""
+    if number == 0:
+        return look
+    colour, line, marker, _ = look
+    towards, by = ((0, 0.0), (1, 0.45), (0, 0.3))[number % 3]
+    shade = to_hex([part + (towards - part) * by for part in to_rgb(colour)])
+    lines, markers = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P", "X", "*")
+    return (shade, lines[(lines.index(line) + number) % len(lines)],
+            [shape for shape in markers if shape != marker][(number - 1) % (len(markers) - 1)],
+            ("", "//", "..", "xx")[number % 4])
+
+
 def use():
     """Sets matplotlib up; before any figure is made."""
     matplotlib.rcdefaults()
@@ -88,8 +103,13 @@ def title(panel, text):
 
 
 def legend_below(figure, handles, labels, columns=6):
-    """One legend for all panels, in a strip under them by which the figure grows."""
+    """One legend for all panels, in a strip under them by which the figure grows. Where labels are long it has fewer
+    columns."""
     legend = figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=columns)
+    while columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        columns -= 1
+        legend.remove()
+        legend = figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=columns)
     inches = legend.get_window_extent().height / figure.dpi + 0.15
     height = figure.get_figheight() + inches
     figure.set_figheight(height)

@@ -13,13 +13,13 @@ _PHASES = {"train_forward_ms": ("forward", "forward"),
 
 
 def throughput(study):
-    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
-    if not policies:
+    names, loads = study.training_names(), study.panel_loads(bars.MOST_PANELS)
+    if not names:
         return None
-    figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(policies), sharex="row", sharey=True)
+    figure, axes = style.panels(len(_RATES), len(loads), height=bars.height(names), sharex="row", sharey=True)
     for row, (key, label) in zip(axes, _RATES.items()):
         for panel, load in zip(row, loads):
-            bars.draw_bars(panel, study, study.at(load), policies, key)
+            bars.draw_bars(panel, study, study.at(load), names, key)
             panel.set_xlabel(label)
         row[0].set_xlim(left=0)  # of the whole row, once everything is drawn
     for panel, load in zip(axes[0], loads):
@@ -30,13 +30,13 @@ def throughput(study):
 
 
 def step_breakdown(study):
-    policies, loads = study.training_policies(), study.panel_loads(bars.MOST_PANELS)
-    if not policies:
+    names, loads = study.training_names(), study.panel_loads(bars.MOST_PANELS)
+    if not names:
         return None
     parts = {key: style.PHASES[phase] for key, (phase, _) in _PHASES.items()}
-    figure, axes = style.panels(1, len(loads), height=bars.height(policies), sharex=True, sharey=True)
+    figure, axes = style.panels(1, len(loads), height=bars.height(names), sharex=True, sharey=True)
     for panel, load in zip(axes[0], loads):
-        bars.draw_stack(panel, study.at(load), policies, parts)
+        bars.draw_stack(panel, study.at(load), names, parts)
         panel.set_xlabel("GPU time of a training step (ms)")
         style.title(panel, study.title(load))
     bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})

@@ -7,7 +7,8 @@ import numpy
 from plot import memory, style
 from plot.errors import InputError, at
 from plot.figure import Figure
-from plot.study import spread, unique
+from plot.labels import unique
+from plot.study import spread
 from plot.tables import read_columns
 
 _BINS = 300       # over the duration of a run
@@ -115,7 +116,7 @@ def _figure(study, point, name):
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes[-1, 0].set_xlabel("time (s)")
     figure.align_ylabels()
-    subject = ", ".join([point.policy, *study.title(point.load()).splitlines()])
+    subject = ", ".join([point.name, *study.title(point.load()).splitlines()])
     return Figure(name, f"Time line: {subject}",
                   "Memory and requests are the largest in each interval, rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)

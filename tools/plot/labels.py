@@ -1,0 +1,51 @@
+"""Short labels of what stands beside each other: the policy, and what else tells one run or candidate from another."""
+
+import itertools
+import textwrap
+from pathlib import Path
+
+from plot import quantities
+
+BARE = ("model", "hardware", "run")  # axes whose values say what they are
+_LONGEST = 24                 # characters of one value
+_LINE = 32                    # of a line of a label beside a bar
+
+
+def unique(names):
+    """The names, of equal ones the later with a number behind: x, x-2."""
+    result = []
+    for name in names:
+        candidates = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        result.append(next(candidate for candidate in candidates if candidate not in result))
+    return result
+
+
+def _short_keys(keys):
+    """{key: its end}: without its section, and at most two words. A key stays whole where another has the same end."""
+    ends = {key: ".".join(key.split(".")[1:][-2:]) or key for key in keys}
+    taken = list(ends.values())
+    return {key: end if taken.count(end) == 1 else key for key, end in ends.items()}
+
+
+def _short_value(text):
+    """Of a path the name of the file, and not all of a long text."""
+    if "/" in text and quantities.parse(text) is None:
+        text = Path(text).stem
+    return text if len(text) <= _LONGEST else text[:_LONGEST - 1] + "…"
+
+
+def labels(rows):
+    """`rows`: (policy, {key: value as text}) each, with what is to be named: "planned, h100, max_itl=20 ms"."""
+    short = _short_keys(dict.fromkeys(key for _, values in rows for key in values))
+    result = []
+    for policy, values in rows:
+        words = [_short_value(values[key]) for key in BARE if key in values]
+        words += [f"{short[key]}={_short_value(value)}" for key, value in values.items() if key not in BARE]
+        result.append(", ".join([policy, *words]))
+    return result
+
+
+def wrapped(label):
+    """In lines, for the axis of a panel; a value stays in one piece with its key and its unit."""
+    parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in label.split(", ")]
+    return textwrap.fill(", ".join(parts), _LINE, break_long_words=False, break_on_hyphens=False)
