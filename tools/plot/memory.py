@@ -1,4 +1,4 @@
-"""GPU memory by category and policy."""
+"""GPU memory by name: what was in use at most at one moment, and the most that each category took at any."""
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -9,35 +9,62 @@ from plot.study import left_out
 
 GIB = 2**30
 WORDS = {"weights": "weights", "kv": "KV blocks", "activations": "activation records", "training": "training"}
-_MARK = "#333333"
-_MARKS = {"sum": {"marker": "|", "markersize": 9, "markeredgewidth": 1.8, "linestyle": ""},
-          "host": {"marker": "x", "markersize": 5, "linestyle": ""}}
+_TOTAL, _TRAIN_SIDE, _MARK = "#E3E3E3", "#B8B8B8", "#333333"
+_HOST = {"color": _MARK, "marker": "x", "markersize": 5, "linestyle": ""}
+_GPU = {"color": "black", "linestyle": "--", "linewidth": 0.8, "marker": ""}
+_INCHES = 0.42                     # of a name, whose bar holds a thin one for each category
+_SLOT = bars.BAR / len(WORDS)      # of a thin bar, in the unit of the axis of names
+_THIN = 0.7 * _SLOT
+_TRAINING = ("activations", "training")  # the last two, so that one bar lies behind both
 
 
-def _mark(panel, position, interval, marker):
+def _top(category):
+    """Where the slot of a category begins, from the middle of its name."""
+    return -bars.BAR / 2 + list(WORDS).index(category) * _SLOT
+
+
+def _bar(panel, interval, top, height, colour):
     if interval and interval.mean > 0:
-        panel.plot(interval.mean / GIB, position, color=_MARK, **_MARKS[marker])
+        panel.barh(top, interval.mean / GIB, height, align="edge", color=colour, linewidth=0)
+
+
+def _draw(panel, names, point):
+    """Every bar begins at 0: peaks of categories come at different moments or on different GPUs, and their sum is more
+    than any GPU ever held."""
+    middle = names.index(point.name)
+    total = point.values.get("peak_total_bytes")
+    _bar(panel, total, middle - bars.BAR / 2, bars.BAR, _TOTAL)
+    _bar(panel, point.values.get("peak_train_side_bytes"), middle + _top(_TRAINING[0]), len(_TRAINING) * _SLOT,
+         _TRAIN_SIDE)
+    for category, colour in style.MEMORY.items():
+        _bar(panel, point.values.get(f"peak_{category}_bytes"), middle + _top(category) + (_SLOT - _THIN) / 2, _THIN,
+             colour)
+    if total:
+        bars.draw_interval(panel, middle, total.scaled(1 / GIB))
+    host = point.values.get("peak_host_bytes")
+    if host and host.mean > 0:
+        panel.plot(host.mean / GIB, middle, **_HOST)
+    size = point.mean("gpu_memory_bytes")
+    if size:  # beside its name only: another run may have another GPU
+        panel.plot([size / GIB] * 2, [middle - 0.5, middle + 0.5], **_GPU)
 
 
 def figures(study):
     loads = study.panel_loads(bars.MOST_PANELS)
-    parts = {f"peak_{category}_bytes": colour for category, colour in style.MEMORY.items()}
-    figure, axes = style.panels(1, len(loads), height=bars.height(study.names), sharex=True, sharey=True)
+    height = bars.height(study.names, _INCHES)
+    figure, axes = style.panels(1, len(loads), height=height, sharex=True, sharey=True)
     for panel, load in zip(axes[0], loads):
-        points = study.at(load)
-        bars.draw_stack(panel, points, study.names, parts, 1 / GIB)
-        for point in points:
-            position = study.names.index(point.name)
-            _mark(panel, position, point.values.get("peak_total_bytes"), "sum")
-            _mark(panel, position, point.values.get("peak_host_bytes"), "host")
-        for size in sorted({p.mean("gpu_memory_bytes") for p in points} - {None}):
-            panel.axvline(size / GIB, color="black", linestyle="--", linewidth=0.8)
-        panel.set_xlabel("GiB of one GPU")
+        for point in study.at(load):
+            _draw(panel, study.names, point)
+        bars.names_down(panel, study.names)
+        panel.set_xlabel("peak (GiB of one GPU)")
         style.title(panel, study.title(load))
-    handles = [Patch(color=colour) for colour in style.MEMORY.values()]
-    handles += [Line2D([], [], color=_MARK, **mark) for mark in _MARKS.values()]
-    handles += [Line2D([], [], color="black", linestyle="--", linewidth=0.8)]
-    style.legend_below(figure, handles, [*WORDS.values(), "peak of the sum", "host memory", "GPU memory"], 7)
+    axes[0][0].set_xlim(left=0)  # of all, once everything is drawn
+    handles = [Patch(color=_TOTAL), Patch(color=_TRAIN_SIDE), *(Patch(color=colour) for colour in style.MEMORY.values()),
+               Line2D([], [], **_HOST), Line2D([], [], **_GPU)]
+    words = ["all at one moment", "records and training at one moment", *WORDS.values(), "host memory", "GPU memory"]
+    style.legend_below(figure, handles, words, 4)
     yield Figure("memory", "GPU memory by category",
-                 "The peak of each category, side by side. Peaks come at different moments, so the largest sum at any "
-                 "moment (bar mark) is less than the whole length." + left_out(study, loads), figure)
+                 "The most that one GPU held at any moment (light bar) and the most that each category took (thin bars). "
+                 "Thin bars do not add up: their peaks come at different moments and, where GPUs are set apart for "
+                 "training, on different GPUs." + left_out(study, loads), figure)
