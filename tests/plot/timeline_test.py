@@ -21,6 +21,20 @@ class StepFunction(unittest.TestCase):
         self.assertEqual([0, 3], list(timeline.peaks(numpy.array([1.0]), numpy.array([3.0]), numpy.array([0, 1, 2]))))
 
 
+class Parts(unittest.TestCase):
+    # Two parts of which one comes as the other goes: 5 and 1, then 2 and 7. Bins of 2 s: nothing; the second row, which
+    # has the larger total, and not the peak of each; what is left of it.
+    def test_a_stack_is_what_was_there_at_one_moment(self):
+        parts = timeline.at_peaks(numpy.array([2.5, 3]), numpy.array([[5.0, 2], [1, 7]]), numpy.array([6.0, 9]),
+                                  numpy.array([0, 2, 4, 6]))
+        self.assertEqual([[0, 2, 2], [0, 7, 7]], parts.tolist())
+
+    # The row stands for several moments, none of which had more than 12 of these 16.
+    def test_peaks_of_one_row_share_its_total(self):
+        parts = timeline.at_peaks(numpy.array([0.0]), numpy.array([[4.0], [12]]), numpy.array([12.0]), numpy.array([0, 1]))
+        self.assertEqual([[3], [9]], parts.tolist())
+
+
 class Rates(unittest.TestCase):
     # 8 from 0 to 4 s and 6 from 3 to 5 s are 2/s and 3/s. Bins of 2 s: 2; (2 * 2 + 3 * 1) / 2 = 3.5; 3 * 1 / 2 = 1.5.
     def test_amounts_come_in_evenly(self):

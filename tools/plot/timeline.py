@@ -24,6 +24,17 @@ def peaks(times, values, edges):
     return numpy.array([padded[i + 1:j + 1].max() if j > i else 0.0 for i, j in zip(first, last)])
 
 
+def at_peaks(times, parts, totals, edges):
+    """The parts at the largest total of each bin, one row for each part: [i] holds from times[i] to times[i + 1], and 0
+    before. A row of a long run stands for several moments, each part at its own peak: those share the total."""
+    parts, totals = numpy.insert(parts, 0, 0.0, axis=1), numpy.concatenate([[0.0], totals])
+    first = numpy.searchsorted(times, edges[:-1], side="right") - 1
+    last = numpy.searchsorted(times, edges[1:], side="left")
+    rows = [i + 1 + totals[i + 1:j + 1].argmax() if j > i else 0 for i, j in zip(first, last)]
+    sums = numpy.maximum(parts.sum(axis=0), 1.0)  # in bytes
+    return (parts * numpy.minimum(totals / sums, 1.0))[:, rows]
+
+
 def rate(starts, ends, amounts, edges):
     """Mean rate in each bin of amounts that come in evenly from their start to their end."""
     ends = numpy.maximum(ends, starts + 1e-9)
@@ -39,18 +50,19 @@ def rate(starts, ends, amounts, edges):
 
 def _draw_memory(panel, directory, edges):
     columns = {category: f"{category}_bytes" for category in style.MEMORY}
-    table = read_columns(directory / "memory.csv", ["time_s", "replica", *columns.values(), "host_bytes"])
+    table = read_columns(directory / "memory.csv", ["time_s", "replica", *columns.values(), "total_bytes", "host_bytes"])
     replicas = numpy.unique(table["replica"])
+    rows = [table["replica"] == replica for replica in replicas]
 
-    def mean(column):
-        rows = [table["replica"] == replica for replica in replicas]
-        series = [peaks(table["time_s"][r], table[column][r], edges) for r in rows]
-        return sum(series, numpy.zeros(len(edges) - 1)) / max(len(series), 1) / memory.GIB
+    def mean(series, shape):
+        return sum(series, numpy.zeros(shape)) / max(len(rows), 1) / memory.GIB
 
-    panel.stackplot(edges[:-1], [mean(column) for column in columns.values()], colors=list(style.MEMORY.values()),
-                    labels=list(memory.WORDS.values()), linewidth=0, step="post")
-    panel.step(edges[:-1], mean("host_bytes"), where="post", color="black", linestyle="--", linewidth=1,
-               label="host memory")
+    parts = mean([at_peaks(table["time_s"][r], numpy.array([table[column][r] for column in columns.values()]),
+                           table["total_bytes"][r], edges) for r in rows], (len(columns), len(edges) - 1))
+    panel.stackplot(edges[:-1], parts, colors=list(style.MEMORY.values()), labels=list(memory.WORDS.values()), linewidth=0,
+                    step="post")
+    host = mean([peaks(table["time_s"][r], table["host_bytes"][r], edges) for r in rows], len(edges) - 1)
+    panel.step(edges[:-1], host, where="post", color="black", linestyle="--", linewidth=1, label="host memory")
     panel.set_ylabel("GiB of a replica" if len(replicas) < 2 else f"GiB, mean of\n{len(replicas)} replicas")
 
 
@@ -118,7 +130,8 @@ def _figure(study, point, name):
     figure.align_ylabels()
     subject = ", ".join([point.name, *study.title(point.load()).splitlines()])
     return Figure(name, f"Time line: {subject}",
-                  "Memory and requests are the largest in each interval, rates its mean." +
+                  "Memory is that of the moment of each interval at which most was in use; requests are the most in it, "
+                  "rates its mean." +
                   ("" if traced else " A run with --trace-events shows the link too."), figure)
 
 
