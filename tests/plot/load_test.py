@@ -36,8 +36,28 @@ class Axes(unittest.TestCase):
         figures = list(load.figures(ZIPPED))
         self.assertEqual(["against_prompt", "against_delay"], [figure.name for figure in figures])
         self.assertIn("rate goes along: 4, 4, 2.", figures[0].caption)
-        self.assertIn("At delay = 2 s.", figures[0].caption)
-        self.assertIn("At prompt = 1024, rate = 4.", figures[1].caption)
+        self.assertIn("At delay = 2 s; not drawn: 1 s.", figures[0].caption)
+        self.assertIn("At prompt = 1024; not drawn: 512, 2048. At rate = 4; not drawn: 2.", figures[1].caption)
+
+    def test_what_is_held_stands_in_the_figure(self):
+        for figure, expected in zip(load.figures(ZIPPED), ("delay = 2 s; not drawn: 1 s", "rate = 4; not drawn: 2")):
+            self.assertIn(expected, figure.drawing.texts[0].get_text())
+        only = list(load.figures(study([("temporal", "512", rate, "1 s") for rate in "12"])))
+        self.assertEqual("At prompt = 512.\nAt delay = 1 s.", only[0].drawing.texts[0].get_text())
+
+    def test_the_heading_lies_within_the_figure_and_above_the_panels(self):
+        drawing = next(load.figures(ZIPPED)).drawing
+        drawing.canvas.draw()
+        words = drawing.texts[0].get_window_extent()
+        self.assertLessEqual(words.y1, drawing.bbox.y1)
+        self.assertGreaterEqual(words.y0, max(panel.get_tightbbox().y1 for panel in drawing.axes if panel.get_visible()))
+
+    def test_held_is_the_value_at_which_most_ran_and_who_did_not_run_there_is_named(self):
+        rows = [(policy, "512", rate, "1 s") for policy in ("serve_only", "temporal", "planned") for rate in "12"]
+        rows += [("planned", "512", rate, delay) for delay in ("2 s", "3 s") for rate in "12"]
+        rows += [("separate", "512", rate, "3 s") for rate in "12"]
+        heading = next(load.figures(study(rows))).drawing.texts[0].get_text()
+        self.assertIn("At delay = 1 s; not drawn: 2 s, 3 s.\nNot run there: separate.", heading)
 
     def test_runs_that_form_no_series_have_no_figure(self):
         one = study([("serve_only", "512", "1", "1 s"), ("planned", "512", "64", "1 s")])

@@ -1,5 +1,7 @@
 """Results against every axis that is a number: request rate, link, context length, share of feedback."""
 
+import collections
+
 from plot import lines, quantities, style
 from plot.axes import axis_label, axis_name, axis_value
 from plot.figure import Figure
@@ -9,6 +11,7 @@ _PANELS = {"train_tokens_per_s": ("trained tokens/s", 1),
            "train_tokens_per_gpu_s": ("trained tokens per GPU-second", 1),
            "bound_fraction": ("of the clairvoyant bound (%)", 100), "request_goodput": ("goodput (requests/s)", 1),
            "p99_ttft_ms": ("P99 TTFT (ms)", 1), "p99_itl_ms": ("P99 ITL (ms)", 1)}
+_MOST_LISTED = 6  # values that are not drawn
 _DECADE = 20  # axes that span more than this factor are logarithmic
 
 
@@ -24,23 +27,37 @@ def along(study, axis):
     """The other axes that go along with this one: each of its values comes with only one of theirs."""
     def pairs(*axes):
         return len({tuple(p.axes[a] for a in axes) for p in study.points})
-    return [other for other in study.other_axes if other != axis and pairs(axis, other) == pairs(axis)]
+    return [other for other in study.other_axes
+            if other != axis and pairs(other) > 1 and pairs(axis, other) == pairs(axis)]
 
 
 def _held(study, axes):
-    """These axes and the middle of their values, at which they are held."""
-    combinations = sorted({tuple(p.axes[a] for a in axes) for p in study.points if p.values},
+    """These axes and the values at which they are held: the middle of those at which most points ran."""
+    counts = collections.Counter(tuple(p.axes[a] for a in axes) for p in study.points if p.values)
+    combinations = sorted((values for values, count in counts.items() if count == max(counts.values())),
                           key=lambda values: [quantities.sort_key(v) for v in values])
     return dict(zip(axes, combinations[len(combinations) // 2]))
 
 
-def _caption(study, axis, followers, held):
-    caption = "Means over the seeds with 95 % bands."
+def _listed(values):
+    """Some of many values, in order."""
+    values = sorted(values, key=quantities.sort_key)
+    more = f" and {len(values) - _MOST_LISTED} more" if len(values) > _MOST_LISTED else ""
+    return ", ".join(values[:_MOST_LISTED]) + more
+
+
+def _conditions(study, axis, followers, held, drawn):
+    """What the lines do not show, a sentence each: axes that go along or are held, and policies that are not drawn."""
     for other in followers:
         values = {p.axes[axis]: p.axes[other] for p in study.points}
         in_order = [values[value] for value in sorted(values, key=quantities.sort_key)]
-        caption += f" {axis_name(other)} goes along: {', '.join(in_order)}."
-    return caption + (f" At {', '.join(axis_value(a, value) for a, value in held.items())}." if held else "")
+        yield f"{axis_name(other)} goes along: {', '.join(in_order)}."
+    for other, value in held.items():
+        others = {p.axes[other] for p in study.points} - {value}
+        yield f"At {axis_value(other, value)}" + (f"; not drawn: {_listed(others)}." if others else ".")
+    missing = [policy for policy in study.policies if policy not in drawn]
+    if held and missing:
+        yield f"Not run there: {', '.join(missing)}."
 
 
 def _against(study, axis, unit, followers):
@@ -64,9 +81,13 @@ def _against(study, axis, unit, followers):
             panel.set_xscale("log")
             panel.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)
             panel.minorticks_off()
-    lines.legend(figure, study, [policy for policy in study.policies if any(p.policy == policy for p in points)])
+    drawn = [policy for policy in study.policies if any(p.policy == policy for p in points)]
+    conditions = list(_conditions(study, axis, followers, held, drawn))
+    if conditions:
+        style.heading(figure, "\n".join(conditions))
+    lines.legend(figure, study, drawn)
     return Figure("against_" + axis.replace(".", "_"), f"Against {axis_name(axis)}",
-                  _caption(study, axis, followers, held), figure)
+                  " ".join(["Means over the seeds with 95 % bands.", *conditions]), figure)
 
 
 def figures(study):

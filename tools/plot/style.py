@@ -102,6 +102,15 @@ def title(panel, text):
     panel.set_title("\n".join(lines))
 
 
+def heading(figure, text):
+    """What holds for all panels, in a strip above them by which the figure grows; lines are wrapped to its width."""
+    characters_an_inch = 14
+    most = int(characters_an_inch * figure.get_figwidth())
+    words = figure.suptitle("\n".join(textwrap.fill(line, most) for line in text.splitlines()),
+                            fontsize=plt.rcParams["axes.titlesize"])
+    figure.set_figheight(figure.get_figheight() + words.get_window_extent().height / figure.dpi + 0.1)
+
+
 def legend_below(figure, handles, labels, columns=6):
     """One legend for all panels, in a strip under them by which the figure grows. Where labels are long it has fewer
     columns."""
