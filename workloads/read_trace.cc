@@ -100,7 +100,8 @@ TraceFormat detect_format(const std::string& path) {
   if (csv.find_column({"Request tokens"})) return TraceFormat::burstgpt;
   lines.fail(
       "expected a trace: CSV with a header of Vidur (arrived_at, num_prefill_tokens, num_decode_tokens), Azure "
-      "(TIMESTAMP, ContextTokens, GeneratedTokens) or BurstGPT (Timestamp, Request tokens, Response tokens), JSON lines "
+      "(TIMESTAMP, ContextTokens, GeneratedTokens) or BurstGPT (Timestamp, Request tokens, Response tokens), JSON "
+      "lines "
       "of Mooncake (timestamp, input_length, output_length) or LLMServingSim, or ShareGPT JSON");
 }
 

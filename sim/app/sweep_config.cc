@@ -156,8 +156,8 @@ WithUnit read_with_unit(const YamlValue& value) {
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), read.number);
   if (error != std::errc() || !std::isfinite(read.number))
     value.fail("expected a number, with a unit where the key has one (\"8 ms\"), got \"" + text + "\"");
-  read.unit = text.substr(std::min(text.find_first_not_of(' ', static_cast<std::size_t>(rest - text.data())),
-                                   text.size()));
+  read.unit =
+      text.substr(std::min(text.find_first_not_of(' ', static_cast<std::size_t>(rest - text.data())), text.size()));
   return read;
 }
 
@@ -258,9 +258,7 @@ std::string MetricBound::text() const {
   return "";
 }
 
-std::string SearchAxis::text_of(double value) const {
-  return format_number(value) + (unit.empty() ? "" : " " + unit);
-}
+std::string SearchAxis::text_of(double value) const { return format_number(value) + (unit.empty() ? "" : " " + unit); }
 
 SweepSpec load_sweep(const std::string& name_or_path) {
   const fs::path file = resolve_config("sweeps", name_or_path, {});

@@ -44,8 +44,8 @@ struct MetricBound {
   std::string text() const;  // "<= 1000"
 };
 
-// What a search is for: the point of the highest or lowest mean `metric` (or value of the search axis) among those whose
-// means keep every bound.
+// What a search is for: the point of the highest or lowest mean `metric` (or value of the search axis) among those
+// whose means keep every bound.
 struct SweepGoal {
   std::string metric;
   bool minimise = false;
@@ -53,8 +53,8 @@ struct SweepGoal {
 };
 
 // The key whose largest value that keeps every bound is looked for by bisection between `low` and `high`, until the
-// interval is at most `tolerance` wide: what keeps the bounds is taken to keep them at every lower value, too. The other
-// way round where the goal is to minimise this key.
+// interval is at most `tolerance` wide: what keeps the bounds is taken to keep them at every lower value, too. The
+// other way round where the goal is to minimise this key.
 struct SearchAxis {
   std::string key;
   std::string unit;  // of the three numbers, as it is written: "ms"; empty: none

@@ -95,9 +95,8 @@ std::vector<std::string> training_warnings(const SimulationTotals& totals, const
     warnings.push_back(fmt::format("nothing was trained of the {} samples whose feedback came: {}",
                                    totals.feedback_samples, why_nothing(totals, world, watch)));
   } else if (falls_behind(totals, world)) {
-    warnings.push_back(
-        fmt::format("training does not keep up: {} of {} samples whose feedback came were not trained",
-                    totals.trainer.queued_samples, totals.feedback_samples));
+    warnings.push_back(fmt::format("training does not keep up: {} of {} samples whose feedback came were not trained",
+                                   totals.trainer.queued_samples, totals.feedback_samples));
   }
   return warnings;
 }

@@ -106,8 +106,10 @@ void write_requests(const WorkloadSpec& spec, const WorkloadOptions& o, TraceFor
     ++count;
   };
   if (!for_each_request(spec, o.seed, write)) {
-    throw ConfigError(o.input + ": has no arrival times; make a workload of it with lengths: {empirical: FILE}, or of texts {empirical: {file: "
-                      "FILE, characters_per_token: 4}}");
+    throw ConfigError(
+        o.input +
+        ": has no arrival times; make a workload of it with lengths: {empirical: FILE}, or of texts {empirical: {file: "
+        "FILE, characters_per_token: 4}}");
   }
   if (count == 0) throw ConfigError(o.input + ": yields no request");
   file.write(text);

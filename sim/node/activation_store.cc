@@ -40,7 +40,8 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.minimal_bytes = config_.minimal_per_token * tokens;
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * most_pages() + (host ? config_.host_capacity : Bytes());
-  view.free = view.capacity - (host ? host_used_ + gpu_bytes() : gpu_bytes());
+  view.free = view.capacity - gpu_bytes() + config_.page_bytes * trained_pages();
+  if (host) view.free += trained_host_bytes() - host_used_;
   view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
   view.decoding = decoding_;
@@ -327,12 +328,9 @@ void ActivationStore::end_of_use(Time now, RequestId request) {
     Record& record = at(id);
     if (record.users > 0) continue;  // another sample of its session uses it at this moment
     record.ready_at.reset();         // from here on nobody waits for it
-    record.used_up = true;
-    if (record.copying_out) {
-      record.drop_after_copy = true;
-    } else {
-      drop(now, id);
-    }
+    record.trained = true;
+    trained_records_.push_back(id);
+    settle_trained(now, id);
   }
 }
 
@@ -385,7 +383,7 @@ void ActivationStore::drop(Time now, RecordId id) {
     if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
   }
   if (record.ready_at) ++totals_.dropped_records;
-  if (record.complete && !record.used_up) note_lost(record);
+  if (record.complete && !record.trained) note_lost(record);
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   const auto own = by_request_.find(record.request);
@@ -398,7 +396,17 @@ void ActivationStore::drop(Time now, RecordId id) {
   at(live_.back()).live_index = record.live_index;
   live_[record.live_index] = live_.back();
   live_.pop_back();
+  if (record.trained) std::erase(trained_records_, id);
   free_ids_.push_back(id);
+}
+
+StoreTotals ActivationStore::totals() const {
+  StoreTotals totals = totals_;
+  for (const RecordId id : trained_records_) {
+    const Record& record = records_[id.value()];
+    if (record.on_host && !record.was_reloaded) totals.wasted_copies += record.bytes;
+  }
+  return totals;
 }
 
 void ActivationStore::expire(Time now) {
@@ -423,6 +431,7 @@ void ActivationStore::check_consistency() const {
     if (record.on_host || record.copying_out) host += host_pages(record.bytes);
     check(record.on_gpu() || record.on_host || !record.complete, "a complete record lies somewhere");
     check(record.users >= 0, "users are counted");
+    check(record.trained == (std::ranges::count(trained_records_, id) == 1), "trained records are known");
   }
   check(pages == pages_ && host == host_used_, "bytes by tier agree with the records");
 }

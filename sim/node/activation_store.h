@@ -106,7 +106,8 @@ class ActivationStore {
   void mark_reloaded(std::span<const RecordId> records);
   // The micro-batch that acquired them is over, or did not begin.
   void put_back(std::span<const RecordId> records);
-  // The request's own sample has been trained: its record has had its last use and goes.
+  // The request's own sample has been trained. Later turns of its conversation may use its record, so that it stays as
+  // long as nothing else wants its memory: it is the first to go.
   void end_of_use(Time now, RequestId request);
   // A training step of `tokens` is over.
   void on_trained(Time now, std::int64_t tokens) { trained_.add(now, tokens); }
@@ -119,7 +120,7 @@ class ActivationStore {
   std::int32_t pages() const { return pages_; }  // on the GPU
   Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
   Bytes host_bytes() const { return host_used_; }
-  const StoreTotals& totals() const { return totals_; }
+  StoreTotals totals() const;
   std::int64_t live_records() const { return static_cast<std::int64_t>(live_.size()); }
   // Bytes by tier agree with the records. Cheap enough to run after every step of a test.
   void check_consistency() const;
@@ -145,9 +146,8 @@ class ActivationStore {
     Time recorded_at;
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
-    bool used_up = false;  // its own sample has been trained
+    bool trained = false;  // its own sample
     bool free_after_copy = false;
-    bool drop_after_copy = false;
     std::vector<BlockId> pages;  // empty: not on the GPU
     std::size_t live_index = 0;
     bool on_gpu() const { return !pages.empty(); }
@@ -188,6 +188,9 @@ class ActivationStore {
   void start_copy_out(Time now, RecordId id);
   void free_pages(Record& record);
   void note_lost(const Record& record);
+  void settle_trained(Time now, RecordId id);
+  std::int32_t trained_pages() const;  // of these that can go at once
+  Bytes trained_host_bytes() const;
   static std::int32_t not_covered(std::vector<TokenRange> ranges, std::span<const RecordedTokens> parts);
   void drop(Time now, RecordId id);
   void expire(Time now);
@@ -211,7 +214,8 @@ class ActivationStore {
   Host& host_;
   std::vector<Record> records_;  // by id; ids are used again
   std::vector<RecordId> free_ids_;
-  std::vector<RecordId> live_;  // in no particular order
+  std::vector<RecordId> live_;            // in no particular order
+  std::deque<RecordId> trained_records_;  // of them, those whose own sample has been trained, as they were trained
   std::unordered_map<RequestId, OwnRecords> by_request_;
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
@@ -223,10 +227,10 @@ class ActivationStore {
   Bytes host_used_;   // copies being made and what training has taken included
   Bytes host_taken_;  // by training
   Bytes copying_bytes_;
-  TokenRate whole_;   // tokens that could have been recorded, of prompts that would be recorded whole
-  TokenRate chosen_;  // tokens that were to be recorded
-  TokenRate kept_;    // of them, those whose record was completed
-  TokenRate trained_;
+  TokenRate whole_;                 // tokens that could have been recorded, of prompts that would be recorded whole
+  TokenRate chosen_;                // tokens that were to be recorded
+  TokenRate kept_;                  // of them, those whose record was completed
+  TokenRate trained_;               // tokens
   std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records
   std::int64_t answer_tokens_ = 0;

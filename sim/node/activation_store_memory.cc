@@ -20,7 +20,9 @@ std::int32_t ActivationStore::most_pages() const {
 // Copies the least valuable record out if the policy does so under pressure; its memory comes free with the copy.
 void ActivationStore::relieve(Time now) {
   const auto id = victim(now, Lies::kOnGpu, std::nullopt);
-  if (!id || at(*id).on_host || !policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
+  if (!id || at(*id).on_host) return;
+  if (at(*id).trained) return drop(now, *id);
+  if (!policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
   if (!make_host_room(now, at(*id).bytes)) return;
   at(*id).free_after_copy = true;
   start_copy_out(now, *id);
@@ -28,11 +30,14 @@ void ActivationStore::relieve(Time now) {
 
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          pool_.are_missed(pages_, 1, policy_.stretch), config_.page_bytes * (most_pages() - reserve() - pages_)};
+          pool_.are_missed(pages_, 1, policy_.stretch),
+          config_.page_bytes * (most_pages() - reserve() - pages_ + trained_pages())};
 }
 
-// The complete record without user that the policy values least.
+// The complete record without user that is worth least: one that has been trained, or else what the policy says.
 std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::optional<RecordId> except) {
+  const auto trained = std::ranges::find_if(trained_records_, [&](RecordId id) { return may_leave(at(id), lies); });
+  if (trained != trained_records_.end()) return *trained;
   std::optional<RecordId> least;
   double least_value = std::numeric_limits<double>::infinity();
   for (const RecordId id : live_) {
@@ -50,6 +55,37 @@ std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::option
     }
   }
   return least;
+}
+
+std::int32_t ActivationStore::trained_pages() const {
+  std::int32_t pages = 0;
+  for (const RecordId id : trained_records_) {
+    const Record& record = records_[id.value()];
+    if (may_leave(record, Lies::kOnGpu)) pages += static_cast<std::int32_t>(std::ssize(record.pages));
+  }
+  return pages;
+}
+
+Bytes ActivationStore::trained_host_bytes() const {
+  Bytes bytes;
+  for (const RecordId id : trained_records_) {
+    const Record& record = records_[id.value()];
+    if (may_leave(record, Lies::kOnHostAlone)) bytes += host_pages(record.bytes);
+  }
+  return bytes;
+}
+
+// A later turn makes use of the record perhaps, the prefix cache of its memory certainly.
+void ActivationStore::settle_trained(Time now, RecordId id) {
+  Record& record = at(id);
+  record.free_after_copy = record.copying_out.has_value();
+  if (record.copying_out || !record.on_gpu()) return;
+  if (record.on_host) return free_pages(record);
+  const PlaceView view = place_view(record);
+  if (pages_ <= config_.max_pages && !view.missed) return;
+  if (!policy_.place || !policy_.place->uses_host() || view.host_free < host_pages(record.bytes)) return drop(now, id);
+  record.free_after_copy = true;
+  start_copy_out(now, id);
 }
 
 bool ActivationStore::may_leave(const Record& record, Lies lies) {
@@ -108,7 +144,7 @@ std::int32_t ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) 
 }
 
 bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {
-  if (leave == Leave::kAtOnce || !policy_.place) return false;
+  if (leave == Leave::kAtOnce || !policy_.place || record.trained) return false;
   return leave == Leave::kCopied ? policy_.place->uses_host()
                                  : policy_.place->copy_out_under_pressure(place_view(record));
 }
@@ -164,10 +200,7 @@ bool ActivationStore::on_copy_done(Time now, OpId op) {
   record.copying_out.reset();
   record.on_host = true;
   copying_bytes_ -= record.bytes;
-  // Meanwhile another sample of its session may have begun to use it: then it stays, as in end_of_use().
-  if (std::exchange(record.drop_after_copy, false) && record.users == 0) {
-    drop(now, id);
-  } else if (record.free_after_copy || !policy_.place->keep_after_copy(place_view(record))) {
+  if (record.free_after_copy || record.trained || !policy_.place->keep_after_copy(place_view(record))) {
     record.free_after_copy = record.users > 0;
     if (record.users == 0) free_pages(record);
     // What could stay when it was copied may be missed by now: with each that leaves another one does.

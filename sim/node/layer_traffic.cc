@@ -6,12 +6,17 @@
 
 namespace alchemist {
 
-LayerTraffic::LayerTraffic(Host& host, std::int32_t layers)
-    : host_(host), layers_(layers), keys_to_(layers), arrived_to_(layers), next_backward_(layers - 1) {
+LayerTraffic::LayerTraffic(Host& host, const Estimator& estimator, std::int32_t layers)
+    : host_(host),
+      estimator_(estimator),
+      layers_(layers),
+      keys_to_(layers),
+      arrived_to_(layers),
+      next_backward_(layers - 1) {
   check(layers > 0, "there are layers");
 }
 
-void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes fresh, Bytes keys,
+void LayerTraffic::begin(Time now, std::int32_t window, std::vector<Bytes> records, Bytes fresh, Bytes keys,
                          std::int32_t keys_from, std::int32_t key_layers) {
   check(window > 0, "there is room for a layer");
   check(idle(), "the micro-batch before has no copy in flight");
@@ -27,7 +32,7 @@ void LayerTraffic::begin(std::int32_t window, std::vector<Bytes> records, Bytes 
   forward_done_ = fresh == Bytes();
   arrived_to_ = layers_;
   next_backward_ = layers_ - 1;
-  proceed();
+  proceed(now);
 }
 
 void LayerTraffic::stop() {
@@ -36,21 +41,22 @@ void LayerTraffic::stop() {
   keys_to_ = layers_;
 }
 
-void LayerTraffic::on_forward(std::int32_t layer) {
+void LayerTraffic::on_forward(Time now, std::int32_t layer) {
   next_forward_ = std::max(next_forward_, layer + 1);
-  if (leaves(layer)) { leaving_.emplace(host_.submit(CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}), layer); }
+  if (leaves(layer)) { leaving_.emplace(submit(now, CopyOp{LinkDirection::kDeviceToHost, fresh_, {}, layer}), layer); }
   if (layer == layers_ - 1) forward_done_ = true;
-  proceed();
+  proceed(now);
 }
 
-void LayerTraffic::on_backward(std::int32_t layer) {
+void LayerTraffic::on_backward(Time now, std::int32_t layer) {
   next_backward_ = layer;
-  proceed();
+  proceed(now);
 }
 
-bool LayerTraffic::on_copy_done(OpId op) {
+bool LayerTraffic::on_copy_done(Time now, OpId op) {
   if (leaving_.erase(op) > 0) {
-    proceed();
+    going_.on_done(now);
+    proceed(now);
     return true;
   }
   if (keys_arriving_ == op) {
@@ -62,7 +68,8 @@ bool LayerTraffic::on_copy_done(OpId op) {
   } else {
     return false;
   }
-  proceed();
+  coming_.on_done(now);
+  proceed(now);
   return true;
 }
 
@@ -72,19 +79,25 @@ bool LayerTraffic::has_room(std::int32_t layer) const {
                       [&](const auto& copy) { return copy.second <= layer - window_; });
 }
 
-void LayerTraffic::proceed() {
-  bring_keys();
-  bring_activations();
+OpId LayerTraffic::submit(Time now, const CopyOp& copy) {
+  CopyPace& pace = copy.direction == LinkDirection::kHostToDevice ? coming_ : going_;
+  pace.on_submit(now, estimator_.copy(copy.direction, copy.bytes));
+  return host_.submit(copy);
 }
 
-void LayerTraffic::bring_keys() {
+void LayerTraffic::proceed(Time now) {
+  bring_keys(now);
+  bring_activations(now);
+}
+
+void LayerTraffic::bring_keys(Time now) {
   if (keys_arriving_ || keys_to_ >= layers_ || keys_to_ - next_forward_ >= key_layers_) return;
-  keys_arriving_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, keys_, {}, keys_to_, true});
+  keys_arriving_ = submit(now, CopyOp{LinkDirection::kHostToDevice, keys_, {}, keys_to_, true});
 }
 
 // Asks for the next layer from the last one down that has something to bring, as far ahead of backward as the window
 // allows. What has not left yet cannot come back.
-void LayerTraffic::bring_activations() {
+void LayerTraffic::bring_activations(Time now) {
   while (!arriving_ && arrived_to_ > 0) {
     const std::int32_t layer = arrived_to_ - 1;
     const bool left = leaves(layer);
@@ -94,7 +107,7 @@ void LayerTraffic::bring_activations() {
       continue;
     }
     if (next_backward_ - layer >= window_ || (left && !(forward_done_ && leaving_.empty()))) return;
-    arriving_ = host_.submit(CopyOp{LinkDirection::kHostToDevice, bytes, {}, layer});
+    arriving_ = submit(now, CopyOp{LinkDirection::kHostToDevice, bytes, {}, layer});
   }
 }
 

@@ -27,6 +27,16 @@ std::int64_t targets_of(const RecordedTokens& part, const Feedback& sample) {
   return std::max(0, end - begin);
 }
 
+// The same where each second of compute takes so many of the clock.
+RestoreProblem at_pace(RestoreProblem problem, double pace) {
+  LayerTimes& times = problem.times;
+  for (double* compute :
+       {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head, &problem.fresh_forward}) {
+    *compute *= pace;
+  }
+  return problem;
+}
+
 }  // namespace
 
 void MicroBatch::add(const Feedback& sample) {
@@ -119,8 +129,8 @@ std::int64_t MicroBatch::rebuilt_tokens(std::int32_t layer) const {
   return lean + static_cast<std::int64_t>(static_cast<double>(host - host_lean) * left);
 }
 
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, double pace,
-                  Policy& policy, const Estimator& estimator) {
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference,
+                  const RestorePace& pace, Policy& policy, const Estimator& estimator) {
   batch.recompute_below = 0;
   if (batch.host == 0) return;
   const std::int64_t recorded = batch.resident + batch.host;
@@ -133,9 +143,8 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
                              .lean = batch.lean,
                              .lean_per_token = bytes.lean,
                              .minimal_per_token = bytes.minimal};
-  LayerTimes times = layer_times(demand, estimator);
-  for (double* compute : {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head}) *compute *= pace;
-  RestoreProblem problem(times);
+  RestoreProblem problem(layer_times(demand, estimator));
+  for (double* copy : {&problem.times.reload_full, &problem.times.reload_lean}) *copy *= pace.link;
   const double absent = static_cast<double>(batch.host) / static_cast<double>(recorded);
   for (LayerRecord& record : problem.records) record.absent_share = absent;
   problem.gate_up_recorded = batch.lean < recorded;
@@ -144,15 +153,17 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
     forward.kind = kind;
     forward.tokens = tokens;
     forward.attended_keys = batch.keys_of(forward);
-    return pace * estimator.piece(forward).in_seconds();
+    return estimator.piece(forward).in_seconds();
   };
   if (batch.fresh > 0) {
     problem.fresh_forward += forward_seconds(PieceKind::kForward, batch.fresh);
     const Bytes keys((bytes.keys_and_values * batch.host).count() / layers);
-    problem.fresh_keys = estimator.copy(LinkDirection::kHostToDevice, keys).in_seconds();
+    problem.fresh_keys = pace.link * estimator.copy(LinkDirection::kHostToDevice, keys).in_seconds();
   }
   if (reference) problem.fresh_forward += forward_seconds(PieceKind::kReference, batch.distinct.tokens());
-  batch.restore = policy.restore ? policy.restore->choose(problem) : reload_all(problem);
+  std::vector<RestoreProblem> outlook;
+  for (const double compute : pace.compute) outlook.push_back(at_pace(problem, compute));
+  batch.restore = policy.restore ? policy.restore->choose(outlook) : reload_all(problem);
   while (batch.recompute_below < layers &&
          batch.restore.layers[static_cast<std::size_t>(batch.recompute_below)].source == LayerSource::recompute) {
     ++batch.recompute_below;

@@ -78,11 +78,17 @@ struct TokenBytes {
   Bytes keys_and_values;
 };
 
+// Seconds of the clock, each >= 1.
+struct RestorePace {
+  // For each second of the GPU that training gets, serving taking the others: what may be, equally likely. Not empty.
+  std::vector<double> compute = {1};
+  double link = 1;  // for each second that copies to the GPU would take alone
+};
+
 // Chooses where the activations of host tokens come from. Without a restore decision all of them are reloaded. With a
-// reference model its forward gives copies time as well; so does serving, by `pace`: seconds of the clock for each
-// second of the GPU that training gets, >= 1.
-void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference, double pace,
-                  Policy& policy, const Estimator& estimator);
+// reference model its forward gives copies time as well; so does serving.
+void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& bytes, bool reference,
+                  const RestorePace& pace, Policy& policy, const Estimator& estimator);
 
 // Bytes of records that come over the link for one layer.
 Bytes record_reload_bytes(const MicroBatch& batch, std::int32_t layer, std::int32_t layers, const TokenBytes& bytes);

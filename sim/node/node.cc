@@ -94,7 +94,7 @@ void Node::on_completion(Time now, const Completion& completion) {
   } else {
     // Memory, activations or gradients that somebody waits for.
     steps_to_decision_ = 0;
-    check(trainer_ && (store_->on_copy_done(now, completion.op) || trainer_->on_copy_done(completion.op) ||
+    check(trainer_ && (store_->on_copy_done(now, completion.op) || trainer_->on_copy_done(now, completion.op) ||
                        trainer_->on_all_reduced(now, completion.op)),
           "a completion answers an operation");
   }

@@ -82,7 +82,7 @@ std::string difference(const std::string& given, const std::string& recorded) {
   const std::size_t word = space == std::string::npos ? 0 : space + 1;
   const auto excerpt = [&](const std::string& text) {
     constexpr std::size_t kShown = 60;
-    return text.size() <= word          ? "its end"
+    return text.size() <= word           ? "its end"
            : text.size() - word > kShown ? "\"" + text.substr(word, kShown) + "...\""
                                          : "\"" + text.substr(word) + "\"";
   };

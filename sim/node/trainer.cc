@@ -17,7 +17,7 @@ Trainer::Trainer(const TrainerConfig& config, BlockPool& pool, ActivationStore& 
       estimator_(estimator),
       host_(host),
       window_(config.window_layers),
-      traffic_(host, config.layers) {
+      traffic_(host, estimator, config.layers) {
   check(config.micro_batch_tokens > 0, "the trainer is configured");
   offloads_ = true;  // at most: what decides how many tokens can fit
   // Some memory is left for serving, which has to go on meanwhile.
@@ -133,8 +133,9 @@ bool Trainer::on_all_reduced(Time now, OpId op) {
 bool Trainer::begin_micro_batch(Time now, bool alone) {
   MicroBatch& batch = micro_batches_.front();
   batch.acquire(store_, version_, config_.training.max_version_lag);
-  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), alone ? 1 : pace_.factor(),
-               policy_, estimator_);
+  const RestorePace pace{alone ? std::vector{1.0} : pace_.outlook(),
+                         traffic_.pace(LinkDirection::kHostToDevice).factor()};
+  plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), pace, policy_, estimator_);
   batch.recompute_below = std::min(batch.recompute_below, layers_to_go());
   choose_memory();
   // Layers that are recomputed stay, which may be more than there is room for at all.
@@ -158,7 +159,7 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
   }
   const Bytes fresh = offloads_ ? Bytes((config_.bytes.minimal * batch.fresh).count() / config_.layers) : Bytes();
   const Bytes keys = key_layers() > 0 ? key_bytes(batch.host) : Bytes();
-  traffic_.begin(window_, std::move(reloads), fresh, keys, batch.recompute_below, key_layers());
+  traffic_.begin(now, window_, std::move(reloads), fresh, keys, batch.recompute_below, key_layers());
   return true;
 }
 
@@ -214,8 +215,8 @@ void Trainer::tell_host() {
   host_.begin(work);
 }
 
-bool Trainer::on_copy_done(OpId op) {
-  if (!traffic_.on_copy_done(op)) return false;
+bool Trainer::on_copy_done(Time now, OpId op) {
+  if (!traffic_.on_copy_done(now, op)) return false;
   if (giving_way_) stop_if_possible();
   return true;
 }
@@ -362,7 +363,7 @@ void Trainer::advance(Time now) {
       enter_first_own_phase();
       return;
     case Phase::kForward:
-      traffic_.on_forward(layer_);
+      traffic_.on_forward(now, layer_);
       if (++layer_ < layers_to_forward()) return;
       enter_phase_behind_forward();
       return;
@@ -371,7 +372,7 @@ void Trainer::advance(Time now) {
       return;
     case Phase::kBackward:
       if (--layer_ >= 0) {
-        traffic_.on_backward(layer_);
+        traffic_.on_backward(now, layer_);
         return;
       }
       end_micro_batch(now);
@@ -380,7 +381,7 @@ void Trainer::advance(Time now) {
 }
 
 void Trainer::end_micro_batch(Time now) {
-  pace_.on_end(now);
+  pace_.on_end();
   MicroBatch& batch = micro_batches_.front();
   spare_ /= 2;
   // The next one goes on with the memory, if there is one and serving lets it.

@@ -73,7 +73,7 @@ class Trainer {
   void on_piece_submitted();
   void on_piece_done(Time now, const TrainingPiece& piece, Duration ran);
   // True if the completion answers a copy of this trainer.
-  bool on_copy_done(OpId op);
+  bool on_copy_done(Time now, OpId op);
   // Another replica waits for this one's gradients.
   void on_awaited() { awaited_ = true; }
   // Micro-batches of the step that have not been begun, behind the one that is being worked on.

@@ -76,7 +76,8 @@ bool Trainer::link_keeps_up(double times) const {
     piece.layer = batch.recompute_below;  // forward: of fresh tokens alone
     piece.attended_keys = batch.keys_of(piece);
     const Bytes layer((config_.bytes.minimal * copied).count() / config_.layers);
-    return estimator_.copy(direction, layer).in_seconds() <= times * estimator_.piece(piece).in_seconds();
+    const double copy_seconds = traffic_.pace(direction).factor() * estimator_.copy(direction, layer).in_seconds();
+    return copy_seconds <= times * estimator_.piece(piece).in_seconds();
   };
   return keeps_up(PieceKind::kForward, batch.fresh, LinkDirection::kDeviceToHost, batch.fresh) &&
          keeps_up(PieceKind::kBackward, batch.tokens, LinkDirection::kHostToDevice, batch.fresh + batch.host);

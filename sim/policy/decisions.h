@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "sim/base/bytes.h"
@@ -92,7 +93,9 @@ class EvictDecision {
 class RestoreDecision {
  public:
   virtual ~RestoreDecision() = default;
-  virtual RestorePlan choose(const RestoreProblem& problem) = 0;
+  // `outlook`: the micro-batch as it may go, one as likely as the other, for how much of the GPU serving takes
+  // meanwhile is not known. Only times differ. Not empty.
+  virtual RestorePlan choose(std::span<const RestoreProblem> outlook) = 0;
 };
 
 // 5. Train: when to start a step and when a piece may run before the next serving step.

@@ -39,12 +39,13 @@ std::string training_rows(const Summary& s) {
   text += row("tokens per second", number(s.train_tokens_per_s, 1));
   text += row("tokens per GPU-second", number(s.train_tokens_per_gpu_s, 1));
   text += row("steps, samples", fmt::format("{}, {}", s.train_steps, s.train_samples));
-  text +=
-      row("step (ms)",
-          fmt::format("{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting behind serving {}",
-                      number(s.train_step_ms, 2), number(s.train_restore_stall_ms, 2), number(s.train_forward_ms, 2),
-                      number(s.train_backward_ms, 2), number(s.train_gradient_wait_ms, 2),
-                      number(s.train_optimizer_ms, 2), number(waiting_ms(s), 2)));
+  text += row(
+      "step (ms)",
+      fmt::format(
+          "{} = restore {} + forward {} + backward {} + other replicas {} + optimizer {} + waiting behind serving {}",
+          number(s.train_step_ms, 2), number(s.train_restore_stall_ms, 2), number(s.train_forward_ms, 2),
+          number(s.train_backward_ms, 2), number(s.train_gradient_wait_ms, 2), number(s.train_optimizer_ms, 2),
+          number(waiting_ms(s), 2)));
   text += row("tokens", fmt::format("{} reused, {} recomputed, {} dropped", s.train_tokens_reused,
                                     s.train_tokens_recomputed, s.train_tokens_dropped));
   text += row("mean version lag", number(s.train_mean_version_lag, 3));

@@ -208,7 +208,8 @@ TEST(ActivationStore, ALongPromptHasSeveralRecords) {
   s.store->put_back(coverage.records);
   s.store->end_of_use(Time(), RequestId(1));
   EXPECT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
-  EXPECT_EQ(s.store->live_records(), 0);
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes()) << "both are on the host alone";
+  EXPECT_EQ(s.store->live_records(), 2);
 }
 
 // Of ten pages that are free, the prompt's next chunks need four: with the others a part of it is recorded.
@@ -344,7 +345,7 @@ TEST(ActivationStore, TheLastTokenOfAnAnswerNeedsNoRecord) {
   EXPECT_EQ(coverage.parts[2].record_token, 19);
 }
 
-// Both records of a request go when its sample has been trained, and feedback holds for both.
+// Both records of a request are the first to go when its sample has been trained, and feedback holds for both.
 TEST(ActivationStore, PromptAndAnswerAreTrainedTogether) {
   Store s("stay", 20);
   for (const std::uint32_t request : {1, 2}) {
@@ -355,7 +356,10 @@ TEST(ActivationStore, PromptAndAnswerAreTrainedTogether) {
   s.store->on_feedback(Time(), {RequestId(1), SessionId(1), 40, 30, 0, 0});
   EXPECT_EQ(s.store->acquire({RequestId(2), SessionId(2), 40, 30, 0, 0}, WeightVersion(), 1).resident_lean, 24);
   s.store->end_of_use(Time(), RequestId(1));
+  EXPECT_EQ(s.store->live_records(), 4);
+  s.store->reclaim(Time(), 4 + 1, true);
   EXPECT_EQ(s.store->live_records(), 2);
+  EXPECT_EQ(s.store->acquire({RequestId(2), SessionId(2), 40, 30, 0, 0}, WeightVersion(), 1).resident_lean, 24);
   EXPECT_EQ(s.store->totals().dropped_records, 0) << "nobody waited for them any more";
   EXPECT_EQ(s.store->totals().records, 4);
   EXPECT_EQ(s.store->totals().recorded, 2 * Bytes(400 + 24 * 4));

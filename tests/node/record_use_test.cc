@@ -62,21 +62,58 @@ TEST(RecordUse, ARecordGoesWhenItLagsMoreThanItMay) {
   EXPECT_EQ(s.store->live_records(), 0);
 }
 
-// Its own sample is trained while it is copied, and goes; the next turn of the conversation uses it before the copy
-// ends.
-TEST(RecordUse, ARecordThatIsToGoStaysForTheNextTurn) {
+// Its own sample is trained while it is copied; the next turn of the conversation uses it before the copy ends, and one
+// more afterwards, when it is on the host alone.
+TEST(RecordUse, ATrainedRecordStaysForTheNextTurns) {
   Store s("eager");
   s.record_of(1, 9, 0, 40, 0);
   s.store->end_of_use(Time(), RequestId(1));
   const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(), 1);
   EXPECT_EQ(coverage.resident_tokens, 40);
   ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
-  EXPECT_EQ(s.store->live_records(), 1);
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes(400)) << "it is in use";
   s.store->put_back(coverage.records);
+  EXPECT_EQ(s.store->gpu_bytes(), Bytes());
+  EXPECT_EQ(s.store->acquire({RequestId(3), SessionId(9), 80, 30, 0, 0}, WeightVersion(), 1).host_tokens, 40);
   s.store->check_consistency();
 }
 
-// It goes when its sample has been trained, and its copy has served its purpose.
+// It is the first to go, although the other one is older and has no feedback yet, and it is not copied before that.
+TEST(RecordUse, ATrainedRecordIsTheFirstToGo) {
+  for (const char* place : {"stay", "pressure"}) {
+    Store s(place, 20);
+    s.record(1);
+    s.record(2);
+    s.store->end_of_use(Time(), RequestId(2));
+    EXPECT_EQ(s.store->live_records(), 2) << "as long as there is memory";
+    EXPECT_EQ(s.store->reclaim(Time(), 2, false), 0);
+    EXPECT_TRUE(s.host.copies.empty());
+    EXPECT_EQ(s.store->acquire(sample_of(1), WeightVersion(), 1).resident_tokens, 40);
+    EXPECT_EQ(s.store->live_records(), 1);
+    EXPECT_EQ(s.store->totals().dropped_records, 0);
+    s.store->check_consistency();
+  }
+}
+
+// Records may hold six pages of the GPU, and more as long as the prefix cache has no use for it: for a trained one that
+// is too much, and it goes to the host, if there is one.
+TEST(RecordUse, ATrainedRecordLeavesSpareMemory) {
+  for (const bool host : {false, true}) {
+    Store s(host ? "tiered" : "stay", 6, 64);
+    s.record(1);
+    s.record(2);
+    EXPECT_EQ(s.store->gpu_bytes(), Bytes(800));
+    s.store->end_of_use(Time(), RequestId(1));
+    if (host) ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
+    EXPECT_EQ(s.store->host_bytes(), Bytes(host ? 400 : 0));
+    EXPECT_EQ(s.store->gpu_bytes(), Bytes(400));
+    s.store->end_of_use(Time(), RequestId(2));
+    EXPECT_EQ(s.store->gpu_bytes(), Bytes(400)) << "within what is theirs";
+    s.store->check_consistency();
+  }
+}
+
+// It is wasted when it goes without having been read.
 TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
   for (const bool read : {false, true}) {
     Store s("eager");
@@ -89,6 +126,8 @@ TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
     if (read) s.store->mark_reloaded(coverage.records);
     s.store->put_back(coverage.records);
     s.store->end_of_use(Time(), RequestId(1));
+    EXPECT_EQ(s.store->live_records(), 1);
+    s.store->on_new_version(Time(), WeightVersion(2), 1);
     EXPECT_EQ(s.store->live_records(), 0);
     EXPECT_EQ(s.store->totals().wasted_copies, Bytes(read ? 0 : 400));
   }

@@ -125,14 +125,14 @@ TEST_F(Preempted, ACopyOnItsWayEndsFirst) {
   feedback(1);
   const auto keys_0 = static_cast<std::uint32_t>(s_.host.copies.size());
   EXPECT_EQ(run(), "");
-  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0)));
+  ASSERT_TRUE(trainer_->on_copy_done(Time(), OpId(keys_0)));
   EXPECT_EQ(run(), "forward 0");
   trainer_->give_way(1);
   EXPECT_LT(s_.pool.free(), 20);
   EXPECT_EQ(run(), "");
-  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0 + 1)));
+  ASSERT_TRUE(trainer_->on_copy_done(Time(), OpId(keys_0 + 1)));
   EXPECT_LT(s_.pool.free(), 20);
-  ASSERT_TRUE(trainer_->on_copy_done(OpId(keys_0 + 2)));
+  ASSERT_TRUE(trainer_->on_copy_done(Time(), OpId(keys_0 + 2)));
   EXPECT_EQ(s_.pool.free(), 20);
   ASSERT_EQ(s_.host.copies.size(), keys_0 + 3);
   EXPECT_EQ(s_.host.copies[keys_0].substr(0, 6), "keys 0");

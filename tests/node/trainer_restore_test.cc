@@ -28,7 +28,8 @@ using RestoreFunction = RestorePlan (*)(const RestoreProblem&);
 class GivenRestore final : public RestoreDecision {
  public:
   GivenRestore(RestoreFunction function, double share) : function_(function), share_(share) {}
-  RestorePlan choose(const RestoreProblem& problem) override {
+  RestorePlan choose(std::span<const RestoreProblem> outlook) override {
+    const RestoreProblem& problem = outlook.front();
     problems.push_back(problem);
     RestorePlan plan = function_(problem);
     for (LayerPlan& layer : plan.layers) {
@@ -109,7 +110,7 @@ class Restorer {
   Pieces run(int rest = 0) {
     Pieces pieces = run_ready(rest);
     while (copies_done < s.host.copies.size()) {
-      trainer->on_copy_done(OpId(static_cast<std::uint32_t>(copies_done++)));
+      trainer->on_copy_done(Time(), OpId(static_cast<std::uint32_t>(copies_done++)));
       const Pieces more = run_ready(rest);
       pieces.insert(pieces.end(), more.begin(), more.end());
     }
@@ -120,7 +121,7 @@ class Restorer {
     const auto& copies = s.host.copies;
     const auto last = std::find_if(copies.rbegin(), copies.rend(), [&](auto& copy) { return copy.starts_with(name); });
     ASSERT_NE(last, copies.rend());
-    ASSERT_TRUE(trainer->on_copy_done(OpId(static_cast<std::uint32_t>(copies.rend() - last - 1))));
+    ASSERT_TRUE(trainer->on_copy_done(Time(), OpId(static_cast<std::uint32_t>(copies.rend() - last - 1))));
   }
   const TrainingStep& step() const { return s.host.trained.at(0); }
 
