@@ -64,6 +64,26 @@ void padded_product(const Product<float>& p) {
   for (std::int64_t i = 0; i < p.m; ++i) std::copy_n(c.data() + i * p.n, p.n, p.c + i * p.c_stride);
 }
 
+// A block of b that stays in the L1 cache.
+constexpr std::int64_t kBlockRows = 64, kBlockColumns = 64;
+
+// c[j] += sum over l < rows of a[l] b[l, j], one term after the other; a's are `a_stride` apart.
+template <class T>
+void add_rows(T* c, std::int64_t columns, T alpha, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride,
+              std::int64_t rows) {
+  std::int64_t l = 0;
+  for (; l + 4 <= rows; l += 4) {  // c is read and written once for four terms
+    const T *b0 = b + l * b_stride, *b1 = b0 + b_stride, *b2 = b1 + b_stride, *b3 = b2 + b_stride;
+    const T a0 = alpha * a[l * a_stride], a1 = alpha * a[(l + 1) * a_stride], a2 = alpha * a[(l + 2) * a_stride],
+            a3 = alpha * a[(l + 3) * a_stride];
+    for (std::int64_t j = 0; j < columns; ++j) c[j] = c[j] + a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j];
+  }
+  for (; l < rows; ++l) {
+    const T term = alpha * a[l * a_stride];
+    for (std::int64_t j = 0; j < columns; ++j) c[j] += term * b[l * b_stride + j];
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -82,16 +102,45 @@ void plain_product(const Product<T>& p) {
   }
 }
 
+template <class T>
+void blocked_product(const Product<T>& p) {
+  thread_local std::vector<T> turned;
+  turned.resize(kBlockRows * kBlockColumns);
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    T* c = p.c + i * p.c_stride;
+    for (std::int64_t j = 0; j < p.n; ++j) c[j] = p.beta == 0 ? T(0) : p.beta * c[j];
+  }
+  const std::int64_t a_row = p.transpose_a ? 1 : p.a_stride, a_term = p.transpose_a ? p.a_stride : 1;
+  for (std::int64_t first = 0; first < p.n; first += kBlockColumns) {
+    const std::int64_t columns = std::min(kBlockColumns, p.n - first);
+    for (std::int64_t term = 0; term < p.k; term += kBlockRows) {
+      const std::int64_t rows = std::min(kBlockRows, p.k - term);
+      const T* b = p.b + term * p.b_stride + first;
+      std::int64_t b_stride = p.b_stride;
+      if (p.transpose_b) {
+        for (std::int64_t j = 0; j < columns; ++j)
+          for (std::int64_t l = 0; l < rows; ++l)
+            turned[static_cast<std::size_t>(l * columns + j)] = p.b[(first + j) * p.b_stride + term + l];
+        b = turned.data();
+        b_stride = columns;
+      }
+      for (std::int64_t i = 0; i < p.m; ++i)
+        add_rows(p.c + i * p.c_stride + first, columns, p.alpha, p.a + i * a_row + term * a_term, a_term, b, b_stride,
+                 rows);
+    }
+  }
+}
+
 template <>
 void product(const Product<double>& p) {
-  plain_product(p);
+  blocked_product(p);
 }
 
 template <>
 void product(const Product<float>& p) {
   if (p.m == 0 || p.n == 0) return;
   if (!blas()) {
-    plain_product(p);
+    blocked_product(p);
     return;
   }
   const bool terms = p.k > 0;  // without any, sgemv leaves c as it is
@@ -106,5 +155,7 @@ void product(const Product<float>& p) {
 
 template void plain_product(const Product<float>&);
 template void plain_product(const Product<double>&);
+template void blocked_product(const Product<float>&);
+template void blocked_product(const Product<double>&);
 
 }  // namespace alchemist::cpu

@@ -26,7 +26,12 @@ struct Product {
 template <class T>
 void plain_product(const Product<T>& p);
 
-// float: OpenBLAS where it is found. double: plain loops, always.
+// The same terms added in the same order, so the same bits, but block by block of b: several times as fast where b is
+// transposed or does not fit in a cache.
+template <class T>
+void blocked_product(const Product<T>& p);
+
+// float: OpenBLAS where it is found. double: our own loops, always.
 template <class T>
 void product(const Product<T>& p);
 

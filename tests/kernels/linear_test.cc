@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -69,8 +70,8 @@ TEST(Linear, Gradients) {
 
 // A product of random matrices whose rows lie `gap` elements apart; what lies between them is no number.
 struct RandomProduct {
-  RandomProduct(std::int64_t m, bool transpose_a, bool transpose_b, float beta) {
-    constexpr std::int64_t n = 17, k = 70, gap = 3;
+  RandomProduct(std::int64_t m, bool transpose_a, bool transpose_b, float beta, std::int64_t n = 17) {
+    constexpr std::int64_t k = 70, gap = 3;
     product = {
         .transpose_a = transpose_a, .transpose_b = transpose_b, .m = m, .n = n, .k = k, .alpha = 0.5f, .beta = beta};
     product.a = fill(a, transpose_a ? k : m, transpose_a ? m : k, product.a_stride, gap, "a");
@@ -121,6 +122,22 @@ TEST(Linear, BlasIsThePlainProduct) {
             ASSERT_TRUE(std::isnan(fast[at])) << i << ", " << j;
           }
         }
+      }
+    }
+  }
+}
+
+// To the bit: results in double, and those without OpenBLAS, are what they were before there were blocks. Blocks have
+// 64 rows and columns; nothing but the rows of c is written.
+TEST(Linear, BlocksAddTheSameTermsInTheSameOrder) {
+  for (const std::int64_t m : {1, 5}) {
+    for (const std::int64_t n : {3, 64, 130}) {
+      for (const int variant : {0, 1, 2, 3, 4, 5, 6, 7}) {
+        SCOPED_TRACE("rows: " + std::to_string(m) + ", columns: " + std::to_string(n) +
+                     ", variant: " + std::to_string(variant));
+        const RandomProduct random(m, variant & 1, variant & 2, variant & 4 ? 0.0F : 2.0F, n);
+        const auto blocks = random.by(cpu::blocked_product<float>), plain = random.by(cpu::plain_product<float>);
+        EXPECT_EQ(0, std::memcmp(blocks.data(), plain.data(), plain.size() * sizeof(float)));
       }
     }
   }
