@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "kernels/cuda/device_failed.h"
+
 namespace alchemist::cuda {
 namespace {
 
@@ -40,5 +42,7 @@ void throw_cuda_error(cudaError_t error, std::string_view doing) {
   throw DeviceError("CUDA, " + std::string(doing) + ": " +
                     (known.empty() ? call : std::string(known) + " (" + call + ")"));
 }
+
+bool device_failed(const ConfigError& error) { return dynamic_cast<const DeviceError*>(&error) != nullptr; }
 
 }  // namespace alchemist::cuda

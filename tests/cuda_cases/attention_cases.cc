@@ -80,7 +80,7 @@ std::vector<Case> common_cases(bool large) {
       attention("seven_heads", Heads{7, 1, 32}, packed({{80, 80}})),
   };
   if (large) {
-    const Heads some{4, 1, 128};  // a quarter of Llama's query heads and one of keys: the reference is computed by one core
+    const Heads some{4, 1, 128};  // an eighth of Llama's: one core computes the reference
     cases.push_back(attention("llama_1024", some, packed({{1024, 1024}})));
     cases.push_back(attention("llama_ragged", some, packed({{700, 700}, {129, 1500}, {1, 300}, {513, 513}})));
   }

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/errors.h"
+#include "kernels/cuda/device_failed.h"
 #include "sim/base/error.h"
 #include "tests/cuda_cases/bench.h"
 
@@ -19,7 +19,7 @@ class OnGpu : public testing::TestWithParam<cases::Case> {
       device = cuda::make_device(0, attention);
     } catch (const ConfigError& error) {
       // What this machine or this build does not have is no failure; a device that fails is.
-      const bool failed = dynamic_cast<const cuda::DeviceError*>(&error) != nullptr;
+      const bool failed = cuda::device_failed(error);
       if ((failed || attention == cuda::AttentionBy::own) && std::getenv("ALCHEMIST_NEEDS_GPU")) FAIL() << error.what();
       GTEST_SKIP() << error.what();
     }

@@ -5,6 +5,7 @@
 
 import csv
 import math
+import os
 import subprocess
 import sys
 import unittest
@@ -52,6 +53,12 @@ class KernelsBenchmark(unittest.TestCase):
         rows = self.rows_of("--layers")
         self.assertEqual([], [name for name in [*LAYERS, "attention_forward"] if name not in rows])
         self.assertNotIn("adamw", rows)
+
+    def test_a_device_that_fails_is_not_one_that_is_not_there(self):
+        done = subprocess.run([PROGRAM, "--device", "cuda"], capture_output=True, text=True, timeout=60, check=False,
+                              env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+        self.assertIn("no CUDA device", done.stderr)
+        self.assertEqual(3 if "built without a CUDA compiler" in done.stderr else 1, done.returncode)
 
     def test_mistakes(self):
         for value in ["0", "nan", "99999999999999999999"]:

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/device.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/device_failed.h"
 #include "sim/app/model_config.h"
 #include "sim/app/option_checks.h"
 #include "sim/base/error.h"
@@ -16,7 +17,8 @@
 namespace alchemist::benchmarks {
 namespace {
 
-constexpr int kNoSuchDevice = 3;  // exit status, for scripts that skip what a machine does not have
+// Exit status, for scripts that skip what a machine or a build does not have. A device that fails is not such a thing.
+constexpr int kNotHere = 3;
 
 struct Request {
   std::string device = "cuda";
@@ -112,7 +114,7 @@ int run_command_line(int argc, char** argv) {
       gpu = cuda::make_device(0, attention_by(kind));
     } catch (const ConfigError& error) {
       std::cerr << "kernels_benchmark: " << error.what() << "\n";
-      return kNoSuchDevice;
+      return cuda::device_failed(error) ? 1 : kNotHere;
     }
     run(*gpu, request);
     return 0;
