@@ -6,13 +6,21 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
-SUITE = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "tools/gpu_suite"
+SOURCE = Path(os.environ["ALCHEMIST_SOURCE_DIR"])
+SUITE = SOURCE / "tools/gpu_suite"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SUITE.parent))
+from gpu.machine import WITHOUT_CUDNN  # noqa: E402
+from gpu.stages import stages  # noqa: E402
 
 
 class GpuSuiteTest(unittest.TestCase):
@@ -38,14 +46,21 @@ class GpuSuiteTest(unittest.TestCase):
         self.script("bin/nvidia-smi", 'echo "NVIDIA H100 Test, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
         self.script("bin/python3", 'case "$*" in *pytorch_layer*) exit 3;; *) exit 1;; esac')
 
-    def run_suite(self, *arguments):
+    def start(self, *arguments):
         environment = {**os.environ, "PATH": f"{self.root}/bin:/usr/bin:/bin", "ALCHEMIST_BUILD": f"{self.root}/build"}
-        return subprocess.run(["/usr/bin/python3", SUITE, "--out", self.root / "out", *arguments], env=environment,
-                              capture_output=True, text=True, timeout=120)
+        return subprocess.Popen(["/usr/bin/python3", SUITE, "--out", self.root / "out", *arguments], env=environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run_suite(self, *arguments):
+        with self.start(*arguments) as suite:
+            stdout, stderr = suite.communicate(timeout=120)
+            return subprocess.CompletedProcess(suite.args, suite.returncode, stdout, stderr)
+
+    def results(self):
+        return json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
 
     def states(self):
-        stages = json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
-        return {name: stage["state"] for name, stage in stages.items()}
+        return {name: stage["state"] for name, stage in self.results().items()}
 
     def test_no_gpu(self):
         self.script("bin/nvidia-smi", "echo no devices were found; exit 9")
@@ -56,6 +71,15 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual([], machine["gpus"])
         self.assertTrue(machine["cpu"])
         self.assertFalse(self.calls.exists(), "no stage may have been started")
+
+    def test_a_driver_that_hangs_is_asked_once(self):
+        self.script("bin/nvidia-smi", f"echo asked >> {self.calls}\nsleep 100")
+        start = time.monotonic()
+        done = self.run_suite()
+        self.assertLess(time.monotonic() - start, 40)
+        self.assertEqual("asked\n", self.calls.read_text(encoding="utf-8"))
+        self.assertEqual(1, done.returncode)
+        self.assertIn("no CUDA device: nvidia-smi says nothing for", done.stderr)
 
     def test_missing_program(self):
         self.add_gpu()
@@ -73,12 +97,14 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual("done", states["correctness"])
         self.assertEqual("result\n", (self.root / "out/benchmark/kernels.csv").read_text(encoding="utf-8"))
         calls = self.calls.read_text(encoding="utf-8")
-        for expected in ("test_gpu --gtest_brief=1", "kernels_benchmark --device cuda ",
+        for expected in ("test_gpu --gtest_filter=", "kernels_benchmark --device cuda ",
                          "kernels_benchmark --device cuda-cudnn", "kernels_benchmark --device cuda-hopper",
                          "calibrate --device cuda-hopper", "validate gpu_8b_2k --device cuda-hopper",
-                         "alchemist calibrate --device cuda", "staleness --device cuda", "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
+                         "alchemist calibrate --device cuda", "staleness --device cuda",
+                         "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
                          "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)
+        self.assertNotIn("--gtest_brief", calls, "the log is to say which test runs")
 
     def test_policies_are_what_the_program_takes(self):
         self.add_gpu()
@@ -164,6 +190,53 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(["failed", "waiting", "waiting", "done"], [self.states()[name] for name in wanted])
         self.assertNotIn("cuda-hopper --model", self.calls.read_text(encoding="utf-8").split("calibrate")[-1])
 
+        self.script("build/tests/test_gpu", "exit 0")
+        self.assertEqual(0, self.run_suite("--only", *wanted).returncode, "what waits for a stage that hung comes behind it")
+
+    def test_a_test_that_hangs_is_named_and_takes_nothing_else_along(self):
+        self.add_gpu()
+        test = "All/HopperAttention.EqualsCpu/attention_ragged_64"
+        lines = f"echo '[ RUN      ] first'\necho '[       OK ] first (1 ms)'\necho '[ RUN      ] {test}'"
+        self.script("build/tests/test_gpu", f'echo "test_gpu $*" >> {self.calls}\n'
+                    f'[ "$GTEST_SHARD_INDEX" != 7 ] || case "$*" in *Hopper*) {lines}\nsleep 100;; esac')
+        self.script("bin/compute-sanitizer", 'shift 4; exec "$@"')
+        wanted = ("hopper", "sanitizer", "hopper_sanitizer")
+        self.assertEqual(1, self.run_suite("--only", *wanted, "--stage-seconds", "4").returncode)
+        self.assertEqual(["failed", "done", "waiting"], [self.states()[name] for name in wanted])
+        self.assertEqual(f"ran past its 4 s in {test}", self.results()["hopper"]["reason"])
+        calls = self.calls.read_text(encoding="utf-8")
+        self.assertIn("kernels_benchmark --device cuda-hopper", calls, "some shares of the tests ended: so may this")
+        self.assertNotIn("*HopperAttention*", calls)
+
+    def test_nothing_is_run_behind_what_only_hangs(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", "sleep 100")
+        self.assertEqual(1, self.run_suite("--only", "hopper", "--stage-seconds", "2").returncode)
+        self.assertTrue(self.results()["hopper"]["timed_out"])
+        self.assertFalse(self.calls.exists())
+
+    def test_shares_of_the_tests_leave_time_for_the_benchmark(self):
+        stage = next(stage for stage in stages() if stage.name == "hopper")
+        shares, benchmark = stage.commands(self.root)
+        self.assertEqual(8, len({share.log for share in shares}), "a log each")
+        self.assertLessEqual(max(share.seconds for share in shares) + benchmark.seconds, stage.most)
+
+    def test_what_a_killed_suite_had_started_ends_with_it(self):
+        self.add_gpu()
+        # The share of the tests is a child of the suite's child.
+        self.script("bin/compute-sanitizer", f"sleep 100 & echo $! > {self.root}/started.tmp\n"
+                    f"mv {self.root}/started.tmp {self.root}/started; wait")
+        with self.start("--only", "sanitizer") as suite:
+            while not (self.root / "started").exists():
+                time.sleep(0.05)
+            suite.send_signal(signal.SIGKILL)
+            suite.communicate(timeout=20)
+        state = Path("/proc", (self.root / "started").read_text(encoding="utf-8").strip(), "stat")
+        end = time.monotonic() + 20
+        while state.exists() and state.read_text(encoding="utf-8").split()[2] != "Z":
+            self.assertLess(time.monotonic(), end, "still runs")
+            time.sleep(0.05)
+
     def test_lost_gpu(self):
         self.add_gpu()
         self.script("build/tests/test_gpu", f"rm {self.root}/bin/nvidia-smi\nexit 1")
@@ -188,6 +261,27 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual(1, done.returncode)
         self.assertIn("JSONDecodeError", done.stdout)
         self.assertEqual({"calibrate": "done", "validate_2k_alchemist": "failed", "staleness": "done"}, self.states())
+
+    def test_a_build_without_cudnn_says_so_and_its_stage_is_tried_again(self):
+        self.add_gpu()
+        text = WITHOUT_CUDNN.decode()
+        self.assertIn(text, (SOURCE / "kernels/cuda/without_cudnn.cc").read_text(encoding="utf-8"))
+        healthy = (self.root / "build/tests/kernels_benchmark").read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
+        self.script("build/tests/kernels_benchmark", f"# {text}\n{healthy}")
+        done = self.run_suite("--only", "cudnn", "benchmark")
+        self.assertEqual(1, done.returncode)
+        self.assertRegex(done.stderr, "^gpu_suite: not here: cuDNN's front end in this build")
+        self.assertIn("tools/get_cudnn_frontend", done.stdout)
+        self.assertEqual({"benchmark": "done", "cudnn": "lacking"}, self.states())
+        self.script("build/tests/kernels_benchmark", healthy)
+        self.assertEqual(0, self.run_suite("--only", "cudnn").returncode)
+        self.assertEqual("done", self.states()["cudnn"])
+
+    def test_what_is_skipped_says_why(self):
+        self.add_gpu()
+        self.script("build/tests/kernels_benchmark", "echo needs a Hopper GPU >&2; exit 3")
+        self.assertEqual(0, self.run_suite("--only", "hopper").returncode)
+        self.assertEqual("not available here: needs a Hopper GPU", self.results()["hopper"]["reason"])
 
     def names_in(self, archive):
         with tarfile.open(archive) as tar:
@@ -220,8 +314,8 @@ class GpuSuiteTest(unittest.TestCase):
         wanted = ("calibrate", "validate_2k_planned")
         self.assertEqual(1, self.run_suite("--only", *wanted, "--archive", archive).returncode)
         with tarfile.open(archive) as tar:
-            stages = json.load(tar.extractfile("out/stages.json"))
-        self.assertEqual(["failed", "waiting"], [stages[name]["state"] for name in wanted])
+            results = json.load(tar.extractfile("out/stages.json"))
+        self.assertEqual(["failed", "waiting"], [results[name]["state"] for name in wanted])
 
     def test_no_stage_starts_where_no_archive_can_be_made(self):
         self.add_gpu()
@@ -281,16 +375,38 @@ class GpuSuiteTest(unittest.TestCase):
         self.script("build/alchemist", "exit 0")
         self.assertRegex(self.run_suite("--only", "staleness").stderr,
                          "other programs .*correctness, benchmark, calibrate;")
-        stages = json.loads((self.root / "out/stages.json").read_text(encoding="utf-8"))
-        self.assertEqual(2, len({stage["programs"] for stage in stages.values()}))
+        self.assertEqual(2, len({stage["programs"] for stage in self.results().values()}))
 
     def test_out_of_time(self):
         self.add_gpu()
-        done = self.run_suite("--minutes", "0.8")  # with what the end takes, too little to start anything
+        done = self.run_suite("--minutes", "0.6")  # with what the end takes, too little to start anything
         self.assertEqual(1, done.returncode)
         self.assertEqual({"waiting"}, set(self.states().values()))
         self.assertFalse(self.calls.exists())
         self.assertEqual(0, self.run_suite().returncode)
+
+    def test_a_stage_that_does_not_fit_gives_way_to_a_shorter_one(self):
+        self.add_gpu()
+        done = self.run_suite("--only", "correctness", "benchmark", "--minutes", "0.75")  # 20 s beside what the end takes
+        self.assertEqual(1, done.returncode)
+        self.assertEqual({"correctness": "waiting", "benchmark": "done"}, self.states())
+        self.assertRegex(done.stdout, "correctness .*s were left and it takes 21")
+
+    def test_what_a_stage_needs_was_measured(self):
+        measured = json.loads((SOURCE / "results/gpu/2026-11-27_h200/stages.json").read_text(encoding="utf-8"))
+        least = {stage.name: stage.least for stage in stages()}
+        for name, result in measured.items():
+            self.assertAlmostEqual(1.1 * result["seconds"], least[name], delta=0.06, msg=name)
+        for stage in stages():
+            self.assertLess(stage.least, stage.most)
+
+    def test_what_the_end_of_the_call_cuts_off_has_not_failed(self):
+        self.add_gpu()
+        self.script("bin/compute-sanitizer", "sleep 100")
+        self.assertEqual(1, self.run_suite("--only", "hopper_sanitizer", "--minutes", "0.7").returncode)
+        result = self.results()["hopper_sanitizer"]
+        self.assertEqual("waiting", result["state"])
+        self.assertIn("cut off by the end of the call", result["reason"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What tools/gpu_suite is made of."""
