@@ -110,13 +110,23 @@ TEST_F(SweepConfig, WrittenSweepReadsBackTheSame) {
         "zip: {policy: [serve_only, temporal], workload.rate: [1, 2]}\nbaseline: temporal\n",
         "set: {training.batch_tokens: 512}\ngrid: {policy: [serve_only, temporal]}\nmaximise: workload.rate\n"
         "subject_to: {p99_ttft_ms: \"<= 1000\", request_goodput: \"> 0.5\"}\n"
-        "search: {workload.rate: {low: 0.5, high: 8, tolerance: 0.25}}\nhalving: {workload.requests: [20, 40]}\n",
-        "grid: {policy: [temporal, reuse]}\nminimise: p99_ttft_ms\nsubject_to: {train_tokens_per_s: \">= 1\"}\n"
-        "search: {training.max_itl: {low: 0.5 ms, high: 8ms, tolerance: 0.25 ms}}\n"}) {
+        "search: {workload.rate: {low: 0.5, high: 8, tolerance: 0.25}}\nhalving: {workload.requests: [20, 40]}\n"}) {
     const SweepSpec spec = load(rest), again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(load(rest))));
     EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
     EXPECT_EQ(experiments(again), experiments(spec)) << rest;
   }
+}
+
+TEST_F(SweepConfig, ASearchKeepsItsUnitAndItsGoal) {
+  const SweepSpec spec = load(
+      "grid: {policy: [temporal, reuse]}\nminimise: p99_ttft_ms\nsubject_to: {train_tokens_per_s: \">= 1\"}\n"
+      "search: {training.max_itl: {low: 0.5 ms, high: 8ms, tolerance: 0.25 ms}}\n");
+  const SweepSpec again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(spec)));
+  EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
+  EXPECT_TRUE(again.goal->minimise);
+  EXPECT_EQ(again.goal->metric, "p99_ttft_ms");
+  EXPECT_EQ(search_value(again, 2.25).label, "2.25 ms");
+  EXPECT_FALSE(again.minimises_search_key());
 }
 
 // A policy with changed keys is named as it stands in the list, which is how a written sweep names it.
