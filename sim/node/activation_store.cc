@@ -44,6 +44,7 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   if (host) view.free += trained_host_bytes() - host_used_;
   view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
+  view.queued_s = queued_s_;
   view.decoding = decoding_;
   view.forward_s = config_.forward_per_token_s;
   view.step_s = config_.record_step_s;
@@ -235,7 +236,7 @@ void ActivationStore::on_feedback(Time now, const Feedback& feedback) {
   if (own == by_request_.end()) return;
   for (const RecordId id : own->second.all()) {
     Record& record = at(id);
-    record.ready_at = now;
+    record.feedback_at = record.ready_at = now;
     if (!record.needed_at && !record.fate_known) feedback_.learn(now - record.recorded_at, true);
     record.fate_known = true;
   }
@@ -328,6 +329,8 @@ void ActivationStore::end_of_use(Time now, RequestId request) {
     Record& record = at(id);
     if (record.users > 0) continue;  // another sample of its session uses it at this moment
     record.ready_at.reset();         // from here on nobody waits for it
+    constexpr double kWeight = 0.05;
+    if (record.feedback_at) queued_s_ += kWeight * ((now - *record.feedback_at).in_seconds() - queued_s_);
     record.trained = true;
     trained_records_.push_back(id);
     settle_trained(now, id);

@@ -138,6 +138,7 @@ class ActivationStore {
     bool complete = false;
     bool on_host = false;
     bool was_reloaded = false;
+    std::optional<Time> feedback_at;
     std::optional<Time> ready_at;  // its feedback came, or a training step took its sample, which is not trained yet
     bool fate_known = false;       // the feedback model has learnt from it
     int users = 0;                 // training steps that hold it
@@ -231,6 +232,7 @@ class ActivationStore {
   TokenRate chosen_;                // tokens that were to be recorded
   TokenRate kept_;                  // of them, those whose record was completed
   TokenRate trained_;               // tokens
+  double queued_s_ = 0;             // from the feedback until the sample was trained, fading
   std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records
   std::int64_t answer_tokens_ = 0;

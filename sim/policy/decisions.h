@@ -30,6 +30,7 @@ struct RecordView {
   bool whole = false;         // with this record, nearly all of the prompt will have one
   double kept_share = 1;      // of the tokens of late that were to be recorded, those that found room on the GPU
   double trained_per_s = 0;   // tokens of late that were trained, recorded or not
+  double queued_s = 0;        // from the feedback until its sample was trained, of late
   double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
   std::int32_t decoding = 0;  // requests
   double forward_s = 0;       // of the GPU, for each token that training runs forward

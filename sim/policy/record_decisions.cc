@@ -30,14 +30,15 @@ struct RecordRate {
 using Prospects = std::array<FeedbackModel::Prospect, FeedbackModel::kBins>;
 
 // Tokens a second whose feedback comes while their record exists, if `recorded` are recorded and memory holds
-// `capacity` tokens. By Little's law, memory holds the rate times the mean life: until the feedback for those that
-// training takes, which is at most its demand, until given up for the others.
-double useful_rate(const Prospects& prospects, double recorded, double capacity, double demand) {
+// `capacity` tokens. By Little's law, memory holds the rate times the mean life: until the feedback and `queued_s` more
+// for those that training takes, which is at most its demand, until given up for the others.
+double useful_rate(const Prospects& prospects, double recorded, double capacity, double demand, double queued_s) {
   double held_before = 0, useful_before = 0;
   for (const FeedbackModel::Prospect& prospect : prospects) {
     const double useful = recorded * prospect.wanted;
     const double taken = useful > demand ? demand / useful : 1;
-    const double held = recorded * (taken * prospect.wait_s + (1 - taken) * prospect.age_s);
+    const double used_s = prospect.wait_s + prospect.wanted * queued_s;
+    const double held = recorded * (taken * used_s + (1 - taken) * prospect.age_s);
     if (held > capacity) {
       return useful_before + (useful - useful_before) * (capacity - held_before) / (held - held_before);
     }
@@ -61,7 +62,8 @@ RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes b
     const double chosen = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
     const double recorded = chosen * view.kept_share;
     choice.share = chosen / view.whole_per_s;
-    choice.useful = useful_rate(prospects, recorded, view.capacity.as_double() / per_token, view.trained_per_s);
+    choice.useful =
+        useful_rate(prospects, recorded, view.capacity.as_double() / per_token, view.trained_per_s, view.queued_s);
     most = std::max(most, choice.useful);
   }
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);

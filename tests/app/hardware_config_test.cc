@@ -82,8 +82,9 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_THAT(message("host_memory_pinned", "2"), testing::StartsWith("f:1: key host_memory_pinned: expected"));
   EXPECT_THAT(message("memori", "80 GiB"), testing::HasSubstr("did you mean \"memory\"?"));
   const std::string missing = message_of([] { read_hardware(YamlValue::parse("{memory: 80 GiB}", "f")); });
-  EXPECT_THAT(missing, testing::StartsWith("f:1: expected base, a GPU whose figures hold for what is not given, or also "
-                                           "memory_bandwidth, memory_efficiency, "));
+  EXPECT_THAT(missing,
+              testing::StartsWith("f:1: expected base, a GPU whose figures hold for what is not given, or also "
+                                  "memory_bandwidth, memory_efficiency, "));
   EXPECT_THAT(missing, testing::HasSubstr(", link_h2d_bandwidth, "));
 }
 

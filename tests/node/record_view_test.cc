@@ -83,6 +83,20 @@ TEST(RecordView, TheFateOfARecordIsLearntOnce) {
   EXPECT_GT(view.wanted_within_an_hour, 0.9999);
 }
 
+// Samples are trained 3 s after their feedback, again and again.
+TEST(RecordView, TellsHowLongSamplesStandInLine) {
+  Store s("stay", 40);
+  LastView& view = watch(s);
+  for (std::uint32_t request = 1; request <= 200; ++request) {
+    const Time now = Time() + Duration::seconds(10.0 * request);
+    s.record(request);
+    s.store->on_feedback(now, {RequestId(request), SessionId(request), 40, 30, 0, 0});
+    s.store->end_of_use(now + Duration::seconds(3), RequestId(request));
+  }
+  s.record(201);
+  EXPECT_NEAR(view.seen.queued_s, 3, 1e-3);
+}
+
 // Half of the sample's tokens have a lean record, which saves 0.6 of their forward.
 TEST(RecordView, ALeanRecordCountsByWhatItSaves) {
   Store s("stay", 20);

@@ -123,6 +123,26 @@ TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
   EXPECT_LT(recorded_of_160(view), 0.3 * 160);
 }
 
+// As above, with memory for 15,000 minimal tokens and training that takes all: they wait for some 10 s, and all fit.
+// Where samples stand in line for as long again they do not, and lean records save more.
+TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
+  FeedbackModel feedback;
+  for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
+  RecordView view;
+  view.tokens = 1'000;
+  view.lean_bytes = Bytes(40'000);
+  view.minimal_bytes = Bytes(100'000);
+  view.lean_saving = 0.9;
+  view.capacity = view.free = Bytes(1'500'000);
+  view.whole_per_s = view.trained_per_s = 1'000;
+  view.whole = true;
+  view.copy_bandwidth = 1e9;
+  view.feedback = &feedback;
+  EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kMinimal);
+  view.queued_s = 10;
+  EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kLean);
+}
+
 // 40 tokens through all layers are what a step of 64 with 24 requests leaves. When so many have gone through since the
 // last one, nothing more runs before the next, unless nobody waits for it.
 TEST(TokenFill, FillsAStepOnce) {

@@ -43,7 +43,8 @@ class Sweep:
     paired: Table = None
     search: Table = None  # of a sweep that searched: what each round found
     base: dict = field(default_factory=dict)  # the experiment that every point varies; empty where it is not known
-    goal: str = ""        # what it maximised, if it searched
+    goal: str = ""        # what it maximised or minimised, if it searched
+    minimised: bool = False
     found: list = field(default_factory=list)  # axes that are no choice: what it looks for, and how long runs are
     text: str = ""
     kept: dict = field(default_factory=dict)  # directories of runs, by POINT-SEED
@@ -122,7 +123,8 @@ def _read_sweep(path):
         sweep.text = _read_text(path / "sweep.yaml")
         resolved = _read_yaml(path / "sweep.yaml")
         sweep.base = resolved["base"] if isinstance(resolved.get("base"), dict) else {}
-        sweep.goal = str(resolved.get("maximise", ""))
+        sweep.minimised = "minimise" in resolved
+        sweep.goal = str(resolved.get("minimise" if sweep.minimised else "maximise", ""))
         sweep.found = [key for how in ("search", "halving") for key in resolved.get(how) or {}]
     sweep.kept = {file.parent.name: file.parent for file in sorted((path / "points").glob("*/requests.csv"))}
     return sweep

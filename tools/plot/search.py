@@ -79,7 +79,7 @@ def _figure(study, sweep):
     found = any(row.text("feasible") == "true" for row in sweep.search.rows if row.count("round") == numbers[-1])
     notes = (f" {dropped} more candidates are left out." if dropped else "") + (
         "" if found else " No candidate keeps the bounds.")
-    return Figure("search", f"Search for the highest {sweep.goal}",
+    return Figure("search", f"Search for the {'lowest' if sweep.minimised else 'highest'} {sweep.goal}",
                   "What each candidate reached in each round; those with a tick went on to the next round, which runs "
                   "longer or with more seeds; in the last round the tick is the best's." + notes, figure)
 
