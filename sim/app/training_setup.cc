@@ -134,6 +134,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.store.forward_per_token_s = static_cast<double>(layers) * cost_->piece(forward).in_seconds() / kUsualPrompt;
   setup.store.record_step_s = cost_->recording(bytes.minimal * layers).in_seconds();
   setup.store.link_bandwidth = copy_bandwidth(experiment_.hardware, LinkDirection::kDeviceToHost);
+  setup.store.copy_costs = 1 - 1 / experiment_.hardware.copy_slowdown;
   setup.trainer.training = experiment_.training;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;

@@ -50,6 +50,10 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.step_s = config_.record_step_s;
   const double chosen = chosen_.per_second(now);
   if (chosen > 0) view.kept_share = std::min(1.0, kept_.per_second(now) / chosen);
+  const double restorable = restorable_.per_second(now);
+  if (restorable > 0) view.used_share = used_.per_second(now) / restorable;
+  view.copied_share = totals_.recorded > Bytes() ? copied_.as_double() / totals_.recorded.as_double() : 1;
+  view.copy_costs = config_.copy_costs;
   view.copy_bandwidth = host ? config_.link_bandwidth : std::numeric_limits<double>::infinity();
   view.feedback = &feedback_;
   view.foresees = request.foresees_feedback;

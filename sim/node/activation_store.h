@@ -29,6 +29,7 @@ struct StoreConfig {
   double forward_per_token_s = 0;  // of the GPU: all layers of a token that training runs forward
   double record_step_s = 0;        // that recording adds to a decode step, however many tokens it records
   double link_bandwidth = 1;       // bytes/s device to host, as the policy believes
+  double copy_costs = 0;           // share of the GPU that is lost while a copy is under way, as it believes
 };
 
 // What records hold of one sample.
@@ -111,6 +112,11 @@ class ActivationStore {
   void end_of_use(Time now, RequestId request);
   // A training step of `tokens` is over.
   void on_trained(Time now, std::int64_t tokens) { trained_.add(now, tokens); }
+  // A micro-batch is over: so many of its tokens had a record, so many of them (layers counted as shares) used it.
+  void on_used(Time now, std::int64_t recorded, std::int64_t used) {
+    restorable_.add(now, recorded);
+    used_.add(now, used);
+  }
   // Weights have a new version: records that are too old for it now are dropped.
   void on_new_version(Time now, WeightVersion current, std::int32_t max_lag);
 
@@ -228,10 +234,12 @@ class ActivationStore {
   Bytes host_used_;   // copies being made and what training has taken included
   Bytes host_taken_;  // by training
   Bytes copying_bytes_;
-  TokenRate whole_;                 // tokens that could have been recorded, of prompts that would be recorded whole
-  TokenRate chosen_;                // tokens that were to be recorded
-  TokenRate kept_;                  // of them, those whose record was completed
-  TokenRate trained_;               // tokens
+  Bytes copied_;      // and being copied, in all
+  TokenRate whole_;   // tokens that could have been recorded, of prompts that would be recorded whole
+  TokenRate chosen_;  // tokens that were to be recorded
+  TokenRate kept_;    // of them, those whose record was completed
+  TokenRate trained_;
+  TokenRate restorable_, used_;     // tokens that came to training with a record, and those of them that used it
   double queued_s_ = 0;             // from the feedback until the sample was trained, fading
   std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records

@@ -187,6 +187,7 @@ void ActivationStore::start_copy_out(Time, RecordId id) {
   Record& record = at(id);
   host_used_ += host_pages(record.bytes);
   copying_bytes_ += record.bytes;
+  copied_ += record.bytes;
   record.copying_out = host_.submit(CopyOp{LinkDirection::kDeviceToHost, record.bytes, id, 0});
   copies_.emplace(*record.copying_out, id);
 }

@@ -392,6 +392,7 @@ void Trainer::end_micro_batch(Time now) {
   step_.samples += static_cast<std::int64_t>(batch.samples.size());
   // A reloaded token counts as reused by the share of its layers that were not recomputed.
   const std::int64_t recomputed_of_host = batch.host * batch.recompute_below / config_.layers;
+  store_.on_used(now, batch.restored(), batch.restored() - recomputed_of_host);
   step_.reused_tokens += batch.restored() - recomputed_of_host;
   step_.recomputed_tokens += batch.fresh + recomputed_of_host;
   step_.dropped_tokens += batch.dropped;

@@ -32,9 +32,12 @@ struct RecordView {
   double trained_per_s = 0;   // tokens of late that were trained, recorded or not
   double queued_s = 0;        // from the feedback until its sample was trained, of late
   double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
-  std::int32_t decoding = 0;  // requests
-  double forward_s = 0;       // of the GPU, for each token that training runs forward
-  double step_s = 0;          // that recording adds to a decode step, however many tokens it records
+  double used_share = 1;  // of late, of the layers of tokens that came to training with a record, those not recomputed
+  double copied_share = 0;                  // of the bytes recorded so far, those that were copied there
+  double copy_costs = 0;                    // share of the GPU that is lost while a copy is under way
+  std::int32_t decoding = 0;                // requests
+  double forward_s = 0;                     // of the GPU, for each token that training runs forward
+  double step_s = 0;                        // that recording adds to a decode step, however many tokens it records
   const FeedbackModel* feedback = nullptr;  // never null
   // Told to a clairvoyant policy alone: whether feedback will come, and how long after the answer.
   bool foresees = false;

@@ -25,6 +25,7 @@ class RecordAlways final : public RecordDecision {
 struct RecordRate {
   double share = 1;   // of the offered tokens
   double useful = 0;  // tokens a second whose feedback comes while their record exists
+  double gain = 0;    // GPU time a second that training does not take for them, less what copies slow
 };
 
 using Prospects = std::array<FeedbackModel::Prospect, FeedbackModel::kBins>;
@@ -48,7 +49,8 @@ double useful_rate(const Prospects& prospects, double recorded, double capacity,
   return useful_before;
 }
 
-RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes bytes) {
+// `saving`: of the forward, by one record.
+RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes bytes, double saving) {
   constexpr double kReserve = 1.25;     // over what training took: its demand varies, and grows with reuse
   constexpr double kGoodEnough = 0.97;  // of the most that could be useful
   constexpr double kOfLink = 0.8;       // copies share the link with reloads
@@ -69,7 +71,11 @@ RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes b
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
   const auto least =
       std::find_if(choices.rbegin(), choices.rend(), [&](const RecordRate& choice) { return choice.useful >= wanted; });
-  return least == choices.rend() ? choices.front() : *least;
+  RecordRate best = least == choices.rend() ? choices.front() : *least;
+  const double copied_bytes = best.share * view.whole_per_s * view.kept_share * per_token * view.copied_share;
+  best.gain = saving * std::min(best.useful, view.trained_per_s) * view.used_share * view.forward_s -
+              copied_bytes / view.copy_bandwidth * view.copy_costs;
+  return best;
 }
 
 // A decode step computes one token of each answer. Recording them pays if the forward that those save which will be
@@ -108,14 +114,13 @@ class RecordAdaptive final : public RecordDecision {
     planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
     if (!planned_) return;
     const Prospects prospects = view.feedback->prospects();
-    const RecordRate lean = best_rate(view, prospects, view.lean_bytes);
-    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes);
+    const RecordRate lean = best_rate(view, prospects, view.lean_bytes, view.lean_saving);
+    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes, 1);
     const double demand = view.trained_per_s;
-    const bool minimal_saves_more =
-        std::min(minimal.useful, demand) >= view.lean_saving * std::min(lean.useful, demand);
-    const RecordRate& best = minimal_saves_more ? minimal : lean;
-    choice_ = minimal_saves_more ? RecordChoice::kMinimal : RecordChoice::kLean;
-    share_ = best.share;
+    const RecordRate& best = minimal.gain >= lean.gain ? minimal : lean;
+    choice_ = minimal.gain >= lean.gain ? RecordChoice::kMinimal : RecordChoice::kLean;
+    constexpr double kToLearn = 1.0 / 32;  // whether that is still so
+    share_ = best.gain >= 0 ? best.share : std::min(best.share, kToLearn);
     suffices_ = best.useful >= demand;
     others_too_ = !suffices_ && best.share > 0.9;
     const double useful = std::min(best.useful, demand) / std::max(best.share * view.whole_per_s, 1.0);

@@ -83,6 +83,22 @@ TEST(RecordView, TheFateOfARecordIsLearntOnce) {
   EXPECT_GT(view.wanted_within_an_hour, 0.9999);
 }
 
+// Of two records one is copied; of 100 tokens that came to training with a record 25 used it.
+TEST(RecordView, TellsWhatIsCopiedAndUsed) {
+  Store s("eager", 40);
+  LastView& view = watch(s);
+  s.record(1);
+  EXPECT_EQ(view.seen.copied_share, 1) << "as long as nothing is known";
+  EXPECT_EQ(view.seen.used_share, 1);
+  s.policy.place = make_place_decision("stay");
+  s.record(2);
+  s.store->on_used(Time() + Duration::seconds(1), 60, 5);
+  s.store->on_used(Time() + Duration::seconds(1), 40, 20);
+  s.store->begin(Time() + Duration::seconds(2), Store::arrival(3), 0, 40, WeightVersion());
+  EXPECT_DOUBLE_EQ(view.seen.copied_share, 0.5);
+  EXPECT_DOUBLE_EQ(view.seen.used_share, 0.25);
+}
+
 // Samples are trained 3 s after their feedback, again and again.
 TEST(RecordView, TellsHowLongSamplesStandInLine) {
   Store s("stay", 40);
