@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/longest_run.h"
@@ -40,8 +41,8 @@ RecordView ActivationStore::record_view(Time now, const Arrival& request, std::i
   view.minimal_bytes = config_.minimal_per_token * tokens;
   view.lean_saving = config_.lean_saving;
   view.capacity = config_.page_bytes * most_pages() + (host ? config_.host_capacity : Bytes());
-  view.free = view.capacity - gpu_bytes() + config_.page_bytes * trained_pages();
-  if (host) view.free += trained_host_bytes() - host_used_;
+  view.free = view.capacity - gpu_bytes() + config_.page_bytes * trained_records_.pages();
+  if (host) view.free += trained_records_.host_bytes() - host_used_;
   view.whole_per_s = whole_.per_second(now) * with_answers();
   view.trained_per_s = trained_.per_second(now);
   view.queued_s = queued_s_;
@@ -141,8 +142,9 @@ RecordId ActivationStore::add(Time now, const Arrival& request, std::int32_t fir
   record.live_index = live_.size();
   live_.push_back(id);
   std::vector<RecordId>& siblings = by_session_[request.session];
-  siblings.insert(std::upper_bound(siblings.begin(), siblings.end(), first_token,
-                                   [&](std::int32_t token, RecordId other) { return token < at(other).first_token; }),
+  // Of two that begin at the same token the later one comes first: its weights are newer.
+  siblings.insert(std::lower_bound(siblings.begin(), siblings.end(), first_token,
+                                   [&](RecordId other, std::int32_t token) { return at(other).first_token < token; }),
                   id);
   return id;
 }
@@ -304,7 +306,10 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
     lost.insert(lost.end(), own->second.begin(), own->second.end());
   }
   coverage.dropped_tokens = not_covered(std::move(lost), coverage.parts);
-  for (const RecordId id : coverage.records) ++at(id).users;
+  for (const RecordId id : coverage.records) {
+    ++at(id).users;
+    if (at(id).trained_as && !std::exchange(at(id).used_again, true)) ++used_again_;
+  }
   return coverage;
 }
 
@@ -335,21 +340,8 @@ void ActivationStore::end_of_use(Time now, RequestId request) {
     record.ready_at.reset();         // from here on nobody waits for it
     constexpr double kWeight = 0.05;
     if (record.feedback_at) queued_s_ += kWeight * ((now - *record.feedback_at).in_seconds() - queued_s_);
-    record.trained = true;
-    trained_records_.push_back(id);
+    become_trained(id);
     settle_trained(now, id);
-  }
-}
-
-void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32_t max_lag) {
-  for (std::size_t i = 0; i < live_.size();) {
-    const Record& record = at(live_[i]);
-    const bool stale = static_cast<std::int64_t>(current.value()) - record.version.value() > max_lag;
-    if (stale && record.complete && record.users == 0 && !record.copying_out) {
-      drop(now, live_[i]);
-    } else {
-      ++i;
-    }
   }
 }
 
@@ -390,7 +382,7 @@ void ActivationStore::drop(Time now, RecordId id) {
     if (!record.was_reloaded) totals_.wasted_copies += record.bytes;
   }
   if (record.ready_at) ++totals_.dropped_records;
-  if (record.complete && !record.trained) note_lost(record);
+  if (record.complete && !record.trained_as) note_lost(record);
   if (record.complete && !record.fate_known && !record.needed_at) feedback_.learn(now - record.recorded_at, false);
   host_.forget(id);
   const auto own = by_request_.find(record.request);
@@ -400,45 +392,31 @@ void ActivationStore::drop(Time now, RecordId id) {
   auto session = by_session_.find(record.session);
   std::erase(session->second, id);
   if (session->second.empty()) by_session_.erase(session);
-  at(live_.back()).live_index = record.live_index;
-  live_[record.live_index] = live_.back();
-  live_.pop_back();
-  if (record.trained) std::erase(trained_records_, id);
+  record.trained_as ? trained_records_.remove(*record.trained_as, host_bytes_of(record)) : take_off_list(record);
   free_ids_.push_back(id);
 }
 
 StoreTotals ActivationStore::totals() const {
   StoreTotals totals = totals_;
-  for (const RecordId id : trained_records_) {
+  for (const auto& [place, id] : trained_records_.on_host()) {
     const Record& record = records_[id.value()];
     if (record.on_host && !record.was_reloaded) totals.wasted_copies += record.bytes;
   }
   return totals;
 }
 
-void ActivationStore::expire(Time now) {
-  if (policy_.keep_for == Duration::max()) return;
-  for (std::size_t i = 0; i < live_.size();) {
-    const Record& record = at(live_[i]);
-    const bool old = now - record.recorded_at > policy_.keep_for;
-    if (old && record.complete && !record.ready_at && record.users == 0 && !record.copying_out) {
-      drop(now, live_[i]);
-    } else {
-      ++i;
-    }
-  }
-}
-
 void ActivationStore::check_consistency() const {
   std::int32_t pages = 0;
   Bytes host = host_taken_;
-  for (const RecordId id : live_) {
+  std::vector<RecordId> all = live_;
+  for (const auto& [place, id] : trained_records_.on_gpu()) all.push_back(id);
+  for (const auto& [place, id] : trained_records_.on_host()) all.push_back(id);
+  for (const RecordId id : all) {
     const Record& record = records_[id.value()];
     pages += static_cast<std::int32_t>(record.pages.size());
     if (record.on_host || record.copying_out) host += host_pages(record.bytes);
     check(record.on_gpu() || record.on_host || !record.complete, "a complete record lies somewhere");
     check(record.users >= 0, "users are counted");
-    check(record.trained == (std::ranges::count(trained_records_, id) == 1), "trained records are known");
   }
   check(pages == pages_ && host == host_used_, "bytes by tier agree with the records");
 }

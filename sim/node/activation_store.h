@@ -14,6 +14,7 @@
 #include "sim/node/block_pool.h"
 #include "sim/node/host.h"
 #include "sim/node/token_rate.h"
+#include "sim/node/trained_records.h"
 #include "sim/policy/decisions.h"
 
 namespace alchemist {
@@ -127,7 +128,7 @@ class ActivationStore {
   Bytes gpu_bytes() const { return config_.page_bytes * pages_; }
   Bytes host_bytes() const { return host_used_; }
   StoreTotals totals() const;
-  std::int64_t live_records() const { return static_cast<std::int64_t>(live_.size()); }
+  std::int64_t live_records() const { return static_cast<std::int64_t>(live_.size() + trained_records_.size()); }
   // Bytes by tier agree with the records. Cheap enough to run after every step of a test.
   void check_consistency() const;
 
@@ -153,7 +154,8 @@ class ActivationStore {
     Time recorded_at;
     std::optional<Time> needed_at;  // clairvoyant policies
     std::optional<OpId> copying_out;
-    bool trained = false;  // its own sample
+    std::optional<std::uint64_t> trained_as;  // its own sample has been: place in that order
+    bool used_again = false;                  // by another sample since then
     bool free_after_copy = false;
     std::vector<BlockId> pages;  // empty: not on the GPU
     std::size_t live_index = 0;
@@ -196,11 +198,15 @@ class ActivationStore {
   void free_pages(Record& record);
   void note_lost(const Record& record);
   void settle_trained(Time now, RecordId id);
-  std::int32_t trained_pages() const;  // of these that can go at once
-  Bytes trained_host_bytes() const;
+  void take_off_list(const Record& record);
+  template <class IsToGo>
+  void drop_where(Time now, IsToGo&& is_to_go);
+  void become_trained(RecordId id);
+  bool trained_ones_are_used() const;
   static std::int32_t not_covered(std::vector<TokenRange> ranges, std::span<const RecordedTokens> parts);
   void drop(Time now, RecordId id);
   void expire(Time now);
+  Bytes host_bytes_of(const Record& record) const { return record.on_host ? host_pages(record.bytes) : Bytes(); }
   Bytes host_pages(Bytes bytes) const;  // that a copy of so many bytes takes
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
   Bytes gpu_free() const;
@@ -221,8 +227,8 @@ class ActivationStore {
   Host& host_;
   std::vector<Record> records_;  // by id; ids are used again
   std::vector<RecordId> free_ids_;
-  std::vector<RecordId> live_;            // in no particular order
-  std::deque<RecordId> trained_records_;  // of them, those whose own sample has been trained, as they were trained
+  std::vector<RecordId> live_;      // wanted for their own sample, in no particular order
+  TrainedRecords trained_records_;  // the others: those whose own sample has been trained
   std::unordered_map<RequestId, OwnRecords> by_request_;
   std::unordered_map<SessionId, std::vector<RecordId>> by_session_;
   std::unordered_map<OpId, RecordId> copies_;
@@ -240,6 +246,7 @@ class ActivationStore {
   TokenRate kept_;    // of them, those whose record was completed
   TokenRate trained_;
   TokenRate restorable_, used_;     // tokens that came to training with a record, and those of them that used it
+  std::int64_t used_again_ = 0;     // trained records that another sample has used
   double queued_s_ = 0;             // from the feedback until the sample was trained, fading
   std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records

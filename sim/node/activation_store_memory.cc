@@ -21,7 +21,7 @@ std::int32_t ActivationStore::most_pages() const {
 void ActivationStore::relieve(Time now) {
   const auto id = victim(now, Lies::kOnGpu, std::nullopt);
   if (!id || at(*id).on_host) return;
-  if (at(*id).trained) return drop(now, *id);
+  if (at(*id).trained_as) return drop(now, *id);
   if (!policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
   if (!make_host_room(now, at(*id).bytes)) return;
   at(*id).free_after_copy = true;
@@ -31,13 +31,17 @@ void ActivationStore::relieve(Time now) {
 PlaceView ActivationStore::place_view(const Record& record) const {
   return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
           pool_.are_missed(pages_, 1, policy_.stretch),
-          config_.page_bytes * (most_pages() - reserve() - pages_ + trained_pages())};
+          config_.page_bytes * (most_pages() - reserve() - pages_ + trained_records_.pages())};
 }
 
 // The complete record without user that is worth least: one that has been trained, or else what the policy says.
 std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::optional<RecordId> except) {
-  const auto trained = std::ranges::find_if(trained_records_, [&](RecordId id) { return may_leave(at(id), lies); });
-  if (trained != trained_records_.end()) return *trained;
+  // What is on both is wanted: of a trained one the pages on the GPU are freed at once.
+  if (lies != Lies::kOnBoth) {
+    for (const auto& [place, id] : lies == Lies::kOnGpu ? trained_records_.on_gpu() : trained_records_.on_host()) {
+      if (may_leave(at(id), lies) && id != except) return id;
+    }
+  }
   std::optional<RecordId> least;
   double least_value = std::numeric_limits<double>::infinity();
   for (const RecordId id : live_) {
@@ -57,34 +61,36 @@ std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::option
   return least;
 }
 
-std::int32_t ActivationStore::trained_pages() const {
-  std::int32_t pages = 0;
-  for (const RecordId id : trained_records_) {
-    const Record& record = records_[id.value()];
-    if (may_leave(record, Lies::kOnGpu)) pages += static_cast<std::int32_t>(std::ssize(record.pages));
-  }
-  return pages;
+void ActivationStore::take_off_list(const Record& record) {
+  at(live_.back()).live_index = record.live_index;
+  live_[record.live_index] = live_.back();
+  live_.pop_back();
 }
 
-Bytes ActivationStore::trained_host_bytes() const {
-  Bytes bytes;
-  for (const RecordId id : trained_records_) {
-    const Record& record = records_[id.value()];
-    if (may_leave(record, Lies::kOnHostAlone)) bytes += host_pages(record.bytes);
-  }
-  return bytes;
+void ActivationStore::become_trained(RecordId id) {
+  Record& record = at(id);
+  take_off_list(record);
+  record.trained_as =
+      trained_records_.add(id, static_cast<std::int32_t>(std::ssize(record.pages)), host_bytes_of(record));
+}
+
+// Conversations go on so often that a copy of a trained record is worth making.
+bool ActivationStore::trained_ones_are_used() const {
+  constexpr std::int64_t kEnough = 32, kOneIn = 8;
+  const auto known = static_cast<std::int64_t>(trained_records_.ever());
+  return known < kEnough || kOneIn * used_again_ >= known;
 }
 
 // A later turn makes use of the record perhaps, the prefix cache of its memory certainly.
 void ActivationStore::settle_trained(Time now, RecordId id) {
   Record& record = at(id);
-  record.free_after_copy = record.copying_out.has_value();
   if (record.copying_out || !record.on_gpu()) return;
   if (record.on_host) return free_pages(record);
   const PlaceView view = place_view(record);
   if (pages_ <= config_.max_pages && !view.missed) return;
-  if (!policy_.place || !policy_.place->uses_host() || view.host_free < host_pages(record.bytes)) return drop(now, id);
-  record.free_after_copy = true;
+  const Bytes room = view.host_free + trained_records_.host_bytes();
+  const bool copy = policy_.place && policy_.place->uses_host() && trained_ones_are_used();
+  if (!copy || room < host_pages(record.bytes) || !make_host_room(now, record.bytes)) return drop(now, id);
   start_copy_out(now, id);
 }
 
@@ -99,9 +105,13 @@ bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limi
                                  Lies givers, std::int32_t spare) {
   std::int64_t missing = std::max(static_cast<std::int64_t>(pages_) + pages - limit,
                                   static_cast<std::int64_t>(pages) + spare - pool_.free());
-  for (auto id = live_.begin(); missing > 0 && id != live_.end(); ++id) {
-    if (may_leave(at(*id), givers) && *id != except) missing -= std::ssize(at(*id).pages);
+  const auto count = [&](RecordId id) {
+    if (may_leave(at(id), givers) && id != except) missing -= std::ssize(at(id).pages);
+  };
+  for (auto next = trained_records_.on_gpu().begin(); missing > 0 && next != trained_records_.on_gpu().end(); ++next) {
+    count(next->second);
   }
+  for (auto id = live_.begin(); missing > 0 && id != live_.end(); ++id) count(*id);
   if (missing > 0) return false;
   while (static_cast<std::int64_t>(pages_) + pages > limit || pool_.free() < pages + spare) {
     const auto id = victim(now, givers, except);
@@ -144,7 +154,7 @@ std::int32_t ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) 
 }
 
 bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {
-  if (leave == Leave::kAtOnce || !policy_.place || record.trained) return false;
+  if (leave == Leave::kAtOnce || !policy_.place || record.trained_as) return false;
   return leave == Leave::kCopied ? policy_.place->uses_host()
                                  : policy_.place->copy_out_under_pressure(place_view(record));
 }
@@ -156,12 +166,14 @@ Bytes ActivationStore::host_pages(Bytes bytes) const {
 // Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
 bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
   Bytes missing = host_used_ + host_pages(bytes) - config_.host_capacity;
-  for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) {
-    const Record& record = at(*id);
+  const auto count = [&](const Record& record) {
     if (may_leave(record, Lies::kOnHostAlone) || (doubled_too && may_leave(record, Lies::kOnBoth))) {
       missing -= host_pages(record.bytes);
     }
-  }
+  };
+  const TrainedRecords::InOrder& trained = trained_records_.on_host();
+  for (auto next = trained.begin(); missing > Bytes() && next != trained.end(); ++next) count(at(next->second));
+  for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) count(at(*id));
   if (missing > Bytes()) return false;
   while (host_used_ + host_pages(bytes) > config_.host_capacity) {
     auto id = victim(now, Lies::kOnHostAlone, std::nullopt);
@@ -201,7 +213,7 @@ bool ActivationStore::on_copy_done(Time now, OpId op) {
   record.copying_out.reset();
   record.on_host = true;
   copying_bytes_ -= record.bytes;
-  if (record.free_after_copy || record.trained || !policy_.place->keep_after_copy(place_view(record))) {
+  if (record.free_after_copy || record.trained_as || !policy_.place->keep_after_copy(place_view(record))) {
     record.free_after_copy = record.users > 0;
     if (record.users == 0) free_pages(record);
     // What could stay when it was copied may be missed by now: with each that leaves another one does.
@@ -211,9 +223,39 @@ bool ActivationStore::on_copy_done(Time now, OpId op) {
 }
 
 void ActivationStore::free_pages(Record& record) {
+  const auto pages = static_cast<std::int32_t>(record.pages.size());
+  if (record.trained_as && pages > 0) trained_records_.leave_gpu(*record.trained_as, pages, host_bytes_of(record));
   pool_.release_first(record.pages);
-  pages_ -= static_cast<std::int32_t>(record.pages.size());
+  pages_ -= pages;
   record.pages.clear();
+}
+
+// Drops complete records without user for which `is_to_go` holds.
+template <class IsToGo>
+void ActivationStore::drop_where(Time now, IsToGo&& is_to_go) {
+  const auto goes = [&](RecordId id) {
+    const Record& record = at(id);
+    return record.complete && record.users == 0 && !record.copying_out && is_to_go(record);
+  };
+  for (std::size_t i = 0; i < live_.size();) goes(live_[i]) ? drop(now, live_[i]) : static_cast<void>(++i);
+  for (const TrainedRecords::InOrder* records : {&trained_records_.on_gpu(), &trained_records_.on_host()}) {
+    for (auto next = records->begin(); next != records->end();) {
+      const RecordId id = next++->second;
+      if (goes(id)) drop(now, id);
+    }
+  }
+}
+
+void ActivationStore::on_new_version(Time now, WeightVersion current, std::int32_t max_lag) {
+  drop_where(now, [&](const Record& record) {
+    return static_cast<std::int64_t>(current.value()) - record.version.value() > max_lag;
+  });
+}
+
+void ActivationStore::expire(Time now) {
+  if (policy_.keep_for == Duration::max()) return;
+  drop_where(now,
+             [&](const Record& record) { return now - record.recorded_at > policy_.keep_for && !record.ready_at; });
 }
 
 }  // namespace alchemist

@@ -78,7 +78,7 @@ class WordReader {
 // A command may name thousands of blocks: where the two part, and what stands there.
 std::string difference(const std::string& given, const std::string& recorded) {
   const auto parting = std::ranges::mismatch(given, recorded).in1 - given.begin();
-  const std::size_t space = given.rfind(' ', static_cast<std::size_t>(parting));
+  const std::size_t space = parting == 0 ? std::string::npos : given.rfind(' ', static_cast<std::size_t>(parting) - 1);
   const std::size_t word = space == std::string::npos ? 0 : space + 1;
   const auto excerpt = [&](const std::string& text) {
     constexpr std::size_t kShown = 60;

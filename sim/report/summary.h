@@ -42,7 +42,7 @@ struct RunInfo {
 // What the training side knows at the end beyond the steps that it has told its observers.
 struct TrainingTotals {
   std::optional<std::int64_t> max_tokens;          // largest training batch that fits
-  Bytes hedge_wasted_bytes;                        // moved for hedges that lost, over all links
+  Bytes hedge_wasted_bytes;                        // copied to the host and never read, over all links
   Duration hedge_wasted_time;                      // for the same, at the links' rate, summed over them
   std::int64_t preemptions = 0;                    // micro-batches that gave their memory back to serving
   std::optional<double> bound_train_tokens_per_s;  // no policy can train more

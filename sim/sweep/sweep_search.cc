@@ -31,7 +31,10 @@ class Search {
   bool ranks_before(const RankedCandidate& a, const RankedCandidate& b) const;
   // Bisection looks for the largest value: of the mirrored axis where the smallest is wanted.
   double axis_value(double looked_at) const {
-    return spec_.minimises_search_key() ? spec_.search->low + spec_.search->high - looked_at : looked_at;
+    const SearchAxis& axis = *spec_.search;
+    if (!spec_.minimises_search_key()) return looked_at;
+    if (looked_at == axis.low) return axis.high;  // the ends exactly
+    return looked_at == axis.high ? axis.low : std::clamp(axis.low + axis.high - looked_at, axis.low, axis.high);
   }
 
   SweepRun& run_;

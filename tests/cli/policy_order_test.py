@@ -72,7 +72,7 @@ class PolicyOrder(CliTestCase):
         self.assertGreater(self.mean("elastic", "peak_activations_bytes", *budget),
                            5 * self.mean("answers", "peak_activations_bytes", *budget))
         greedy = self.make_directory() / "greedy.yaml"
-        greedy.write_text("description: a\nrecord: adaptive\nplace: tiered\nevict: oldest\nrestore: planned\ntrain: headroom\n"
+        greedy.write_text("description: a\nrecord: minimal\nplace: tiered\nevict: oldest\nrestore: planned\ntrain: headroom\n"
                           "samples: recorded\nfresh: spill\nrecord_answers: true\ngpu_record_share: 0.8\n")
         hits = {}
         for policy in ["answers", "elastic", greedy]:

@@ -88,6 +88,14 @@ TEST_P(ReplayTest, AnotherCommandIsFound) {
                           ": a fresh node gives another command than this \"serve\": from character 7 on \"1 ");
 }
 
+// One word is the beginning of the other.
+TEST_P(ReplayTest, TheWordThatDiffersIsTold) {
+  std::vector<std::string> lines = lines_;
+  lines[find("> serve")].insert(lines[find("> serve")].find("serve 1") + 7, "7");
+  expect_error(lines, "from character 7 on \"1 ");
+  expect_error(lines, "in place of \"17 ");
+}
+
 TEST_P(ReplayTest, AMissingCommandIsFound) {
   std::vector<std::string> lines = lines_;
   lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(find("> serve")));

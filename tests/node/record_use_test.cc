@@ -113,6 +113,58 @@ TEST(RecordUse, ATrainedRecordLeavesSpareMemory) {
   }
 }
 
+// The host has room for two such records: the one that was trained first makes room for the third.
+TEST(RecordUse, TheOldestTrainedRecordLeavesTheHost) {
+  Store s("tiered", 6, 64);
+  for (const std::uint32_t request : {1, 2, 3}) s.record(request);
+  s.record(4);
+  for (const std::uint32_t request : {1, 2, 3}) {
+    s.store->end_of_use(Time(), RequestId(request));
+    if (request < 3) ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
+    s.store->check_consistency();
+  }
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
+  EXPECT_EQ(s.store->host_bytes(), Bytes(800));
+  EXPECT_EQ(s.store->acquire(sample_of(1), WeightVersion(), 1).host_tokens, 0);
+  EXPECT_EQ(s.store->acquire(sample_of(3), WeightVersion(), 1).host_tokens, 40);
+  s.store->check_consistency();
+}
+
+// Nobody ever comes back for a trained record: after 32 of them none is copied any more.
+TEST(RecordUse, TrainedRecordsAreCopiedWhereConversationsGoOn) {
+  for (const bool go_on : {false, true}) {
+    Store s("tiered", 2, 64, Bytes(100'000));
+    std::size_t early = 0;
+    for (std::uint32_t turn = 1; turn <= 80; ++turn) {
+      s.record_of(turn, go_on ? 9 : turn, 0, 40, 0);
+      s.store->end_of_use(Time(), RequestId(turn));
+      if (!s.host.copies.empty()) s.store->on_copy_done(Time(), s.host.last());
+      const Coverage coverage =
+          s.store->acquire({RequestId(1'000 + turn), SessionId(9), 40, 30, 0, 0}, WeightVersion(), 1);
+      s.store->put_back(coverage.records);
+      if (turn == 40) early = s.host.copies.size();
+    }
+    if (go_on) {
+      EXPECT_GT(s.host.copies.size(), early);
+    } else {
+      EXPECT_EQ(s.host.copies.size(), early);
+    }
+    EXPECT_GE(early, 30U);
+    s.store->check_consistency();
+  }
+}
+
+// Of two records that begin with the conversation the later one has the newer weights.
+TEST(RecordUse, TheLaterRecordIsUsed) {
+  Store s("stay", 20);
+  s.record_of(1, 9, 0, 40, 1);
+  s.store->end_of_use(Time(), RequestId(1));
+  s.record_of(2, 9, 0, 60, 2);
+  const Coverage coverage = s.store->acquire({RequestId(2), SessionId(9), 60, 30, 0, 0}, WeightVersion(2), 4);
+  EXPECT_EQ(coverage.resident_tokens, 60);
+  EXPECT_EQ(coverage.version_lag, 0);
+}
+
 // It is wasted when it goes without having been read.
 TEST(RecordUse, ACopyThatWasReadIsNotWasted) {
   for (const bool read : {false, true}) {

@@ -99,6 +99,20 @@ TEST(RecordView, TellsWhatIsCopiedAndUsed) {
   EXPECT_DOUBLE_EQ(view.seen.used_share, 0.25);
 }
 
+// What has been trained makes room for others: it is as good as free.
+TEST(RecordView, TrainedRecordsCountAsFree) {
+  Store s("eager", 40);
+  LastView& view = watch(s);
+  s.record(1);
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
+  s.record(2);
+  s.store->begin(Time(), Store::arrival(3), 0, 40, WeightVersion());
+  const Bytes before = view.seen.free;
+  s.store->end_of_use(Time(), RequestId(1));
+  s.store->begin(Time(), Store::arrival(4), 0, 40, WeightVersion());
+  EXPECT_EQ(view.seen.free, before + Bytes(800)) << "on the GPU and on the host";
+}
+
 // Samples are trained 3 s after their feedback, again and again.
 TEST(RecordView, TellsHowLongSamplesStandInLine) {
   Store s("stay", 40);
