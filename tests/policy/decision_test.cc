@@ -94,23 +94,35 @@ int recorded_of_160(const RecordView& view) {
   return recorded;
 }
 
-// Feedback on every prompt after 10 s; 1,000 tokens a second are offered in prompts of 1,000, of 40 or 100 bytes a
-// token. Memory is ample: what is recorded follows what training takes, with a reserve of a quarter, in steps of a
-// factor of 1.41; where only half of the records find room on the GPU, twice as many are begun; and with memory for
-// 2,000 lean tokens, which nothing can wait in for 10 s, hardly anything is.
-TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
+// Feedback comes on every prompt, after 10 s.
+FeedbackModel after_ten_seconds() {
   FeedbackModel feedback;
   for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
+  return feedback;
+}
+
+// Prompts of 1,000 tokens, so many a second; records of 40 or 100 bytes a token.
+RecordView thousand_a_second(const FeedbackModel& feedback) {
   RecordView view;
   view.tokens = 1'000;
   view.lean_bytes = Bytes(40'000);
   view.minimal_bytes = Bytes(100'000);
   view.lean_saving = 0.5;
   view.capacity = view.free = Bytes(100'000'000);
-  view.whole_per_s = 1'000;
+  view.whole_per_s = view.trained_per_s = 1'000;
   view.whole = true;
   view.copy_bandwidth = 1e9;
   view.feedback = &feedback;
+  return view;
+}
+
+// Feedback on every prompt after 10 s; 1,000 tokens a second are offered in prompts of 1,000, of 40 or 100 bytes a
+// token. Memory is ample: what is recorded follows what training takes, with a reserve of a quarter, in steps of a
+// factor of 1.41; where only half of the records find room on the GPU, twice as many are begun; and with memory for
+// 2,000 lean tokens, which nothing can wait in for 10 s, hardly anything is.
+TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
   view.trained_per_s = 2'000;
   EXPECT_EQ(recorded_of_160(view), 160);
   view.trained_per_s = 200;
@@ -126,19 +138,11 @@ TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
 // As above, with memory for 15,000 minimal tokens and training that takes all: they wait for some 10 s, and all fit.
 // Where samples stand in line for as long again they do not, and lean records save more.
 TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
-  FeedbackModel feedback;
-  for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
-  RecordView view;
-  view.tokens = 1'000;
-  view.lean_bytes = Bytes(40'000);
-  view.minimal_bytes = Bytes(100'000);
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
   view.lean_saving = 0.9;
   view.capacity = view.free = Bytes(1'500'000);
-  view.whole_per_s = view.trained_per_s = 1'000;
-  view.whole = true;
-  view.copy_bandwidth = 1e9;
   view.forward_s = 1e-3;
-  view.feedback = &feedback;
   EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kMinimal);
   view.queued_s = 10;
   EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kLean);
@@ -149,17 +153,8 @@ TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
 // hundred is used, or forward takes a microsecond, that costs more than it saves; but now and then one is made, to see
 // whether that is still so.
 TEST(AdaptiveRecord, StopsWhereCopiesCostMoreThanTheySave) {
-  FeedbackModel feedback;
-  for (int i = 0; i < 100; ++i) feedback.learn(Duration::seconds(10), true);
-  RecordView view;
-  view.tokens = 1'000;
-  view.lean_bytes = Bytes(40'000);
-  view.minimal_bytes = Bytes(100'000);
-  view.lean_saving = 0.5;
-  view.capacity = view.free = Bytes(100'000'000);
-  view.whole_per_s = view.trained_per_s = 1'000;
-  view.whole = true;
-  view.feedback = &feedback;
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
   view.forward_s = 1e-3;
   view.copied_share = 1;
   view.copy_costs = 0.05;
