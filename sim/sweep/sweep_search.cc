@@ -27,7 +27,6 @@ class Search {
   std::vector<std::int64_t> bisect(std::size_t round, std::size_t seeds, const std::vector<std::size_t>& alive);
   RankedCandidate judge(std::size_t candidate, std::int64_t point) const;
   double excess(std::int64_t point) const;
-  bool feasible(std::int64_t point) const { return excess(point) == 0; }
   bool ranks_before(const RankedCandidate& a, const RankedCandidate& b) const;
   // Bisection looks for the largest value: of the mirrored axis where the smallest is wanted.
   double axis_value(double looked_at) const {
@@ -110,7 +109,7 @@ std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, c
     }
     if (open.empty()) break;
     run_.evaluate(points, seeds);
-    for (std::size_t i = 0; i < open.size(); ++i) bisections[open[i]].tell(feasible(points[i]));
+    for (std::size_t i = 0; i < open.size(); ++i) bisections[open[i]].tell(excess(points[i]) == 0);
   }
   std::vector<std::int64_t> best;
   for (std::size_t i = 0; i < alive.size(); ++i)
@@ -119,7 +118,8 @@ std::vector<std::int64_t> Search::bisect(std::size_t round, std::size_t seeds, c
 }
 
 RankedCandidate Search::judge(std::size_t candidate, std::int64_t point) const {
-  RankedCandidate ranked{.candidate = candidate, .point = point, .feasible = feasible(point), .excess = excess(point)};
+  RankedCandidate ranked{.candidate = candidate, .point = point, .excess = excess(point)};
+  ranked.feasible = ranked.excess == 0;
   const bool own_axis = spec_.search && spec_.search->key == spec_.goal->metric;
   if (!own_axis) {
     ranked.score = mean_result(run_.rows_of(point), spec_.goal->metric);

@@ -22,10 +22,10 @@ namespace alchemist {
 
 struct RankedCandidate {
   std::size_t candidate = 0;  // its place among grid_points()
-  std::int64_t point =
-      0;                  // that was judged; with `search` the best found, or the end where bounds are kept most easily
-  bool feasible = false;  // keeps every bound
-  double excess = 0;      // share of a bound by which it is missed, of the one that is missed by most
+  // That was judged; with `search` the best found, or the end of the axis where bounds are kept most easily.
+  std::int64_t point = 0;
+  bool feasible = false;        // keeps every bound
+  double excess = 0;            // share of a bound by which it is missed, of the one that is missed by most
   std::optional<double> score;  // mean of the goal
   bool kept = false;            // goes on to the next round; in the last round: is the answer
 };
