@@ -1,5 +1,7 @@
 #include "validate/calibration.h"
 
+#include <fmt/format.h>
+
 #include "validate/calibrate_cold_starts.h"
 #include "validate/calibrate_link.h"
 #include "validate/calibrate_steps.h"
@@ -9,11 +11,19 @@ namespace alchemist {
 
 Calibration calibrate(Decoder& model, const CalibrationConfig& config) {
   Calibration result;
-  config.progress("serving steps and training pieces");
+  const int rounds = config.rounds + 1;  // the first is not counted
+  int round = 1;
+  const auto tell_round = [&] {
+    config.progress(fmt::format("serving steps and training pieces, round {} of {}", round, rounds));
+  };
+  tell_round();
   StepBench steps(model, config);
   SampleLog log(model.device().is_processor());
   TrainingRounds training(model, config, steps.arena(), log);
-  steps.measure(result, log, [&] { training.run(); });
+  steps.measure(result, log, [&] {
+    training.run();
+    if (++round <= rounds) tell_round();
+  });
   const SampleLog::Result logged = log.result();
   result.speed = logged.speed;
   result.disturbance = logged.disturbance;

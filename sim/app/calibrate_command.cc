@@ -11,6 +11,7 @@
 #include "sim/app/model_config.h"
 #include "sim/app/option_checks.h"
 #include "sim/base/error.h"
+#include "sim/report/output_file.h"
 #include "validate/calibration.h"
 #include "validate/real_model.h"
 
@@ -61,12 +62,13 @@ void calibrate_device(const CalibrateArguments& arguments) {
   options.limits.step_tokens = options.limits.step_sequences = config.step_tokens + config.step_sequences;
   options.limits.micro_batch_tokens = config.micro_batch_tokens;
   options.repeat_decodes = arguments.cuda_graphs;
+  ResultDirectory files(arguments.out);  // before minutes are spent on what could not be written
   RealModel model(device_kinds().at(arguments.device), options, kCpuMemory);
   CalibrationConfig with_progress = config;
   if (device_kinds().at(arguments.device) != DeviceKind::cpu) with_progress.short_sample = kShortSampleOnGpu;
   with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
   const Calibration result = calibrate(model.decoder(), with_progress);
-  write_calibration(arguments.out, result, options.shape,
+  write_calibration(files, result, options.shape,
                     {model.description(), options.shape.name, arguments.method, arguments.cuda_graphs, config.rounds});
   print_held_out(check_calibration(arguments.out, result, options.shape));
   fmt::print(

@@ -232,9 +232,8 @@ void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& 
 
 }  // namespace
 
-void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
+void write_calibration(ResultDirectory& files, const Calibration& calibration, const ModelShape& model,
                        const Provenance& provenance) {
-  ResultDirectory files(folder);
   write_serving(files, calibration, static_cast<double>(model.layers));
   write_training(files, calibration);
   write_held_out_training(files, calibration);

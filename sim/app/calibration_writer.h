@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/model/model_shape.h"
+#include "sim/report/output_file.h"
 #include "validate/calibration.h"
 
 namespace alchemist {
@@ -20,7 +21,7 @@ struct Provenance {
   int rounds = 0;
 };
 
-// Writes, all or nothing:
+// Writes to the folder of the profile, all or nothing:
 //   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
 //   training.csv                                 training (training_profile.h)
 //   held_out.csv                                 training pieces that are in no table; first_us: the first of its size
@@ -32,7 +33,7 @@ struct Provenance {
 //   meta.yaml                                    provenance; disturbance: measurement.h
 // In the files of the first two lines time_us is what an operation adds to a run on average: its median times the
 // disturbance.
-void write_calibration(const std::filesystem::path& folder, const Calibration& calibration, const ModelShape& model,
+void write_calibration(ResultDirectory& files, const Calibration& calibration, const ModelShape& model,
                        const Provenance& provenance);
 
 // A step or a piece of training that is in no table, as measured and as the profile prices it.

@@ -86,12 +86,12 @@ void print_table(const std::vector<StalenessPoint>& points, const StalenessOptio
 
 void measure(const StalenessArguments& arguments) {
   const DecoderOptions options = decoder_options(arguments);
+  ResultDirectory directory(arguments.out);  // before minutes are spent on what could not be written
   RealModel model(device_kinds().at(arguments.device), options, kAllMemory);
   if (!arguments.weights.empty()) load_pretrained_weights(arguments.weights, model.decoder());
   const std::vector<StalenessPoint> points = measure_staleness(model.decoder(), arguments.measure);
   std::ostringstream csv;
   write_staleness(csv, points);
-  ResultDirectory directory(arguments.out);
   directory.create("staleness.csv").write(csv.str());
   directory.create("staleness.json").write(provenance(arguments, options, model.description()));
   directory.commit();

@@ -133,6 +133,8 @@ class Calibrate(CliTestCase):
                      "--context", 512, "--micro-batch-tokens", 256, "--out", profile)
         self.assert_done(result)
         printed = result.stdout
+        rounds = [f"measuring serving steps and training pieces, round {i} of 6" for i in range(1, 7)]
+        self.assertEqual([*rounds, "measuring cold caches", "measuring link and host"], result.stderr.splitlines())
         self.assertIn("steps held out", printed)
         self.assertIn("pieces held out", printed)
         with open(profile / "held_out.csv", newline="", encoding="utf-8") as file:
@@ -220,6 +222,14 @@ class Calibrate(CliTestCase):
             with self.subTest(arguments=arguments):
                 self.assert_user_error(run("calibrate", "--device", "cpu", *arguments, "--out", out), expected)
                 self.assertFalse(out.exists())
+
+    def test_where_nothing_can_be_written(self):
+        """Is said at once, not behind minutes of measuring."""
+        file = self.make_directory() / "file"
+        file.touch()
+        for command in (["calibrate", "--device", "cpu"], ["staleness", "--model", "tiny"]):
+            with self.subTest(command=command):
+                self.assert_one_line_error(run(*command, "--out", file / "out"), "cannot make the directory")
 
 
 if __name__ == "__main__":
