@@ -58,7 +58,7 @@ BreakevenPoint breakeven_point(const ModelShape& model, const HardwareSpec& hard
   const std::int64_t sequences = std::max<std::int64_t>(1, kBatchTokens / context_tokens);
   RestoreDemand demand;
   demand.layers = static_cast<std::int32_t>(model.layers);
-  demand.tokens = demand.targets = demand.recorded = sequences * context_tokens;
+  demand.tokens = demand.targets = demand.recorded = demand.recorded_targets = sequences * context_tokens;
   demand.attended_keys = static_cast<double>(demand.tokens) * static_cast<double>(context_tokens + 1) / 2;
   demand.recorded_keys = demand.attended_keys;
   demand.lean_per_token = cost.record_bytes().lean * model.layers;

@@ -128,4 +128,8 @@ BackwardSchedule backward_schedule(const LayerGraph& graph, std::span<const Tens
   return Scheduler(graph, kept).run(rebuild_plan(graph, kept).from_below);
 }
 
+std::vector<Kernel> backward_kernels(const LayerGraph& graph, std::span<const TensorId> kept) {
+  return kernels_of(graph, backward_schedule(graph, kept).operators);
+}
+
 }  // namespace alchemist

@@ -26,4 +26,7 @@ struct BackwardSchedule {
 // Precondition: `kept` are forward tensors.
 BackwardSchedule backward_schedule(const LayerGraph& graph, std::span<const TensorId> kept);
 
+// The launches of such a backward, with those that rebuild.
+std::vector<Kernel> backward_kernels(const LayerGraph& graph, std::span<const TensorId> kept);
+
 }  // namespace alchemist

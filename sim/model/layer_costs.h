@@ -21,7 +21,7 @@ struct GradientSum {
 
 struct LayerCosts {
   PhaseCosts forward;   // as training runs it, adapters included; the cache write is serving's alone and left out
-  PhaseCosts backward;  // everything needed from the record at hand: add RebuildPlan::work for what is not
+  PhaseCosts backward;  // with all it needs at hand: from what is recorded or kept, see backward_kernels()
   std::int64_t parameters = 0;             // adapters included
   std::int64_t trained_parameters = 0;     // get a gradient and optimizer state
   std::vector<GradientSum> gradient_sums;  // one for each number of GPUs

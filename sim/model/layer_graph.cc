@@ -62,6 +62,7 @@ class GraphBuilder {
                 .trained = spec.trained,
                 .forward = {},
                 .view = spec.view,
+                .rebuild_kernel = spec.rebuild_kernel,
                 .gradient_gpus = spec.gradient_gpus};
     bool requires_gradient = spec.trained;
     for (const std::string& name : spec.inputs) {
@@ -136,13 +137,15 @@ double kernel_traffic(const LayerGraph& graph, const std::vector<OperatorId>& ke
   const auto is_member = [&](OperatorId op) { return members.contains(op); };
   std::set<TensorId> reads, writes;
   for (const OperatorId id : kernel) {
+    const OperatorId first = *std::find_if(kernel.begin(), kernel.end(),
+                                           [&](OperatorId member) { return graph[member].phase == graph[id].phase; });
     for (const TensorId input : graph[id].inputs) {
       if (!writes.contains(input)) reads.insert(input);
     }
     for (const TensorId output : graph[id].outputs) {
       const Tensor& tensor = graph[output];
       const bool accumulates = std::any_of(tensor.producers.begin(), tensor.producers.end(), [&](OperatorId producer) {
-        return !is_member(producer) && producer < kernel.front();
+        return !is_member(producer) && producer < first;
       });
       if (accumulates) reads.insert(output);
       writes.insert(output);
@@ -202,12 +205,15 @@ LayerGraph build_layer_graph(const ModelShape& shape, const TrainingShape& train
 std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const OperatorId> operators) {
   std::vector<Kernel> kernels;
   std::vector<std::vector<OperatorId>> members;
+  const bool in_backward = std::any_of(operators.begin(), operators.end(),
+                                       [&](OperatorId id) { return graph[id].phase == Phase::kBackward; });
   for (const OperatorId id : operators) {
     const Operator& op = graph[id];
     if (op.view) continue;
-    auto it = std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& k) { return k.name == op.kernel; });
+    const std::string& name = in_backward && !op.rebuild_kernel.empty() ? op.rebuild_kernel : op.kernel;
+    auto it = std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& k) { return k.name == name; });
     if (it == kernels.end()) {
-      it = kernels.insert(kernels.end(), Kernel{.name = op.kernel});
+      it = kernels.insert(kernels.end(), Kernel{.name = name});
       members.emplace_back();
     }
     it->matrix_product = it->matrix_product || is_matrix_product(op.kind);

@@ -50,6 +50,7 @@ struct Operator {
   bool trained = false;               // forward: its parameters get a gradient
   std::optional<OperatorId> forward;  // backward: the operator it differentiates
   bool view = false;                  // passes its only input on, whose storage its outputs share, and does nothing
+  std::string rebuild_kernel;         // forward: as in OperatorSpec
   std::int64_t gradient_gpus = 1;     // forward: GPUs that hold its parameters and each make a part of their gradient
 
   bool all_reduce() const { return work.reduced_bytes_per_token > 0; }  // in place
@@ -85,6 +86,7 @@ struct Kernel {
 
 // The launches of these operators, run in this order; views need none. Operators of one kernel read what they share
 // once and write only what somebody outside the kernel reads; a gradient that a kernel adds to is read and written.
+// With backward operators among them, forward ones run in their rebuild_kernel if they have one.
 std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const OperatorId> operators);
 
 // Sum of the work of kernels_of().

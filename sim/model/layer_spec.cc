@@ -209,6 +209,7 @@ class LayerBuilder {
     OperatorSpec op{"silu_mul",     OperatorKind::kGatedActivation, "silu_mul",
                     {"gate", "up"}, {vector("gated", width)},       gated_activation_work(width)};
     op.gradients = {{{"gate", "up"}, {"gate", "up"}, "silu_mul.d", gated_activation_gradient_work(width)}};
+    op.rebuild_kernel = "silu_mul.d";  // which has read gate and up, and only has to write it (gated_activation.h)
     spec_.operators.push_back(std::move(op));
   }
 

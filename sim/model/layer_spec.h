@@ -64,6 +64,7 @@ struct OperatorSpec {
   bool trained = false;  // its parameters get a gradient
   std::vector<GradientSpec> gradients = {};
   bool view = false;               // passes its only input on unchanged, as in GradientSpec
+  std::string rebuild_kernel;      // that makes its outputs again beside a gradient; empty: its own, as in the forward
   std::int64_t gradient_gpus = 1;  // GPUs that hold the same parameters and each make a part of their gradient
 };
 

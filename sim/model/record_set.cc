@@ -97,14 +97,18 @@ std::vector<TensorId> minimal_tensors(const LayerGraph& graph) {
   return without(needed, cheaply_rebuilt(graph, needed));
 }
 
-std::vector<TensorId> lean_tensors(const LayerGraph& graph) {
-  std::vector<TensorId> gated;
+std::vector<TensorId> gate_and_up(const LayerGraph& graph) {
+  std::vector<TensorId> inputs;
   for (const OperatorId id : graph.operators_of(Phase::kForward)) {
     if (graph[id].kind == OperatorKind::kGatedActivation) {
-      gated.insert(gated.end(), graph[id].inputs.begin(), graph[id].inputs.end());
+      inputs.insert(inputs.end(), graph[id].inputs.begin(), graph[id].inputs.end());
     }
   }
-  return without(minimal_tensors(graph), gated);
+  return inputs;
+}
+
+std::vector<TensorId> lean_tensors(const LayerGraph& graph) {
+  return without(minimal_tensors(graph), gate_and_up(graph));
 }
 
 Bytes bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors) {
@@ -114,8 +118,12 @@ Bytes bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors
 }
 
 RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept) {
+  return rebuild_plan(graph, kept, needed_tensors(graph));
+}
+
+RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept, std::span<const TensorId> wanted) {
   RequirementWalk walk(graph, kept);
-  for (const TensorId tensor : needed_tensors(graph)) walk.demand(tensor);
+  for (const TensorId tensor : wanted) walk.demand(tensor);
   RebuildPlan plan;
   plan.from_below = walk.required(graph.input) && !contains(kept, graph.input);
   if (plan.from_below) walk.demand(graph.output);

@@ -13,7 +13,7 @@
 
 namespace alchemist {
 
-// What must run again so that backward finds all it needs.
+// What must run again so that backward finds all it needs, or a part of that.
 struct RebuildPlan {
   std::vector<OperatorId> operators;  // in the order of execution
   std::vector<Kernel> kernels;        // the launches they take
@@ -41,12 +41,16 @@ std::vector<TensorId> needed_tensors(const LayerGraph& graph);
 // thousands), rebuild from the remaining ones at almost no cost. Unique: a tensor has one producer.
 std::vector<TensorId> minimal_tensors(const LayerGraph& graph);
 
-// The minimal ones without the inputs of the gated activation, the widest tensors, which two products rebuild.
+// The minimal ones without gate and up, the widest tensors, which two products rebuild.
 std::vector<TensorId> lean_tensors(const LayerGraph& graph);
 
 Bytes bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors);
 
-// Precondition: `kept` are forward tensors.
+// The inputs of the gated activation.
+std::vector<TensorId> gate_and_up(const LayerGraph& graph);
+
+// What makes `wanted` from `kept`; without `wanted`, all that backward needs. Precondition: both are forward tensors.
+RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept, std::span<const TensorId> wanted);
 RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept);
 
 RecordSet make_record_set(const LayerGraph& graph, std::string name, std::vector<TensorId> tensors);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "sim/base/check.h"
@@ -14,7 +15,7 @@ namespace alchemist {
 namespace {
 
 constexpr std::int64_t kOptimizerBytesPerParameter = 12;  // Adam: two moments and the master weight in f32
-constexpr double kDownOfGateUp = 0.5;  // the down product is one as large as either of the two that make gate and up
+constexpr double kDownOfGateUp = 0.5;  // measured: the down product is as large as either that makes gate and up
 
 Bytes set_bytes(const LayerGraph& graph, const char* name) {
   const auto set = find_record_set(graph, name);
@@ -38,7 +39,7 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   };
   const LayerCosts layer = layer_costs(graph);
   forward_ = times_of(layer.forward.kernels);
-  backward_ = times_of(layer.backward.kernels);
+  backward_ = times_of(backward_kernels(graph, minimal_tensors(graph)));
   gradient_sums_ = layer.gradient_sums;
   const HeadCosts head = head_costs(model, training, tensor_parallel);
   head_forward_ = times_of(head.forward.kernels);
@@ -50,7 +51,8 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   record_bytes_.minimal = set_bytes(graph, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
   record_bytes_.input = set_bytes(graph, "input");
-  rebuild_gate_up_ = times_of(find_record_set(graph, "lean")->rebuild.kernels);
+  rebuild_gate_up_ = times_of(rebuild_plan(graph, lean_tensors(graph), gate_and_up(graph)).kernels);
+  output_from_record_ = times_of(rebuild_plan(graph, minimal_tensors(graph), std::array{graph.output}).kernels);
   trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
   record_bytes_.keys_and_values = Bytes(2 * gpu_shard(model, tensor_parallel).kv_width() * model.dtype_bytes);
@@ -141,25 +143,23 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
   const auto tokens = static_cast<double>(piece.tokens);
   switch (piece.kind) {
     case PieceKind::kReference:
-      return visit(reference_, tokens, piece.attended_keys, 1.0);
+      return visit(reference_, tokens, piece.attended_keys);
     case PieceKind::kReferenceHead:
-      return visit(head_forward_, tokens, 0.0, 1.0);
+      return visit(head_forward_, tokens, 0.0);
     case PieceKind::kForward:
-      return visit(forward_, tokens, piece.attended_keys, 1.0);
+      return visit(forward_, tokens, piece.attended_keys);
     case PieceKind::kHead:
-      visit(head_forward_, tokens, 0.0, 1.0);
-      visit(head_backward_, tokens, 0.0, 1.0);
-      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0, 1.0);
-      if (piece.recorded_targets > 0) {
-        visit(rebuild_gate_up_, static_cast<double>(piece.recorded_targets), 0.0, kDownOfGateUp);
-      }
+      visit(head_forward_, tokens, 0.0);
+      visit(head_backward_, tokens, 0.0);
+      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0);
+      if (piece.recorded_targets > 0) visit(output_from_record_, static_cast<double>(piece.recorded_targets), 0.0);
       return;
     case PieceKind::kBackward:
-      visit(backward_, tokens, piece.attended_keys, 1.0);
-      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0, 1.0);
+      visit(backward_, tokens, piece.attended_keys);
+      if (piece.rebuild_tokens > 0) visit(rebuild_gate_up_, static_cast<double>(piece.rebuild_tokens), 0.0);
       if (piece.checkpoint_tokens > 0) {
         const auto again = static_cast<double>(piece.checkpoint_tokens);
-        visit(forward_, again, again / tokens * piece.attended_keys, 1.0);
+        visit(forward_, again, again / tokens * piece.attended_keys);
       }
       return;
     case PieceKind::kOptimizer:
@@ -170,24 +170,24 @@ void TrainingCost::for_each_part(const TrainingPiece& piece, Visit&& visit) cons
 double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_seconds(piece.parameters);
   double seconds = 0;
-  for_each_part(piece, [&](const KernelTimes& kernels, double tokens, double keys, double share) {
-    seconds += share * kernels.seconds(tokens, keys);
-  });
+  for_each_part(
+      piece, [&](const KernelTimes& kernels, double tokens, double keys) { seconds += kernels.seconds(tokens, keys); });
   return seconds;
 }
 
 double TrainingCost::traffic(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) return optimizer_bytes(piece.parameters);
   double bytes = 0;
-  for_each_part(piece, [&](const KernelTimes& kernels, double tokens, double, double share) {
-    bytes += share * kernels.traffic_bytes(tokens);
-  });
+  for_each_part(piece,
+                [&](const KernelTimes& kernels, double tokens, double) { bytes += kernels.traffic_bytes(tokens); });
   return bytes;
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {
   const auto n = static_cast<double>(tokens);
-  return 1 - rebuild_gate_up_.seconds(n, 0) / forward_.seconds(n, n * (n + 1) / 2);
+  const double keys = attended_keys({static_cast<std::int32_t>(tokens), 0});
+  const double rebuild = profile_ ? profile_->rebuild.at(n) : rebuild_gate_up_.seconds(n, 0);
+  return 1 - rebuild / (profile_ ? profile_->forward.at(n, keys) : forward_.seconds(n, keys));
 }
 
 Duration TrainingCost::recording(Bytes bytes) const {

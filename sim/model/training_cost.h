@@ -62,8 +62,7 @@ class TrainingCost {
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
  private:
-  // Calls visit(kernels, tokens, attended keys, share of their time) for everything that the piece, which is not the
-  // optimizer's, runs.
+  // Calls visit(kernels, tokens, attended keys) for everything that the piece, which is not the optimizer's, runs.
   template <class Visit>
   void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
   double optimizer_bytes(std::int64_t parameters) const;
@@ -77,10 +76,11 @@ class TrainingCost {
   std::int64_t layers_;
   std::int32_t replicas_;
   std::int32_t tensor_parallel_;
-  KernelTimes forward_;  // of a layer
-  KernelTimes backward_;
-  KernelTimes reference_;  // forward without adapters
-  KernelTimes rebuild_gate_up_;
+  KernelTimes forward_;             // of a layer
+  KernelTimes backward_;            // from the minimal set
+  KernelTimes reference_;           // forward without adapters
+  KernelTimes rebuild_gate_up_;     // from the lean set
+  KernelTimes output_from_record_;  // of the minimal set
   KernelTimes head_forward_;
   KernelTimes head_backward_;
   std::vector<GradientSum> gradient_sums_;  // of a layer

@@ -31,7 +31,7 @@ std::int64_t targets_of(const RecordedTokens& part, const Feedback& sample) {
 RestoreProblem at_pace(RestoreProblem problem, double pace) {
   LayerTimes& times = problem.times;
   for (double* compute :
-       {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head, &problem.fresh_forward}) {
+       {&times.forward, &times.backward, &times.rebuild_gate_up, &times.head, &times.output, &problem.fresh_forward}) {
     *compute *= pace;
   }
   return problem;
@@ -141,6 +141,8 @@ void plan_restore(MicroBatch& batch, std::int32_t layers, const TokenBytes& byte
                              .recorded = recorded,
                              .recorded_keys = batch.recorded_keys,
                              .lean = batch.lean,
+                             .recorded_targets = batch.resident_targets + batch.host_targets,
+                             .lean_targets = batch.resident_lean_targets + batch.host_lean_targets,
                              .lean_per_token = bytes.lean,
                              .minimal_per_token = bytes.minimal};
   RestoreProblem problem(layer_times(demand, estimator));

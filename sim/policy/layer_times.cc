@@ -4,12 +4,13 @@ namespace alchemist {
 namespace {
 
 double piece_seconds(const Estimator& estimator, PieceKind kind, std::int64_t tokens, double keys,
-                     std::int64_t rebuilt = 0) {
+                     std::int64_t rebuilt = 0, std::int64_t recorded_targets = 0) {
   TrainingPiece piece;
   piece.kind = kind;
   piece.tokens = tokens;
   piece.attended_keys = keys;
   piece.rebuild_tokens = rebuilt;
+  piece.recorded_targets = recorded_targets;
   return estimator.piece(piece).in_seconds();
 }
 
@@ -31,6 +32,9 @@ LayerTimes layer_times(const RestoreDemand& demand, const Estimator& estimator) 
   times.reload_lean = copy_seconds(lean);
   times.reload_full = copy_seconds(lean + gate_up * (demand.recorded - demand.lean));
   times.head = piece_seconds(estimator, PieceKind::kHead, demand.targets, 0);
+  times.output =
+      piece_seconds(estimator, PieceKind::kHead, demand.targets, 0, demand.lean_targets, demand.recorded_targets) -
+      times.head;
   return times;
 }
 

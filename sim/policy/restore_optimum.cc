@@ -78,7 +78,7 @@ void SharesOfGateUp::set_paths() {
     work_below[layer + 1] = work_below[layer] + rebuild + times.backward;
   }
   const double first_lean = reloaded(layers_ - 1) ? forward.keys + absent(layers_ - 1) * times.reload_lean : 0;
-  alpha_ = std::max(forward.end, first_lean) + times.head + work_below[layers_];
+  alpha_ = std::max(forward.end, first_lean) + restore_detail::head_seconds(plan_, problem_) + work_below[layers_];
 
   base_.assign(layers_, -std::numeric_limits<double>::infinity());
   double lean = forward.keys;  // delivered when lean records down to this layer are through

@@ -14,7 +14,7 @@ void check_problem(const RestoreProblem& problem) {
   const LayerTimes& t = problem.times;
   check(t.layers >= 1, "a micro-batch has at least one layer to restore");
   check(problem.records.size() == static_cast<std::size_t>(t.layers), "one record state a layer");
-  for (const double seconds : {t.forward, t.backward, t.reload_full, t.reload_lean, t.rebuild_gate_up, t.head,
+  for (const double seconds : {t.forward, t.backward, t.reload_full, t.reload_lean, t.rebuild_gate_up, t.head, t.output,
                                problem.fresh_forward, problem.fresh_keys}) {
     check(std::isfinite(seconds) && seconds >= 0, "times of a restore are finite and not negative");
   }
@@ -64,6 +64,12 @@ ForwardTimes forward_times(const RestorePlan& plan, const RestoreProblem& proble
   return times;
 }
 
+double head_seconds(const RestorePlan& plan, const RestoreProblem& problem) {
+  const bool recomputed = plan.layers.back().source == LayerSource::recompute;
+  const double share = recomputed ? 1 - problem.records.back().absent_share : 1;
+  return problem.times.head + share * problem.times.output;
+}
+
 double rebuild_share(const RestoreProblem& problem, int layer, LayerSource source) {
   const double absent = problem.records[layer].absent_share;
   const double of_resident_tokens = problem.gate_up_recorded ? 0 : 1 - absent;
@@ -77,6 +83,7 @@ namespace {
 using restore_detail::check_problem;
 using restore_detail::forward_times;
 using restore_detail::ForwardTimes;
+using restore_detail::head_seconds;
 using restore_detail::lowest_meeting_layer;
 using restore_detail::meet_at;
 using restore_detail::rebuild_share;
@@ -134,7 +141,8 @@ RestoreTimeline evaluate(const RestorePlan& plan, const RestoreProblem& problem)
   timeline.forward_busy = forward.busy;
   timeline.link_busy = run_link(plan, problem, forward.keys, timeline);
 
-  double now = std::max(forward.end, timeline.layers.back().lean_ready) + times.head;
+  const double head = head_seconds(plan, problem);
+  double now = std::max(forward.end, timeline.layers.back().lean_ready) + head;
   for (int layer = times.layers - 1; layer >= 0; --layer) {
     LayerTimeline& at = timeline.layers[layer];
     const LayerPlan& chosen = plan.layers[layer];
@@ -146,7 +154,7 @@ RestoreTimeline evaluate(const RestorePlan& plan, const RestoreProblem& problem)
     at.backward_end = now = at.backward_start + times.backward;
   }
   timeline.step_seconds = now;
-  timeline.compute_busy = timeline.forward_busy + times.head + timeline.rebuild_busy + times.layers * times.backward;
+  timeline.compute_busy = timeline.forward_busy + head + timeline.rebuild_busy + times.layers * times.backward;
   timeline.stall = std::max(timeline.step_seconds - timeline.compute_busy, 0.0);  // rounding aside, never negative
   return timeline;
 }

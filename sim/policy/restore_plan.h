@@ -18,8 +18,8 @@
 namespace alchemist {
 
 // Seconds for this micro-batch, equal for all its layers; none is negative, and reload_lean <= reload_full. Those of
-// forward, reload and rebuild are for all tokens that have a record somewhere in the micro-batch; where only some of
-// them need it, their share of the time is charged.
+// forward, reload, rebuild and output are for all tokens that have a record somewhere in the micro-batch; where only
+// some of them need it, their share of the time is charged.
 struct LayerTimes {
   int layers = 0;              // >= 1
   double forward = 0;          // recompute a layer from its input, producing all that backward needs
@@ -28,6 +28,7 @@ struct LayerTimes {
   double reload_lean = 0;      // the same without gate and up
   double rebuild_gate_up = 0;  // gate and up from the lean record: two matrix products
   double head = 0;             // forward and backward of output head and loss; needs the last layer's output
+  double output = 0;           // that output, of recorded tokens with a target whose last layer is not run again
 };
 
 // Where one layer's record is.
@@ -119,6 +120,9 @@ struct ForwardTimes {
   std::vector<double> layer_end;  // by layer
 };
 ForwardTimes forward_times(const RestorePlan& plan, const RestoreProblem& problem);
+
+// With the last layer's output where it comes from records.
+double head_seconds(const RestorePlan& plan, const RestoreProblem& problem);
 
 // Share of all recorded tokens whose gate and up must be rebuilt when none of them come over the link.
 double rebuild_share(const RestoreProblem& problem, int layer, LayerSource source);

@@ -83,6 +83,19 @@ TEST_F(TrainingProfileTest, ReferencePiecesHaveAPrice) {
   EXPECT_NEAR(cost.piece(piece).in_seconds(), 145e-6, 2e-6);
 }
 
+// Of the measured forward; the other times are the analytic ones of no GPU there is.
+TEST_F(TrainingProfileTest, TellsWhatALeanRecordSaves) {
+  ModelShape model{
+      .layers = 2, .hidden = 128, .intermediate = 128, .heads = 2, .kv_heads = 2, .head_dim = 64, .vocabulary = 100};
+  HardwareSpec hardware;
+  hardware.memory_bandwidth = hardware.matrix_flops = hardware.vector_flops = 1;
+  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
+  const TrainingCost cost(hardware, model, TrainingShape(), 1, 1,
+                          read("forward,100,5050,1000\nbackward,100,5050,1500\nrebuild,100,0,250\nhead,100,0,200\n"
+                               "recording,100,0,5\noptimizer,1,0,70\n"));
+  EXPECT_NEAR(cost.lean_saving(100), 0.75, 1e-9);
+}
+
 TEST_F(TrainingProfileTest, BadFilesAreRefused) {
   expect_error(kRest, "has no row of kind \"forward\"");
   expect_error("forwards,1,1,1\n", ":2: unknown kind \"forwards\"");

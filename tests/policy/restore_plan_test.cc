@@ -85,6 +85,19 @@ TEST(Evaluate, ResidentLayersAndShares) {
   EXPECT_DOUBLE_EQ(step_seconds(recompute_all(problem), problem), 13);
 }
 
+// The head gets the last layer's output from records, but of tokens for which that layer ran.
+TEST(Evaluate, TheHeadsInputMayComeFromRecords) {
+  LayerTimes times = three_layers();
+  times.output = 0.5;
+  RestoreProblem problem(times);
+  EXPECT_DOUBLE_EQ(evaluate(reload_all(problem), problem).layers[2].backward_start, 5) << "2 + 1.5, and gate and up";
+  EXPECT_DOUBLE_EQ(step_seconds(recompute_all(problem), problem), 16) << "nothing more";
+  problem.records[2].absent_share = 0.5;
+  EXPECT_DOUBLE_EQ(step_seconds(recompute_all(problem), problem), 2 + 2 + 1 + 1 + 0.25 + 9) << "of the resident half";
+  for (LayerRecord& record : problem.records) record.absent_share = 0;
+  EXPECT_DOUBLE_EQ(step_seconds(planned(problem), problem), 1.5 + 9);
+}
+
 // All resident but lean: head 1, then three times rebuild 1 and backward 3.
 TEST(Evaluate, LeanRecordsAreRebuiltEvenWhereTheyAreResident) {
   RestoreProblem problem(three_layers());
@@ -178,6 +191,7 @@ TEST(Race, IsTheClosedFormUpToRounding) {
   for (int i = 0; i < 2000; ++i) {
     LayerTimes t = random_times(random, static_cast<int>(random.uniform_int(2, 100)));
     t.reload_lean = 0;  // the head never waits
+    t.output = 0;
     const double gap = t.reload_full - t.backward;
     const double m = (t.layers * gap + t.backward - t.head) / (t.forward + gap);
     if (gap <= 0 || m <= 0 || m > t.layers - 1) continue;

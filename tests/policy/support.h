@@ -20,6 +20,7 @@ inline LayerTimes random_times(RandomStream& random, int layers) {
   times.reload_lean = times.reload_full * random.uniform();
   times.rebuild_gate_up = times.forward * random.uniform();
   times.head = random.uniform() < 0.5 ? 0 : between(random, 0, 3);
+  times.output = random.uniform() < 0.5 ? 0 : (times.forward - times.rebuild_gate_up) * random.uniform();
   return times;
 }
 
@@ -94,7 +95,7 @@ inline double best_step(const RestorePlan& plan, const LayerTimes& times, const 
     top_forward = layer;
   }
   const int meeting_layer = top_forward + 1;
-  tasks.push_back({lean.back(), times.head, {}});
+  tasks.push_back({lean.back(), times.head + (meeting_layer < times.layers ? times.output : 0), {}});
   if (meeting_layer == times.layers) tasks.back().after = {top_forward};
   int above = static_cast<int>(tasks.size()) - 1;
   for (int layer = times.layers - 1; layer >= 0; --layer) {
