@@ -283,12 +283,13 @@ void ActivationStore::add_last_token(std::int32_t total, Coverage& coverage) {
   coverage.parts.push_back(last);
 }
 
-Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) {
+Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag,
+                                  RecordsOnHost on_host) {
   Coverage coverage;
   std::vector<TokenRange> lost;
   const auto take = [&](RecordId id, const Record& record, std::int32_t begin, std::int32_t tokens) {
     const std::int32_t lag = lag_of(record, current);
-    if (lag > max_lag) {
+    if (lag > max_lag || (on_host == RecordsOnHost::kLeave && record.on_host)) {
       lost.push_back({begin, begin + tokens});
       return false;
     }

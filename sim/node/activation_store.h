@@ -33,6 +33,9 @@ struct StoreConfig {
   double copy_costs = 0;           // share of the GPU that is lost while a copy is under way, as it believes
 };
 
+// If a sample uses records that have a place on the host.
+enum class RecordsOnHost : std::uint8_t { kUse, kLeave };
+
 // What records hold of one sample.
 struct Coverage {
   std::int64_t resident_tokens = 0;  // on the GPU
@@ -93,6 +96,9 @@ class ActivationStore {
   // possible now.
   bool take_host(Time now, Bytes bytes);
   void give_host(Bytes bytes);
+  // Of so much, what would be missing even if records that no step uses gave way; zero or less: nothing.
+  Bytes lacks_host(Bytes bytes, bool doubled_too = true) const;
+  Bytes host_bytes_of(std::span<const RecordId> records) const;
   Bytes host_capacity() const { return config_.host_capacity; }
   // True if the completion answers a copy of this store.
   bool on_copy_done(Time now, OpId op);
@@ -103,7 +109,8 @@ class ActivationStore {
   // Share of the sample's forward that usable records save, 0..1.
   double saved_share(const Feedback& feedback, WeightVersion current, std::int32_t max_lag) const;
   // What records hold of the sample that can be used under weights `current`. Those records are held until put_back().
-  Coverage acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag);
+  Coverage acquire(const Feedback& feedback, WeightVersion current, std::int32_t max_lag,
+                   RecordsOnHost on_host = RecordsOnHost::kUse);
   // The host copies of these records are being read.
   void mark_reloaded(std::span<const RecordId> records);
   // The micro-batch that acquired them is over, or did not begin.

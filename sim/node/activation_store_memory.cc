@@ -163,18 +163,29 @@ Bytes ActivationStore::host_pages(Bytes bytes) const {
   return config_.page_bytes * ((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
-// Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
-bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
+Bytes ActivationStore::lacks_host(Bytes bytes, bool doubled_too) const {
   Bytes missing = host_used_ + host_pages(bytes) - config_.host_capacity;
-  const auto count = [&](const Record& record) {
+  const auto count = [&](RecordId id) {
+    const Record& record = records_[id.value()];
     if (may_leave(record, Lies::kOnHostAlone) || (doubled_too && may_leave(record, Lies::kOnBoth))) {
       missing -= host_pages(record.bytes);
     }
   };
   const TrainedRecords::InOrder& trained = trained_records_.on_host();
-  for (auto next = trained.begin(); missing > Bytes() && next != trained.end(); ++next) count(at(next->second));
-  for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) count(at(*id));
-  if (missing > Bytes()) return false;
+  for (auto next = trained.begin(); missing > Bytes() && next != trained.end(); ++next) count(next->second);
+  for (auto id = live_.begin(); missing > Bytes() && id != live_.end(); ++id) count(*id);
+  return missing;
+}
+
+Bytes ActivationStore::host_bytes_of(std::span<const RecordId> records) const {
+  Bytes sum;
+  for (const RecordId id : records) sum += host_bytes_of(records_[id.value()]);
+  return sum;
+}
+
+// Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
+bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
+  if (lacks_host(bytes, doubled_too) > Bytes()) return false;
   while (host_used_ + host_pages(bytes) > config_.host_capacity) {
     auto id = victim(now, Lies::kOnHostAlone, std::nullopt);
     if (!id) id = victim(now, Lies::kOnBoth, std::nullopt);

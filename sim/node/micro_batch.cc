@@ -49,7 +49,7 @@ void MicroBatch::add(const Feedback& sample) {
   copies += static_cast<std::int64_t>(sample.other_answers) * sample.prompt_tokens;
 }
 
-void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag) {
+void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag, RecordsOnHost on_host) {
   records.clear();
   recorded.clear();
   lags.clear();
@@ -60,7 +60,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   recorded_keys = 0;
   std::int64_t served = 0;
   for (const Feedback& sample : samples) {
-    const Coverage coverage = store.acquire(sample, version, max_lag);
+    const Coverage coverage = store.acquire(sample, version, max_lag, on_host);
     resident += coverage.resident_tokens;
     host += coverage.host_tokens;
     lean += coverage.resident_lean + coverage.host_lean;

@@ -47,7 +47,8 @@ struct MicroBatch {
   // recomputed.
   std::int64_t restored() const { return resident + host; }
   // Looks the samples' records up and holds them.
-  void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag);
+  void acquire(ActivationStore& store, WeightVersion version, std::int32_t max_lag,
+               RecordsOnHost on_host = RecordsOnHost::kUse);
 
   // In place of the plan: nothing is recomputed of what is on the host.
   void reload_all();

@@ -129,10 +129,11 @@ bool Trainer::on_all_reduced(Time now, OpId op) {
 
 // Records are looked up when the micro-batch begins, not when the step does: until then they may still be evicted.
 // While serving has nothing to do the link is to be measured against training at full speed, not against what it has
-// been of late: it would be the longer of the two, and idle time would pass with waiting for it.
-bool Trainer::begin_micro_batch(Time now, bool alone) {
+// been of late: it would be the longer of the two, and idle time would pass with waiting for it. False, and nothing is
+// held, where memory is short.
+bool Trainer::prepare(Time now, bool alone, RecordsOnHost on_host) {
   MicroBatch& batch = micro_batches_.front();
-  batch.acquire(store_, version_, config_.training.max_version_lag);
+  batch.acquire(store_, version_, config_.training.max_version_lag, on_host);
   const RestorePace pace{alone ? std::vector{1.0} : pace_.outlook(),
                          traffic_.pace(LinkDirection::kHostToDevice).factor()};
   plan_restore(batch, config_.layers, config_.bytes, config_.training.uses_reference(), pace, policy_, estimator_);
@@ -143,11 +144,23 @@ bool Trainer::begin_micro_batch(Time now, bool alone) {
     batch.reload_all();
     choose_memory();
   }
-  if (!take_memory(now, alone)) {
-    // Serving has priority; the records go back and the micro-batch waits.
-    store_.put_back(batch.records);
-    return false;
+  // What its own records have of the host may be what its fresh activations lack there, for as long as it waits.
+  if (on_host == RecordsOnHost::kUse && offloads_) {
+    const Bytes lacking = store_.lacks_host(fresh_host_bytes(batch.fresh));
+    if (lacking > Bytes() && lacking <= store_.host_bytes_of(batch.records)) {
+      store_.put_back(batch.records);
+      return prepare(now, alone, RecordsOnHost::kLeave);
+    }
   }
+  if (take_memory(now, alone)) return true;
+  // Serving has priority; the records go back and the micro-batch waits.
+  store_.put_back(batch.records);
+  return false;
+}
+
+bool Trainer::begin_micro_batch(Time now, bool alone) {
+  if (!prepare(now, alone, RecordsOnHost::kUse)) return false;
+  const MicroBatch& batch = micro_batches_.front();
   micro_batch_begun_ = true;
   pace_.on_begin(now);
   enter_first_phase();

@@ -106,6 +106,7 @@ class Trainer {
 
   bool start_step(Time now);
   void gather(Time now, std::int64_t tokens);
+  bool prepare(Time now, bool alone, RecordsOnHost on_host);
   bool begin_micro_batch(Time now, bool alone);
   bool link_keeps_up(double times) const;
   bool is_missed(std::int32_t pages) const;

@@ -60,13 +60,14 @@ struct Options {
   std::int64_t batch_tokens = 10;
   TrainingObjective objective = TrainingObjective::sft;
   std::int64_t ns_per_byte = 1;
+  Bytes on_host = Bytes(1000);
 };
 
 // Two layers of 5 bytes a token each, 2 of them lean; 20 pages of 100 bytes.
 class Restorer {
  public:
   explicit Restorer(RestoreFunction function, const Options& options = {})
-      : s("eager", 20), times(options.ns_per_byte) {
+      : s("eager", 20, 0, options.on_host), times(options.ns_per_byte) {
     s.policy.train = make_train_decision("idle");
     auto decision = std::make_unique<GivenRestore>(function, options.gate_up_share);
     restore = decision.get();
@@ -275,6 +276,24 @@ TEST(TrainerRestore, TheWindowShrinksToWhatServingDoesNotMiss) {
     r.feedback(102);
     r.run(c.rest);
     EXPECT_EQ(r.most_on_gpu, Bytes(c.shrinks ? 300 : 500)) << "250 or 500 bytes: 40 tokens come and 10 go";
+  }
+}
+
+// The record takes all 400 bytes of the host, and the answer's activations, 50 bytes a layer, want some: they stay on
+// the GPU if they may, even where serving misses its memory, or else the micro-batch does without the record.
+TEST(TrainerRestore, OwnRecordsDoNotKeepAMicroBatchWaitingForTheHost) {
+  for (const FreshActivations fresh : {FreshActivations::kSpill, FreshActivations::kOffload}) {
+    Restorer r(reload_all, {.window_layers = 1, .on_host = Bytes(400)});
+    r.s.policy.fresh = fresh;
+    r.record_on_host(1);
+    ask_in_turn(r.s.pool, 20, 20);
+    r.feedback(1);
+    const Pieces pieces = r.run();
+    EXPECT_EQ(r.trainer->version(), WeightVersion(1));
+    const bool reuses = fresh == FreshActivations::kSpill;
+    ASSERT_GT(count(pieces, PieceKind::kForward), 0);
+    EXPECT_EQ(first(pieces, PieceKind::kForward).tokens, reuses ? 10 : 50);
+    r.s.store->check_consistency();
   }
 }
 
