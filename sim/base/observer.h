@@ -30,7 +30,7 @@ struct RequestOutcome {
   std::int64_t recorded_tokens = 0;     // tokens whose activations were recorded
   Bytes recorded_bytes;
   std::optional<Time> trained_at;           // when the optimizer step that used it ended
-  std::optional<std::int32_t> version_lag;  // optimizer steps between recording and use
+  std::optional<std::int32_t> version_lag;  // optimizer steps between recording and use; none without a record
 
   Duration ttft() const { return first_token - arrived; }
   Duration e2e() const { return finished - arrived; }

@@ -13,11 +13,10 @@ namespace alchemist {
 
 // Events at the same time happen in this order.
 enum class EventPriority : std::uint8_t {
-  kArrival = 0,   // first, so that a step that ends now can schedule what has arrived by now
-  kFeedback = 1,  // likewise
-  kCopyEnd = 2,   // memory and activations that come free now count for what is planned now
-  kStepEnd = 3,   // before kWake: a node that is woken sees its finished work; likewise of steps that start late
-  kWake = 4,      // last, so that a node acts once on everything that happened at this time
+  kFeedback,  // first, so that a step that ends now can train on what has come by now
+  kCopyEnd,   // memory and activations that come free now count for what is planned now
+  kStepEnd,   // before kWake: a node that is woken sees its finished work; likewise of steps that start late
+  kWake,      // last, so that a node acts once on everything that happened at this time
 };
 
 template <class Payload>
@@ -33,8 +32,6 @@ class EventQueue {
   std::size_t size() const { return heap_.size(); }
   // Time of the next event; Time::max() if there is none.
   Time next_time() const { return heap_.empty() ? Time::max() : Time::from_ns(heap_.front().time_ns); }
-  // Priority of the next event. Precondition: not empty.
-  EventPriority next_priority() const { return static_cast<EventPriority>(heap_.front().order >> kSequenceBits); }
 
   void push(Time time, EventPriority priority, Payload payload) {
     const std::uint64_t order = (static_cast<std::uint64_t>(priority) << kSequenceBits) | sequence_++;

@@ -229,7 +229,7 @@ class LayerDescription {
   RecordSet cheapest(double flops_per_byte) const {
     constexpr double kBytesPerSecond = 1e9;  // only the quotient of the two rates matters
     const RestoreRates rates{kBytesPerSecond, kBytesPerSecond * flops_per_byte, {}};
-    return cheapest_record_set(graph_, rates, kExampleTokens / 2.0, CacheUse::kPaid).set;
+    return cheapest_record_set(graph_, rates, kExampleTokens / 2.0, CacheUse::kPaid);
   }
 
   // The balance in [low, high], to four digits, from which the cheapest set is no longer `at_low`.

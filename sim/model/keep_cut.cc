@@ -130,13 +130,13 @@ KeepProblem layer_keep_problem(const LayerGraph& graph, const RestoreRates& rate
   return problem;
 }
 
-CheapestSet cheapest_record_set(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache) {
+RecordSet cheapest_record_set(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache) {
   const KeepSolution solution = solve_keep_problem(layer_keep_problem(graph, rates, keys, cache));
   std::vector<TensorId> kept;
   for (std::uint32_t i = 0; i < solution.kept.size(); ++i) {
     if (solution.kept[i]) kept.push_back(TensorId(i));
   }
-  return {make_record_set(graph, "cheapest", std::move(kept)), solution.cost};
+  return make_record_set(graph, "cheapest", std::move(kept));
 }
 
 }  // namespace alchemist

@@ -53,10 +53,7 @@ enum class CacheUse { kFree, kPaid };
 // costs the whole forward. Weights are read once for many tokens, so their traffic is left out.
 KeepProblem layer_keep_problem(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache);
 
-struct CheapestSet {
-  RecordSet set;
-  double seconds_per_token = 0;  // copies and recomputation one after the other
-};
-CheapestSet cheapest_record_set(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache);
+// The solution of that problem, copies and recomputation one after the other.
+RecordSet cheapest_record_set(const LayerGraph& graph, const RestoreRates& rates, double keys, CacheUse cache);
 
 }  // namespace alchemist

@@ -216,7 +216,6 @@ class ActivationStore {
   Bytes host_bytes_of(const Record& record) const { return record.on_host ? host_pages(record.bytes) : Bytes(); }
   Bytes host_pages(Bytes bytes) const;  // that a copy of so many bytes takes
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
-  Bytes gpu_free() const;
   RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;
   void observe_open_records(Time now);
   PlaceView place_view(const Record& record) const;

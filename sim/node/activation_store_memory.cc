@@ -9,8 +9,6 @@
 
 namespace alchemist {
 
-Bytes ActivationStore::gpu_free() const { return config_.page_bytes * std::max(0, most_pages() - pages_); }
-
 // A sixteenth of the memory stays free for what serving takes until records have been moved out of its way.
 std::int32_t ActivationStore::most_pages() const {
   if (!config_.spare_memory) return config_.max_pages;

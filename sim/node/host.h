@@ -116,7 +116,7 @@ struct MicroBatchWork {
 // What became of a sample, for observers.
 struct TrainedSample {
   RequestId request;
-  std::int32_t version_lag = 0;
+  std::optional<std::int32_t> version_lag;  // of the oldest record that it used; none: it used none
 };
 
 class Host {

@@ -80,7 +80,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
       part.sample = static_cast<std::int32_t>(lags.size());
       recorded.push_back(part);
     }
-    lags.push_back(coverage.version_lag);
+    lags.push_back(coverage.records.empty() ? std::nullopt : std::optional(coverage.version_lag));
     samples_with_record += coverage.records.empty() ? 0 : 1;
   }
   fresh = tokens - copies - restored();

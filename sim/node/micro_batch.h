@@ -34,8 +34,8 @@ struct MicroBatch {
   std::int64_t fresh_served = 0;  // of them, those that serving had computed all the same
   std::int64_t dropped = 0;       // of them, those that had one once
   std::vector<RecordId> records;
-  std::vector<RecordedTokens> recorded;  // by sample and position
-  std::vector<std::int32_t> lags;        // by sample; 0 without a record
+  std::vector<RecordedTokens> recorded;           // by sample and position
+  std::vector<std::optional<std::int32_t>> lags;  // by sample; none without a record
   std::int64_t samples_with_record = 0;
   RestorePlan restore;
   std::int32_t recompute_below = 0;  // the plan's meeting layer

@@ -143,7 +143,7 @@ std::string command_text(const TrainingStep& step, std::span<const TrainedSample
             step.backward, step.gradient_wait, step.optimizer, step.gpu_time, step.redundant_forward,
             step.reused_tokens, step.recomputed_tokens, step.dropped_tokens, step.reusing_samples,
             step.version_lag_sum);
-  words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag); });
+  words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag.value_or(0)); });
   return words.take();
 }
 

@@ -412,7 +412,7 @@ void Trainer::end_micro_batch(Time now) {
   step_.reusing_samples += batch.samples_with_record;
   store_.put_back(batch.records);
   for (std::size_t i = 0; i < batch.samples.size(); ++i) {
-    step_.version_lag_sum += batch.lags[i];
+    step_.version_lag_sum += batch.lags[i].value_or(0);
     trained_.push_back({batch.samples[i].request, batch.lags[i]});
     store_.end_of_use(now, batch.samples[i].request);
   }

@@ -12,8 +12,8 @@
 namespace alchemist {
 
 // requests.csv, one line a finished request, in order of completion or, if feedback is to come, of training. `slo_met`
-// (true, false) is empty without an SLO; `trained_at_s` and `version_lag` are empty for a request that was not trained
-// on.
+// (true, false) is empty without an SLO; `trained_at_s` is empty for a request that was not trained on, `version_lag`
+// for one that was trained on without a record, too.
 void write_requests_header(OutputFile& file);
 void write_request(OutputFile& file, const RequestOutcome& outcome, const Slo& slo);
 

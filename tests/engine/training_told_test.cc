@@ -28,19 +28,29 @@ TEST(TrainingTold, StepsTellTheirOwnRecording) {
   EXPECT_EQ(observer.spans[0].recording, observer.spans[1].recording);
 }
 
-// Requests come faster than they are trained, so that weights change between a record and its use.
+// Requests come faster than they are trained, so that weights change between a record and its use. A sample that used
+// no record has no lag.
 TEST(TrainingTold, OutcomesTellTheLagOfTheirSample) {
-  World world;
-  std::vector<WorkloadRequest> requests;
-  for (int i = 0; i < 40; ++i) requests.push_back(make_request(at_ms(i), 50, 11, static_cast<std::uint64_t>(i + 1)));
-  requests.push_back(make_request(at_ms(50'000), 3, 1, 99));
-  TrainingObserver observer;
-  world.run(kReuse, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
-  std::int64_t of_outcomes = 0, of_steps = 0;
-  for (const auto& [id, outcome] : observer.outcomes) of_outcomes += outcome.version_lag.value_or(0);
-  for (const TrainingStep& step : observer.steps) of_steps += step.version_lag_sum;
-  EXPECT_GT(of_steps, 0) << "otherwise this tests nothing";
-  EXPECT_EQ(of_outcomes, of_steps);
+  for (const bool reuses : {true, false}) {
+    World world;
+    std::vector<WorkloadRequest> requests;
+    for (int i = 0; i < 40; ++i) requests.push_back(make_request(at_ms(i), 50, 11, static_cast<std::uint64_t>(i + 1)));
+    requests.push_back(make_request(at_ms(50'000), 3, 1, 99));
+    TrainingObserver observer;
+    world.run(reuses ? kReuse : kTemporal, requests, observer, 4'000, 1.0, Duration::milliseconds(1));
+    std::int64_t of_outcomes = 0, of_steps = 0, with_lag = 0, with_record = 0;
+    for (const auto& [id, outcome] : observer.outcomes) {
+      of_outcomes += outcome.version_lag.value_or(0);
+      with_lag += outcome.version_lag ? 1 : 0;
+    }
+    for (const TrainingStep& step : observer.steps) {
+      of_steps += step.version_lag_sum;
+      with_record += step.reusing_samples;
+    }
+    EXPECT_EQ(of_steps > 0, reuses) << "otherwise this tests nothing";
+    EXPECT_EQ(of_outcomes, of_steps);
+    EXPECT_EQ(with_lag, with_record);
+  }
 }
 
 class MemoryObserver final : public RunObserver {

@@ -120,9 +120,9 @@ TEST(KeepCut, RunsWhatTheRebuildPlanSays) {
     for (double balance = 10; balance < 1e6; balance *= 1.7) {
       const RestoreRates rates{25e9, 25e9 * balance, {}};
       const KeepSolution solution = solve_keep_problem(layer_keep_problem(graph, rates, 500, CacheUse::kPaid));
-      const CheapestSet cheapest = cheapest_record_set(graph, rates, 500, CacheUse::kPaid);
+      const RecordSet cheapest = cheapest_record_set(graph, rates, 500, CacheUse::kPaid);
       std::vector<bool> planned(solution.run.size(), false);
-      for (const OperatorId op : cheapest.set.rebuild.operators) planned[op.value()] = true;
+      for (const OperatorId op : cheapest.rebuild.operators) planned[op.value()] = true;
       EXPECT_EQ(planned, solution.run) << balance;
     }
   }
@@ -135,7 +135,7 @@ TEST(KeepCut, FollowsTheBalanceOfTheMachine) {
   const LayerGraph graph = build_layer_graph(llama31_8b(), full_training());
   const auto kept = [&](double balance) {
     const RestoreRates rates{50e9, 50e9 * balance, {}};
-    return names(graph, cheapest_record_set(graph, rates, 1024, CacheUse::kPaid).set.tensors);
+    return names(graph, cheapest_record_set(graph, rates, 1024, CacheUse::kPaid).tensors);
   };
   EXPECT_EQ(kept(500), names(graph, minimal_tensors(graph)));
   EXPECT_EQ(kept(1e6), std::vector<std::string>{});
