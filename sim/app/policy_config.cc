@@ -148,6 +148,27 @@ std::string settled_name(const YamlValue& value) {
 
 }  // namespace
 
+bool PolicySpec::beside() const {
+  const auto decision = make_train_decision(train);
+  return decision && decision->beside_serving();
+}
+
+bool PolicySpec::heeds_max_itl() const {
+  const auto decision = make_train_decision(train);
+  return decision && decision->heeds_max_itl();
+}
+
+bool PolicySpec::records_on_host() const {
+  const auto decision = make_place_decision(place);
+  return decision && decision->uses_host();
+}
+
+bool PolicySpec::clairvoyant() const {
+  const auto records = make_record_decision(record);
+  const auto evicts = make_evict_decision(evict);
+  return (records && records->clairvoyant()) || (evicts && evicts->clairvoyant());
+}
+
 PolicyChoice read_policy(const YamlValue& value) {
   if (!value.is_map()) return {settled_name(value), ""};
   read_mapping(value);  // finds what is wrong with it, where it stands

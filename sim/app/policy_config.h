@@ -20,11 +20,13 @@ struct PolicySpec {
   bool separate = false;  // training has GPUs of its own
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
-  double sm_share = 1;    // beside: of the SMs, while serving has the rest
-  double stretch = 0.03;  // headroom: share of the time of decode steps that training may take in the gaps between them
+  double sm_share = 1;  // beside: of the SMs, while serving has the rest
+  // headroom: share of the time of decode steps that training may take in the gaps between them. All: share by which
+  // more of the prompts may be computed because training and its records have memory of the prefix cache.
+  double stretch = 0.03;
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   bool spare_memory = false;       // records may take more of it where the prefix cache loses hardly anything by that
-  double host_record_share = 0.5;  // of the machine's memory, pinned for records
+  double host_record_share = 0.5;  // of the machine's memory, pinned for records and for activations that `fresh` sends
   bool record_answers = false;     // decode records the answers to the prompts that are recorded
   Duration keep_for = Duration::max();
   std::int64_t micro_batch_tokens = 2048;
@@ -32,10 +34,12 @@ struct PolicySpec {
       16;  // whose activations are on the GPU at once, of those on their way from or to the host
 
   bool trains() const { return train != "none"; }
-  bool beside() const { return train == "beside"; }
   bool records() const { return record != "none"; }
-  bool records_on_host() const { return place == "pressure" || place == "eager" || place == "tiered"; }
-  bool clairvoyant() const { return record == "foreseen" || evict == "farthest"; }
+  // As the decisions themselves say.
+  bool beside() const;
+  bool heeds_max_itl() const;
+  bool records_on_host() const;
+  bool clairvoyant() const;
 };
 
 // What an experiment says of its policy.

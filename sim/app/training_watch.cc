@@ -25,8 +25,8 @@ std::string why_nothing(const SimulationTotals& totals, const ExperimentWorld& w
   }
   const std::string unfinished = "no training step was complete when the run ended";
   const std::optional<double> step_ns = watch.decode_steps().quantile(0.5);
-  // Only this decision looks at the key. While no request runs it trains all the same.
-  if (world.policy().train != "headroom" || !training.max_itl || !step_ns) return unfinished;
+  // While no request runs it trains all the same.
+  if (!world.policy().heeds_max_itl() || !training.max_itl || !step_ns) return unfinished;
   const double gap = training.max_itl->in_milliseconds(), step = *step_ns * 1e-6;
   if (gap <= step) {
     return fmt::format(

@@ -53,7 +53,6 @@ class YamlValue {
 
   bool is_map() const { return node_.IsMap(); }
   bool is_scalar() const { return node_.IsScalar(); }
-  bool is_sequence() const { return node_.IsSequence(); }
 
   // "expected WHAT", as messages begin.
   std::string expected(const std::string& what) const { return expected_ + what; }

@@ -35,7 +35,6 @@ void ActivationStore::for_each_part(SessionId session, const Prompt& prompt, std
 RecordView ActivationStore::record_view(Time now, const Arrival& request, std::int64_t tokens) const {
   const bool host = policy_.place && policy_.place->uses_host();
   RecordView view;
-  view.prompt_tokens = request.prompt_tokens;
   view.tokens = tokens;
   view.lean_bytes = config_.lean_per_token * tokens;
   view.minimal_bytes = config_.minimal_per_token * tokens;
@@ -224,7 +223,7 @@ void ActivationStore::complete(Time now, RecordId id) {
   ++totals_.records;
   totals_.recorded += record.bytes;
   if (!policy_.place) return;
-  if (policy_.place->on_recorded(place_view(record)) == PlaceChoice::kCopyNow) {
+  if (policy_.place->on_recorded(place_view()) == PlaceChoice::kCopyNow) {
     if (make_host_room(now, record.bytes)) start_copy_out(now, id);
   } else if (!config_.spare_memory && pages_ > config_.max_pages / 2) {
     // The next prompt must find room at once, so records leave before their share of the memory is full.

@@ -218,7 +218,7 @@ class ActivationStore {
   double link_backlog_s() const { return copying_bytes_.as_double() / config_.link_bandwidth; }
   RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;
   void observe_open_records(Time now);
-  PlaceView place_view(const Record& record) const;
+  PlaceView place_view() const;
   bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
   static void add_last_token(std::int32_t total, Coverage& coverage);
   template <class Visit>

@@ -20,15 +20,14 @@ void ActivationStore::relieve(Time now) {
   const auto id = victim(now, Lies::kOnGpu, std::nullopt);
   if (!id || at(*id).on_host) return;
   if (at(*id).trained_as) return drop(now, *id);
-  if (!policy_.place->copy_out_under_pressure(place_view(at(*id)))) return;
+  if (!policy_.place->copy_out_under_pressure(place_view())) return;
   if (!make_host_room(now, at(*id).bytes)) return;
   at(*id).free_after_copy = true;
   start_copy_out(now, *id);
 }
 
-PlaceView ActivationStore::place_view(const Record& record) const {
-  return {record.bytes, config_.host_capacity - host_used_, link_backlog_s(),
-          pool_.are_missed(pages_, 1, policy_.stretch),
+PlaceView ActivationStore::place_view() const {
+  return {link_backlog_s(), pool_.are_missed(pages_, 1, policy_.stretch),
           config_.page_bytes * (most_pages() - reserve() - pages_ + trained_records_.pages())};
 }
 
@@ -45,7 +44,7 @@ std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::option
   for (const RecordId id : live_) {
     const Record& record = at(id);
     if (!may_leave(record, lies) || id == except) continue;
-    EvictView view{now - record.recorded_at, record.bytes, record.on_host, record.ready_at.has_value(), false, {}};
+    EvictView view{now - record.recorded_at, record.ready_at.has_value(), false, {}};
     view.passed_over = record.ready_at && taken_at_ && *record.ready_at < *taken_at_;
     if (record.needed_at) view.needed_in = *record.needed_at - now;
     const double value = policy_.evict ? policy_.evict->value(view) : 0;
@@ -84,9 +83,8 @@ void ActivationStore::settle_trained(Time now, RecordId id) {
   Record& record = at(id);
   if (record.copying_out || !record.on_gpu()) return;
   if (record.on_host) return free_pages(record);
-  const PlaceView view = place_view(record);
-  if (pages_ <= config_.max_pages && !view.missed) return;
-  const Bytes room = view.host_free + trained_records_.host_bytes();
+  if (pages_ <= config_.max_pages && !place_view().missed) return;
+  const Bytes room = config_.host_capacity - host_used_ + trained_records_.host_bytes();
   const bool copy = policy_.place && policy_.place->uses_host() && trained_ones_are_used();
   if (!copy || room < host_pages(record.bytes) || !make_host_room(now, record.bytes)) return drop(now, id);
   start_copy_out(now, id);
@@ -153,8 +151,7 @@ std::int32_t ActivationStore::let_go(Time now, std::int32_t pages, Leave leave) 
 
 bool ActivationStore::copies_before_leaving(const Record& record, Leave leave) const {
   if (leave == Leave::kAtOnce || !policy_.place || record.trained_as) return false;
-  return leave == Leave::kCopied ? policy_.place->uses_host()
-                                 : policy_.place->copy_out_under_pressure(place_view(record));
+  return leave == Leave::kCopied ? policy_.place->uses_host() : policy_.place->copy_out_under_pressure(place_view());
 }
 
 Bytes ActivationStore::host_pages(Bytes bytes) const {
@@ -222,7 +219,7 @@ bool ActivationStore::on_copy_done(Time now, OpId op) {
   record.copying_out.reset();
   record.on_host = true;
   copying_bytes_ -= record.bytes;
-  if (record.free_after_copy || record.trained_as || !policy_.place->keep_after_copy(place_view(record))) {
+  if (record.free_after_copy || record.trained_as || !policy_.place->keep_after_copy(place_view())) {
     record.free_after_copy = record.users > 0;
     if (record.users == 0) free_pages(record);
     // What could stay when it was copied may be missed by now: with each that leaves another one does.

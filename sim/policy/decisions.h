@@ -1,5 +1,5 @@
 // The five small decisions that make a policy. Each sees a plain view of the present and returns a small value; none
-// knows the future, and none acts by itself.
+// acts by itself, and none knows the future but those that say so (clairvoyant()), which are told of feedback to come.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,6 @@ namespace alchemist {
 enum class RecordChoice : std::uint8_t { kNothing, kLean, kMinimal };
 
 struct RecordView {
-  std::int32_t prompt_tokens = 0;
   std::int64_t tokens = 0;  // of the prompt that prefill will compute
   Bytes lean_bytes;         // of these tokens
   Bytes minimal_bytes;
@@ -50,14 +49,14 @@ class RecordDecision {
   virtual RecordChoice choose(const RecordView& view) = 0;
   // Of the prompt chosen last: if its answer is worth memory too. Asked of policies that record answers.
   virtual bool answer_too() const { return true; }
+  // Has to be told what feedback will come.
+  virtual bool clairvoyant() const { return false; }
 };
 
 // 2. Place: where a complete record lives.
 enum class PlaceChoice : std::uint8_t { kStay, kCopyNow };
 
 struct PlaceView {
-  Bytes bytes;
-  Bytes host_free;
   double link_backlog_s = 0;
   bool missed = false;  // records have memory that the prefix cache would make noticeable use of
   Bytes room;           // what records may take of the GPU beyond those there, and beyond what those being made need
@@ -80,8 +79,6 @@ class PlaceDecision {
 // 3. Evict: whom, when memory is short. The record with the least value goes first.
 struct EvictView {
   Duration age;  // since it was recorded
-  Bytes bytes;
-  bool on_host = false;  // a host copy exists
   bool feedback_came = false;
   bool passed_over = false;           // feedback came, but a training step has taken others, which later ones will too
   std::optional<Duration> needed_in;  // until its feedback comes; told to a clairvoyant policy alone
@@ -91,6 +88,7 @@ class EvictDecision {
  public:
   virtual ~EvictDecision() = default;
   virtual double value(const EvictView& view) = 0;
+  virtual bool clairvoyant() const { return false; }  // as above
 };
 
 // 4. Restore: where the activations of a micro-batch come from, layer by layer (sim/policy/restore_plan.h).
@@ -136,6 +134,8 @@ class TrainDecision {
   virtual TrainAllowance allow(const TrainPieceView& view) = 0;
   // Pieces run on a share of the SMs while serving has the rest; otherwise the two take turns.
   virtual bool beside_serving() const { return false; }
+  // Makes no gap between two tokens longer than max_itl says; others take no heed of it.
+  virtual bool heeds_max_itl() const { return false; }
 };
 
 // A policy: one of each, and how it deals with tokens that have no record.

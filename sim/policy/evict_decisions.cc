@@ -22,6 +22,7 @@ class EvictFarthest final : public EvictDecision {
     if (!view.needed_in || view.passed_over) return -std::numeric_limits<double>::max();
     return -view.needed_in->in_seconds();
   }
+  bool clairvoyant() const override { return true; }
 };
 
 constexpr DecisionChoice<EvictDecision> kEvictDecisions[] = {

@@ -157,6 +157,7 @@ class RecordForeseen final : public RecordDecision {
   }
   // As above: where training takes much of what comes, it is memory that is short.
   bool answer_too() const override { return training_is_short_ && answers_pay_; }
+  bool clairvoyant() const override { return true; }
 
  private:
   bool training_is_short_ = true;

@@ -46,6 +46,7 @@ class TrainHeadroom final : public TrainDecision {
     if (!view.max_itl) allowance.cut_from = left;
     return allowance;
   }
+  bool heeds_max_itl() const override { return true; }
 };
 
 // On SMs of its own training costs decode little, for decode waits for memory; prompts need the arithmetic.
