@@ -31,14 +31,14 @@ bool names_a_path(std::string_view name) {
          name.ends_with(".json");
 }
 
-fs::path resolve_path(const std::string& path, const fs::path& relative_to) {
-  return (relative_to / path).lexically_normal();
+fs::path resolve_path(const YamlValue& value) {
+  return (fs::path(value.origin()).parent_path() / value.as_string()).lexically_normal();
 }
 
 fs::path resolve_config(const std::string& kind, const std::string& name, const fs::path& relative_to) {
   std::error_code error;
   if (names_a_path(name)) {
-    fs::path path = resolve_path(name, relative_to);
+    fs::path path = (relative_to / name).lexically_normal();
     if (kind == "models" && fs::is_directory(path, error)) path /= "config.json";  // as HuggingFace lays models out
     if (fs::is_directory(path, error)) throw ConfigError::at(path.string(), 0, "is a folder, not a file");
     if (!fs::is_regular_file(path, error)) throw ConfigError::at(path.string(), 0, "no such file");

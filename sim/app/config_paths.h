@@ -28,8 +28,8 @@ std::filesystem::path resolve_config(const std::string& kind, const std::string&
 // The same for a name that stands in a file, relative to the folder of that file; the message says where it stands.
 std::filesystem::path resolve_named(const std::string& kind, const YamlValue& value);
 
-// A path that stands in a file of folder `relative_to`, normalised. It need not exist.
-std::filesystem::path resolve_path(const std::string& path, const std::filesystem::path& relative_to);
+// A path that stands in a file, relative to the folder of that file, normalised. It need not exist.
+std::filesystem::path resolve_path(const YamlValue& value);
 
 // Names of the built-ins of a kind, sorted. Empty if there are none.
 std::vector<std::string> list_configs(const std::string& kind);

@@ -107,7 +107,7 @@ SloConfig read_slo(const YamlValue& value) {
 }
 
 fs::path read_profile(const YamlValue& value) {
-  const fs::path path = resolve_path(value.as_string(), fs::path(value.origin()).parent_path());
+  const fs::path path = resolve_path(value);
   std::error_code error;
   if (!fs::exists(path, error)) value.fail("no such file or folder: " + path.string());
   return fs::absolute(path).lexically_normal();
@@ -118,16 +118,6 @@ std::string quote_yaml(const std::string& text) {
   std::string quoted = "'";
   for (char c : text) quoted += c == '\'' ? "''" : std::string(1, c);
   return quoted + "'";
-}
-
-// Of keys whose value may be a built-in name.
-bool means_a_path(const std::string& key, const std::string& text) {
-  return key == "profile" || names_a_path(text) ||
-         (key == "workload" && (text.ends_with(".csv") || text.ends_with(".jsonl")));
-}
-
-std::string absolute_if_path(const std::string& key, const std::string& text, const fs::path& folder) {
-  return means_a_path(key, text) ? quote_yaml(fs::absolute(folder / text).lexically_normal().string()) : text;
 }
 
 // Two options for the same value: neither is what the user wants for certain.
@@ -146,15 +136,18 @@ std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
   if (overrides.trace)
     result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
                       "--trace " + *overrides.trace});
-  if (overrides.policy)
-    result.push_back(experiment_override("policy", *overrides.policy, "--policy " + *overrides.policy));
+  if (overrides.policy) {
+    const bool mapping = overrides.policy->starts_with("{");
+    result.push_back(
+        {"policy", mapping ? *overrides.policy : quote_yaml(*overrides.policy), "--policy " + *overrides.policy});
+  }
   if (overrides.seed)
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
   const std::vector<YamlOverride> options = result;
   for (const std::string& set : overrides.sets) {
     const std::size_t equals = set.find('=');
     if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
-    result.push_back(experiment_override(set.substr(0, equals), set.substr(equals + 1), "--set " + set));
+    result.push_back({set.substr(0, equals), set.substr(equals + 1), "--set " + set});
     check_given_once(options, result.back());
   }
   return result;
@@ -219,15 +212,6 @@ Experiment read_experiment(const std::string& text, const std::string& origin,
 YamlValue experiment_document(const std::string& text, const std::string& origin,
                               const std::vector<YamlOverride>& values) {
   return with_values(YamlValue::parse(text, origin), values);
-}
-
-YamlOverride experiment_override(const std::string& key, const std::string& text, const std::string& label,
-                                 const fs::path& folder) {
-  const bool names = key == "model" || key == "hardware" || key == "workload" || key == "profile" || key == "policy";
-  const bool mapping = text.starts_with("{");
-  const bool path = key == "workload.trace" || key == "workload.lengths.empirical";
-  if (path && !mapping) return {key, quote_yaml(fs::absolute(folder / text).lexically_normal().string()), label};
-  return {key, names && !mapping ? absolute_if_path(key, text, folder) : text, label};
 }
 
 MemoryPlan memory_plan(const Experiment& e) {

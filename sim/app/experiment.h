@@ -79,11 +79,6 @@ Experiment read_experiment(const std::string& text, const std::string& origin, c
 YamlValue experiment_document(const std::string& text, const std::string& origin,
                               const std::vector<YamlOverride>& values);
 
-// A value for one key of an experiment. Where the key holds the name or path of something, a path is relative to
-// `folder` (empty: the working directory), not to the experiment's file.
-YamlOverride experiment_override(const std::string& key, const std::string& text, const std::string& label,
-                                 const std::filesystem::path& folder = {});
-
 // YAML with every key, model and hardware written out and paths absolute: reading it gives the same experiment.
 std::string emit_experiment(const Experiment& experiment);
 

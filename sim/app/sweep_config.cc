@@ -28,9 +28,8 @@ SweepValue read_axis_value(const std::string& key, const YamlValue& value) {
   if (value.node().IsNull()) value.fail("expected a value, got nothing");
   const std::string text = flow_text(value.node());
   const std::string label = value.is_scalar() ? value.node().Scalar() : text;
-  const fs::path folder = fs::path(value.origin()).parent_path();
   const std::string place = value.origin() + ":" + std::to_string(value.line());
-  return {label, experiment_override(key, value.is_scalar() ? label : text, place, folder)};
+  return {label, {key, text, place, value.origin()}};
 }
 
 // `keys`: those of the sweep so far, to which this one is added.
@@ -191,7 +190,7 @@ SweepGoal read_goal(const YamlValue& metric, bool minimise, std::optional<YamlVa
   check_metric(goal.metric, metric, spec.search ? std::vector{spec.search->key} : std::vector<std::string>());
   if (!bounds) return goal;
   YamlMap map(*bounds);
-  for (const std::string& metric : map.keys()) goal.subject_to.push_back(read_bound(metric, map.required(metric)));
+  for (const std::string& key : map.keys()) goal.subject_to.push_back(read_bound(key, map.required(key)));
   return goal;
 }
 

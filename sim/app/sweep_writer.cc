@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
+#include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
 #include "sim/app/sweep_config.h"
 #include "sim/app/sweep_points.h"
@@ -11,20 +13,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files that a part of an experiment names relative to `folder`, named from the root. The styles are made the same
-// everywhere, so that what is read back is written the same again.
-void settle(YAML::Node node, const fs::path& folder) {
+// Of a part of an experiment. Some keys hold nothing but paths, others the name of what is built in or a path.
+bool holds_path(const YamlValue& value) {
+  static const std::set<std::string> paths = {"profile", "trace", "empirical", "file", "tokenizer"};
+  static const std::set<std::string> names = {"model", "hardware", "workload", "policy", "base"};
+  const std::string key = value.key_path().substr(value.key_path().rfind('.') + 1);
+  const std::string& text = value.node().Scalar();
+  return paths.contains(key) ||
+         (names.contains(key) && (names_a_path(text) || text.ends_with(".csv") || text.ends_with(".jsonl")));
+}
+
+// Files that a part of an experiment names relative to where it stands, named from the root.
+void settle(const YamlValue& value) {
+  if (value.is_map()) {
+    YamlMap map(value);
+    for (const std::string& key : map.keys()) settle(map.required(key));
+  } else if (value.is_scalar() && holds_path(value)) {
+    YAML::Node node = value.node();
+    node = fs::absolute(resolve_path(value)).lexically_normal().string();
+  }
+}
+
+// One style everywhere, so that what is read back is written the same again.
+void set_styles(YAML::Node node) {
   node.SetStyle(node.IsMap() ? YAML::EmitterStyle::Block : YAML::EmitterStyle::Flow);
-  if (node.IsScalar() && node.Scalar().find_first_of("./") != std::string::npos) {
-    std::error_code error;
-    const fs::path path = fs::absolute(folder / node.Scalar()).lexically_normal();
-    if (fs::exists(path, error)) node = path.string();
-  }
-  if (node.IsMap()) {
-    for (const auto& entry : node) settle(entry.second, folder);
-  } else if (node.IsSequence()) {
-    for (const auto& element : node) settle(element, folder);
-  }
+  if (!node.IsMap()) return;
+  for (const auto& entry : node) set_styles(entry.second);
 }
 
 // The experiment of the first point, in full. A workload may be written in more than one way; where axes change parts
@@ -33,18 +47,26 @@ YAML::Node base_node(const SweepSpec& spec) {
   YAML::Node base = YAML::Load(emit_experiment(first_experiment(spec)));
   const std::vector<std::string> keys = axis_keys(spec);
   if (std::any_of(keys.begin(), keys.end(), [](const std::string& key) { return key.starts_with("workload."); })) {
-    YAML::Node workload = experiment_document(spec.base->text, spec.base->origin, spec.set).node()["workload"];
-    settle(workload, fs::path(spec.base->origin).parent_path());
-    base["workload"] = workload;
+    const YamlValue workload =
+        YamlMap(experiment_document(spec.base->text, spec.base->origin, spec.set)).required("workload");
+    settle(workload);
+    set_styles(workload.node());
+    base["workload"] = workload.node();
   }
   return base;
+}
+
+YAML::Node settled(const YamlOverride& setting) {
+  const YamlValue value(YAML::Load(setting.text), setting.origin, setting.key_path);
+  settle(value);
+  return value.node();
 }
 
 void emit_axes(YAML::Emitter& out, const AxisGroup& axes) {
   out << YAML::BeginMap;
   for (const SweepAxis& axis : axes) {
     out << YAML::Key << axis.key << YAML::Value << YAML::Flow << YAML::BeginSeq;
-    for (const SweepValue& value : axis.values) out << YAML::Load(value.setting.text);
+    for (const SweepValue& value : axis.values) out << settled(value.setting);
     out << YAML::EndSeq;
   }
   out << YAML::EndMap;
@@ -94,8 +116,7 @@ std::string emit_sweep(const SweepSpec& spec) {
   out << YAML::Key << "seeds" << YAML::Value << YAML::Flow << spec.seeds;
   if (!spec.baseline.empty()) {
     for (const SweepValue& policy : find_axis(spec, "policy")->values) {
-      if (policy.label == spec.baseline)
-        out << YAML::Key << "baseline" << YAML::Value << YAML::Load(policy.setting.text);
+      if (policy.label == spec.baseline) out << YAML::Key << "baseline" << YAML::Value << settled(policy.setting);
     }
   }
   emit_search_keys(out, spec);

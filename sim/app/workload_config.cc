@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 constexpr double kMinRate = 1e-9, kMaxRate = 1e6;     // requests/s
 constexpr std::int64_t kMaxRequests = 4'000'000'000;  // request ids are 32 bits
 
-fs::path folder_of(const YamlValue& value) { return fs::path(value.origin()).parent_path(); }
-
 double read_rate(const YamlValue& value) { return value.as_number(kMinRate, kMaxRate); }
 
 std::int64_t read_tokens(const YamlValue& value) { return value.as_int(1, kMaxTokens); }
@@ -33,9 +31,10 @@ Duration read_positive_duration(const YamlValue& value) {
 }
 
 std::string find_trace(const YamlValue& file) {
-  const fs::path path = resolve_path(file.as_string(), folder_of(file));
+  const fs::path path = resolve_path(file);
   std::error_code error;
-  if (!fs::is_regular_file(path, error)) file.fail("expected a trace file, there is none at \"" + path.string() + "\"");
+  if (!fs::is_regular_file(path, error))
+    file.fail("expected a trace file, there is none at \"" + fs::absolute(path).string() + "\"");
   return path.string();
 }
 
@@ -64,9 +63,7 @@ TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullpt
     spec.block_tokens = static_cast<std::int32_t>(block->as_int(1, kMaxTokens));
   }
   if (const auto ratio = map.optional("characters_per_token")) spec.characters_per_token = ratio->as_number(0.1, 100);
-  if (const auto model = map.optional("tokenizer")) {
-    spec.tokenizer = resolve_path(model->as_string(), folder_of(value)).string();
-  }
+  if (const auto model = map.optional("tokenizer")) spec.tokenizer = resolve_path(*model).string();
   map.finish();
   return spec;
 }
@@ -151,12 +148,15 @@ TokenDistribution read_token_distribution(const YamlValue& value) {
 
 LengthSpec read_model_lengths(const YamlValue& value) {
   std::string name = "sharegpt";
+  std::optional<YamlValue> model;
   if (value.is_map()) {
     YamlMap map(value);
-    if (const auto model = map.optional("model")) name = model->as_string();
+    model = map.optional("model");
+    if (model) name = model->as_string();
     map.finish();
   }
-  const fs::path path = resolve_config("workloads/models", name, folder_of(value));
+  const fs::path path =
+      model ? resolve_named("workloads/models", *model) : resolve_config("workloads/models", name, {});
   if (names_a_path(name)) name = fs::absolute(path).string();
   return ModelLengths{name, read_conversation_model(path.string())};
 }
@@ -253,10 +253,7 @@ WorkloadSpec read_scalar(const YamlValue& value, int depth) {
     spec.name = fs::path(name).filename().string();
     return spec;
   }
-  fs::path path;
-  try {
-    path = resolve_config("workloads", name, folder_of(value));
-  } catch (const ConfigError& e) { value.fail(e.what()); }
+  const fs::path path = resolve_named("workloads", value);
   WorkloadSpec spec = read_mapping(YamlValue::load(path.string()), depth);
   spec.name = path.stem().string();
   return spec;

@@ -195,7 +195,7 @@ YamlValue YamlValue::child(const YAML::Node& node, const YAML::Node& key, std::s
 YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides,
                                     const std::set<std::string>& named) const {
   YamlValue result = *this;
-  result.source_ = std::make_shared<const YamlSource>(YamlSource{origin(), overrides});
+  result.source_ = std::make_shared<const YamlSource>(YamlSource{source_->origin, overrides});
   for (const YamlOverride& o : overrides) {
     YAML::Node place = node_;
     std::istringstream words(o.key_path);
@@ -216,6 +216,11 @@ YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides,
     place = parse(o.text, o.label).node();
   }
   return result;
+}
+
+const std::string& YamlValue::origin() const {
+  const YamlOverride* around = override_around();
+  return around != nullptr ? around->origin : source_->origin;
 }
 
 bool YamlValue::is(std::string_view word) {

@@ -23,6 +23,7 @@ struct YamlOverride {
   std::string key_path;  // "serving.block_size"
   std::string text;      // of the value, as YAML
   std::string label;     // what messages name instead of file and line: "--set serving.block_size=16"
+  std::string origin;    // file it stands in, which paths in it are relative to; empty: none, the working directory
 };
 
 // Where values come from.
@@ -46,9 +47,9 @@ class YamlValue {
   // ConfigError if a text is not YAML or a key on the way holds no mapping.
   YamlValue with_overrides(const std::vector<YamlOverride>& overrides, const std::set<std::string>& named = {}) const;
 
-  const std::string& origin() const { return source_->origin; }  // file the value stands in
-  const std::string& key_path() const { return key_path_; }      // "serving.block_size"; empty at the top
-  int line() const { return line_; }                             // 1-based; 0 if it stands in no file
+  const std::string& origin() const;                         // file the value stands in, or that of what put it there
+  const std::string& key_path() const { return key_path_; }  // "serving.block_size"; empty at the top
+  int line() const { return line_; }                         // 1-based; 0 if it stands in no file
   const YAML::Node& node() const { return node_; }
 
   bool is_map() const { return node_.IsMap(); }

@@ -15,7 +15,7 @@ std::string dump(const json& document) { return document.dump(-1, ' ', false, js
 
 std::string task_message(const RunTask& task) {
   json overrides = json::array();
-  for (const YamlOverride& o : task.overrides) overrides.push_back({o.key_path, o.text, o.label});
+  for (const YamlOverride& o : task.overrides) overrides.push_back({o.key_path, o.text, o.label, o.origin});
   json document{{"point", task.point},
                 {"seed", task.seed},
                 {"text", task.base->text},
@@ -31,7 +31,8 @@ RunTask read_task(const std::string& message) {
   task.base = std::make_shared<const SweepBase>(
       SweepBase{document.at("text").get<std::string>(), document.at("origin").get<std::string>()});
   for (const json& o : document.at("overrides"))
-    task.overrides.push_back({o.at(0).get<std::string>(), o.at(1).get<std::string>(), o.at(2).get<std::string>()});
+    task.overrides.push_back({o.at(0).get<std::string>(), o.at(1).get<std::string>(), o.at(2).get<std::string>(),
+                              o.at(3).get<std::string>()});
   if (document.contains("directory")) task.directory = document.at("directory").get<std::string>();
   return task;
 }

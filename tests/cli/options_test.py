@@ -38,6 +38,16 @@ class Options(CliTestCase):
         self.refuse("--set", "workload=chat", "--set", "workload.trace.block_tokens=4",
                     expected=["key workload.trace: the workload \"chat\" replays no trace"])
 
+    def test_paths_are_relative_to_the_working_directory(self):
+        """Also within a mapping and below a key of an experiment that lies elsewhere (the README's command)."""
+        folder = self.make_directory()
+        (folder / "sharegpt.json").write_text(TRACES["sharegpt"][1])
+        lengths = "{empirical: {file: sharegpt.json, characters_per_token: 4}}"
+        for settings in ([f"workload={{arrivals: {{poisson: {{rate: 4}}}}, requests: 20, lengths: {lengths}}}"],
+                         [f"workload.lengths={lengths}", "workload.requests=20"]):
+            words = [word for setting in settings for word in ("--set", setting)]
+            self.assert_done(run("run", "default", *words, cwd=folder))
+
     def test_options_of_traces(self):
         for option, value in (("--rate-scale", "2"), ("--format", "azure")):
             self.assert_one_line_error(run("workload", "inspect", "sharegpt", option, value),

@@ -8,7 +8,7 @@ namespace {
 TEST(TaskMessage, TasksArriveAsTheyWereSent) {
   RunTask task{.point = 3, .seed = 9'000'000'000'000};
   task.base = std::make_shared<const SweepBase>(SweepBase{"model: tiny\n# \"ü\"\n", "a b/e.yaml"});
-  task.overrides = {{"workload.rate", "4", "s.yaml:3"}, {"policy", "'/x/y.yaml'", "s.yaml:4"}};
+  task.overrides = {{"workload.rate", "4", "s.yaml:3"}, {"policy", "./y.yaml", "s.yaml:4", "a/s.yaml"}};
   task.directory = "out/points/3-1";
   const RunTask read = read_task(task_message(task));
   EXPECT_EQ(read.point, 3);
@@ -17,8 +17,9 @@ TEST(TaskMessage, TasksArriveAsTheyWereSent) {
   EXPECT_EQ(read.base->origin, "a b/e.yaml");
   ASSERT_EQ(read.overrides.size(), 2U);
   EXPECT_EQ(read.overrides[1].key_path, "policy");
-  EXPECT_EQ(read.overrides[1].text, "'/x/y.yaml'");
+  EXPECT_EQ(read.overrides[1].text, "./y.yaml");
   EXPECT_EQ(read.overrides[1].label, "s.yaml:4");
+  EXPECT_EQ(read.overrides[1].origin, "a/s.yaml");
   EXPECT_EQ(read.directory, "out/points/3-1");
   task.directory.reset();
   EXPECT_EQ(read_task(task_message(task)).directory, std::nullopt);
