@@ -8,6 +8,7 @@
 #include "sim/app/yaml_reader.h"
 #include "sim/node/router.h"
 #include "sim/node/training_config.h"
+#include "sim/policy/decisions.h"
 
 namespace alchemist {
 
@@ -24,6 +25,15 @@ inline EnumWords<Routing> routings() {
   return {{"round_robin", Routing::kRoundRobin},
           {"least_loaded", Routing::kLeastLoaded},
           {"prefix_aware", Routing::kPrefixAware}};
+}
+inline EnumWords<FreshActivations> fresh_activations() {
+  return {{"keep", FreshActivations::kKeep},
+          {"checkpoint", FreshActivations::kCheckpoint},
+          {"offload", FreshActivations::kOffload},
+          {"spill", FreshActivations::kSpill}};
+}
+inline EnumWords<SampleOrder> sample_orders() {
+  return {{"oldest", SampleOrder::kOldest}, {"recorded", SampleOrder::kRecorded}};
 }
 
 // ConfigError that lists the words and the nearest if the text is none of them.

@@ -4,12 +4,11 @@
 
 #include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
+#include "sim/app/experiment_names.h"
 #include "sim/policy/decision_registry.h"
 
 namespace alchemist {
 namespace {
-
-constexpr const char* kInlinePolicy = "inline";  // the name of one that has no base
 
 std::string read_decision(const YamlValue& value, const std::vector<DecisionName>& choices) {
   const std::string text = value.as_string();
@@ -22,22 +21,6 @@ std::string read_decision(const YamlValue& value, const std::vector<DecisionName
   }
   const auto near = nearest_name(text, names);
   value.fail("expected one of " + list + ", got \"" + text + "\"" + (near ? "; did you mean \"" + *near + "\"?" : ""));
-}
-
-FreshActivations read_fresh(const YamlValue& value) {
-  const std::string text = value.as_string();
-  if (text == "keep") return FreshActivations::kKeep;
-  if (text == "checkpoint") return FreshActivations::kCheckpoint;
-  if (text == "offload") return FreshActivations::kOffload;
-  if (text == "spill") return FreshActivations::kSpill;
-  value.fail("expected keep, checkpoint, offload or spill, got \"" + text + "\"");
-}
-
-SampleOrder read_samples(const YamlValue& value) {
-  const std::string text = value.as_string();
-  if (text == "oldest") return SampleOrder::kOldest;
-  if (text == "recorded") return SampleOrder::kRecorded;
-  value.fail("expected oldest or recorded, got \"" + text + "\"");
 }
 
 const char* fresh_meaning(FreshActivations fresh) {
@@ -103,8 +86,8 @@ void read_sm_share(YamlMap& map, PolicySpec& spec) {
 PolicySpec read_keys(YamlMap& map, bool has_base, PolicySpec spec) {
   read_decisions(map, has_base, spec);
   if (const auto value = map.optional("separate")) spec.separate = value->as_bool();
-  if (const auto value = map.optional("fresh")) spec.fresh = read_fresh(*value);
-  if (const auto value = map.optional("samples")) spec.samples = read_samples(*value);
+  if (const auto value = map.optional("fresh")) spec.fresh = read_word(*value, fresh_activations());
+  if (const auto value = map.optional("samples")) spec.samples = read_word(*value, sample_orders());
   if (const auto value = map.optional("window_layers")) {
     spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
   }
@@ -135,15 +118,9 @@ PolicySpec read_mapping(const YamlValue& value) {
   PolicySpec spec;
   spec.name = kInlinePolicy;
   if (base) spec = read_file(resolve_named("policies", *base));
+  if (const auto name = map.optional("name")) spec.name = name->as_string();
   if (const auto text = map.optional("description")) spec.description = text->as_string();
   return read_keys(map, base.has_value(), spec);
-}
-
-// The name itself for a built-in, the absolute path otherwise.
-std::string settled_name(const YamlValue& value) {
-  const std::string name = value.as_string();
-  const std::filesystem::path file = resolve_named("policies", value);
-  return names_a_path(name) ? std::filesystem::absolute(file).lexically_normal().string() : name;
 }
 
 }  // namespace
@@ -170,26 +147,23 @@ bool PolicySpec::clairvoyant() const {
 }
 
 PolicyChoice read_policy(const YamlValue& value) {
-  if (!value.is_map()) return {settled_name(value), ""};
-  read_mapping(value);  // finds what is wrong with it, where it stands
+  const bool mapping = value.is_map();
+  const std::optional<YamlValue> base = mapping ? YamlMap(value).optional("base") : std::optional(value);
+  const PolicySpec spec = mapping ? read_mapping(value) : read_file(resolve_named("policies", value));
+  if (base && names_a_path(base->as_string())) {
+    const bool named = mapping && value.node()["name"];
+    const std::string file = std::filesystem::absolute(resolve_path(*base)).lexically_normal().string();
+    return {named ? spec.name : file, "", policy_keys(spec)};
+  }
+  PolicyChoice choice{spec.name, base ? base->as_string() : "", ""};
+  if (!mapping) return choice;
   YamlMap map(value);
-  const std::optional<YamlValue> base = map.optional("base");
-  YAML::Node changes(YAML::NodeType::Map);
+  YAML::Node keys(YAML::NodeType::Map);
   for (const std::string& key : map.keys()) {
-    if (key != "base") changes[key] = map.required(key).node();
+    if (key != "base" && key != "name") keys[key] = map.required(key).node();
   }
-  return {base ? settled_name(*base) : kInlinePolicy, changes.size() == 0 ? "" : flow_text(changes)};
-}
-
-void emit_policy(YAML::Emitter& out, const PolicyChoice& policy) {
-  if (policy.changes.empty()) {
-    out << policy.name;
-    return;
-  }
-  out << YAML::BeginMap;
-  if (policy.name != kInlinePolicy) out << YAML::Key << "base" << YAML::Value << policy.name;
-  for (const auto& entry : YAML::Load(policy.changes)) out << YAML::Key << entry.first << YAML::Value << entry.second;
-  out << YAML::EndMap;
+  if (keys.size() > 0) choice.keys = flow_text(keys);
+  return choice;
 }
 
 PolicySpec load_policy(const std::string& name_or_path) {
@@ -197,10 +171,10 @@ PolicySpec load_policy(const std::string& name_or_path) {
 }
 
 PolicySpec load_policy(const PolicyChoice& policy) {
-  if (policy.changes.empty()) return load_policy(policy.name);
   YAML::Emitter out;
   emit_policy(out, policy);
-  return read_mapping(YamlValue::parse(out.c_str(), "policy"));
+  const YamlValue value = YamlValue::parse(out.c_str(), "policy");
+  return value.is_map() ? read_mapping(value) : load_policy(value.as_string());
 }
 
 Policy make_policy(const PolicySpec& spec) {

@@ -42,16 +42,23 @@ struct PolicySpec {
   bool clairvoyant() const;
 };
 
-// What an experiment says of its policy.
+constexpr const char* kInlinePolicy = "inline";  // the name of one that has none
+
+// What an experiment says of its policy. It depends on no file of the user's, so that it can be written to run again.
 struct PolicyChoice {
-  std::string name = "serve_only";  // built-in name or absolute path; "inline" for one whose decisions all stand there
-  std::string changes;              // keys in place of the named one's, as a mapping on one line; empty: none
+  std::string name = "serve_only";  // for reports: of the built-in, the absolute path of a file, or as the key says
+  std::string base = "serve_only";  // built-in; empty: none, and all keys stand here
+  std::string keys;                 // in place of the base's, as a mapping on one line; empty: none
 
   bool operator==(const PolicyChoice&) const = default;
 };
 
-// A name, a path, or a mapping of keys with or without a `base`. ConfigError as below.
+// A name, a path, or a mapping of keys with or without a `base` and a `name` for reports. What comes from a file is
+// read here, and only here. ConfigError as below.
 PolicyChoice read_policy(const YamlValue& value);
+
+// All keys of a policy.
+std::string policy_keys(const PolicySpec& spec);
 
 // The value that is read as this policy.
 void emit_policy(YAML::Emitter& out, const PolicyChoice& policy);

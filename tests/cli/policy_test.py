@@ -179,6 +179,23 @@ class Policies(CliTestCase):
         inline = run(*arguments, "--set", "policy={base: alchemist, gpu_record_share: 0.01}", "--json")
         self.assertEqual(summary, json.loads(inline.stdout))
 
+    def test_a_file_is_not_needed_to_run_again(self):
+        """What is written has all that the policy's file said, which may change or go."""
+        folder = self.make_directory()
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        mine = folder / "mine.yaml"
+        for setting in ([], ["--set", "policy.window_layers=3"]):
+            mine.write_text((CONFIGS / "policies/alchemist.yaml").read_text() + "gpu_record_share: 0.01\n")
+            self.assert_done(run("run", folder / "experiment.yaml", "--policy", mine, *setting, "--out", folder / "a"))
+            mine.write_text((CONFIGS / "policies/temporal.yaml").read_text())
+            self.assert_done(run("run", folder / "a/config.yaml", "--out", folder / "b"))
+            mine.unlink()
+            self.assert_done(run("run", folder / "a/config.yaml", "--out", folder / "c"))
+            files = [{file.name: file.read_bytes() for file in (folder / out).iterdir()} for out in "abc"]
+            self.assertEqual(files[0], files[1])
+            self.assertEqual(files[0], files[2])
+            self.assertEqual(str(mine), json.loads(files[0]["summary.json"])["policy"])
+
     def test_written_out_in_the_experiment(self):
         folder = self.make_directory()
         decisions = "record: none, place: none, evict: none, restore: none, train: headroom"

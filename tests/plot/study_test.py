@@ -129,6 +129,16 @@ class Runs(unittest.TestCase):
         self.assertEqual(["temporal"], one.policies)
         self.assertEqual([], one.series)
 
+    def test_policies_of_files_are_known_by_their_names(self):
+        """All their keys stand in the configuration; they matter where two have the same name."""
+        runs = [run("a"), run("b", policy="/x/mine.yaml"), run("c", policy="/x/mine.yaml")]
+        for each in runs[1:]:
+            each.config["policy"] = {"name": "/x/mine.yaml", "record": "none", "place": "none", "evict": "none",
+                                     "train": "headroom", "stretch": 0.1}
+        self.assertEqual(["temporal", "mine"], study.of_runs(runs[:2]).names)
+        runs[2].config["policy"]["stretch"] = 0.2
+        self.assertEqual(["temporal", "mine, stretch=0.1", "mine, stretch=0.2"], study.of_runs(runs).names)
+
     def test_runs_that_differ_in_much_are_called_by_their_directories(self):
         runs = [run("x/a"), run("x/b")]
         runs[1].config["serving"] = {f"key{i}": i for i in range(4)}

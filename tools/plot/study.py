@@ -158,7 +158,7 @@ def _point(sweep, key):
     config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
     policy = config.get("policy", "")
     if isinstance(policy, dict):
-        policy = policy.get("base", "inline")
+        policy = policy.get("name", policy.get("base", "inline"))
     return Point({"policy": str(policy)} | axes, config=config)
 
 
@@ -209,6 +209,16 @@ def _flatten(value, prefix=""):
     return flat
 
 
+def _changes(policy, runs):
+    """Of a policy whose name the summary has, the keys that tell it from others of that name: what is changed of a base;
+    of one from a file, which stands there with all its keys, those in which two of them differ."""
+    if "base" in policy or "name" not in policy:
+        return {key: value for key, value in policy.items() if key not in ("base", "name")}
+    others = [run.config["policy"] for run in runs if isinstance(run.config.get("policy"), dict)]
+    others = [other for other in others if other.get("name") == policy["name"] and "base" not in other]
+    return {key: value for key, value in policy.items() if any(other.get(key) != value for other in others)}
+
+
 def _differing(runs):
     """By run, the keys of its configuration in which the runs differ, with their values as text."""
     configs = []
@@ -218,8 +228,8 @@ def _differing(runs):
             if isinstance(config.get(name), dict):
                 config[name] = config[name].get("name", "")
         policy = config.pop("policy", None)
-        if isinstance(policy, dict):  # a base, whose name the summary has, and what is changed of it
-            config.update({f"policy.{key}": value for key, value in policy.items() if key != "base"})
+        if isinstance(policy, dict):
+            config.update({f"policy.{key}": value for key, value in _changes(policy, runs).items()})
         configs.append({key: str(value) for key, value in _flatten(config).items()})
     keys = list(dict.fromkeys(key for config in configs for key in config))
     keys = [key for key in keys if len({config.get(key) for config in configs}) > 1]

@@ -1,0 +1,116 @@
+#include "sim/app/policy_config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "sim/app/config_paths.h"
+#include "sim/policy/decision_registry.h"
+#include "tests/app/support.h"
+
+namespace alchemist {
+namespace {
+
+PolicyChoice choice_of(const std::string& text) { return read_policy(YamlValue::parse(text, "e.yaml")); }
+
+std::string written(const PolicyChoice& choice) {
+  YAML::Emitter out;
+  emit_policy(out, choice);
+  return out.c_str();
+}
+
+// With every key but those of `beside`, none at its default.
+constexpr const char* kWholePolicy =
+    "description: \"more: of, [all] #1\\nand so on\"\nrecord: lean\nplace: tiered\nevict: oldest\nrestore: race\n"
+    "train: headroom\nfresh: offload\nsamples: recorded\nstretch: 0.07\ngpu_record_share: 0.3\nspare_memory: true\n"
+    "host_record_share: 0.123456789\nrecord_answers: true\nkeep_for: 90500 ms\nmicro_batch_tokens: 512\n"
+    "window_layers: 3\n";
+constexpr const char* kBeside =
+    "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: beside\nsm_share: 0.3\n";
+
+void expect_same(const PolicySpec& a, const PolicySpec& b) {
+  EXPECT_EQ(policy_keys(a), policy_keys(b));
+  EXPECT_EQ(a.description, b.description);
+  EXPECT_EQ(a.sm_share, b.sm_share);
+  EXPECT_EQ(a.keep_for, b.keep_for);
+  EXPECT_EQ(a.host_record_share, b.host_record_share);
+}
+
+// What is written is the policy as it was, whatever becomes of its file.
+TEST(PolicyFile, IsNotNeededAgain) {
+  const TemporaryFolder folder;
+  for (const char* text : {kWholePolicy, kBeside}) {
+    const std::string file = folder.write("mine.yaml", text);
+    const PolicySpec spec = load_policy(file);
+    const PolicyChoice whole = choice_of(file), changed = choice_of("{base: " + file + ", window_layers: 5}");
+    std::filesystem::remove(file);
+    EXPECT_EQ(whole.name, file);
+    expect_same(load_policy(whole), spec);
+    PolicySpec expected = spec;
+    expected.window_layers = 5;
+    expect_same(load_policy(changed), expected);
+    for (const PolicyChoice& choice : {whole, changed}) {
+      const PolicyChoice again = choice_of(written(choice));
+      EXPECT_EQ(again, choice);
+      EXPECT_EQ(written(again), written(choice));
+    }
+  }
+}
+
+TEST(PolicyKeys, SayAllOfEveryPolicy) {
+  const TemporaryFolder folder;
+  for (const std::string& name : list_configs("policies")) {
+    const PolicySpec spec = load_policy(name);
+    expect_same(load_policy(folder.write(name + ".yaml", policy_keys(spec))), spec);
+  }
+}
+
+TEST(PolicyName, IsWhatTheKeySays) {
+  const PolicyChoice choice = choice_of("{name: mine, base: alchemist}");
+  EXPECT_EQ(choice.name, "mine");
+  EXPECT_EQ(load_policy(choice).name, "mine");
+  EXPECT_EQ(policy_keys(load_policy(choice)), policy_keys(load_policy("alchemist")));
+  EXPECT_EQ(choice_of(written(choice)), choice);
+  EXPECT_EQ(written(choice_of("alchemist")), "alchemist");
+  EXPECT_EQ(written(choice_of("{base: alchemist}")), "alchemist");
+}
+
+// Whatever is in the tables.
+TEST(PolicySpecs, SayWhatTheirDecisionsSay) {
+  PolicySpec spec;
+  for (const DecisionName& choice : place_decisions()) {
+    spec.place = choice.name;
+    const auto place = make_place_decision(choice.name);
+    EXPECT_EQ(spec.records_on_host(), place != nullptr && place->uses_host()) << choice.name;
+  }
+  for (const DecisionName& choice : train_decisions()) {
+    spec.train = choice.name;
+    const auto train = make_train_decision(choice.name);
+    EXPECT_EQ(spec.beside(), train != nullptr && train->beside_serving()) << choice.name;
+    EXPECT_EQ(spec.heeds_max_itl(), train != nullptr && train->heeds_max_itl()) << choice.name;
+  }
+  for (const DecisionName& choice : record_decisions()) {
+    spec.record = choice.name;
+    const auto record = make_record_decision(choice.name);
+    EXPECT_EQ(spec.clairvoyant(), record != nullptr && record->clairvoyant()) << choice.name;
+  }
+  spec.record = "none";
+  for (const DecisionName& choice : evict_decisions()) {
+    spec.evict = choice.name;
+    const auto evict = make_evict_decision(choice.name);
+    EXPECT_EQ(spec.clairvoyant(), evict != nullptr && evict->clairvoyant()) << choice.name;
+  }
+}
+
+TEST(PolicySpecs, OfThoseThatShip) {
+  EXPECT_TRUE(load_policy("oracle").clairvoyant());
+  EXPECT_TRUE(load_policy("beside").beside());
+  EXPECT_TRUE(load_policy("elastic").records_on_host());
+  EXPECT_FALSE(load_policy("reuse").records_on_host());
+  EXPECT_TRUE(load_policy("alchemist").heeds_max_itl());
+  EXPECT_FALSE(load_policy("token_fill").heeds_max_itl());
+  EXPECT_FALSE(load_policy("alchemist").clairvoyant());
+}
+
+}  // namespace
+}  // namespace alchemist
