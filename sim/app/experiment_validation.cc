@@ -40,15 +40,16 @@ void validate_batch(const Experiment& e, const YamlValue& root) {
 
 void validate_cluster(const Experiment& e, const YamlValue& root) {
   const std::int32_t tp = e.serving.tensor_parallel;
-  if (e.cluster.training_gpus >= e.cluster.gpus)
+  const std::int32_t apart = gpus_apart(e.cluster, load_policy(e.policy));
+  if (apart >= e.cluster.gpus)
     fail_at(root, "cluster.training_gpus",
             fmt::format("{} of {} GPUs for training leave none to serve: raise cluster.gpus or lower training_gpus",
-                        e.cluster.training_gpus, e.cluster.gpus));
-  const std::int32_t serving = e.cluster.gpus - e.cluster.training_gpus;
+                        apart, e.cluster.gpus));
+  const std::int32_t serving = e.cluster.gpus - apart;
   if (e.cluster.gpus % tp != 0 || serving % tp != 0)
     fail_at(root, "serving.tensor_parallel",
             fmt::format("{} does not divide the GPUs: {} in all, {} of them serve{}", tp, e.cluster.gpus, serving,
-                        e.cluster.training_gpus > 0 ? fmt::format(", {} train", e.cluster.training_gpus) : ""));
+                        apart > 0 ? fmt::format(", {} train", apart) : ""));
   if (const std::optional<std::string> error = split_error(e.model, tp)) {
     fail_at(root, "serving.tensor_parallel", *error);
   }
@@ -81,8 +82,8 @@ void validate_memory(const Experiment& e, const YamlValue& root) {
     fail_at(root, "hardware.memory", "gives more than 2^31 KV blocks: raise serving.block_size or set kv_cache_tokens");
   // Each block has an entry of its own in memory (24 bytes and more).
   constexpr std::int64_t kMostBlocks = 1 << 28;
-  const std::int64_t blocks =
-      plan.kv_tokens / s.block_size * ((e.cluster.gpus - e.cluster.training_gpus) / s.tensor_parallel);
+  const std::int64_t blocks = plan.kv_tokens / s.block_size *
+                              ((e.cluster.gpus - gpus_apart(e.cluster, load_policy(e.policy))) / s.tensor_parallel);
   if (blocks > kMostBlocks)
     fail_at(root, "cluster.gpus",
             fmt::format("gives {} KV blocks on all replicas, more than the {} that can be simulated: lower it, raise "

@@ -29,7 +29,7 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
 
 SimulationConfig simulation_config(const Experiment& experiment, const PolicySpec& policy, World world) {
   const MemoryPlan plan = memory_plan(experiment);
-  const std::int32_t serving_gpus = experiment.cluster.gpus - (policy.separate ? experiment.cluster.training_gpus : 0);
+  const std::int32_t serving_gpus = experiment.cluster.gpus - gpus_apart(experiment.cluster, policy);
   SimulationConfig config;
   config.serving = experiment.serving;
   config.serving.max_model_len = static_cast<std::int32_t>(max_model_len(experiment));
@@ -56,6 +56,10 @@ void check_cluster(const Experiment& experiment, const PolicySpec& policy) {
 }
 
 }  // namespace
+
+std::int32_t gpus_apart(const ClusterConfig& cluster, const PolicySpec& policy) {
+  return policy.separate ? cluster.training_gpus : 0;
+}
 
 ExperimentWorld::ExperimentWorld(const Experiment& experiment, World world) : policy_(load_policy(experiment.policy)) {
   check_cluster(experiment, policy_);

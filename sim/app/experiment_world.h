@@ -2,6 +2,7 @@
 // or real, and for its replay.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "sim/app/experiment.h"
@@ -14,6 +15,10 @@ namespace alchemist {
 // Whose operations its nodes plan. A real host wants to know the KV blocks of a run ahead, which ends runs of decode
 // steps earlier: what is to be compared with a real run has to plan as it does.
 enum class World { kSimulated, kReal };
+
+// The GPUs that serve nothing, as policies that train on GPUs of their own have them; the others serve and train on
+// all.
+std::int32_t gpus_apart(const ClusterConfig& cluster, const PolicySpec& policy);
 
 class ExperimentWorld {
  public:

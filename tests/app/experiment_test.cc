@@ -149,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "e.yaml:5: key serving.max_num_batched_tokens: 100 is below max_num_seqs (256)"},
         BadExperiment{"budget_by_default", "serving:\n  max_num_seqs: 4096\n",
                       "e.yaml:5: key serving.max_num_batched_tokens: 2048 is below max_num_seqs (4096)"},
-        BadExperiment{"no_serving_gpu", "cluster: {gpus: 2, training_gpus: 2}\n",
+        BadExperiment{"no_serving_gpu", "cluster: {gpus: 2, training_gpus: 2}\npolicy: separate\n",
                       "e.yaml:4: key cluster.training_gpus: 2 of 2 GPUs for training leave none to serve"},
         BadExperiment{"tensor_parallel", "serving: {tensor_parallel: 2}\ncluster: {gpus: 3}\n",
                       "e.yaml:4: key serving.tensor_parallel: 2 does not divide the GPUs: 3 in all, 3 of them serve"},

@@ -147,6 +147,15 @@ TEST(TensorParallelRun, SeparateReplicasAreGroupsOfGpus) {
             "e.yaml:4: key serving.tensor_parallel: 2 does not divide the GPUs: 4 in all, 3 of them serve, 1 train");
 }
 
+// `training_gpus` is for policies that set GPUs apart. The others serve on all of them, whatever it is.
+TEST(TensorParallelRun, PoliciesWithoutGpusApartServeOnAll) {
+  for (const char* policy : {"serve_only", "temporal", "alchemist"}) {
+    for (const char* cluster : {"{gpus: 2, training_gpus: 1}", "{gpus: 2, training_gpus: 2}"}) {
+      EXPECT_EQ(ExperimentWorld(experiment(policy, cluster)).config().replicas, 1) << policy << cluster;
+    }
+  }
+}
+
 // Two replicas hold twice the batch of one. A GPU of two holds half the weights and more than half of each record.
 TEST(TensorParallelRun, LargestBatchIsOfAllReplicas) {
   SimulationTotals totals;
