@@ -25,6 +25,20 @@ std::string azure_timestamp(Time t) {
   return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:07}", fmt::gmtime(clock), ticks % 10'000'000);
 }
 
+// Of a block that is written, which begins at `begin`.
+std::uint64_t block_identity(const WorkloadRequest& r, std::int32_t begin, std::int32_t block) {
+  const auto number = static_cast<std::size_t>(begin / block);
+  // An id that was read for the same block stands for as much of it as a prompt has: prompts of different lengths may
+  // end in it.
+  if (r.content.chain_block_tokens == block && number < r.content.chain_ids.size()) {
+    return mix64(r.content.chain_ids[number], hash_name("block"));
+  }
+  const std::int32_t end = std::min(begin + block, r.prompt_tokens);
+  const std::uint64_t identity = prefix_identity(r.content, end);
+  // What is left of a block is nobody else's whole block.
+  return end - begin < block ? mix64(identity, r.session.value() + 1) : identity;
+}
+
 }  // namespace
 
 std::uint64_t prefix_identity(const PromptContent& content, std::int32_t end) {
@@ -102,10 +116,7 @@ void TraceWriter::mooncake(const WorkloadRequest& r, std::string& out) {
   fmt::format_to(to, "{{\"timestamp\": {}.{:03}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [",
                  us / 1'000, us % 1'000, r.prompt_tokens, r.output_tokens);
   for (std::int32_t begin = 0; begin < r.prompt_tokens; begin += block) {
-    const std::int32_t end = std::min(begin + block, r.prompt_tokens);
-    // What is left of a block is nobody else's whole block.
-    std::uint64_t identity = prefix_identity(r.content, end);
-    if (end - begin < block) identity = mix64(identity, r.session.value() + 1);
+    const std::uint64_t identity = block_identity(r, begin, block);
     const std::uint64_t number = block_numbers_.try_emplace(identity, block_numbers_.size()).first->second;
     fmt::format_to(to, "{}{}", begin == 0 ? "" : ", ", number);
   }

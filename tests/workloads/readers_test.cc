@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <numeric>
@@ -303,6 +304,25 @@ TEST(Write, HashesKeepTheSizeOfTheirBlocks) {
   ASSERT_EQ(read.rows.at(1).chain_count, 3U);
   EXPECT_EQ(read.chain_ids.at(1), read.chain_ids.at(read.rows[1].chain_begin + 1)) << "two blocks are shared";
   EXPECT_NE(read.chain_ids.at(2), read.chain_ids.at(read.rows[1].chain_begin + 2));
+}
+
+// Two prompts of 40 and 36 tokens begin with the same blocks, of which the last is a part. The third has another one
+// there, the fourth a whole block more.
+TEST(Write, HashesOfPartialBlocksAreKept) {
+  const auto line = [](int prompt, const char* ids) {
+    return fmt::format("{{\"timestamp\": 0.000, \"input_length\": {}, \"output_length\": 1, \"hash_ids\": [{}]}}\n",
+                       prompt, ids);
+  };
+  const std::string text = line(40, "0, 1, 2") + line(36, "0, 1, 2") + line(36, "0, 1, 3") + line(50, "0, 1, 2, 4");
+  const TextFile file("m.jsonl", text);
+  WorkloadSpec spec;
+  TraceSpec trace = trace_of(file.path());
+  trace.block_tokens = 16;
+  spec.source = trace;
+  TraceWriter writer(TraceFormat::mooncake, std::nullopt);
+  std::string copy;
+  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, copy); });
+  EXPECT_EQ(copy, text);
 }
 
 TEST(Write, EveryFormatReadsBackTheSame) {
