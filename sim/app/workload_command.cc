@@ -76,12 +76,14 @@ void check_rate(const WorkloadOptions& o) {
 // both.
 WorkloadSpec spec_of(const WorkloadOptions& o) {
   check_rate(o);
+  // By itself first: what is wrong with it is told without a key that nobody wrote.
+  WorkloadSpec spec = read_workload(YamlValue(YAML::Node(o.input), "command line", ""));
   YAML::Node node;
   node["base"] = o.input;
   if (o.rate) node["rate"] = *o.rate;
   if (o.requests) node["requests"] = *o.requests;
   if (!o.duration.empty()) node["duration"] = o.duration;
-  WorkloadSpec spec = read_workload(YamlValue(node, "command line", ""));
+  if (node.size() > 1) spec = read_workload(YamlValue(node, "command line", ""));
   if (auto* trace = std::get_if<TraceSpec>(&spec.source)) {
     apply_trace_options(o, *trace);
   } else if (o.rate_scale || o.format != "auto") {

@@ -48,6 +48,16 @@ class Options(CliTestCase):
             words = [word for setting in settings for word in ("--set", setting)]
             self.assert_done(run("run", "default", *words, cwd=folder))
 
+    def test_what_a_workload_command_names(self):
+        """A workload that is not there is told without a key, which nobody wrote."""
+        out = self.make_directory() / "out.csv"
+        for command in (["inspect", "nofile"], ["inspect", "nofile.csv"], ["inspect", "no/file.yaml", "--rate", "3"],
+                        ["generate", "nofile", "--out", out, "--requests", "5"]):
+            with self.subTest(command=command):
+                result = run("workload", *command)
+                self.assert_one_line_error(result, command[1])
+                self.assertNotIn("key", result.stderr)
+
     def test_options_of_traces(self):
         for option, value in (("--rate-scale", "2"), ("--format", "azure")):
             self.assert_one_line_error(run("workload", "inspect", "sharegpt", option, value),
