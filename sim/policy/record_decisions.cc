@@ -49,13 +49,19 @@ double useful_rate(const Prospects& prospects, double recorded, double capacity,
   return useful_before;
 }
 
-// `saving`: of the forward, by one record.
-RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes bytes, double saving) {
+// Records come and go as a whole, so that memory holds fewer of them than bytes would. One is being made; one is being
+// copied, and takes room at both ends; and at either end half of one finds no room.
+double records_lost(const RecordView& view) { return std::isinf(view.copy_bandwidth) ? 1.5 : 3; }
+
+// `saving`: of the forward, by one record. `prompt_tokens`: that one has on average.
+RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes bytes, double saving,
+                     double prompt_tokens) {
   constexpr double kReserve = 1.25;     // over what training took: its demand varies, and grows with reuse
   constexpr double kGoodEnough = 0.97;  // of the most that could be useful
   constexpr double kOfLink = 0.8;       // copies share the link with reloads
   constexpr int kChoices = 13;
   const double per_token = bytes.as_double() / static_cast<double>(view.tokens);
+  const double capacity = view.capacity.as_double() / per_token - records_lost(view) * prompt_tokens;
   std::array<RecordRate, kChoices> choices;
   double most = 0;
   for (int i = 0; i < kChoices; ++i) {
@@ -64,8 +70,7 @@ RecordRate best_rate(const RecordView& view, const Prospects& prospects, Bytes b
     const double chosen = std::min(choice.share * view.whole_per_s, kOfLink * view.copy_bandwidth / per_token);
     const double recorded = chosen * view.kept_share;
     choice.share = chosen / view.whole_per_s;
-    choice.useful =
-        useful_rate(prospects, recorded, view.capacity.as_double() / per_token, view.trained_per_s, view.queued_s);
+    choice.useful = useful_rate(prospects, recorded, std::max(0.0, capacity), view.trained_per_s, view.queued_s);
     most = std::max(most, choice.useful);
   }
   const double wanted = std::min(kReserve * view.trained_per_s, kGoodEnough * most);
@@ -90,6 +95,9 @@ bool answers_pay(const RecordView& view, double recorded, double useful) {
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
+    constexpr double kWeight = 1.0 / 32;
+    const auto tokens = static_cast<double>(view.tokens);
+    prompt_tokens_ += (calls_ == 0 ? 1 : kWeight) * (tokens - prompt_tokens_);
     if (calls_++ % kCallsBetweenPlans == 0) plan(view);
     if (!planned_) return to_learn(view);
     if (!view.whole && !others_too_) return RecordChoice::kNothing;
@@ -114,8 +122,8 @@ class RecordAdaptive final : public RecordDecision {
     planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
     if (!planned_) return;
     const Prospects prospects = view.feedback->prospects();
-    const RecordRate lean = best_rate(view, prospects, view.lean_bytes, view.lean_saving);
-    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes, 1);
+    const RecordRate lean = best_rate(view, prospects, view.lean_bytes, view.lean_saving, prompt_tokens_);
+    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes, 1, prompt_tokens_);
     const double demand = view.trained_per_s;
     const RecordRate& best = minimal.gain >= lean.gain ? minimal : lean;
     choice_ = minimal.gain >= lean.gain ? RecordChoice::kMinimal : RecordChoice::kLean;
@@ -129,7 +137,8 @@ class RecordAdaptive final : public RecordDecision {
 
   static constexpr int kCallsBetweenPlans = 16;
   int calls_ = 0;
-  bool planned_ = false;  // the rest is known
+  double prompt_tokens_ = 0;  // of late
+  bool planned_ = false;      // the rest is known
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
   bool suffices_ = false;     // what is recorded for what training takes, as far as is known

@@ -148,6 +148,21 @@ TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
   EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kLean);
 }
 
+// As above. Where the same tokens come in prompts of 4,000, three of the 3.75 records that memory holds are being made
+// or copied, or find no room as a whole; of 9 lean ones enough are left.
+TEST(AdaptiveRecord, ARecordComesAndGoesAsAWhole) {
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
+  view.lean_saving = 0.9;
+  view.capacity = view.free = Bytes(1'500'000);
+  view.forward_s = 1e-3;
+  EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kMinimal);
+  view.tokens = 4'000;
+  view.lean_bytes = Bytes(160'000);
+  view.minimal_bytes = Bytes(400'000);
+  EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kLean);
+}
+
 // A thousand tokens a second, all trained; a record saves a millisecond of forward a token. Copying it takes 0.1 ms if
 // it is lean and 0.25 ms if not, and slows the GPU by a twentieth meanwhile: nothing to speak of. Where one in two
 // hundred is used, or forward takes a microsecond, that costs more than it saves; but now and then one is made, to see
