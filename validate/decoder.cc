@@ -25,10 +25,6 @@ class DecoderOf final : public Decoder {
   const DecoderOptions& options() const override { return options_; }
   DeviceMemory& device() override { return device_; }
   std::int64_t page_bytes() const override { return serving_.page_bytes(); }
-  MemoryTaken memory_taken() const override {
-    return {weights_.weight_bytes() + layers_.table_bytes(), weights_.state_bytes(), serving_.workspace_bytes(),
-            training_ ? training_->workspace_bytes() : 0};
-  }
 
   void use_arena(std::byte* arena) override { serving_.use_arena(arena); }
   void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) override { serving_.step(batch, next); }

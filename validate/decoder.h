@@ -127,14 +127,6 @@ class Decoder {
   virtual const DecoderOptions& options() const = 0;
   virtual DeviceMemory& device() = 0;
   virtual std::int64_t page_bytes() const = 0;
-  // Device memory taken: weights; gradients and optimizer state; workspaces of serving and of training.
-  struct MemoryTaken {
-    std::int64_t weights = 0;
-    std::int64_t training_state = 0;
-    std::int64_t serving_workspace = 0;
-    std::int64_t training_workspace = 0;
-  };
-  virtual MemoryTaken memory_taken() const = 0;
   // The arena of pages, in device memory: page p begins at arena + p * page_bytes(). Outlives its use here.
   virtual void use_arena(std::byte* arena) = 0;
 

@@ -27,12 +27,6 @@ HeadLoss<T>::HeadLoss(Device<T>& device, const DecoderOptions& options, const We
       weight_(device, options.limits.micro_batch_tokens) {}
 
 template <class T>
-std::int64_t HeadLoss<T>::workspace_bytes() const {
-  return hidden_.bytes() + normed_.bytes() + gradient_.bytes() + logits_.bytes() + rstd_.bytes() + loss_.bytes() +
-         weight_.bytes();
-}
-
-template <class T>
 typename HeadLoss<T>::Targets HeadLoss<T>::find_targets(const PackedBatch& batch, RowRange part) {
   Targets targets;
   std::vector<std::int32_t> ids;

@@ -15,7 +15,6 @@ class HeadLoss {
   // `stream` [rows of the micro-batch, hidden] holds the final hidden states of the targets in `part`; afterwards all
   // of `part` holds the gradient, zero where there is no target.
   HeadResult run(const PackedBatch& batch, RowRange part, T* stream);
-  std::int64_t workspace_bytes() const;
 
  private:
   using A = Accumulator<T>;

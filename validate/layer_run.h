@@ -49,7 +49,6 @@ class LayerMemory {
   LayerMemory(Device<T>& device, const DecoderOptions& options, std::int64_t rows, bool training);
   const LayerActivations<T>& activations() const { return activations_; }
   const LayerScratch<T>& scratch() const { return scratch_; }
-  std::int64_t bytes() const { return memory_.bytes(); }
 
  private:
   DeviceArray<std::byte> memory_;
@@ -91,7 +90,6 @@ class LayerRun {
 
   const A* cosine() const { return cosine_.data(); }
   const A* sine() const { return sine_.data(); }
-  std::int64_t table_bytes() const { return cosine_.bytes() + sine_.bytes(); }
 
  private:
   // A module within the product that computes its group: where its output begins in a row.

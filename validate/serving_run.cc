@@ -28,11 +28,6 @@ std::int64_t ServingRun<T>::layer_bytes() const {
 }
 
 template <class T>
-std::int64_t ServingRun<T>::workspace_bytes() const {
-  return memory_.bytes() + other_x_.bytes() + logits_.bytes() + next_.bytes();
-}
-
-template <class T>
 void ServingRun<T>::check_sequence(const SequenceStep& sequence) const {
   const ModelShape& shape = options_.shape;
   const std::int64_t keys = sequence.context + static_cast<std::int64_t>(sequence.tokens.size());

@@ -18,7 +18,6 @@ class ServingRun {
   }
   std::int64_t page_bytes() const { return layer_bytes() * options_.shape.layers; }
   void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next);
-  std::int64_t workspace_bytes() const;
 
  private:
   using A = Accumulator<T>;

@@ -23,12 +23,6 @@ TrainingRun<T>::TrainingRun(Device<T>& device, const DecoderOptions& options, co
       head_(device, options, weights, metadata_) {}
 
 template <class T>
-std::int64_t TrainingRun<T>::workspace_bytes() const {
-  return memory_.bytes() + stream_.bytes() + aside_.bytes() + kv_.bytes() + d_k_.bytes() + d_v_.bytes() +
-         delta_.bytes() + head_.workspace_bytes();
-}
-
-template <class T>
 void TrainingRun<T>::begin(std::span<const TrainingSample> samples, bool resumes) {
   if (resumes && holds_gradient_) std::swap(stream_, aside_);
   gradient_is_aside_ = resumes && (holds_gradient_ || gradient_is_aside_);

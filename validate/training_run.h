@@ -18,7 +18,6 @@ class TrainingRun {
   void forward_layer(const LayerForward& call);
   HeadResult head(const HeadCall& call);
   void backward_layer(const LayerBackward& call);
-  std::int64_t workspace_bytes() const;
 
  private:
   using A = Accumulator<T>;

@@ -168,11 +168,6 @@ void Weights<T>::optimize(const AdamWSettings& settings, std::int64_t step) {
 }
 
 template <class T>
-std::int64_t Weights<T>::state_bytes() const {
-  return gradient_.bytes() + first_moment_.bytes() + second_moment_.bytes() + master_.bytes();
-}
-
-template <class T>
 std::vector<double> Weights<T>::trained_parameters() const {
   return to_doubles(trained().download());
 }

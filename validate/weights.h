@@ -87,9 +87,6 @@ class Weights {
   // One step of AdamW over the trained array; `step` counts from 1.
   void optimize(const AdamWSettings& settings, std::int64_t step);
 
-  std::int64_t weight_bytes() const { return model_.bytes() + adapters_.bytes(); }
-  std::int64_t state_bytes() const;
-
   std::vector<double> trained_parameters() const;
   void set_trained_parameters(std::span<const double> values);
   std::vector<double> trained_gradients() const;
