@@ -212,15 +212,15 @@ std::string describe_policy(const PolicySpec& spec) {
     text += fmt::format("  recorded while it is computed: {}\n",
                         spec.record_answers ? "the prompt, and the answer as it is decoded" : "the prompt");
     text += fmt::format(
-        "  records: at most {:.0f} % of the KV memory{} and {:.0f} % of host memory{}\n", 100 * spec.gpu_record_share,
+        "  records: at most {:.0f} % of the KV memory{}{}{}\n", 100 * spec.gpu_record_share,
         spec.spare_memory ? ", or all of it that serving and its prefix cache do not use," : "",
-        100 * spec.host_record_share,
+        spec.records_on_host() ? fmt::format(" and {:.0f} % of host memory", 100 * spec.host_record_share) : "",
         spec.keep_for == Duration::max() ? std::string()
                                          : ", dropped after " + format_duration(spec.keep_for) + " without feedback");
   }
   if (!spec.trains()) return text;
   text += fmt::format("  activations of training's own forward {}\n", fresh_meaning(spec.fresh));
-  if (spec.records_on_host() || spec.fresh == FreshActivations::kOffload || spec.fresh == FreshActivations::kSpill) {
+  if (spec.records_on_host() || spec.fresh_on_host()) {
     text += fmt::format(
         "  of what comes from the host or goes there, at most {} layers are on the GPU at once, fewer where "
         "serving would miss the memory\n",

@@ -35,6 +35,7 @@ struct PolicySpec {
 
   bool trains() const { return train != "none"; }
   bool records() const { return record != "none"; }
+  bool fresh_on_host() const { return fresh == FreshActivations::kOffload || fresh == FreshActivations::kSpill; }
   // As the decisions themselves say.
   bool beside() const;
   bool heeds_max_itl() const;

@@ -18,8 +18,7 @@ constexpr std::int64_t kLogitTokens = 1024;  // tokens whose logits exist at onc
 constexpr std::int64_t kLogitBytes = 4 + 2;  // f32 logits and their gradient at the model's precision
 
 Bytes host_pool(const Experiment& experiment, const PolicySpec& policy) {
-  const bool offloads = policy.fresh == FreshActivations::kOffload || policy.fresh == FreshActivations::kSpill;
-  if (!policy.records() && !offloads) return Bytes();
+  if (!policy.records_on_host() && !policy.fresh_on_host()) return Bytes();
   return Bytes(static_cast<std::int64_t>(experiment.hardware.host_memory.as_double() * policy.host_record_share));
 }
 
@@ -165,7 +164,7 @@ std::int64_t TrainingWorld::largest_batch(std::int32_t kv_blocks, const Simulati
     room.per_token = bytes.input * layers + bytes.minimal;
     return replicas_ * largest_batch_tokens(room);
   }
-  const bool leaves = policy_.fresh == FreshActivations::kOffload || policy_.fresh == FreshActivations::kSpill;
+  const bool leaves = policy_.fresh_on_host();
   if (leaves) {
     room.host = host_pool(experiment_, policy_);
     room.fresh_share = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "sim/app/experiment_world.h"
 #include "sim/report/metrics.h"
 
 namespace alchemist {
@@ -16,9 +17,9 @@ struct Run {
   Summary summary;
 };
 
-Run run(const std::string& policy, bool async_scheduling, const std::string& step_overhead,
-        const std::string& share = "1") {
-  Experiment e = read_experiment(YamlValue::parse(
+Experiment two_h200(const std::string& policy, bool async_scheduling, const std::string& step_overhead,
+                    const std::string& share = "1") {
+  return read_experiment(YamlValue::parse(
       "model: llama-3.1-8b\nhardware: {base: h200, step_overhead: " + step_overhead +
           "}\nworkload: {arrivals: {fixed: {rate: 2}}, lengths: {fixed: {prompt: 900, output: 200}}, "
           "requests: 60}\nserving: {async_scheduling: " +
@@ -28,6 +29,11 @@ Run run(const std::string& policy, bool async_scheduling, const std::string& ste
           "delay: {fixed: 1 s}}}\npolicy: " +
           policy + "\n",
       "e.yaml"));
+}
+
+Run run(const std::string& policy, bool async_scheduling, const std::string& step_overhead,
+        const std::string& share = "1") {
+  Experiment e = two_h200(policy, async_scheduling, step_overhead, share);
   RunMetrics metrics(run_info(e));
   const Summary summary = metrics.summary(run_experiment(e, metrics).training);
   return {std::move(e), summary};
@@ -44,6 +50,19 @@ TEST(RunExperiment, TrainingPaysNoHostTime) {
   const Summary without = run("separate", false, "0 ms").summary, with = run("separate", false, "2 ms").summary;
   EXPECT_GT(with.train_steps, 0);
   EXPECT_EQ(with.train_step_ms, without.train_step_ms);
+}
+
+// What nothing is sent to is not pinned either.
+TEST(RunExperiment, HostMemoryIsOfThoseWhoUseIt) {
+  const auto pinned = [](const std::string& policy) {
+    return ExperimentWorld(two_h200(policy, true, "0 ms")).config().training->store.host_capacity > Bytes();
+  };
+  for (const char* policy : {"temporal", "reuse", "{base: reuse, fresh: checkpoint}"}) {
+    EXPECT_FALSE(pinned(policy)) << policy;
+  }
+  for (const char* policy : {"reuse_offload", "{base: reuse, fresh: spill}", "{base: temporal, fresh: offload}"}) {
+    EXPECT_TRUE(pinned(policy)) << policy;
+  }
 }
 
 // Several records are copied at once and share the link. Those that nobody read, because nobody rated
