@@ -114,10 +114,7 @@ void RealRun::deliver_feedback(Time now) {
   while (!due_.empty() && due_.top().at <= now) {
     const Feedback feedback = due_.top().feedback;
     due_.pop();
-    ++totals_.feedback_samples;
-    totals_.feedback_tokens += feedback.prompt_tokens + feedback.output_tokens;
-    totals_.feedback_prompt_tokens += feedback.prompt_tokens;
-    totals_.feedback_answer_tokens += feedback.output_tokens;
+    totals_.add(feedback);
     host_.interrupt();
     record(now, feedback);
     node_->on_feedback(now, feedback);

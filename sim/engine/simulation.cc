@@ -48,6 +48,13 @@ std::vector<NodeSpec> node_specs(const SimulationConfig& config) {
   return specs;
 }
 
+void SimulationTotals::add(const Feedback& feedback) {
+  ++feedback_samples;
+  feedback_tokens += feedback.tokens();
+  feedback_prompt_tokens += feedback.prompt_tokens;
+  feedback_answer_tokens += feedback.answer_tokens();
+}
+
 Simulation::Simulation(const SimulationConfig& config, const StepCost& cost, WorkloadSource& workload,
                        RunObserver& observer)
     : config_(config),
@@ -270,10 +277,7 @@ void Simulation::handle_link(Replica& replica, Time now, std::uint32_t version) 
 void Simulation::handle_feedback(Replica& replica, Time now, std::uint32_t sample) {
   const Feedback feedback = samples_[sample];
   free_samples_.push_back(sample);
-  ++totals_.feedback_samples;
-  totals_.feedback_tokens += feedback.tokens();
-  totals_.feedback_prompt_tokens += feedback.prompt_tokens;
-  totals_.feedback_answer_tokens += feedback.answer_tokens();
+  totals_.add(feedback);
   replica.host->interrupt();
   if (replica.recorder) replica.recorder->event(now, feedback);
   replica.node->on_feedback(now, feedback);

@@ -72,6 +72,9 @@ struct SimulationTotals {
   TrainerTotals trainer;
   Duration busy;  // serving operations, summed over the replicas
   Bytes peak_kv;  // KV blocks in use for serving, of the replica that had most
+
+  // This feedback has come.
+  void add(const Feedback& feedback);
 };
 
 class Simulation {
