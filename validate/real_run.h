@@ -28,7 +28,7 @@ class RealRun {
           RunObserver& observer, OperationPrices& prices);
 
   // Runs until no request is left and none will come. If the device fails, what it threw is in error() and the totals
-  // are those of the part that was done.
+  // are those of the part that was done. An InternalError is thrown: behind it no total can be trusted.
   SimulationTotals run();
   // What the model has in use; free until the run begins.
   PagedMemory arena() const { return host_.arena(); }

@@ -24,7 +24,7 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 }  // namespace
 
 EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world)
-    : directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
+    : path_(file), directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
   file_.write(first_line(world) + "\n");
   std::istringstream yaml(emit_experiment(experiment));
   for (std::string line; std::getline(yaml, line);) file_.write("# " + line + "\n");
@@ -38,9 +38,22 @@ NodeRecorder::Sink EventLogWriter::sink() {
   };
 }
 
-void EventLogWriter::commit(bool complete) {
-  if (complete) file_.write(end_text(events_, commands_) + "\n");
+void EventLogWriter::commit() {
+  file_.write(end_text(events_, commands_) + "\n");
   directory_.commit();
+}
+
+void EventLogWriter::commit_after(const std::function<void()>& run) {
+  try {
+    run();
+  } catch (...) {
+    if (events_ > 0) {
+      directory_.commit();
+      fmt::print(stderr, "alchemist: the run failed; its events up to then are in {}\n", path_.string());
+    }
+    throw;
+  }
+  commit();
 }
 
 ReplayTotals replay_event_log(const std::string& file) {

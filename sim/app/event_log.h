@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "sim/app/experiment.h"
@@ -17,15 +18,19 @@
 namespace alchemist {
 
 // Writes FILE.partial, which gets its name at the commit; without one nothing is left. ConfigError where it cannot be
-// written. A run that failed half-way may leave its log, which then has no end.
+// written.
 class EventLogWriter {
  public:
   EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world = World::kSimulated);
   // Valid as long as the writer.
   NodeRecorder::Sink sink();
-  void commit(bool complete = true);
+  void commit();
+  // Commits what `run` has recorded, also where it throws, which it then does: the log of a run that failed half-way
+  // has no end, and stderr says where it lies. Of one that failed before its first event nothing is left.
+  void commit_after(const std::function<void()>& run);
 
  private:
+  std::filesystem::path path_;
   ResultDirectory directory_;
   OutputFile& file_;
   std::int64_t events_ = 0, commands_ = 0;

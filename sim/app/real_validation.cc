@@ -98,21 +98,23 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   RunInfo info = run_info(experiment);
   info.device = model.description();
   if (pace) info.device += fmt::format("; link emulated at {:.3g} GB/s", pace->bandwidth * 1e-9);
-  ProgressLine progress(std::nullopt);
-  std::exception_ptr error;
   const std::unique_ptr<StepCost> step_cost = device_step_cost(experiment);
   OperationPrices prices = make_operation_prices(*step_cost, world.config());
-  const RunReport report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
-    TrainingWatch watch;
-    ObserverList observers{&observer, &watch};
-    RealRun run(config, model.decoder(), pace, *workload, observers, prices);
-    if (device != DeviceKind::cpu) warm_up_decodes(model.decoder(), run.arena(), config.kv_blocks, expected);
-    const SimulationTotals totals = run.run();
-    error = run.error();
-    return run_result(totals, world, watch, {});
+  RunReport report;
+  log.commit_after([&] {
+    ProgressLine progress(std::nullopt);
+    std::exception_ptr error;
+    report = report_run(info, experiment, out / "real", true, &progress, [&](RunObserver& observer) {
+      TrainingWatch watch;
+      ObserverList observers{&observer, &watch};
+      RealRun run(config, model.decoder(), pace, *workload, observers, prices);
+      if (device != DeviceKind::cpu) warm_up_decodes(model.decoder(), run.arena(), config.kv_blocks, expected);
+      const SimulationTotals totals = run.run();
+      error = run.error();
+      return run_result(totals, world, watch, {});
+    });
+    if (error) std::rethrow_exception(error);
   });
-  log.commit(!error);
-  if (error) std::rethrow_exception(error);
   return {report, prices.all()};
 }
 

@@ -31,7 +31,8 @@ struct RealValidation {
 // (where the profile knows the machine's speed), DIR/events.log (the real run's, which is then replayed),
 // DIR/comparison.csv, DIR/operations.csv and DIR/operation_times.csv. With a bandwidth (bytes/s) the link is emulated
 // in the real run and priced alike in the simulated one. ConfigError if one device cannot run the experiment, and when
-// the device fails; what was done by then is in DIR/real.
+// the device fails; what was done by then is in DIR/real and DIR/events.log, after an InternalError in the latter
+// alone.
 RealValidation validate_on_device(const Experiment& experiment, DeviceKind device, std::optional<double> link_bandwidth,
                                   const std::filesystem::path& out);
 
