@@ -66,7 +66,7 @@ class RecordTable {
     std::vector<RecordChunk> chunks;
   };
 
-  // `tokens` tokens join the record. Returns where they go: a memory for each layer, over `pages_of_record`.
+  // `tokens` tokens join the record. Returns where in it they go.
   RecordChunk extend(const RecordPart& part, std::int32_t tokens);
   const Entry& entry(RecordId id) const;
   // The copy of a whole record to the host, which gets memory for it.
