@@ -162,9 +162,15 @@ void RealHost::begin(const MicroBatchWork& work) {
                                                 sample.prompt_tokens + sample.output_tokens,
                                                 model_.options().shape.vocabulary));
   }
-  if (batch_) batch_->end(pool_);  // it has given way
+  check(batch_ == nullptr, "one micro-batch at a time");
   batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_);
   batch_begun_ = false;
+}
+
+// The model keeps the gradient that it had come to, for one that begins again.
+void RealHost::end_micro_batch() {
+  batch_->end(pool_);
+  batch_.reset();
 }
 
 void RealHost::forget(RecordId record) {
@@ -317,7 +323,6 @@ OperationPrices::Run RealHost::run_of(const JobDone& done) const {
 RealHost::Report RealHost::on_piece_end(const JobDone& done) {
   const Piece piece = *std::exchange(piece_, std::nullopt);
   if (done.error) std::rethrow_exception(done.error);
-  if (batch_ && batch_->ends_with(piece.piece)) batch_->end(pool_);
   if (config_.prices) config_.prices->piece(piece.piece, run_of(done));
   device_free_ = done.end;
   observer_.on_training_span({ReplicaId(0), phase_of(piece.piece.kind), done.start, done.end});

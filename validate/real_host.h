@@ -57,6 +57,7 @@ class RealHost final : public Host {
   OpId submit(const CopyOp& copy) override;
   OpId all_reduce() override;
   void begin(const MicroBatchWork& work) override;
+  void end_micro_batch() override;
   void forget(RecordId record) override;
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override { wake_ = when; }

@@ -51,10 +51,6 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
   sent_pages_ = records.pool().take(fresh_bytes() * (layers_ - fresh_layers_));
 }
 
-bool RestoredBatch::ends_with(const TrainingPiece& piece) const {
-  return piece.kind == PieceKind::kBackward && piece.layer == 0 && piece.first_token + piece.tokens == rows_;
-}
-
 void RestoredBatch::end(HostPool& pool) {
   pool.give_back(sent_pages_);
   sent_pages_.clear();

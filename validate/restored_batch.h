@@ -35,8 +35,6 @@ class RestoredBatch {
   // What sends a layer of the fresh tokens to the host.
   std::vector<CopySegment> copy_out(std::int32_t layer) const;
 
-  // True for the piece behind which nothing of the batch is needed any more.
-  bool ends_with(const TrainingPiece& piece) const;
   // The pages for what leaves go back to the pool.
   void end(HostPool& pool);
 

@@ -68,6 +68,7 @@ class SimHost final : public Host {
   OpId submit(const CopyOp& copy) override;
   OpId all_reduce() override;
   void begin(const MicroBatchWork&) override {}  // simulated activations lie nowhere
+  void end_micro_batch() override {}
   void forget(RecordId) override {}
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override;

@@ -92,7 +92,7 @@ struct RecordedTokens {
   bool on_host = false;  // alone; otherwise it is on the device
 };
 
-// What the training pieces and copies that follow, up to the next micro-batch or the optimizer, work on.
+// What the training pieces and copies that follow, up to the end of the micro-batch, work on.
 struct MicroBatchWork {
   std::span<const Feedback> samples;
   std::int64_t step_targets = 0;  // answer tokens of the whole training step, over which its loss is the mean
@@ -133,8 +133,11 @@ class Host {
   // The gradients of this replica's training step are complete. Answered by one Completion when those of all replicas
   // are; summing them is part of the optimizer's pieces, which follow.
   virtual OpId all_reduce() = 0;
-  // Pieces and copies of another micro-batch follow. Nothing comes back.
+  // Pieces and copies of another micro-batch follow, after the end of the one before. Nothing comes back.
   virtual void begin(const MicroBatchWork& work) = 0;
+  // The micro-batch is over, or has given its memory back and will begin again; none of its pieces and copies is under
+  // way. What it had on the host is others' from now on. Nothing comes back.
+  virtual void end_micro_batch() = 0;
   // The record is gone, with its copy on the host if there is one. Nothing comes back.
   virtual void forget(RecordId record) = 0;
   // A training step is over; these samples were its batch. Nothing comes back.

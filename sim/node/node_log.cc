@@ -163,7 +163,7 @@ void NodeRecorder::write_event(Time now, std::string_view text) {
   sink_(fmt::format("{}{} {}", prefix_, now.count_ns(), text));
 }
 
-void NodeRecorder::write_command(const std::string& text) { sink_(prefix_ + "> " + text); }
+void NodeRecorder::write_command(std::string_view text) { sink_(fmt::format("{}> {}", prefix_, text)); }
 
 void NodeRecorder::progress(Time now, OpId op, std::int64_t steps) {
   write_event(now, Words("progress").add(op, steps).take());
@@ -191,6 +191,11 @@ OpId NodeRecorder::all_reduce() { return answered(kAllReduceText, inner_.all_red
 void NodeRecorder::begin(const MicroBatchWork& work) {
   write_command(command_text(work));
   inner_.begin(work);
+}
+
+void NodeRecorder::end_micro_batch() {
+  write_command(kEndMicroBatchText);
+  inner_.end_micro_batch();
 }
 
 void NodeRecorder::forget(RecordId record) {

@@ -29,7 +29,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 8;
+inline constexpr int kNodeLogVersion = 9;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);
@@ -45,6 +45,7 @@ std::string command_text(RecordId forgotten);
 std::string command_text(const TrainingStep& step, std::span<const TrainedSample> samples);
 std::string command_text(Time wake);
 inline constexpr std::string_view kAllReduceText = "all_reduce";  // the command, and the event that it is to others
+inline constexpr std::string_view kEndMicroBatchText = "end_micro_batch";
 
 bool is_command_line(std::string_view line);
 std::string end_text(std::int64_t events, std::int64_t commands);
@@ -74,13 +75,14 @@ class NodeRecorder final : public Host {
   OpId submit(const CopyOp& copy) override;
   OpId all_reduce() override;
   void begin(const MicroBatchWork& work) override;
+  void end_micro_batch() override;
   void forget(RecordId record) override;
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override;
   void wake_at(Time when) override;
 
  private:
   void write_event(Time now, std::string_view text);
-  void write_command(const std::string& text);
+  void write_command(std::string_view text);
   OpId answered(std::string_view command, OpId op);
 
   std::string prefix_;

@@ -108,6 +108,7 @@ class CheckingHost final : public Host {
   OpId submit(const CopyOp& copy) override { return answer(command_text(copy)); }
   OpId all_reduce() override { return answer(std::string(kAllReduceText)); }
   void begin(const MicroBatchWork& work) override { compare(command_text(work)); }
+  void end_micro_batch() override { compare(std::string(kEndMicroBatchText)); }
   void forget(RecordId record) override { compare(command_text(record)); }
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {
     compare(command_text(step, samples));

@@ -399,8 +399,7 @@ void Trainer::end_micro_batch(Time now) {
   spare_ /= 2;
   // The next one goes on with the memory, if there is one and serving lets it.
   if (micro_batches_.size() == 1 || std::exchange(giving_way_, false)) keep_pages(0);
-  store_.give_host(host_bytes_);
-  host_bytes_ = Bytes();
+  end_on_host();
   step_.tokens += batch.tokens;
   step_.samples += static_cast<std::int64_t>(batch.samples.size());
   // A reloaded token counts as reused by the share of its layers that were not recomputed.

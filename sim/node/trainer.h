@@ -114,6 +114,7 @@ class Trainer {
   bool could_do_with_less(Time now);
   bool take_memory(Time now, bool alone);
   void keep_pages(std::int32_t most);
+  void end_on_host();
   void tell_host();
   Bytes window_bytes(std::int64_t tokens) const;
   Bytes key_bytes(std::int64_t tokens) const;

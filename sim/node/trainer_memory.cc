@@ -173,8 +173,14 @@ void Trainer::stop_if_possible() {
   MicroBatch& batch = micro_batches_.front();
   if (phase_ == Phase::kBackward) batch.resumes_below = layer_ + 1;
   done_ = 0;
-  store_.give_host(std::exchange(host_bytes_, Bytes()));
+  end_on_host();
   store_.put_back(batch.records);
+}
+
+// The host is told first: what the store may hand out again must be free there.
+void Trainer::end_on_host() {
+  host_.end_micro_batch();
+  store_.give_host(std::exchange(host_bytes_, Bytes()));
 }
 
 // Gives back what is more.

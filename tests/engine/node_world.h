@@ -37,6 +37,7 @@ class RecordingHost final : public Host {
   OpId submit(const CopyOp& copy) override { return inner->submit(copy); }
   OpId all_reduce() override { return inner->all_reduce(); }
   void begin(const MicroBatchWork& work) override { inner->begin(work); }
+  void end_micro_batch() override { inner->end_micro_batch(); }
   void forget(RecordId record) override { inner->forget(record); }
   void report(const TrainingStep& step, std::span<const TrainedSample> samples) override {
     inner->report(step, samples);

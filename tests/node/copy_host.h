@@ -1,7 +1,10 @@
-// A host that only writes down what it is asked to do.
+// A host that only writes down what it is asked to do, and holds the node to the order in which it may ask.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/node/host.h"
@@ -22,7 +25,8 @@ class CopyHost final : public Host {
     return OpId(static_cast<std::uint32_t>(copies.size() - 1));
   }
   OpId all_reduce() override { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces++)); }
-  void begin(const MicroBatchWork&) override {}
+  void begin(const MicroBatchWork&) override { EXPECT_FALSE(std::exchange(in_micro_batch, true)); }
+  void end_micro_batch() override { EXPECT_TRUE(std::exchange(in_micro_batch, false)); }
   void forget(RecordId) override {}
   void report(const TrainingStep& step, std::span<const TrainedSample>) override { trained.push_back(step); }
   void wake_at(Time) override {}
@@ -30,6 +34,7 @@ class CopyHost final : public Host {
   OpId last_all_reduce() const { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces - 1)); }
   std::vector<std::string> copies;
   int all_reduces = 0;
+  bool in_micro_batch = false;
   std::vector<TrainingStep> trained;
 
  private:

@@ -85,6 +85,21 @@ TEST_F(Preempted, ForwardBeginsAgain) {
   EXPECT_EQ(step.forward, Duration::microseconds(50 + 20 + 50 + 50)) << "what was for nothing counts";
 }
 
+// Sent to the host layer by layer, the activations are of no use any more when the micro-batch gives way: the host is
+// told so at once, not with the next one, which may begin much later.
+TEST_F(Preempted, TheHostIsToldAtOnce) {
+  s_.policy.fresh = FreshActivations::kOffload;
+  feedback(1);
+  EXPECT_EQ(run(), "forward 0");
+  EXPECT_TRUE(s_.host.in_micro_batch);
+  EXPECT_GT(s_.store->host_bytes(), Bytes());
+  trainer_->give_way(1);
+  EXPECT_TRUE(s_.host.in_micro_batch) << "a copy is on its way";
+  ASSERT_TRUE(trainer_->on_copy_done(Time(), s_.host.last()));
+  EXPECT_FALSE(s_.host.in_micro_batch);
+  EXPECT_EQ(s_.store->host_bytes(), Bytes());
+}
+
 // A layer that is half through its backward has given a part of its gradient: it ends first. Of the layer below the
 // forward runs again, and nothing of the one that is done.
 TEST_F(Preempted, BackwardEndsItsLayerAndGoesOnBelow) {

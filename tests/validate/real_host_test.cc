@@ -26,11 +26,12 @@ TurnCosts idle_time() {
 }
 
 struct ServingWorld {
-  explicit ServingWorld(std::int32_t pages = 16, bool priced = true)
+  explicit ServingWorld(std::int32_t pages = 16, bool priced = true, std::int64_t host_pages = 0)
       : model(small_options<float>(TrainingMethod::lora)), prices(cost, nullptr, idle_time()) {
     RealHostConfig config;
     config.pages = pages;
     config.page_bytes = Bytes(model->page_bytes());
+    config.host_capacity = config.page_bytes * host_pages;
     if (priced) config.prices = &prices;
     host.emplace(config, *model, clock, observer);
   }
@@ -96,7 +97,7 @@ TEST(RealHost, StepsAreToldHowLongTheDeviceWasIdle) {
 // token by token in a run with memory for eight. Then it is trained from its records, and with nothing recorded.
 class RecordedRequest {
  public:
-  RecordedRequest() {
+  explicit RecordedRequest(std::int64_t host_pages = 0) : world(120, false, host_pages) {
     request_.prompt_tokens = 4;
     request_.output_tokens = 6;
     request_.content.content_id = 11;
@@ -109,6 +110,15 @@ class RecordedRequest {
   std::vector<double> gradient(std::span<const RecordedTokens> recorded) {
     std::int64_t fresh = 10;
     for (const RecordedTokens& part : recorded) fresh -= part.tokens;
+    world.model->zero_gradients();
+    begin(recorded, FreshActivations::kKeep, 3);
+    for (std::int32_t layer = 0; layer < 3 && fresh > 0; ++layer) run(PieceKind::kForward, layer, fresh);
+    run(PieceKind::kHead, 0, 6);
+    for (std::int32_t layer = 3; layer-- > 0;) run(PieceKind::kBackward, layer, 10);
+    world.host->end_micro_batch();
+    return world.model->gradients();
+  }
+  void begin(std::span<const RecordedTokens> recorded, FreshActivations fresh, std::int32_t fresh_layers) {
     const Feedback sample{RequestId(0), SessionId(0), 4, 6, 0, 0};
     MicroBatchWork work;
     work.samples = {&sample, 1};
@@ -116,16 +126,19 @@ class RecordedRequest {
     work.recorded = recorded;
     const std::vector<BlockId> pages = take_pages(60, 60);
     work.pages = pages;
-    work.fresh_layers = 3;
+    work.fresh = fresh;
+    work.fresh_layers = fresh_layers;
     work.layers = 3;
-    world.model->zero_gradients();
     world.host->begin(work);
-    for (std::int32_t layer = 0; layer < 3 && fresh > 0; ++layer) run(PieceKind::kForward, layer, fresh);
-    run(PieceKind::kHead, 0, 6);
-    for (std::int32_t layer = 3; layer-- > 0;) run(PieceKind::kBackward, layer, 10);
-    return world.model->gradients();
   }
-  ServingWorld world{120, false};
+  void run(PieceKind kind, std::int32_t layer, std::int64_t tokens) {
+    TrainingPiece piece;
+    piece.kind = kind;
+    piece.layer = layer;
+    piece.tokens = tokens;
+    world.run(piece);
+  }
+  ServingWorld world;
 
  private:
   static std::vector<BlockId> take_pages(std::uint32_t first, std::uint32_t count) {
@@ -157,13 +170,6 @@ class RecordedRequest {
     decodes.max_steps = 5;
     EXPECT_EQ(world.run(decodes).size(), 5u);
   }
-  void run(PieceKind kind, std::int32_t layer, std::int64_t tokens) {
-    TrainingPiece piece;
-    piece.kind = kind;
-    piece.layer = layer;
-    piece.tokens = tokens;
-    world.run(piece);
-  }
   WorkloadRequest request_;
 };
 
@@ -180,6 +186,24 @@ TEST(RealHost, AnswersRecordedByDecodeAreTrained) {
   }
   EXPECT_GT(norm, 0);
   EXPECT_LT(std::sqrt(difference / norm), 2e-5) << "float, products of other shapes";
+}
+
+// The host has just enough memory for two layers of ten fresh tokens. Having sent one there the micro-batch gives way,
+// and before it begins again the record of four tokens goes where it was.
+TEST(RealHost, AMicroBatchThatGaveWayLeavesTheHostToOthers) {
+  const DecoderOptions options = small_options<float>(TrainingMethod::lora);
+  const std::int64_t layer_bytes = RecordLayout(options.shape).bytes_per_token(RecordKind::kMinimal);
+  const std::int64_t page_bytes = TestDecoder<float>(options)->page_bytes();
+  RecordedRequest request((2 * 10 * layer_bytes + page_bytes - 1) / page_bytes);
+  for (int time = 0; time < 2; ++time) {
+    request.begin({}, FreshActivations::kOffload, 1);
+    request.run(PieceKind::kForward, 0, 10);
+    request.world.run(CopyOp{LinkDirection::kDeviceToHost, Bytes(10 * layer_bytes), {}, 0});
+    request.world.host->end_micro_batch();
+    if (time > 0) continue;
+    request.world.run(CopyOp{LinkDirection::kDeviceToHost, Bytes(3 * 4 * layer_bytes), RecordId(0), 0});
+    request.world.host->forget(RecordId(0));
+  }
 }
 
 }  // namespace
