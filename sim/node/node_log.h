@@ -2,7 +2,8 @@
 // compare its commands byte for byte. A line starts with the number of the replica.
 //
 //   R TIME arrival HANDLE REQUEST SESSION PROMPT CONTENT CHAIN_BLOCK [CHAIN_IDS] FORESEES DELAY
-//   R TIME feedback REQUEST SESSION PROMPT ANSWER
+//   R TIME feedback REQUEST SESSION PROMPT ANSWER OTHERS OTHER_ANSWER CONTENT CHAIN_BLOCK [CHAIN_IDS]
+//                                     OTHERS more answers to the prompt, of OTHER_ANSWER tokens each
 //   R TIME completion OP DONE STEPS RAN [HANDLES]
 //   R TIME wake
 //   R TIME new_weights                of those that training GPUs have sent
@@ -13,7 +14,7 @@
 //                                     node, and before new weights
 //   R > COMMAND                       what the node commands in answer to the event above it
 //   end EVENTS COMMANDS               the last line of a file that holds all of a run, and how many lines of each it
-//   has
+//                                     has
 //
 // Times are nanoseconds. [LIST] is the number of the items and then the items; "-" stands for none.
 #pragma once
