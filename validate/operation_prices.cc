@@ -31,16 +31,18 @@ void append_table(const char* title, const OperationPrices::Sums& sums, std::str
 }  // namespace
 
 void OperationPrices::step(const BatchShape& shape, Duration idle, Bytes recorded, const Run& run) {
-  Duration alone = serving_.step(shape);
-  if (recorded > Bytes()) {
-    check(training_ != nullptr, "only who trains records");
-    alone += training_->recording(recorded);
-  }
+  const Duration alone = serving_.step(shape) + recording(recorded);
   const std::int64_t prompt_tokens = shape.prefill_tokens();
   add({.kind = step_kind(prompt_tokens),
        .tokens = shape.tokens(),
        .run = run,
        .priced = turns_.step(prompt_tokens, idle, alone, run.copying)});
+}
+
+Duration OperationPrices::recording(Bytes recorded) const {
+  if (recorded == Bytes()) return Duration();
+  check(training_ != nullptr, "only who trains records");
+  return training_->recording(recorded);
 }
 
 void OperationPrices::piece(const TrainingPiece& piece, const Run& run) {

@@ -56,6 +56,8 @@ class OperationPrices {
   // An operation is over; to be told in the order in which they ran. `idle`: how long nothing ran before the step;
   // `recorded`: bytes that it kept for training.
   void step(const BatchShape& shape, Duration idle, Bytes recorded, const Run& run);
+  // What of the price of a step is for keeping so much: a real step does not tell what that added to it.
+  Duration recording(Bytes recorded) const;
   void piece(const TrainingPiece& piece, const Run& run);
 
   const std::vector<Timed>& all() const { return all_; }  // in the order in which they ran

@@ -204,6 +204,7 @@ void RealHost::start() {
   std::swap(current_, queued_);
   has_queued_ = false;
   steps_ = 0;
+  recording_ = Duration();
   op_start_ = clock_.now();
   recorded_ = book_.begin(current_.prefills, current_.preempted, op_start_);
   if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
@@ -285,6 +286,7 @@ std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
   const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
     const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
+    recording_ += config_.prices->recording(recorded);
     config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, run_of(done));
   }
   device_free_ = done.end;
@@ -349,6 +351,7 @@ void RealHost::report_span(Time end) {
   span.decodes = decodes_;
   span.running = current_.running;
   span.waiting = current_.waiting;
+  span.recording = recording_;
   observer_.on_serving_span(span);
 }
 

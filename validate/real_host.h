@@ -163,6 +163,7 @@ class RealHost final : public Host {
   Time device_free_;  // the last step or piece has ended
   std::int64_t steps_ = 0;
   Bytes recorded_;            // of the prompts of the operation in progress
+  Duration recording_;        // of its time, as priced
   std::int32_t decodes_ = 0;  // of the step in progress
   BusyTime copying_;          // copies in flight
   Duration copied_before_;    // when the step or piece in progress was launched

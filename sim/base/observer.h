@@ -50,7 +50,8 @@ struct ServingSpan {
   std::int32_t decodes = 0;  // requests decoding in its first step; in its last one some may be gone
   std::int32_t running = 0;  // requests running when the operation was submitted
   std::int32_t waiting = 0;  // requests waiting when the operation was submitted
-  Duration recording;        // of its time: spent on keeping activations for training
+  Duration recording;  // of its time: spent on keeping activations for training. In a real run, which does not tell
+                       // it apart, what the cost model says
 };
 
 // GPU and pinned host memory of one replica by category; where it is several GPUs, which hold equally much, of one of

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/validate/support.h"
+
 namespace alchemist {
 namespace {
 
@@ -18,22 +20,6 @@ BatchShape decodes(std::int32_t count) {
   shape.decode_context_sum = 10 * count;
   shape.decode_context_max = 10;
   return shape;
-}
-
-TrainingCost training_cost() {
-  HardwareSpec hardware;
-  hardware.matrix_flops = hardware.vector_flops = 1e12;
-  hardware.memory_bandwidth = 1e11;
-  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
-  ModelShape model;
-  model.layers = 2;
-  model.hidden = 64;
-  model.intermediate = 128;
-  model.heads = model.kv_heads = 4;
-  model.head_dim = 16;
-  model.vocabulary = 256;
-  model.dtype_bytes = 4;
-  return {hardware, model, TrainingShape(), 1};
 }
 
 OperationPrices::Sum of(const OperationPrices& prices, OperationKind kind) {

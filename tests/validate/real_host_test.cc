@@ -25,14 +25,20 @@ TurnCosts idle_time() {
   return {cold, 1};
 }
 
+class SpanObserver final : public RunObserver {
+ public:
+  void on_serving_span(const ServingSpan& span) override { spans.push_back(span); }
+  std::vector<ServingSpan> spans;
+};
+
 struct ServingWorld {
-  explicit ServingWorld(std::int32_t pages = 16, bool priced = true, std::int64_t host_pages = 0)
-      : model(small_options<float>(TrainingMethod::lora)), prices(cost, nullptr, idle_time()) {
+  explicit ServingWorld(std::int32_t pages = 16, std::int64_t host_pages = 0)
+      : model(small_options<float>(TrainingMethod::lora)), prices(cost, &training, idle_time()) {
     RealHostConfig config;
     config.pages = pages;
     config.page_bytes = Bytes(model->page_bytes());
     config.host_capacity = config.page_bytes * host_pages;
-    if (priced) config.prices = &prices;
+    config.prices = &prices;
     host.emplace(config, *model, clock, observer);
   }
   // Runs it to its end; what the workers said of its steps.
@@ -49,8 +55,9 @@ struct ServingWorld {
   }
   TestDecoder<float> model;
   WallClock clock;
-  RunObserver observer;
+  SpanObserver observer;
   AlwaysTheSame cost;
+  TrainingCost training = training_cost();
   OperationPrices prices;
   std::optional<RealHost> host;
 };
@@ -97,7 +104,8 @@ TEST(RealHost, StepsAreToldHowLongTheDeviceWasIdle) {
 // token by token in a run with memory for eight. Then it is trained from its records, and with nothing recorded.
 class RecordedRequest {
  public:
-  explicit RecordedRequest(std::int64_t host_pages = 0) : world(120, false, host_pages) {
+  static constexpr Bytes kOfPrompt{4'000'000}, kOfToken{1'000'000};  // as the node counts them
+  explicit RecordedRequest(std::int64_t host_pages = 0) : world(120, host_pages) {
     request_.prompt_tokens = 4;
     request_.output_tokens = 6;
     request_.content.content_id = 11;
@@ -156,6 +164,7 @@ class RecordedRequest {
     prompt.last = true;
     prompt.blocks = blocks;
     prompt.recorded_tokens = 4;
+    prompt.recorded = kOfPrompt;
     prompt.record = RecordPart{RecordId(0), false, 0, of_prompt};
     AnswerPart answer;
     answer.request = handle;
@@ -168,6 +177,7 @@ class RecordedRequest {
     world.run(op);
     ServingOp decodes;
     decodes.max_steps = 5;
+    decodes.recorded_per_step = kOfToken;
     EXPECT_EQ(world.run(decodes).size(), 5u);
   }
   WorkloadRequest request_;
@@ -186,6 +196,16 @@ TEST(RealHost, AnswersRecordedByDecodeAreTrained) {
   }
   EXPECT_GT(norm, 0);
   EXPECT_LT(std::sqrt(difference / norm), 2e-5) << "float, products of other shapes";
+}
+
+// The prompt's in the step that computes it, a token's in each of the five that decode.
+TEST(RealHost, RecordingIsChargedAsPriced) {
+  const RecordedRequest request;
+  const ServingWorld& world = request.world;
+  ASSERT_EQ(world.observer.spans.size(), 2u);
+  EXPECT_EQ(world.observer.spans[0].recording, world.training.recording(RecordedRequest::kOfPrompt));
+  EXPECT_EQ(world.observer.spans[1].recording, world.training.recording(RecordedRequest::kOfToken) * 5);
+  EXPECT_GT(world.observer.spans[1].recording, Duration());
 }
 
 // The host has just enough memory for two layers of ten fresh tokens. Having sent one there the micro-batch gives way,

@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/device.h"
 #include "sim/base/random.h"
+#include "sim/model/training_cost.h"
 #include "validate/decoder.h"
 
 namespace alchemist {
@@ -30,6 +31,23 @@ DecoderOptions small_options(TrainingMethod method) {
   options.lora_alpha = 6;
   options.seed = 7;
   return options;
+}
+
+// Prices of training where any will do.
+inline TrainingCost training_cost() {
+  HardwareSpec hardware;
+  hardware.matrix_flops = hardware.vector_flops = 1e12;
+  hardware.memory_bandwidth = 1e11;
+  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
+  ModelShape model;
+  model.layers = 2;
+  model.hidden = 64;
+  model.intermediate = 128;
+  model.heads = model.kv_heads = 4;
+  model.head_dim = 16;
+  model.vocabulary = 256;
+  model.dtype_bytes = 4;
+  return {hardware, model, TrainingShape(), 1};
 }
 
 // A decoder, on the CPU if nothing else is said, with an arena of pages, and trained parameters away from their special
