@@ -72,6 +72,19 @@ void emit_axes(YAML::Emitter& out, const AxisGroup& axes) {
   out << YAML::EndMap;
 }
 
+// What `set` changes of a part that an axis replaces as a whole: the base alone would lose it.
+void emit_set_of_axes(YAML::Emitter& out, const SweepSpec& spec) {
+  const std::vector<std::string> axes = axis_keys(spec);
+  YAML::Node kept(YAML::NodeType::Map);
+  for (const YamlOverride& setting : spec.set) {
+    if (std::any_of(axes.begin(), axes.end(),
+                    [&](const std::string& axis) { return setting.key_path.starts_with(axis + "."); })) {
+      kept[setting.key_path] = settled(setting);
+    }
+  }
+  if (kept.size() > 0) out << YAML::Key << "set" << YAML::Value << kept;
+}
+
 void emit_search_keys(YAML::Emitter& out, const SweepSpec& spec) {
   if (spec.goal) {
     out << YAML::Key << (spec.goal->minimise ? "minimise" : "maximise") << YAML::Value << spec.goal->metric;
@@ -101,6 +114,7 @@ std::string emit_sweep(const SweepSpec& spec) {
   YAML::Emitter out;
   out << YAML::BeginMap;
   out << YAML::Key << "base" << YAML::Value << base_node(spec);
+  emit_set_of_axes(out, spec);
   AxisGroup grid;
   for (const AxisGroup& group : spec.groups) {
     if (group.size() == 1) grid.push_back(group.front());

@@ -96,8 +96,9 @@ class ActivationStore {
   // possible now.
   bool take_host(Time now, Bytes bytes);
   void give_host(Bytes bytes);
-  // Of so much, what would be missing even if records that no step uses gave way; zero or less: nothing.
-  Bytes lacks_host(Bytes bytes, bool doubled_too = true) const;
+  // Of so much, what would be missing even if records that no step uses gave way, and training `given_back` of what it
+  // has taken; zero or less: nothing.
+  Bytes lacks_host(Bytes bytes, Bytes given_back = Bytes(), bool doubled_too = true) const;
   Bytes host_bytes_of(std::span<const RecordId> records) const;
   Bytes host_capacity() const { return config_.host_capacity; }
   // True if the completion answers a copy of this store.

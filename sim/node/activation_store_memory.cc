@@ -158,8 +158,8 @@ Bytes ActivationStore::host_pages(Bytes bytes) const {
   return config_.page_bytes * ((bytes + config_.page_bytes - Bytes(1)) / config_.page_bytes);
 }
 
-Bytes ActivationStore::lacks_host(Bytes bytes, bool doubled_too) const {
-  Bytes missing = host_used_ + host_pages(bytes) - config_.host_capacity;
+Bytes ActivationStore::lacks_host(Bytes bytes, Bytes given_back, bool doubled_too) const {
+  Bytes missing = host_used_ - host_pages(given_back) + host_pages(bytes) - config_.host_capacity;
   const auto count = [&](RecordId id) {
     const Record& record = records_[id.value()];
     if (may_leave(record, Lies::kOnHostAlone) || (doubled_too && may_leave(record, Lies::kOnBoth))) {
@@ -180,7 +180,7 @@ Bytes ActivationStore::host_bytes_of(std::span<const RecordId> records) const {
 
 // Records that are on the host alone give way, and, if `doubled_too` and need be, such as are on the GPU too.
 bool ActivationStore::make_host_room(Time now, Bytes bytes, bool doubled_too) {
-  if (lacks_host(bytes, doubled_too) > Bytes()) return false;
+  if (lacks_host(bytes, Bytes(), doubled_too) > Bytes()) return false;
   while (host_used_ + host_pages(bytes) > config_.host_capacity) {
     auto id = victim(now, Lies::kOnHostAlone, std::nullopt);
     if (!id) id = victim(now, Lies::kOnBoth, std::nullopt);

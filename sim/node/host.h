@@ -116,7 +116,7 @@ struct MicroBatchWork {
 // What became of a sample, for observers.
 struct TrainedSample {
   RequestId request;
-  std::optional<std::int32_t> version_lag;  // of the oldest record that it used; none: it used none
+  std::optional<std::int32_t> version_lag;  // of the oldest record that it used when it last began; none: of none
 };
 
 class Host {

@@ -102,12 +102,13 @@ void Trainer::choose_memory() {
     const bool fits = kept <= pool_.free() + static_cast<std::int32_t>(pages_.size());
     offloads_ = !fits || (is_missed(kept) && link_keeps_up(pace_.factor()));
     const Bytes to_host = fresh_host_bytes(batch.fresh);
-    if (to_host > store_.host_capacity() || (fits && store_.lacks_host(to_host) > Bytes())) offloads_ = false;
+    if (to_host > store_.host_capacity() || (fits && store_.lacks_host(to_host, host_bytes_) > Bytes()))
+      offloads_ = false;
   }
   if ((!offloads_ && batch.host == 0) || pace_.following() > kSeldom) return;
   while (window_ > 1 && is_missed(pages_needed()) && link_keeps_up(pace_.factor() - 1)) {
     const std::int32_t larger = std::exchange(window_, window_ / 2);
-    if (!offloads_ || store_.lacks_host(fresh_host_bytes(batch.fresh)) <= Bytes()) continue;
+    if (!offloads_ || store_.lacks_host(fresh_host_bytes(batch.fresh), host_bytes_) <= Bytes()) continue;
     window_ = larger;
     return;
   }

@@ -106,6 +106,7 @@ TEST_F(SweepConfig, WrittenSweepReadsBackTheSame) {
   for (const std::string rest :
        {"", "grid: {workload.lengths.fixed.prompt: [10, 20]}\n", "set: {workload: {base: chat, requests: 5}}\n",
         "set: {workload: ./trace.csv}\ngrid: {workload.rate: [1, 2]}\n",
+        "set: {workload.requests: 40, slo.ttft: 2 s}\ngrid: {workload: [chat, ./trace.csv]}\n",
         "grid: {policy: [serve_only, temporal], slo.ttft: [1 s, 500 ms]}\nseeds: [1, 2]\nkeep_files: true\n",
         "zip: {policy: [serve_only, temporal], workload.rate: [1, 2]}\nbaseline: temporal\n",
         "set: {training.batch_tokens: 512}\ngrid: {policy: [serve_only, temporal]}\nmaximise: workload.rate\n"

@@ -217,5 +217,35 @@ TEST_F(Preempted, GivesBackWhatItHoldsForLongerThanThought) {
   }
 }
 
+// Of eight layers of 40 tokens, 100 bytes each on the GPU, four stay there and four are sent to the host. What these
+// hold there comes free when it begins again, as that a window of one layer, of which seven leave, finds room.
+TEST_F(Preempted, WhatItHasOnTheHostIsNotMissingThere) {
+  for (const FreshActivations fresh : {FreshActivations::kOffload, FreshActivations::kSpill}) {
+    testing::Store s("eager", 20, 0, Bytes(700));
+    s.policy.train = make_train_decision("idle");
+    s.policy.fresh = fresh;
+    if (fresh == FreshActivations::kSpill) ask_in_turn(s.pool, 20, 20);
+    TrainerConfig config = two_layers(40);
+    config.layers = 8;
+    config.bytes = {Bytes(8), Bytes(16), Bytes(8), Bytes(8)};
+    config.window_layers = 4;
+    Trainer trainer(config, s.pool, *s.store, s.policy, times_, s.host);
+    trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 20, 20, 0, 0});
+    const Time ended = Time() + Duration::microseconds(40 * 65);
+    const auto piece = trainer.next_piece(Time(), false);
+    ASSERT_TRUE(piece);
+    trainer.on_piece_submitted();
+    trainer.on_piece_done(ended, *piece, times_.piece(*piece));
+    EXPECT_EQ(trainer.gpu_bytes(), Bytes(400));
+    EXPECT_EQ(s.store->host_bytes(), Bytes(400));
+    for (std::uint32_t op = 0; op < s.host.copies.size(); ++op) trainer.on_copy_done(ended, OpId(op));
+    ask_in_turn(s.pool, 20, 20);
+    ASSERT_TRUE(trainer.next_piece(ended, false));
+    EXPECT_EQ(trainer.totals().preemptions, 1);
+    EXPECT_EQ(trainer.gpu_bytes(), Bytes(100));
+    EXPECT_EQ(s.store->host_bytes(), Bytes(600));
+  }
+}
+
 }  // namespace
 }  // namespace alchemist
