@@ -136,27 +136,28 @@ TEST(AdaptiveRecord, FollowsTrainingRoomAndMemory) {
 }
 
 // As above, with memory for 15,000 minimal tokens and training that takes all: they wait for some 10 s, and all fit.
-// Where samples stand in line for as long again they do not, and lean records save more.
-TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
-  const FeedbackModel feedback = after_ten_seconds();
+RecordView just_enough_memory(const FeedbackModel& feedback) {
   RecordView view = thousand_a_second(feedback);
   view.lean_saving = 0.9;
   view.capacity = view.free = Bytes(1'500'000);
   view.forward_s = 1e-3;
   EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kMinimal);
+  return view;
+}
+
+// Where samples stand in line for as long again they do not, and lean records save more.
+TEST(AdaptiveRecord, ARecordStandsInLineForTraining) {
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = just_enough_memory(feedback);
   view.queued_s = 10;
   EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kLean);
 }
 
-// As above. Where the same tokens come in prompts of 4,000, three of the 3.75 records that memory holds are being made
-// or copied, or find no room as a whole; of 9 lean ones enough are left.
+// Where the same tokens come in prompts of 4,000, three of the 3.75 records that memory holds are being made or copied,
+// or find no room as a whole; of 9 lean ones enough are left.
 TEST(AdaptiveRecord, ARecordComesAndGoesAsAWhole) {
   const FeedbackModel feedback = after_ten_seconds();
-  RecordView view = thousand_a_second(feedback);
-  view.lean_saving = 0.9;
-  view.capacity = view.free = Bytes(1'500'000);
-  view.forward_s = 1e-3;
-  EXPECT_EQ(make_record_decision("adaptive")->choose(view), RecordChoice::kMinimal);
+  RecordView view = just_enough_memory(feedback);
   view.tokens = 4'000;
   view.lean_bytes = Bytes(160'000);
   view.minimal_bytes = Bytes(400'000);
