@@ -40,7 +40,7 @@ class Golden(CliTestCase):
             return json.loads(next(e for e in EXPERIMENTS if e.stem == name).with_suffix(".json").read_text())
         self.assertGreater(golden("serving")["num_preemptions"], 0)
         self.assertGreater(golden("serving")["prefix_hit_tokens"], 0)
-        self.assertGreater(golden("short_of_memory")["train_preemptions"], 2)
+        self.assertGreater(golden("short_of_memory")["train_preemptions"], 5)
         for name in ("hidden", "late_tokens", "preferences", "split", "short_of_memory"):
             self.assertGreater(golden(name)["train_steps"], 2, name)
             self.assertGreater(golden(name)["train_tokens_reused"], 0, name)
