@@ -102,6 +102,7 @@ std::vector<Case> warpgroup_attention_cases(bool large) {
   std::vector<std::pair<std::int32_t, std::int32_t>> lengths(8, {2, 2});
   lengths[0] = {140, 140};
   cases.push_back(attention("heads_in_two_splits", kLlama, packed(lengths)));
+  cases.push_back(attention("seven_rounds", Heads{1, 1, 64}, packed({{70, 400}})));  // every stage is used again
   if (large) cases.push_back(attention("llama_8192", Heads{1, 1, 128}, packed({{8192, 8192}})));  // many rounds
   return cases;
 }
