@@ -59,17 +59,22 @@ struct PagedHeadRows {
         page_tokens(page_tokens_),
         reciprocal(std::uint64_t{0xffffffffU / static_cast<unsigned>(page_tokens_)} + 1) {}
 
-  // Elements between page 0 and the token.
-  __device__ std::int64_t offset(int token) const {
-    const auto page = static_cast<int>(static_cast<std::uint64_t>(token) * reciprocal >> 32);
-    return table[page] * page_stride + (token - page * page_tokens) * stride;
+  __device__ std::int32_t page(int token) const { return table[run_of(token)]; }
+  // Elements between page 0 and the token, which lies in `page`.
+  __device__ std::int64_t offset(std::int32_t page, int token) const {
+    return page * page_stride + (token - run_of(token) * page_tokens) * stride;
   }
-  __device__ const std::uint16_t* row(int token) const { return first + offset(token); }
+  __device__ std::int64_t offset(int token) const { return offset(page(token), token); }
+
+ private:
+  __device__ int run_of(int token) const {
+    return static_cast<int>(static_cast<std::uint64_t>(token) * reciprocal >> 32);
+  }
 };
 
-// Issues the copies of rows begin..begin + kRows of a matrix; rows from `end` on are zeros.
-template <int kRows, int kThreads = kTileThreads, typename AnyTile, typename Rows>
-__device__ __forceinline__ void load_rows(AnyTile tile, const Rows& rows, int begin, int end) {
+// Issues the copies of rows begin..begin + kRows of a matrix; rows from `end`, which is no less than 1, on are zeros.
+template <int kRows, int kThreads = kTileThreads, typename AnyTile>
+__device__ __forceinline__ void load_rows(AnyTile tile, const HeadRows& rows, int begin, int end) {
   constexpr int kChunks = AnyTile::kChunks;
   constexpr int kRowsAtOnce = kThreads / kChunks;
   static_assert(kRows % kRowsAtOnce == 0);
@@ -79,6 +84,26 @@ __device__ __forceinline__ void load_rows(AnyTile tile, const Rows& rows, int be
     const int row = static_cast<int>(threadIdx.x) / kChunks + i * kRowsAtOnce;
     const bool valid = begin + row < end;
     copy_async(tile.chunk(row, index), valid ? rows.row(begin + row) + index * 8 : rows.first, valid);
+  }
+}
+
+// The same of rows in pages. All are looked up before the first copy, so that these loads overlap; what lies behind the
+// end is looked up as the last row, without a branch that each load would be waited for at.
+template <int kRows, int kThreads = kTileThreads, typename AnyTile>
+__device__ __forceinline__ void load_rows(AnyTile tile, const PagedHeadRows& rows, int begin, int end) {
+  constexpr int kChunks = AnyTile::kChunks;
+  constexpr int kRowsAtOnce = kThreads / kChunks;
+  static_assert(kRows % kRowsAtOnce == 0);
+  const int index = static_cast<int>(threadIdx.x) % kChunks;
+  const auto row_of = [](int i) { return static_cast<int>(threadIdx.x) / kChunks + i * kRowsAtOnce; };
+  const auto token_of = [&](int i) { return min(begin + row_of(i), end - 1); };
+  std::int32_t pages[kRows / kRowsAtOnce];
+#pragma unroll
+  for (int i = 0; i < kRows / kRowsAtOnce; ++i) pages[i] = rows.page(token_of(i));
+#pragma unroll
+  for (int i = 0; i < kRows / kRowsAtOnce; ++i) {
+    copy_async(tile.chunk(row_of(i), index), rows.first + rows.offset(pages[i], token_of(i)) + index * 8,
+               begin + row_of(i) < end);
   }
 }
 
