@@ -41,10 +41,10 @@ struct OnlineSoftmax {
   // under the old one.
   template <int kPieces>
   __device__ float weigh_row(float (&scores)[kPieces][4], int m, int half, float scale) {
-    float top = maximum[m][half];
+    float highest = -INFINITY;
 #pragma unroll
-    for (int n = 0; n < kPieces; ++n) top = fmaxf(top, scale * fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
-    top = lane_max<4>(top);
+    for (int n = 0; n < kPieces; ++n) highest = fmaxf(highest, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
+    const float top = lane_max<4>(fmaxf(maximum[m][half], scale * highest));  // rounding keeps the order of products
     const float shrink = exp2_approximate(maximum[m][half] - top);
     maximum[m][half] = top;
     sum[m][half] *= shrink;
