@@ -79,6 +79,7 @@ __device__ void query_gradient_by_warpgroups(const BackwardRows& rows, int first
       for (int e = 0; e < 4; ++e)
         scores[0][n][e] = exp2_approximate(fmaf(rows.scale * kLog2E, scores[0][n][e], -of_row.log_sum_exp[e / 2]));
     }
+    compute_before_wait(any_negative(scores[0]));
     wait_products<0>(grad_scores);
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
@@ -170,6 +171,7 @@ __device__ void key_gradient_by_warpgroups(const RowsOfHead& rows, int query_hea
       mask_transposed(scores, diagonal + warp_row + static_cast<int>(threadIdx.x) % 32 / 4 - at.begin);
     transposed_weights(scores, scalars_of(round), of_first.scale);
     as_left(weights, scores);
+    compute_before_wait(any_negative(scores));
     wait_products<0>(grad_scores);
     fence_registers(weights);
     start_weighted(value_sums[0], weights, tiles.passing(round, 1));

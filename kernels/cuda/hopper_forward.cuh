@@ -78,6 +78,7 @@ __device__ void attend_by_warpgroups(const HeadRows& query, const KeyRows& key, 
     wait_products<1>(scores[0]);
     mask(round);
     weigh();
+    compute_before_wait(softmax.sum[0][0] + softmax.sum[0][1] < 0.0F);
     wait_products<0>(sums[0]);
 #pragma unroll
     for (int half = 0; half < 2; ++half) softmax.rescale_row(sums[0], half, shrink[half]);

@@ -78,6 +78,13 @@ __device__ __forceinline__ void wait_products(float (&... settled)[kPieces][4]) 
   (hold(settled), ...);
 }
 
+// Keeps in front of the next wait what `never`, which must be false, was computed from. The assembler moves a wait up
+// to the last branch, since nothing that threads compute meanwhile depends on it: without this one (nvcc 13.0) a whole
+// softmax comes after the products that were to run behind it.
+__device__ __forceinline__ void compute_before_wait(bool never) {
+  if (__any_sync(0xffffffffU, never)) asm volatile("nanosleep.u32 1;" ::: "memory");
+}
+
 // d = a b, or d += a b: a 64x16 and b 16x(8 kPieces) bf16, named by descriptors (matrix_descriptor() below); d in the
 // pieces of attention_tile.cuh, 16 rows a warp.
 template <Major kLeft, Major kRight, bool kAdd, int kPieces>

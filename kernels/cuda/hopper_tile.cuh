@@ -70,6 +70,22 @@ __device__ __forceinline__ void as_left(std::uint32_t (&weights)[kPieces / 2][4]
   for (int step = 0; step < kPieces / 2; ++step) as_left(weights[step], result[2 * step], result[2 * step + 1]);
 }
 
+// Whether a sign is set, at an instruction for two values.
+template <int kPieces>
+__device__ __forceinline__ bool any_negative(const float (&values)[kPieces][4]) {
+  std::uint32_t all = 0;
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      std::uint32_t bits;
+      memcpy(&bits, &values[i][e], sizeof bits);
+      all |= bits;
+    }
+  }
+  return all >> 31 != 0;
+}
+
 // What all threads do before products read tiles that were copied: all but the kInFlight newest groups of copies.
 template <int kInFlight>
 __device__ __forceinline__ void wait_for_tiles() {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/hopper_tile.cuh"
@@ -130,6 +131,27 @@ TEST_P(Warpgroups, MissingFencesAreReported) {
 // Only where products read late can memory that changes in the meantime be seen.
 TEST_P(Warpgroups, OperandsThatChangeInTheMeantimeAreSeen) {
   EXPECT_EQ(has_nan(run(false, Mistake::kOverwritten)), GetParam() == CopyTiming::kDeferred);
+}
+
+void look_for_signs(const float* values, bool* found) {
+  float pieces[2][4];
+  for (int i = 0; i < 8; ++i) pieces[i / 4][i % 4] = values[i];
+  *found = any_negative(pieces);
+  compute_before_wait(*found);
+}
+
+TEST_P(Warpgroups, WhatIsComputedBeforeAWaitHasNoSign) {
+  float values[8] = {0, 1, INFINITY, 1e-40F, 2, 3, 4, 5};
+  bool found = true;
+  const auto look = [&] { launch(look_for_signs, dim3(1), dim3(kWarpgroupThreads), 0, nullptr, values, &found); };
+  EXPECT_NO_THROW(look());
+  EXPECT_FALSE(found);
+  for (float& value : values) {
+    const float positive = std::exchange(value, -1e-40F);
+    EXPECT_THAT(look, ThrowsMessage<EmulationError>(HasSubstr("in front of a wait")));
+    EXPECT_TRUE(found);
+    value = positive;
+  }
 }
 
 void name_operand(std::uint64_t descriptor) {

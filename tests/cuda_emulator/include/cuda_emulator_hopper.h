@@ -16,6 +16,9 @@ inline int same_in_warp(int value) { return value; }
 inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(static_cast<const std::byte*>(pointer) - cuda_emulator::Block::current().shared());
 }
+inline void compute_before_wait(bool never) {
+  if (never) throw cuda_emulator::EmulationError("what must be false in front of a wait is true");
+}
 inline void fence_for_products() { cuda_emulator::Block::current().fence_for_products(); }
 
 // The four warps meet, and one of them acts for all.
