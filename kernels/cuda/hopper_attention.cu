@@ -20,6 +20,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_forward(AttentionFor
                         [&](const auto& query, const auto& key, const auto& value, const auto& at, const auto& store) {
                           attend_by_warpgroups<kDim>(query, key, value, at, scale, store);
                         });
+  } else {
+    __trap();
   }
 }
 
@@ -33,6 +35,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_prefill(PagedAttenti
                                store_output(at, paged_output<kDim>(call), tile, warp_row, softmax, sums);
                              });
                        });
+  } else {
+    __trap();
   }
 }
 
@@ -44,6 +48,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_d_q(AttentionBackwar
     if (first >= rows.queries) return;
     query_gradient_by_warpgroups<kDim>(rows_of_head<kDim>(call, rows, blockIdx.x, scale), first,
                                        d_q_of_head<kDim>(call, rows, blockIdx.x), call.d_q_stride);
+  } else {
+    __trap();
   }
 }
 
@@ -102,6 +108,8 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       return {keys, keys + parts.offset(shape, parts.splits, 0), static_cast<std::int64_t>(shape.kv_heads) * kDim,
               false};
     });
+  } else {
+    __trap();
   }
 }
 

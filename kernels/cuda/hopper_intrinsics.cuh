@@ -1,6 +1,6 @@
 // Products of a warpgroup (four warps) on Hopper's matrix units, as the PTX manual defines them in its sections on
 // wgmma: operands in shared memory, or the left one in registers, sums in registers; they run behind the back of the
-// threads that started them. Compiled for sm_90a alone; for other targets kernels that use them are empty.
+// threads that started them. Compiled for sm_90a alone; for other targets kernels that use them stop themselves.
 #pragma once
 
 #include "kernels/cuda/intrinsics.cuh"
