@@ -41,10 +41,13 @@ class SummariseValidation(CliTestCase):
     def test_speed_is_not_known(self):
         out = self.make_directory() / "out"
         self.add(out, "ant", 1, 100, 110, 101, "")
+        self.add(out, "a_longer_name_of_a_zebra", 1, 200, 220, 202, "")
         result = self.summary(out)
         self.assertEqual(0, result.returncode, result.stderr)
         self.assertRegex(result.stdout, r"ant +train_tokens_per_s +100 +110 +\+10.0 % +- +\+1.0 %")
-        self.assertNotIn("by at_speed runs", result.stdout)
+        self.assertRegex(result.stdout, r"zebra +train_tokens_per_s +200 ")
+        self.assertNotIn("at_speed", result.stdout)
+        self.assertIn("in the same order simulated 1, repriced 1 times\n", result.stdout)
 
     def test_mistakes(self):
         for out in [self.make_directory(), self.make_directory() / "missing"]:
