@@ -217,6 +217,14 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertIn("kernels_benchmark --device cuda-hopper", calls, "some shares of the tests ended: so may this")
         self.assertNotIn("*HopperAttention*", calls)
 
+    def test_no_sanitizer_of_tests_that_hang(self):
+        self.add_gpu()
+        self.script("build/tests/test_gpu", '[ "$GTEST_SHARD_INDEX" != 7 ] || sleep 100')
+        self.script("bin/compute-sanitizer", f'echo sanitizer >> {self.calls}')
+        self.assertEqual(1, self.run_suite("--only", "correctness", "sanitizer", "--stage-seconds", "4").returncode)
+        self.assertEqual({"correctness": "failed", "sanitizer": "waiting"}, self.states())
+        self.assertFalse(self.calls.exists(), "it would take all of its time")
+
     def test_nothing_is_run_behind_what_only_hangs(self):
         self.add_gpu()
         self.script("build/tests/test_gpu", "sleep 100")

@@ -33,7 +33,7 @@ NEEDS = {"validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "
             for policy in ("alchemist", "temporal", "compact")},
          **{f"reload_validate_{context}_planned": "calibrate" for context in ("2k", "8k")}}
 # Stages that would hang where another one did. A test that misses its tolerance says nothing of their kind.
-HANG_WITH = {"hopper_calibrate": "hopper", "hopper_sanitizer": "hopper"}
+HANG_WITH = {"hopper_calibrate": "hopper", "hopper_sanitizer": "hopper", "sanitizer": "correctness"}
 # Stages whose programs say, by NOT_HERE, that this machine does not have what they need.
 MAY_NOT_BE_HERE = ("hopper", "cudnn", "pytorch")
 NOT_HERE = 3  # exit status
