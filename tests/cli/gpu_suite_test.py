@@ -225,6 +225,18 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual({"correctness": "failed", "sanitizer": "waiting"}, self.states())
         self.assertFalse(self.calls.exists(), "it would take all of its time")
 
+    def test_a_run_with_records_that_hangs_holds_up_all_others(self):
+        self.add_gpu()
+        self.script("build/alchemist", f'echo "$*" >> {self.calls}\ncase "$*" in validate*temporal*) exit 0;; '
+                    'validate*) sleep 100;; esac')
+        wanted = [stage.name for stage in stages() if "calibrate" in stage.name or "validate" in stage.name]
+        self.assertEqual(1, self.run_suite("--only", *wanted, "--stage-seconds", "3").returncode)
+        states = self.states()
+        self.assertEqual("failed", states.pop("validate_2k_alchemist"))
+        self.assertEqual({"done"}, {states[name] for name in wanted if "calibrate" in name or "temporal" in name})
+        self.assertEqual(6, list(states.values()).count("waiting"))
+        self.assertEqual(1, self.calls.read_text(encoding="utf-8").count("alchemist.yaml"))
+
     def test_nothing_is_run_behind_what_only_hangs(self):
         self.add_gpu()
         self.script("build/tests/test_gpu", "sleep 100")

@@ -33,7 +33,11 @@ NEEDS = {"validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "
             for policy in ("alchemist", "temporal", "compact")},
          **{f"reload_validate_{context}_planned": "calibrate" for context in ("2k", "8k")}}
 # Stages that would hang where another one did. A test that misses its tolerance says nothing of their kind.
-HANG_WITH = {"hopper_calibrate": "hopper", "hopper_sanitizer": "hopper", "sanitizer": "correctness"}
+HANG_WITH = {"hopper_calibrate": "hopper", "hopper_sanitizer": "hopper", "sanitizer": "correctness",
+             "validate_8k_temporal": "validate_2k_temporal",
+             **{name: "validate_2k_alchemist" for name in
+                ("validate_8k_alchemist", "reload_validate_2k_planned", "reload_validate_8k_planned",
+                 "graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist", "validate_2k_compact")}}
 # Stages whose programs say, by NOT_HERE, that this machine does not have what they need.
 MAY_NOT_BE_HERE = ("hopper", "cudnn", "pytorch")
 NOT_HERE = 3  # exit status
