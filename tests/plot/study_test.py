@@ -3,7 +3,7 @@ from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import axes, study, style
+from plot import axes, pareto, study, style, throughput
 from plot.errors import InputError
 from plot.inputs import Run, Sweep
 from plot.tables import Row
@@ -43,6 +43,20 @@ class Ticks(unittest.TestCase):
         self.assertEqual("50k", axis.get_major_formatter()(50000, 0))
 
 
+    def test_numbers_of_an_axis_do_not_touch(self):
+        """Five digits in a third of a figure, as in the figure of throughput: 15000 and 17500 must not read as one."""
+        style.use()
+        figure, axes = style.panels(1, 3, sharex=True)
+        axes[0][0].set_xlim(0, 19900)
+        style.spread_ticks(figure)
+        for panel in axes[0]:
+            labels = [tick.label1.get_window_extent() for tick in panel.xaxis.get_major_ticks()
+                      if 0 <= tick.get_loc() <= 19900]
+            self.assertGreater(len(labels), 3)
+            for left, right in zip(labels, labels[1:]):
+                self.assertGreater(right.x0 - left.x1, 5)
+
+
 class Titles(unittest.TestCase):
     def test_those_of_neighbours_do_not_overlap(self):
         """In inches of the whole figure: the widest title is no wider than its panel's share of it."""
@@ -67,6 +81,13 @@ class Policies(unittest.TestCase):
         looks = {(colour, line) for colour, line, _, _ in style.POLICIES.values()}
         self.assertEqual(16, len(looks))
         self.assertEqual(16, len({marker for _, _, marker, _ in style.POLICIES.values()}))
+
+
+    def test_own_ones_differ(self):
+        names = [f"mine-{number:02}" for number in range(20)]
+        looks = [style.policy_style(name, names) for name in names]
+        self.assertEqual(len(names), len(set(looks)))
+        self.assertEqual(20, len({look[:2] for look in looks}), "lines of one colour have dashes of their own")
 
 
 class Runs(unittest.TestCase):
@@ -168,6 +189,41 @@ class Runs(unittest.TestCase):
         self.assertEqual(["mine"], study.of_runs([run("a", policy="/some/where/mine.yaml")]).policies)
 
 
+def point(policy, *, failed=False, **numbers):
+    values = {} if failed else {key: study.Interval(*value) for key, value in numbers.items()}
+    return study.Point({"policy": policy, "workload.rate": "4"}, values, [("1", "failed" if failed else "ok", "")])
+
+
+class Failures(unittest.TestCase):
+    def test_a_policy_that_never_ran_has_no_row(self):
+        one = study.Study("s", ["policy", "workload.rate"], [point("temporal", p99_ttft_ms=(1.0,)),
+                                                             point("separate", failed=True)], [])
+        self.assertEqual(["temporal"], one.names)
+        self.assertEqual(["separate", "temporal"], one.policies)
+
+
+class Scales(unittest.TestCase):
+    """Intervals of few seeds reach far below 0, where neither a time nor a throughput can be."""
+
+    def study(self):
+        wide = (100.0, -900.0, 1100.0, 2)
+        keys = ("train_tokens_per_s", "p99_ttft_ms", "train_forward_ms", "train_backward_ms")
+        return study.Study("s", ["policy", "workload.rate"],
+                           [point("temporal", **dict.fromkeys(keys, wide)), point("reuse", **dict.fromkeys(keys, wide))], [])
+
+    def test_times_of_a_step_begin_at_0(self):
+        style.use()
+        panel = throughput.step_breakdown(self.study()).drawing.axes[0]
+        self.assertEqual(0, panel.get_xlim()[0])
+        self.assertGreater(panel.get_xlim()[1], 1100)
+
+    def test_throughput_against_latency_begins_just_below_0(self):
+        style.use()
+        low, high = next(pareto.figures(self.study())).drawing.axes[0].get_ylim()
+        self.assertAlmostEqual(-0.05 * 1100, low)
+        self.assertAlmostEqual(1.08 * 1100, high)
+
+
 class Studies(unittest.TestCase):
     def test_names_are_unique(self):
         sweeps = [Sweep(Path(folder) / "x", ["policy"], Rows("0,temporal,1,ok,"), Rows("0,temporal,p99_ttft_ms,1,5,,"))
@@ -189,6 +245,7 @@ class Helpers(unittest.TestCase):
     def test_axes_in_words(self):
         self.assertEqual("request rate (1/s)", axes.axis_label("workload.rate", ""))
         self.assertEqual("link, host to device (GB/s)", axes.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
+        self.assertEqual("link, both directions at once", axes.axis_name("hardware.link_duplex_bandwidth"))
         self.assertEqual("some.key", axes.axis_label("some.key", ""))
 
 

@@ -8,6 +8,7 @@ _AXES = {
     "workload.arrivals.gamma.cv": ("coefficient of variation of arrivals", ""),
     "hardware.link_h2d_bandwidth": ("link, host to device", ""),
     "hardware.link_d2h_bandwidth": ("link, device to host", ""),
+    "hardware.link_duplex_bandwidth": ("link, both directions at once", ""),
     "training.feedback.share": ("share of requests with feedback", ""),
     "training.feedback.delay.exponential": ("mean delay of feedback", ""),
     "training.max_version_lag": ("accepted version lag", "updates"),

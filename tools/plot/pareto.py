@@ -35,6 +35,12 @@ def _draw(panel, study, points):
     panel.set_xlabel("P99 TTFT (ms)")
 
 
+def _gains(study, loads):
+    """The means of all panels and the upper ends of their intervals: what the axis must show."""
+    gains = [point.values[_GAIN] for load in loads for point in study.at(load) if _GAIN in point.values]
+    return [bound for gain in gains for bound in (gain.mean, gain.high or 0)]
+
+
 def figures(study):
     if not study.training_names():
         return
@@ -44,6 +50,8 @@ def figures(study):
         _draw(panel, study, study.at(load))
         style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
+    most = max(_gains(study, loads))
+    axes[0][0].set_ylim(-0.05 * most, 1.08 * most)  # room for the marks of those that train nothing, at 0
     lines.legend(figure, study, study.names, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",
                  "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "

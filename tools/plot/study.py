@@ -88,9 +88,10 @@ class Study:
         order = {p: style.policy_key(p) for p in {point.policy for point in points}}
         self.points = sorted(points, key=lambda p: (_sort_keys(p.load()), order[p.policy], _sort_keys(p.axes.values())))
         self.policies = sorted(order, key=style.policy_key)
-        # A name has one policy; those of one policy stand together.
+        # A name has one policy; those of one policy stand together. One whose every run failed has nothing to draw.
         self.policy_of = {p.name: p.policy for p in sorted(self.points, key=lambda p: order[p.policy])}
-        self.names = list(self.policy_of)
+        drawn = {p.name for p in self.points if p.values}
+        self.names = [name for name in self.policy_of if name in drawn]
         self.other_axes = [axis for axis in axes if axis != "policy"]
         self.series = self.other_axes if series is None else series
 

@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
 from matplotlib.colors import to_hex, to_rgb  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter  # noqa: E402
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -35,7 +35,10 @@ POLICIES = {
     "beside": (YELLOW, "-", "8", ""),
     "oracle": (GREY, "--", "h", "\\\\"),
 }
-_OTHERS = (("#882255", "-", "p", ""), ("#999933", "--", "H", "//"), ("#44AA99", "-.", ">", ".."))
+# Those that are not built in, in turn (after Tol); the second time round with other dashes, markers and hatches.
+_OTHERS = (("#882255", "-", "p", ""), ("#999933", "--", "H", "//"), ("#44AA99", "-.", ">", ".."),
+           ("#332288", ":", "s", "xx"), ("#CC6677", "-", "^", "\\\\"))
+_LINES, _MARKERS, _HATCHES = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P", "X", "*"), ("", "//", "..", "xx")
 
 # Memory and the phases of a training step have the same colours everywhere.
 MEMORY = {"weights": GREY, "kv": SKY, "activations": VERMILLION, "training": GREEN}
@@ -53,21 +56,26 @@ def policy_style(name, names):
     if name in POLICIES:
         return POLICIES[name]
     others = [n for n in sorted(names, key=policy_key) if n not in POLICIES]
-    return _OTHERS[others.index(name) % len(_OTHERS)]
+    turn, place = divmod(others.index(name), len(_OTHERS))
+    return _with_marks(_OTHERS[place], _OTHERS[place][0], turn)
+
+
+def _with_marks(look, colour, number):
+    """A look in this colour, with the dashes, marker and hatch that come so many places behind its own."""
+    if number == 0:
+        return look
+    _, line, marker, _ = look
+    others = [shape for shape in _MARKERS if shape != marker]
+    return (colour, _LINES[(_LINES.index(line) + number) % len(_LINES)], others[(number - 1) % len(others)],
+            _HATCHES[number % len(_HATCHES)])
 
 
 def variant(look, number):
     """The look of the next run of the same policy, (colour, line, marker, hatch): in turn lighter and darker, with other
     dashes and another marker. Number 0 is the policy's own."""
-    if number == 0:
-        return look
-    colour, line, marker, _ = look
     towards, by = ((0, 0.0), (1, 0.45), (0, 0.3))[number % 3]
-    shade = to_hex([part + (towards - part) * by for part in to_rgb(colour)])
-    lines, markers = ("-", "--", ":", "-."), ("o", "s", "^", "D", "v", "P", "X", "*")
-    return (shade, lines[(lines.index(line) + number) % len(lines)],
-            [shape for shape in markers if shape != marker][(number - 1) % (len(markers) - 1)],
-            ("", "//", "..", "xx")[number % 4])
+    shade = to_hex([part + (towards - part) * by for part in to_rgb(look[0])])
+    return _with_marks(look, shade, number)
 
 
 def use():
@@ -168,9 +176,33 @@ def render(figure, form, dpi=120):
     return _rounded(buffer.getvalue()) if form == "svg" else buffer.getvalue()
 
 
+def _numbers_touch(axis, space):
+    """True if the numbers of an x axis stand closer to each other than `space`, in pixels."""
+    axis.get_majorticklabels()  # puts them where the ticks are now
+    low, high = sorted(axis.get_view_interval())
+    boxes = [tick.label1.get_window_extent() for tick in axis.get_major_ticks()
+             if low <= tick.get_loc() <= high and tick.label1.get_visible() and tick.label1.get_text()]
+    return any(right.x0 - left.x1 < space for left, right in zip(boxes, boxes[1:]))
+
+
+def spread_ticks(figure):
+    """Lays the figure out, with fewer ticks on x axes whose numbers would touch: matplotlib counts on three digits."""
+    figure.draw_without_rendering()
+    space = 0.6 * plt.rcParams["xtick.labelsize"] / 72 * figure.dpi  # of a digit
+    changed = False
+    for panel in figure.axes:
+        for most in (6, 5, 4, 3):
+            if not isinstance(panel.xaxis.get_major_locator(), MaxNLocator) or not _numbers_touch(panel.xaxis, space):
+                break
+            panel.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+            changed = True
+    if changed:
+        figure.draw_without_rendering()
+
+
 def render_all(figure, forms):
     """{form: bytes}; the figure is laid out once and gone afterwards."""
-    figure.draw_without_rendering()
+    spread_ticks(figure)
     figure.set_layout_engine("none")
     rendered = {form: render(figure, form) for form in forms}
     plt.close(figure)

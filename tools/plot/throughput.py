@@ -39,6 +39,7 @@ def step_breakdown(study):
         bars.draw_stack(panel, study.at(load), names, parts)
         panel.set_xlabel("GPU time of a training step (ms)")
         style.title(panel, study.title(load))
+    axes[0][0].set_xlim(left=0)  # of all, once everything is drawn: an interval may reach below, a time does not
     bars.legend_of_parts(figure, {words: style.PHASES[phase] for phase, words in _PHASES.values()})
     return Figure("step_breakdown", "Where the time of a training step goes",
                   "Mean GPU time of a training step on one replica, by phase. Forward is what reuse saves; waiting for "
