@@ -27,7 +27,9 @@ constexpr std::int64_t kMaxRuns = 1'000'000;
 SweepValue read_axis_value(const std::string& key, const YamlValue& value) {
   if (value.node().IsNull()) value.fail("expected a value, got nothing");
   const std::string text = flow_text(value.node());
-  const std::string label = value.is_scalar() ? value.node().Scalar() : text;
+  const bool named = key == "policy" && value.is_map() && value.node()["name"];
+  const YAML::Node word = named ? value.node()["name"] : value.node();  // what reports call it
+  const std::string label = word.IsScalar() ? word.Scalar() : text;
   const std::string place = value.origin() + ":" + std::to_string(value.line());
   return {label, {key, text, place, value.origin()}};
 }
@@ -221,7 +223,7 @@ std::string read_baseline(const std::optional<YamlValue>& value, const SweepSpec
   if (!value) return policies->values.front().label;
   std::vector<std::string> known;
   for (const SweepValue& policy : policies->values) known.push_back(policy.label);
-  const std::string name = value->is_map() ? flow_text(value->node()) : value->as_string();
+  const std::string name = read_axis_value("policy", *value).label;
   if (std::find(known.begin(), known.end(), name) == known.end())
     value->fail("\"" + name + "\" is not among the policies of the sweep");
   return name;

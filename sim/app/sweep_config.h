@@ -15,7 +15,7 @@ namespace alchemist {
 
 // One value of a key, ready to be put into the experiment.
 struct SweepValue {
-  std::string label;  // as it is written in the sweep, for tables
+  std::string label;  // as it is written in the sweep, for tables; a policy that has a name goes by it
   YamlOverride setting;
 };
 

@@ -129,9 +129,10 @@ std::string emit_sweep(const SweepSpec& spec) {
   }
   out << YAML::Key << "seeds" << YAML::Value << YAML::Flow << spec.seeds;
   if (!spec.baseline.empty()) {
-    for (const SweepValue& policy : find_axis(spec, "policy")->values) {
-      if (policy.label == spec.baseline) out << YAML::Key << "baseline" << YAML::Value << settled(policy.setting);
-    }
+    // In a zip it may be there more than once.
+    const std::vector<SweepValue>& policies = find_axis(spec, "policy")->values;
+    const auto policy = std::ranges::find(policies, spec.baseline, &SweepValue::label);
+    out << YAML::Key << "baseline" << YAML::Value << settled(policy->setting);
   }
   emit_search_keys(out, spec);
   if (spec.keep_files) out << YAML::Key << "keep_files" << YAML::Value << true;

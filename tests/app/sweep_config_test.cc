@@ -138,6 +138,27 @@ TEST_F(SweepConfig, ABaselineMayBeAPolicyWithChangedKeys) {
   EXPECT_THROW(load(policies + "baseline: {base: alchemist, gpu_record_share: 0.3}\n"), ConfigError);
 }
 
+TEST_F(SweepConfig, APolicyWithANameGoesByIt) {
+  const std::string policies = "grid: {policy: [temporal, {base: alchemist, gpu_record_share: 0.2, name: wide}]}\n";
+  for (const char* baseline : {"wide", "{base: alchemist, gpu_record_share: 0.2, name: wide}"}) {
+    const SweepSpec spec = load(policies + "baseline: " + baseline + "\n");
+    EXPECT_EQ(grid_points(spec)[1].values[0].label, "wide");
+    EXPECT_EQ(spec.baseline, "wide");
+    const SweepSpec again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(spec)));
+    EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
+    EXPECT_EQ(again.baseline, "wide");
+  }
+  EXPECT_THROW(load("grid: {policy: [{base: alchemist, name: a}, {base: temporal, name: a}]}\n"), ConfigError);
+}
+
+TEST_F(SweepConfig, ABaselineThatComesTwiceIsWrittenOnce) {
+  const SweepSpec spec =
+      load("zip: {policy: [temporal, reuse, temporal, reuse], workload.rate: [1, 1, 2, 2]}\nbaseline: reuse\n");
+  const SweepSpec again = load_sweep(folder_.write("again/sweep.yaml", emit_sweep(spec)));
+  EXPECT_EQ(again.baseline, "reuse");
+  EXPECT_EQ(emit_sweep(again), emit_sweep(spec));
+}
+
 // What lies between the ends must be readable too.
 TEST_F(SweepConfig, ASearchOverWholeNumbersLooksAtNoOthers) {
   const std::string goal = "maximise: output_throughput\nsubject_to: {saturated: \"<= 0\"}\n";
