@@ -49,9 +49,10 @@ fs::path resolve_config(const std::string& kind, const std::string& name, const 
   std::string known;
   for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
   const std::optional<std::string> near = nearest_name(name, names);
+  const char* endings = kind == "workloads" ? ".yaml, .yml, .json, .csv or .jsonl" : ".yaml, .yml or .json";
   throw ConfigError(
       "\"" + name + "\" is not among the built-in " + kind + (near ? "; did you mean \"" + *near + "\"?" : "") +
-      " (built in: " + (known.empty() ? "none" : known) + "; a path has a '/' or ends with .yaml, .yml or .json)");
+      " (built in: " + (known.empty() ? "none" : known) + "; a path has a '/' or ends with " + endings + ")");
 }
 
 fs::path resolve_named(const std::string& kind, const YamlValue& value) {
@@ -59,6 +60,11 @@ fs::path resolve_named(const std::string& kind, const YamlValue& value) {
   try {
     return resolve_config(kind, name, fs::path(value.origin()).parent_path());
   } catch (const ConfigError& e) { value.fail(e.what()); }
+}
+
+int depth_below(const YamlValue& base, int depth) {
+  if (depth == 0) base.fail("expected fewer files upon each other; does one name itself as its base?");
+  return depth - 1;
 }
 
 std::vector<std::string> list_configs(const std::string& kind) {

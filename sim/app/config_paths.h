@@ -31,6 +31,12 @@ std::filesystem::path resolve_named(const std::string& kind, const YamlValue& va
 // A path that stands in a file, relative to the folder of that file, normalised. It need not exist.
 std::filesystem::path resolve_path(const YamlValue& value);
 
+// Files that build upon each other by the key `base`. One that names itself would never come to an end.
+constexpr int kMostBases = 8;
+
+// What is left of `depth` for the file that `base` names. ConfigError if nothing is.
+int depth_below(const YamlValue& base, int depth);
+
 // Names of the built-ins of a kind, sorted. Empty if there are none.
 std::vector<std::string> list_configs(const std::string& kind);
 

@@ -105,12 +105,14 @@ bool is_default(const Field& field, const HardwareSpec& hardware) {
   return std::visit([&](auto member) { return hardware.*member == HardwareSpec().*member; }, field.member);
 }
 
-HardwareSpec read_mapping(const YamlValue& value, const std::string& default_name) {
+HardwareSpec read_hardware(const YamlValue& value, int depth);
+
+HardwareSpec read_mapping(const YamlValue& value, const std::string& default_name, int depth) {
   YamlMap map(value);
   HardwareSpec hardware;
   hardware.name = default_name;
   const std::optional<YamlValue> base = map.optional("base");
-  if (base) hardware = read_hardware(*base);
+  if (base) hardware = read_hardware(*base, depth_below(*base, depth));
   if (auto name = map.optional("name")) hardware.name = name->as_string();
   std::string missing;
   for (const Field& field : kFields) {
@@ -123,16 +125,18 @@ HardwareSpec read_mapping(const YamlValue& value, const std::string& default_nam
   return hardware;
 }
 
-HardwareSpec read_hardware_file(const std::filesystem::path& path) {
-  return read_mapping(YamlValue::load(path.string()), path.stem().string());
+HardwareSpec read_hardware_file(const std::filesystem::path& path, int depth) {
+  return read_mapping(YamlValue::load(path.string()), path.stem().string(), depth);
+}
+
+HardwareSpec read_hardware(const YamlValue& value, int depth) {
+  if (!value.is_scalar()) return read_mapping(value, "inline", depth);
+  return read_hardware_file(resolve_named("hardware", value), depth);
 }
 
 }  // namespace
 
-HardwareSpec read_hardware(const YamlValue& value) {
-  if (!value.is_scalar()) return read_mapping(value, "inline");
-  return read_hardware_file(resolve_named("hardware", value));
-}
+HardwareSpec read_hardware(const YamlValue& value) { return read_hardware(value, kMostBases); }
 
 HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file) {
   const YamlValue document = YamlValue::load(file);
@@ -144,7 +148,9 @@ HardwareSpec with_measured_host(HardwareSpec hardware, const std::string& file) 
   return hardware;
 }
 
-HardwareSpec load_hardware(const std::string& name) { return read_hardware_file(resolve_config("hardware", name, {})); }
+HardwareSpec load_hardware(const std::string& name) {
+  return read_hardware_file(resolve_config("hardware", name, {}), kMostBases);
+}
 
 void emit_hardware(YAML::Emitter& out, const HardwareSpec& hardware) {
   out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << hardware.name;

@@ -57,12 +57,14 @@ constexpr IntegerField kRequired[] = {{"layers", &ModelShape::layers, kMaxLayers
                                       {"vocabulary", &ModelShape::vocabulary, kMaxVocabulary},
                                       {"max_position", &ModelShape::max_position, kMaxPosition}};
 
-ModelShape read_own(const YamlValue& value, const std::string& default_name) {
+ModelShape read_model(const YamlValue& value, int depth);
+
+ModelShape read_own(const YamlValue& value, const std::string& default_name, int depth) {
   YamlMap map(value);
   ModelShape model;
   model.name = default_name;
   const std::optional<YamlValue> base = map.optional("base");
-  if (base) model = read_model(*base);
+  if (base) model = read_model(*base, depth_below(*base, depth));
   if (auto name = map.optional("name")) model.name = name->as_string();
   for (const IntegerField& f : kRequired) {
     const std::optional<YamlValue> found = base ? map.optional(f.key) : map.required(f.key);
@@ -162,24 +164,29 @@ ModelShape read_hugging_face(const YamlValue& value, const std::string& default_
   return model;
 }
 
-ModelShape read_model_file(const fs::path& path) {
+ModelShape read_model_file(const fs::path& path, int depth) {
   const YamlValue value = YamlValue::load(path.string());
   YamlMap map(value);
-  if (!map.optional("model_type") && !map.optional("architectures")) return read_own(value, path.stem().string());
+  if (!map.optional("model_type") && !map.optional("architectures"))
+    return read_own(value, path.stem().string(), depth);
   // A config.json lies in a folder that bears the model's name.
   const bool usual_name = path.filename() == "config.json";
   const fs::path named = usual_name ? fs::absolute(path).lexically_normal().parent_path().filename() : path.stem();
   return read_hugging_face(value, named.string());
 }
 
-}  // namespace
-
-ModelShape read_model(const YamlValue& value) {
-  if (!value.is_scalar()) return read_own(value, "inline");
-  return read_model_file(resolve_named("models", value));
+ModelShape read_model(const YamlValue& value, int depth) {
+  if (!value.is_scalar()) return read_own(value, "inline", depth);
+  return read_model_file(resolve_named("models", value), depth);
 }
 
-ModelShape load_model(const std::string& name) { return read_model_file(resolve_config("models", name, {})); }
+}  // namespace
+
+ModelShape read_model(const YamlValue& value) { return read_model(value, kMostBases); }
+
+ModelShape load_model(const std::string& name) {
+  return read_model_file(resolve_config("models", name, {}), kMostBases);
+}
 
 void emit_model(YAML::Emitter& out, const ModelShape& model) {
   out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;

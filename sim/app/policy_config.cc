@@ -104,12 +104,15 @@ PolicySpec read_keys(YamlMap& map, bool has_base, PolicySpec spec) {
   return spec;
 }
 
-PolicySpec read_file(const std::filesystem::path& path) {
+PolicySpec read_file(const std::filesystem::path& path, int depth = kMostBases) {
   YamlMap map(YamlValue::load(path.string()));
+  const std::optional<YamlValue> base = map.optional("base");
   PolicySpec spec;
+  if (base) spec = read_file(resolve_named("policies", *base), depth_below(*base, depth));
   spec.name = path.stem().string();
-  spec.description = map.required("description").as_string();
-  return read_keys(map, false, spec);
+  const std::optional<YamlValue> text = base ? map.optional("description") : map.required("description");
+  if (text) spec.description = text->as_string();
+  return read_keys(map, base.has_value(), spec);
 }
 
 PolicySpec read_mapping(const YamlValue& value) {

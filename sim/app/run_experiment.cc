@@ -71,7 +71,8 @@ RunResult run_result(const SimulationTotals& totals, const ExperimentWorld& worl
                      const std::vector<std::string>& cost_warnings) {
   RunResult result;
   result.totals = totals;
-  if (totals.arrived == 0) throw ConfigError("the workload yields no request");
+  if (totals.arrived == 0)
+    throw ConfigError("key workload: yields no request; expected more time (duration), or a higher rate");
   if (const std::optional<TrainingWorld>& training = world.training()) {
     result.training.max_tokens = training->largest_batch(world.config().kv_blocks, totals);
     result.training.bound_train_tokens_per_s = training->bound_tokens_per_s(totals);

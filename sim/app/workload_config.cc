@@ -33,8 +33,12 @@ Duration read_positive_duration(const YamlValue& value) {
 std::string find_trace(const YamlValue& file) {
   const fs::path path = resolve_path(file);
   std::error_code error;
+  const std::string name = "\"" + fs::absolute(path).string() + "\"";
+  if (!fs::exists(path, error)) file.fail("expected a trace file, there is none at " + name);
+  if (fs::is_directory(path, error)) file.fail("expected a trace file, " + name + " is a folder");
+  // What it holds is found out first and read afterwards.
   if (!fs::is_regular_file(path, error))
-    file.fail("expected a trace file, there is none at \"" + fs::absolute(path).string() + "\"");
+    file.fail("expected a trace file, " + name + " is a pipe or a device, which cannot be read twice");
   return path.string();
 }
 
@@ -239,8 +243,6 @@ void read_generated(YamlMap& map, WorkloadSpec& spec) {
   }
 }
 
-constexpr int kMaxBases = 8;  // workloads that stand upon each other
-
 WorkloadSpec read_mapping(const YamlValue& value, int depth);
 
 WorkloadSpec read_scalar(const YamlValue& value, int depth) {
@@ -264,8 +266,7 @@ WorkloadSpec read_mapping(const YamlValue& value, int depth) {
   WorkloadSpec spec;
   spec.name = "inline";
   if (const auto base = map.optional("base")) {
-    if (depth == 0) base->fail("expected fewer workloads upon each other; does one name itself as its base?");
-    spec = read_scalar(*base, depth - 1);
+    spec = read_scalar(*base, depth_below(*base, depth));
     if (const auto trace = map.optional("trace")) {
       const auto* replayed = std::get_if<TraceSpec>(&spec.source);
       if (replayed == nullptr) trace->fail("the workload \"" + base->as_string() + "\" replays no trace");
@@ -304,8 +305,8 @@ WorkloadSpec read_mapping(const YamlValue& value, int depth) {
 }  // namespace
 
 WorkloadSpec read_workload(const YamlValue& value) {
-  if (value.is_scalar()) return read_scalar(value, kMaxBases);
-  if (value.is_map()) return read_mapping(value, kMaxBases);
+  if (value.is_scalar()) return read_scalar(value, kMostBases);
+  if (value.is_map()) return read_mapping(value, kMostBases);
   value.fail("expected a workload: a built-in name, a path, or a mapping");
 }
 

@@ -67,6 +67,18 @@ TEST(Hardware, CopiesAreAsFastAsTheHostsMemoryLets) {
   EXPECT_EQ(copy_bandwidth(hardware, LinkDirection::kDeviceToHost), 2e9);
 }
 
+TEST(Hardware, FilesThatBuildUponEachOtherComeToAnEnd) {
+  const TemporaryFolder folder;
+  const std::string own = folder.write("own.yaml", "name: own\nbase: own.yaml\n");
+  EXPECT_EQ(message_of([&] { load_hardware(own); }),
+            own + ":2: key base: expected fewer files upon each other; does one name itself as its base?");
+  folder.write("first.yaml", "base: h200\nmemory: 96 GiB\n");
+  folder.write("second.yaml", "base: first.yaml\nmemory_bandwidth: 3 TB/s\n");
+  const HardwareSpec hardware = load_hardware((folder.path() / "second.yaml").string());
+  EXPECT_EQ(hardware.memory.count(), 96LL << 30);
+  EXPECT_DOUBLE_EQ(hardware.memory_bandwidth, 3e12);
+}
+
 TEST(Hardware, ImpossibleFiguresAreRefused) {
   const auto message = [](const std::string& key, const std::string& text) {
     return message_of([&] { read_hardware(YamlValue::parse("{base: h200, " + key + ": " + text + "}", "f")); });

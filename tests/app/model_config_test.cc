@@ -149,6 +149,13 @@ TEST(Models, BaseIsChangedByOtherKeys) {
   EXPECT_EQ(model, expected);
 }
 
+TEST(Models, FilesThatBuildUponEachOtherComeToAnEnd) {
+  const TemporaryFolder folder;
+  const std::string own = folder.write("own.yaml", "base: ./own.yaml\n");
+  EXPECT_EQ(message_of([&] { load_model(own); }),
+            own + ":1: key base: expected fewer files upon each other; does one name itself as its base?");
+}
+
 TEST(Models, WrittenShapeReadsBack) {
   for (const std::string& name : list_configs("models")) {
     YAML::Emitter out;

@@ -75,6 +75,26 @@ TEST(PolicyName, IsWhatTheKeySays) {
   EXPECT_EQ(written(choice_of("{base: alchemist}")), "alchemist");
 }
 
+// As hardware and workloads do; what it does not say, its own description too, is the base's.
+TEST(PolicyFile, MayChangeKeysOfAnother) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("mine.yaml", "base: alchemist\ngpu_record_share: 0.2\n");
+  const PolicySpec spec = load_policy(file);
+  EXPECT_EQ(spec.name, "mine");
+  PolicySpec expected = load_policy("alchemist");
+  expected.gpu_record_share = 0.2;
+  expect_same(spec, expected);
+  folder.write("two.yaml", "base: mine.yaml\ndescription: Mine.\nstretch: 0.1\n");
+  const PolicyChoice choice = choice_of((folder.path() / "two.yaml").string());
+  expected.description = "Mine.";
+  expected.stretch = 0.1;
+  expect_same(load_policy(choice), expected);
+  EXPECT_EQ(choice_of(written(choice)), choice);
+  const std::string own = folder.write("own.yaml", "base: own.yaml\n");
+  EXPECT_EQ(message_of([&] { load_policy(own); }),
+            own + ":1: key base: expected fewer files upon each other; does one name itself as its base?");
+}
+
 // Whatever is in the tables.
 TEST(PolicySpecs, SayWhatTheirDecisionsSay) {
   PolicySpec spec;

@@ -84,6 +84,25 @@ class BadInput(CliTestCase):
         self.assert_one_line_error(run("run", "no_such_experiment"), "no_such_experiment", "default")
         self.assert_one_line_error(run("run", self.folder), str(self.folder))
 
+    def test_traces_that_are_no_files(self):
+        self.refuse("--trace", self.folder, expected=["--trace", "is a folder"])
+        pipe = self.folder / "pipe.csv"
+        os.mkfifo(pipe)
+        self.refuse("--trace", pipe, expected=["--trace", "cannot be read twice"])
+        result = run("workload", "inspect", "requests.azure")
+        self.assert_one_line_error(result, "\"requests.azure\" is not among the built-in workloads", "ends with", ".csv")
+
+    def test_files_that_name_themselves_as_their_base(self):
+        for key in ("hardware", "model", "policy", "workload"):
+            own = self.folder / f"{key}.yaml"
+            own.write_text("base: ./own.yaml\n".replace("own", key))
+            with self.subTest(key=key):
+                self.refuse("--set", f"{key}={own}", expected=[f"{own}:1: ", "key base: expected fewer files"])
+
+    def test_workloads_without_a_request(self):
+        workload = "{arrivals: {poisson: {rate: 1}}, lengths: {fixed: {prompt: 9, output: 9}}, duration: 1 us}"
+        self.refuse("--set", f"workload={workload}", expected=["key workload: yields no request"])
+
     def test_unknown_keys(self):
         self.refuse_text(EXPERIMENT + "sede: 8\n", ":9: ", "sede", "did you mean \"seed\"")
         self.refuse_text(EXPERIMENT + "serving: {block_sise: 16}\n", ":9: ", "serving.block_sise", "block_size")
