@@ -16,7 +16,9 @@ COMPARED = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION, style.PURPL
 def plot_rate(axes, numbers):
     rates = numbers.get("rate_over_time_per_s", [])
     if len(rates) < 2:
-        axes.text(0.5, 0.5, "no arrival times", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no rate: all at one time, or without times", ha="center", va="center",
+                  transform=axes.transAxes)
+        axes.set_axis_off()
         return
     edges = [i * numbers["rate_bin_s"] for i in range(len(rates) + 1)]
     axes.stairs(rates, edges, fill=True, color=style.BLUE)

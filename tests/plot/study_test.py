@@ -3,7 +3,7 @@ from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import axes, pareto, study, style, throughput
+from plot import axes, differences, pareto, study, style, throughput
 from plot.errors import InputError
 from plot.inputs import Run, Sweep
 from plot.tables import Row
@@ -222,6 +222,16 @@ class Scales(unittest.TestCase):
         low, high = next(pareto.figures(self.study())).drawing.axes[0].get_ylim()
         self.assertAlmostEqual(-0.05 * 1100, low)
         self.assertAlmostEqual(1.08 * 1100, high)
+
+
+class Differences(unittest.TestCase):
+    def test_the_figure_says_from_what(self):
+        style.use()
+        points = [point("temporal", p99_ttft_ms=(1.0,)), point("reuse", p99_ttft_ms=(3.0,))]
+        difference = study.Difference(("4",), "reuse", "temporal", "p99_ttft_ms", study.Interval(2.0, 1.0, 3.0, 2))
+        one = study.Study("s", ["policy", "workload.rate"], points, [], [difference])
+        heading = next(differences.figures(one)).drawing._suptitle
+        self.assertEqual("Differences from temporal on the same arrivals", heading.get_text())
 
 
 class Studies(unittest.TestCase):

@@ -33,6 +33,8 @@ def figures(study):
             panel.set_xlabel(label)
     for panel, load in zip(axes[0], loads):
         style.title(panel, study.title(load))
-    yield Figure("differences", f"Differences from {', '.join(baselines)}",
+    title = f"Differences from {', '.join(baselines)}"
+    style.heading(figure, f"{title} on the same arrivals")  # the axes alone would read as what was reached
+    yield Figure("differences", title,
                  "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that "
                  "does not hold 0 is a difference that the seeds do not explain." + left_out(study, loads), figure)
