@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -61,6 +62,7 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_show_command(app);
   add_staleness_command(app);
   add_workload_command(app);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow (ulimit -f) is an error of writing, not the end
   try {
     const int status = parse_and_run(app, argc, argv);
     finish_output();

@@ -1,5 +1,10 @@
 #include "sim/report/output_file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -39,7 +44,33 @@ namespace {
 
 fs::path partial(const fs::path& directory, const std::string& name) { return directory / (name + ".partial"); }
 
+bool is_open_as(int descriptor, const fs::path& path) {
+  struct stat opened {
+  }, named{};
+  return fstat(descriptor, &opened) == 0 && stat(path.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
 }  // namespace
+
+// A file system that knows no locks gives none, and one on which nothing can be written says so when it is written to.
+FileLock::FileLock(const fs::path& path) {
+  for (;;) {
+    descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) return;
+    const bool taken = flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!taken && is_open_as(descriptor_, path)) return;
+    ::close(descriptor_);
+    if (taken) {
+      throw OutputError(fmt::format("cannot write {}: another run is writing it; wait for it, or choose another place",
+                                    path.string()));
+    }  // else it got its name, or was removed, before the lock was ours
+  }
+}
+
+FileLock::~FileLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
 
 ResultDirectory::ResultDirectory(fs::path directory) : directory_(std::move(directory)) {
   std::vector<fs::path> missing;
@@ -76,8 +107,11 @@ OutputFile& ResultDirectory::create(const std::string& name) {
   if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
     throw OutputError(fmt::format("cannot write {}: it is no regular file", path.string()));
   }
-  auto file = std::make_unique<OutputFile>(partial(directory_, name));
-  return *files_.emplace_back(name, std::move(file)).second;
+  locks_.push_back(std::make_unique<FileLock>(partial(directory_, name)));
+  auto& file =
+      files_.emplace_back(name, nullptr).second;  // from here on the file is ours, and removed without a commit
+  file = std::make_unique<OutputFile>(partial(directory_, name));
+  return *file;
 }
 
 void ResultDirectory::commit() {

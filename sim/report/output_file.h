@@ -43,8 +43,22 @@ class OutputFile {
   fmt::memory_buffer buffer_;
 };
 
+// Keeps other processes from writing a file, which it makes if need be, for as long as it lives. OutputError if one of
+// them is at it.
+class FileLock {
+ public:
+  explicit FileLock(const std::filesystem::path& path);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
 // A directory of results. Files are written as NAME.partial and get their names together, in commit(). Without a
-// commit the destructor removes them, and the directory too if it was made here.
+// commit the destructor removes them, and the directory too if it was made here. Two runs that write one file at the
+// same time would mix their lines: the later one is refused.
 class ResultDirectory {
  public:
   explicit ResultDirectory(std::filesystem::path directory);  // made with its parents where missing
@@ -66,6 +80,7 @@ class ResultDirectory {
   std::filesystem::path directory_;
   std::vector<std::filesystem::path> made_;  // directories made here, outermost first
   std::vector<std::pair<std::string, std::unique_ptr<OutputFile>>> files_;
+  std::vector<std::unique_ptr<FileLock>> locks_;  // of the files that are not done
   std::vector<std::string> dropped_;
   bool committed_ = false;
 };

@@ -1,6 +1,8 @@
 """What a command writes: standard output that cannot be written, folders of others, runs that are interrupted."""
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -63,6 +65,24 @@ class Folders(CliTestCase):
         (self.out / "requests.csv.partial").write_text("half")
         self.assert_done(self.run_out())
         self.assertNotIn("requests.csv.partial", self.contents())
+
+    def test_of_a_run_that_is_under_way(self):
+        """Two that write at the same time mixed their lines, and one of them said that all went well."""
+        with open(self.out / "requests.csv.partial", "w") as half:
+            fcntl.flock(half, fcntl.LOCK_EX)
+            half.write("half")
+            half.flush()
+            self.assert_one_line_error(self.run_out(), "requests.csv.partial: another run is writing it")
+            self.assertEqual({"requests.csv.partial": "half"}, self.contents())
+        self.assert_done(self.run_out())
+
+    def test_of_a_file_that_may_not_grow(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        result = subprocess.run([os.environ["ALCHEMIST"], "run", str(self.experiment), "--set", "workload.requests=2000",
+                                 "--out", str(self.out)], preexec_fn=limit, capture_output=True, text=True, check=False)
+        self.assert_one_line_error(result, "cannot write", "File too large")
+        self.assertEqual({}, self.contents())
 
     def test_interrupted(self):
         """The run would take minutes; nothing is left of it, and an earlier run's results stay."""
