@@ -51,7 +51,8 @@ def figures(study):
         style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
     most = max(_gains(study, loads))
-    axes[0][0].set_ylim(-0.05 * most, 1.08 * most)  # room for the marks of those that train nothing, at 0
+    if most > 0:
+        axes[0][0].set_ylim(-0.05 * most, 1.08 * most)  # room for the marks of those that train nothing, at 0
     lines.legend(figure, study, study.names, line=False)
     yield Figure("pareto", "Training throughput against P99 TTFT",
                  "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
