@@ -33,8 +33,10 @@ struct PlotOptions {
 
 void add_plot_command(CLI::App& app) {
   auto options = std::make_shared<PlotOptions>();
-  CLI::App* command = app.add_subcommand("plot", "Figures and a self-contained HTML report of runs and sweeps");
-  command->add_option("DIR", options->directories, "directories that run --out or sweep --out wrote")->required();
+  CLI::App* command =
+      app.add_subcommand("plot", "Figures and a self-contained HTML report of runs, sweeps and validations");
+  command->add_option("DIR", options->directories, "directories that run --out, sweep --out or validate --out wrote")
+      ->required();
   command->add_option("--out", options->out, "where report.html and figures/ go (default: the first DIR)");
   command->add_option("--format", options->format, "of the figures: some of png,svg,pdf (default: png,svg)");
   command->add_option("--title", options->title, "of the report");

@@ -108,6 +108,33 @@ class Plot(CliTestCase):
             self.assertNotIn("accepted version lag =", files[f"figures/{name}.svg"].decode())
         self.assertIn("planned, max_version_lag=32", files["figures/memory.svg"].decode())
 
+    def validation(self):
+        """As `alchemist validate --device` leaves one, but that its real run is a simulation."""
+        folder = self.folder / "validation"
+        for world in ("real", "simulated"):
+            shutil.copytree(run_directory(self.folder, "temporal"), folder / world)
+        (folder / "comparison.csv").write_text("metric,real,simulated,error\nmean_ttft_ms,10,12.5,0.25\n"
+                                               "num_preemptions,0,0,\n")
+        (folder / "operations.csv").write_text("operation,count,real_s,priced_s,error\ndecode,8,0.5,0.4,-0.2\n")
+        return folder
+
+    def test_validation(self):
+        folder = self.validation()
+        files = self.plot(folder)
+        page = files["report.html"].decode()
+        svg = files["figures/validation-validation.svg"].decode()
+        for text in ("mean\N{NO-BREAK SPACE}TTFT", "as calibrated", "decode\N{NO-BREAK SPACE}(8)", "-20.0"):
+            self.assertIn(text, svg)
+        self.assertIn("<td data-value=\"0.25\">0.250</td>", page)
+        self.assertIn("figures/runs-latency.svg", files)
+        self.assertIn(b"temporal, simulated", files["figures/runs-memory.svg"])
+        (folder / "comparison.csv").write_text("metric,real,simulated,error\nmean_ttft_ms,10,12.5,much\n")
+        out = self.folder / "nothing"
+        self.assert_one_line_error(run("plot", folder, "--out", out), "comparison.csv:2: column error", "\"much\"")
+        (folder / "operations.csv").unlink()
+        self.assert_one_line_error(run("plot", folder, "--out", out), "operations.csv")
+        self.assertFalse(out.exists())
+
     def test_errors(self):
         sweep = sweep_directory(self.folder / "sweep")
         out = self.folder / "nothing"

@@ -1,7 +1,8 @@
-"""alchemist plot DIR...: figures and one self-contained report of runs and sweeps."""
+"""alchemist plot DIR...: figures and one self-contained report of runs, sweeps and validations."""
 
 import argparse
 import functools
+import itertools
 import re
 import shlex
 import sys
@@ -9,8 +10,9 @@ import traceback
 from pathlib import Path
 
 from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
-                  study, throughput, timeline)
+                  study, throughput, timeline, validation)
 from plot.errors import InputError
+from plot.labels import unique
 
 _FORMATS, _TITLE = "png,svg", "Alchemist"
 
@@ -33,23 +35,31 @@ def _parse(arguments):
     return parser.parse_args(arguments)
 
 
-def _render(studies, formats, program):
-    """({file name: bytes}, sections of the report)."""
+def _render(parts, formats):
+    """({file name: bytes}, sections of the report). `parts`: (name, study or validation, its figures) each."""
+    files, sections = {}, []
+    for name, part, figures in parts:
+        drawn = []
+        for figure in figures:
+            if len(parts) > 1:
+                figure.name = f"{name}-{figure.name}"
+            figure.name = re.sub(r"[^\w.-]+", "_", figure.name)  # names of models may be anything
+            rendered = style.render_all(figure.drawing, dict.fromkeys([*formats, "svg"]))  # the report needs SVG
+            files.update({f"figures/{figure.name}.{form}": rendered[form] for form in formats})
+            drawn.append((figure, rendered["svg"]))
+        sections.append((name, part, drawn))
+    return files, sections
+
+
+def _parts(directories, program):
+    """What the directories hold, each with a name of its own and its figures, which are drawn when they are asked for."""
     families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
                 load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
-    files, sections = {}, []
-    for each in studies:
-        drawn = []
-        for family in families:
-            for figure in family(each):
-                if len(studies) > 1:
-                    figure.name = f"{each.name}-{figure.name}"
-                figure.name = re.sub(r"[^\w.-]+", "_", figure.name)  # names of models may be anything
-                rendered = style.render_all(figure.drawing, dict.fromkeys([*formats, "svg"]))  # the report needs SVG
-                files.update({f"figures/{figure.name}.{form}": rendered[form] for form in formats})
-                drawn.append((figure, rendered["svg"]))
-        sections.append((each, drawn))
-    return files, sections
+    runs, sweeps, validations = inputs.read(directories)
+    parts = [(each, validation.figures(each)) for each in validations]
+    parts += [(each, itertools.chain.from_iterable(family(each) for family in families))
+              for each in study.make(runs, sweeps)]
+    return [(name, *part) for name, part in zip(unique([part.name for part, _ in parts]), parts)]
 
 
 def _command(options):
@@ -64,8 +74,7 @@ def _command(options):
 def run(options):
     style.use()
     formats = _formats(options.format)
-    studies = study.make(*inputs.read(options.directories))
-    files, sections = _render(studies, formats, options.program)
+    files, sections = _render(_parts(options.directories, options.program), formats)
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files)

@@ -1,4 +1,4 @@
-"""Directories of results: what `alchemist run --out` and `alchemist sweep --out` write."""
+"""Directories of results: what `alchemist run --out`, `sweep --out` and `validate --out` write."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from plot import validation
 from plot.errors import InputError, at
 from plot.tables import Table
 
@@ -131,8 +132,9 @@ def _read_sweep(path):
 
 
 def read(directories):
-    """(runs, sweeps) of the directories, in their order."""
-    runs, sweeps = [], []
+    """(runs, sweeps, validations) of the directories, in their order. A validation brings its real run and its
+    simulation."""
+    runs, sweeps, validations = [], [], []
     for path in map(Path, directories):
         if not path.is_dir():
             raise InputError(f"{path}: no such directory")
@@ -140,7 +142,10 @@ def read(directories):
             sweeps.append(_read_sweep(path))
         elif (path / "summary.json").exists():
             runs.append(read_run(path))
+        elif (path / "comparison.csv").exists():
+            validations.append(validation.read(path))
+            runs += [read_run(path / world) for world in ("real", "simulated") if (path / world).is_dir()]
         else:
-            raise InputError(f"{path}: no results: expected summary.json of `alchemist run --out` or results.csv of "
-                             "`alchemist sweep --out`")
-    return runs, sweeps
+            raise InputError(f"{path}: no results: expected summary.json of `alchemist run --out`, results.csv of "
+                             "`alchemist sweep --out` or comparison.csv of `alchemist validate --out`")
+    return runs, sweeps, validations

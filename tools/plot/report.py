@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from plot import summary_table
+from plot import summary_table, validation
 from plot.inputs import Sweep
 
 _HERE = Path(__file__).resolve().parent
@@ -60,20 +60,32 @@ def _subjects(study):
     return "; ".join(f"{model} on {hardware}" for model, hardware in pairs)
 
 
-def _section(study, drawn, several):
-    heading = f"<h2>{escape(study.name)}</h2>\n" if several else ""
-    links = " · ".join(f"<a href=\"#{escape(figure.name)}\">{escape(figure.title)}</a>"
-                       for figure, _ in drawn)
-    figures = "".join(_figure(figure, svg) for figure, svg in drawn)
-    return (f"<section>{heading}<p class=\"subject\">{escape(_subjects(study))}</p>\n<nav>{links}</nav>\n"
-            f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}</section>\n")
+def _figures(drawn):
+    links = " · ".join(f"<a href=\"#{escape(figure.name)}\">{escape(figure.title)}</a>" for figure, _ in drawn)
+    return f"<nav>{links}</nav>\n", "".join(_figure(figure, svg) for figure, svg in drawn)
+
+
+def _study(study, drawn):
+    links, figures = _figures(drawn)
+    return (f"<p class=\"subject\">{escape(_subjects(study))}</p>\n{links}"
+            f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}")
+
+
+def _validation(each, drawn):
+    links, figures = _figures(drawn)
+    return (f"<p class=\"subject\">{escape(str(each.path))}</p>\n{links}{figures}"
+            f"<details><summary>all numbers</summary>{validation.numbers(each)}</details>\n")
 
 
 def page(title, command, sections):
-    """`sections`: (study, its figures as (Figure, SVG)) each. The text of the whole file."""
+    """`sections`: (name, study or validation, its figures as (Figure, SVG)) each. The text of the whole file."""
     css, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    body = "".join(_section(study, drawn, len(sections) > 1) for study, drawn in sections)
-    sources = "".join(_source(source) for study, _ in sections for source in study.sources)
+    body, sources = "", ""
+    for name, part, drawn in sections:
+        heading = f"<h2>{escape(name)}</h2>\n" if len(sections) > 1 else ""
+        is_validation = isinstance(part, validation.Validation)
+        body += f"<section>{heading}{(_validation if is_validation else _study)(part, drawn)}</section>\n"
+        sources += "" if is_validation else "".join(map(_source, part.sources))
     return (f"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
             f"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
             f"<link rel=\"icon\" href=\"data:,\">\n<title>{escape(title)}</title>\n<style>\n{css}</style></head>\n"

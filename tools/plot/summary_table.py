@@ -110,3 +110,15 @@ def differences(study):
     baselines = ", ".join(sorted({d.baseline for d in study.differences}))
     return _table(headings, rows, f"Difference from {baselines} on the same arrivals, seed by seed, ± half of the 95 % "
                   "interval. Bold: the interval does not hold 0.")
+
+
+def plain(table, words, columns, caption):
+    """A file as it is: columns of words, then columns of numbers, which may have gaps."""
+    headings = [*(_heading(name, word=True) for name in words), *map(_heading, columns)]
+    rows = []
+    for row in table.rows:
+        values = [row.number(column) for column in columns]
+        rows.append("".join([*(_axis_cell(row.text(word)) for word in words),
+                             *("<td data-value=\"\">–</td>" if value is None else
+                               f"<td data-value=\"{value:.9g}\">{number(value)}</td>" for value in values)]))
+    return _table(headings, rows, caption)
