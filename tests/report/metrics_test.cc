@@ -128,6 +128,9 @@ TEST(RunMetrics, GoodputCountsRequestsThatMeetEveryTarget) {
   EXPECT_DOUBLE_EQ(goodput({.itl = Duration::milliseconds(10)}), 0.5);
   EXPECT_DOUBLE_EQ(goodput({.e2el = Duration::milliseconds(500)}), 1.0);
   EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(100), .tpot = Duration::milliseconds(9)}), 0.0);
+  EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(100)}), 0.5) << "as long as it may be";
+  // One token has no gap to the next.
+  EXPECT_EQ(meets({.itl = Duration::milliseconds(1)}, outcome(0, 0, 0, 500, 0, 1)), true);
   RequestOutcome untold = outcome(0, 0, 0, 1, 1, 5);
   untold.longest_gap.reset();
   EXPECT_THROW(meets({.itl = Duration::milliseconds(1)}, untold), InternalError);

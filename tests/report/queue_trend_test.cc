@@ -73,12 +73,12 @@ TEST(QueueTrend, SustainedOverloadIs) {
   }
 }
 
-// A queue that grows for the first fifth of the run, and then stays as it is.
+// A queue that grows for the first two fifths of the run, and then stays as it is: far more than noise does.
 TEST(QueueTrend, WhatFillsUpAndStaysIsNot) {
   for (const bool stays : {true, false}) {
     QueueTrend trend;
     for (int i = 0; i < 1'000; ++i) {
-      trend.add(outcome(static_cast<std::uint32_t>(i), 100 * i, 20 * (stays ? std::min(i, 200) : i), 20 * i, 0, 1));
+      trend.add(outcome(static_cast<std::uint32_t>(i), 100 * i, 20 * (stays ? std::min(i, 400) : i), 20 * i, 0, 1));
     }
     EXPECT_EQ(trend.saturated(), !stays);
   }

@@ -197,5 +197,30 @@ TEST(TraceEvents, LanesAreNamedAndDoNotOverlap) {
   EXPECT_NE(read_text(temporary.path() / "trace.json").find("\"ts\":10000.001,\"dur\":9999.999"), std::string::npos);
 }
 
+// Each category of the GPU's memory is a line of the counter, whichever of them alone has changed; the host's is
+// another counter. What is told twice is drawn once.
+TEST(TraceEvents, MemoryIsDrawnWhereverItChanges) {
+  const TemporaryDirectory temporary("memory_counters");
+  ResultWriter writer(temporary.path(), Slo{}, true);
+  MemoryUse use;
+  std::int64_t now = 0;
+  const auto tell = [&] { writer.on_memory(ReplicaId(0), at_ms(now++), use); };
+  tell();
+  for (Bytes MemoryUse::*category :
+       {&MemoryUse::weights, &MemoryUse::kv, &MemoryUse::activations, &MemoryUse::training, &MemoryUse::host}) {
+    use.*category = Bytes(7);
+    tell();
+    tell();
+  }
+  writer.commit(empty_summary(), "");
+  std::map<std::string, int> drawn;
+  const json trace = json::parse(read_text(temporary.path() / "trace.json"));
+  for (const json& e : trace["traceEvents"]) {
+    if (e["ph"] == "C") ++drawn[e["name"]];
+  }
+  EXPECT_EQ(drawn["GPU memory"], 1 + 4);
+  EXPECT_EQ(drawn["host memory"], 1 + 1);
+}
+
 }  // namespace
 }  // namespace alchemist
