@@ -17,8 +17,8 @@
 //   sharegpt       JSON [{"conversations": [{"from": "human"|"gpt"|..., "value": text}, ...]}, ...]; gives lengths only
 //
 // Rules for all of them. Arrivals are counted from the first and sorted (stably). Rows with no prompt or no output
-// tokens (failed requests) are left out and counted. Within a session, a prompt that is shorter than the previous
-// prompt and answer together cannot contain them: such a turn shares no history.
+// tokens (failed requests) are left out and counted. Within a session, a prompt that is no longer than the previous
+// prompt and answer together does not contain them and a message besides: such a turn shares no history.
 #pragma once
 
 #include <cstdint>

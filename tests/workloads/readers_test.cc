@@ -41,13 +41,20 @@ TEST(Vidur, CountsFromTheFirstArrivalSortsAndSkipsEmptyRequests) {
   EXPECT_EQ(trace.rows[1].arrival, Duration::seconds(1));
 }
 
-// 25 tokens cannot hold 30 of history, although they are more than the 10 of the prompt before.
-TEST(Vidur, APromptShorterThanTheHistoryIsAnotherContent) {
-  const Trace trace = read_text("v.csv",
-                                "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n"
-                                "0,10,20,a\n1,25,5,a\n");
-  ASSERT_EQ(trace.rows.size(), 2U);
-  EXPECT_NE(trace.rows[0].content, trace.rows[1].content);
+// 25 tokens cannot hold 30 of history, although they are more than the 10 of the prompt before; 30 leave the user
+// nothing to say; 31 do.
+TEST(Vidur, APromptNoLongerThanTheHistoryIsAnotherContent) {
+  for (const auto& [tokens, goes_on] : {std::pair(25, false), {30, false}, {31, true}}) {
+    const Trace trace = read_text("v.csv",
+                                  "arrived_at,num_prefill_tokens,num_decode_tokens,session_id\n"
+                                  "0,10,20,a\n1," +
+                                      std::to_string(tokens) + ",5,a\n");
+    ASSERT_EQ(trace.rows.size(), 2U);
+    EXPECT_EQ(trace.rows[0].content == trace.rows[1].content, goes_on) << tokens;
+    for (const auto& turns : conversations_of(trace)) {
+      for (const Turn& turn : turns) EXPECT_GE(turn.new_tokens, 1) << tokens;
+    }
+  }
 }
 
 TEST(Vidur, SessionsShareTheirHistoryAsLongAsThePromptHoldsIt) {

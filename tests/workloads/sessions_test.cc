@@ -151,6 +151,24 @@ TEST(ClosedLoop, NothingArrivesAtTheEnd) {
   EXPECT_TRUE(source->exhausted());
 }
 
+// Rows at 0 and 1 s, of a trace that is replayed for 1 s: as of other workloads, what would come at the end does not.
+TEST(TraceSource, NothingArrivesAtTheEnd) {
+  Trace trace;
+  trace.has_arrivals = true;
+  for (const std::int64_t at : {0, 1}) {
+    TraceRow row;
+    row.session = static_cast<std::uint64_t>(at);
+    row.arrival = Duration::seconds(static_cast<double>(at));
+    row.prompt_tokens = row.output_tokens = 1;
+    trace.rows.push_back(row);
+  }
+  TraceSource source(trace, std::nullopt, Duration::seconds(1));
+  ASSERT_EQ(source.peek(), Time());
+  source.next();
+  EXPECT_FALSE(source.peek());
+  EXPECT_TRUE(source.exhausted());
+}
+
 // A session of three turns, each 1 s after the answer before.
 TEST(TraceSource, EveryTurnFollowsTheOneBefore) {
   Trace trace;
