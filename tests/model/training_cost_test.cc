@@ -125,6 +125,40 @@ TEST(TrainingCost, ALeanRecordSavesAllButTheRebuild) {
   EXPECT_NEAR(cost.lean_saving(256), 1 - rebuild / forward, 1e-4);
 }
 
+// Of 512 tokens the 128 that keep nothing but their layer's input run forward again, with their share of the keys.
+TEST(TrainingCost, CheckpointedTokensRunForwardAgain) {
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  const double keys = 512 * 2'000.0;
+  TrainingPiece backward = piece_of(PieceKind::kBackward, 512, keys);
+  const Duration kept = cost.piece(backward);
+  backward.checkpoint_tokens = 128;
+  EXPECT_NEAR((cost.piece(backward) - kept).in_seconds(),
+              cost.piece(piece_of(PieceKind::kForward, 128, keys / 4)).in_seconds(), 3e-9);
+}
+
+// Eight heads of 128 numbers for keys and as many for values, whatever the 32 heads of queries: 4,096 bytes in each of
+// 32 layers, 128 KiB in all; on one of two GPUs half of it.
+TEST(TrainingCost, KeysAndValuesOfAGroupAreKeptOnce) {
+  const TrainingCost one(simple_gpu(), llama31_8b(), TrainingShape(), 1);
+  EXPECT_EQ(one.record_bytes().keys_and_values * 32, Bytes(128 << 10));
+  const TrainingCost two(simple_gpu(), llama31_8b(), TrainingShape(), 1, 2);
+  EXPECT_EQ(two.record_bytes().keys_and_values * 32, Bytes(64 << 10));
+}
+
+// A quarter of the SMs has a quarter of the arithmetic. Where half of them draw all of the bandwidth it has half of
+// that, and three quarters have all.
+TEST(ShareOf, BandwidthNeedsFewerProcessorsThanArithmetic) {
+  HardwareSpec hardware = simple_gpu();
+  hardware.bandwidth_saturation = 0.5;
+  const HardwareSpec quarter = share_of(hardware, 0.25), rest = share_of(hardware, 0.75);
+  EXPECT_DOUBLE_EQ(quarter.matrix_flops, 0.25e12);
+  EXPECT_DOUBLE_EQ(rest.vector_flops, 0.75e12);
+  EXPECT_EQ(quarter.processors, 2);
+  EXPECT_EQ(rest.processors, 6);
+  EXPECT_DOUBLE_EQ(quarter.memory_bandwidth, 0.5e11);
+  EXPECT_DOUBLE_EQ(rest.memory_bandwidth, 1e11);
+}
+
 TEST(TrainingCost, TheFrozenModelHasNoAdapters) {
   const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
   const double keys = 512 * 513 / 2.0;
