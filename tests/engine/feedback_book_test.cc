@@ -32,6 +32,24 @@ TEST(FeedbackBook, DelaysDoNotDependOnTheShare) {
   EXPECT_NEAR(both, 0.3 * 200, 30);
 }
 
+// Runs of one seed can be compared; those of another tell how much is chance: of 2,000 turns half agree by it on
+// whether feedback comes (deviation 22), none on when.
+TEST(FeedbackBook, AnotherSeedGivesOtherFeedback) {
+  testing::TextObserver observer;
+  FeedbackConfig config;
+  config.share = 0.5;
+  const FeedbackBook book(1, config, observer), again(1, config, observer), other(2, config, observer);
+  int agree = 0, at_once = 0;
+  for (std::uint32_t i = 0; i < 2'000; ++i) {
+    const auto a = book.draw_for(SessionId(i), 0), b = other.draw_for(SessionId(i), 0);
+    EXPECT_EQ(a, again.draw_for(SessionId(i), 0));
+    agree += a.has_value() == b.has_value() ? 1 : 0;
+    at_once += a && a == b ? 1 : 0;
+  }
+  EXPECT_NEAR(agree, 1'000, 110);
+  EXPECT_EQ(at_once, 0);
+}
+
 // Of 40,000 turns 0.3 get feedback (deviation 0.0023); the delays have the mean and the deviation of their
 // distribution, of an exponential and, in their logarithms, of a lognormal one. Neighbouring turns have nothing to do
 // with each other.

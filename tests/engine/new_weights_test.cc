@@ -50,6 +50,25 @@ TEST(NewWeights, HitsOnWhatOlderOnesComputedAreCounted) {
   }
 }
 
+// From GPUs of its own training sends its weights to both GPUs that serve: conversations on either of them go on behind
+// keys and values that are old.
+TEST(NewWeights, GoToEveryServingGpu) {
+  World world;
+  world.replicas = 2;
+  TrainingObserver observer;
+  world.run(kSeparate,
+            {make_request(at_ms(0), 80, 11, 1), make_request(at_ms(0), 80, 11, 2),
+             make_request(at_ms(20'000), 96, 11, 1, 1), make_request(at_ms(20'000), 96, 11, 2, 1)},
+            observer, 4'000, 1.0, Duration::milliseconds(1));
+  ASSERT_GE(observer.steps.size(), 1u);
+  ASSERT_LT(observer.steps[0].end, at_ms(20'000));
+  EXPECT_NE(observer.outcomes[RequestId(2)].replica, observer.outcomes[RequestId(3)].replica);
+  for (const std::uint32_t second_turn : {2, 3}) {
+    EXPECT_EQ(observer.outcomes[RequestId(second_turn)].prefix_hit_tokens, 80);
+    EXPECT_EQ(observer.outcomes[RequestId(second_turn)].stale_prefix_tokens, 80);
+  }
+}
+
 TEST(NewWeights, NothingIsStaleWithoutTraining) {
   for (const Decisions* decisions : kAll) {
     for (const bool reset : {false, true}) {

@@ -33,6 +33,23 @@ TEST(Training, LostHedgeIsCharged) {
   EXPECT_EQ(observer.moved[LinkDirection::kHostToDevice], Bytes());
 }
 
+// The same on two GPUs, each with such a pair of requests of its own.
+TEST(Training, LostHedgesOfAllGpusAreCharged) {
+  World world;
+  world.replicas = 2;
+  const Bytes record = world.cost.record_bytes().minimal * 4 * 50;
+  world.link_rate = 1e9;
+  const Bytes page = small_model().kv_bytes_per_token() * 16;
+  world.record_pages = static_cast<std::int32_t>((record + page - Bytes(1)) / page);
+  world.host_capacity = page * (world.record_pages + 1);
+  std::vector<WorkloadRequest> requests;
+  for (std::uint64_t i = 0; i < 4; ++i) requests.push_back(make_request(at_ms(i < 2 ? 0 : 500), 50, 3, i + 1));
+  TrainingObserver observer;
+  const SimulationTotals totals =
+      world.run({"minimal", "eager", "oldest", "reload", "idle"}, requests, observer, 4'000, 0.0, Duration());
+  EXPECT_EQ(totals.store.wasted_copies, record * 2);
+}
+
 // A record's copy from or to memory that is not pinned, 10 us behind its start.
 TEST(Training, CopiesOfPageableMemoryAreAsSlowAsThat) {
   World world;
