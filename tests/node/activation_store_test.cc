@@ -224,6 +224,18 @@ TEST(ActivationStore, ARecordLeavesItsOwnPromptWhatThatNeedsNext) {
   s.store->check_consistency();
 }
 
+// Three pages hold 75 lean tokens of a long prompt's next chunk; the 50 of two are too few for a record.
+TEST(ActivationStore, AFewTokensAreNotWorthARecord) {
+  Store s("eager");
+  Arrival arrival = Store::arrival(1);
+  arrival.prompt_tokens = 900;
+  const RecordId id = s.store->begin(Time(), arrival, 0, 900, WeightVersion()).value();
+  EXPECT_EQ(s.store->extend(Time(), id, 300, 8), 0);
+  EXPECT_EQ(s.pool.free(), 10);
+  EXPECT_EQ(s.store->extend(Time(), id, 300, 7), 75);
+  s.store->check_consistency();
+}
+
 // A part of a prompt takes no memory of records that have no copy; a whole one does.
 TEST(ActivationStore, APartOfAPromptCostsNoOtherRecord) {
   Store s("stay");

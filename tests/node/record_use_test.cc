@@ -39,6 +39,22 @@ TEST(RecordUse, WhatWasRecordedOnceAndCannotBeUsedIsDropped) {
   EXPECT_EQ(s.store->acquire(sample, WeightVersion(3), 1).dropped_tokens, 20 + 10) << "trained: nobody misses it";
 }
 
+// Somebody waited for the first record, whose feedback had come; on the second none had; and nobody misses the third,
+// whose own sample has been trained.
+TEST(RecordUse, DroppedAreThoseThatWereWaitedFor) {
+  Store s("stay", 20);
+  for (const std::uint32_t request : {1, 2, 3}) s.record(request);
+  for (const std::uint32_t request : {1, 3}) s.store->on_feedback(Time(), sample_of(request));
+  s.store->end_of_use(Time(), RequestId(3));
+  while (s.pool.free() > 0) s.pool.allocate();
+  s.store->reclaim(Time(), 4, true);
+  EXPECT_EQ(s.store->acquire(sample_of(3), WeightVersion(), 1).dropped_tokens, 0);
+  s.store->reclaim(Time(), 8, true);
+  EXPECT_EQ(s.store->live_records(), 0);
+  EXPECT_EQ(s.store->totals().dropped_records, 1);
+  EXPECT_EQ(s.store->acquire(sample_of(1), WeightVersion(), 1).dropped_tokens, 40);
+}
+
 // Records of versions 1 and 2 under version 3.
 TEST(RecordUse, ASampleLagsAsMuchAsItsOldestRecord) {
   Store s("stay", 20);

@@ -101,16 +101,106 @@ TEST(RecordView, TellsWhatIsCopiedAndUsed) {
 
 // What has been trained makes room for others: it is as good as free.
 TEST(RecordView, TrainedRecordsCountAsFree) {
-  Store s("eager", 40);
+  for (const bool hedged : {true, false}) {
+    Store s(hedged ? "eager" : "stay", 40);
+    LastView& view = watch(s);
+    s.record(1);
+    ASSERT_TRUE(!hedged || s.store->on_copy_done(Time(), s.host.last()));
+    s.record(2);
+    s.store->begin(Time(), Store::arrival(3), 0, 40, WeightVersion());
+    const Bytes before = view.seen.free;
+    s.store->end_of_use(Time(), RequestId(1));
+    EXPECT_EQ(s.store->gpu_bytes(), Bytes(hedged ? 400 : 800)) << "without a copy it stays while there is memory";
+    s.store->begin(Time(), Store::arrival(4), 0, 40, WeightVersion());
+    EXPECT_EQ(view.seen.free, before + Bytes(hedged ? 800 : 400)) << "on the GPU and on the host, or on the GPU alone";
+  }
+}
+
+// Forty pages of 100 bytes on the GPU, ten on the host where records may go there.
+TEST(RecordView, CapacityIsOfWhereRecordsMayLie) {
+  for (const bool host : {true, false}) {
+    Store s(host ? "eager" : "stay", 40);
+    LastView& view = watch(s);
+    s.record(1);
+    EXPECT_EQ(view.seen.capacity, Bytes(host ? 5'000 : 4'000));
+    EXPECT_EQ(view.seen.free, view.seen.capacity);
+    EXPECT_EQ(view.seen.copy_bandwidth < 1e12, host) << "what goes nowhere takes no time";
+  }
+}
+
+// What is not counted but set, or told from outside.
+TEST(RecordView, TellsWhatRecordingCosts) {
+  Store s("stay", 40);
   LastView& view = watch(s);
-  s.record(1);
-  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
-  s.record(2);
-  s.store->begin(Time(), Store::arrival(3), 0, 40, WeightVersion());
-  const Bytes before = view.seen.free;
-  s.store->end_of_use(Time(), RequestId(1));
-  s.store->begin(Time(), Store::arrival(4), 0, 40, WeightVersion());
-  EXPECT_EQ(view.seen.free, before + Bytes(800)) << "on the GPU and on the host";
+  StoreConfig config;
+  config.page_bytes = Bytes(100);
+  config.max_pages = 10;
+  config.lean_per_token = Bytes(4);
+  config.minimal_per_token = Bytes(10);
+  config.lean_saving = 0.6;
+  config.forward_per_token_s = 1e-4;
+  config.record_step_s = 2e-3;
+  config.copy_costs = 0.25;
+  ActivationStore store(config, s.pool, s.policy, s.host);
+  store.set_decoding(7);
+  store.begin(Time(), Store::arrival(1), 0, 40, WeightVersion());
+  EXPECT_EQ(view.seen.tokens, 40);
+  EXPECT_EQ(view.seen.lean_bytes, Bytes(160));
+  EXPECT_EQ(view.seen.minimal_bytes, Bytes(400));
+  EXPECT_EQ(view.seen.lean_saving, 0.6);
+  EXPECT_EQ(view.seen.forward_s, 1e-4);
+  EXPECT_EQ(view.seen.step_s, 2e-3);
+  EXPECT_EQ(view.seen.copy_costs, 0.25);
+  EXPECT_EQ(view.seen.decoding, 7);
+}
+
+// The second turn's first 40 tokens are in the prefix cache, and are not computed: with a record of the turn before,
+// the prompt is recorded whole.
+TEST(RecordView, RecordsOfEarlierTurnsMakeAPromptWhole) {
+  for (const std::uint32_t session : {9, 10}) {
+    Store s("stay", 40);
+    LastView& view = watch(s);
+    s.record_of(1, 9, 0, 40, 0);
+    s.record_of(2, session, 40, 80, 0);
+    EXPECT_EQ(view.seen.whole, session == 9);
+  }
+}
+
+// With each of 40 tokens of a prompt half a token of its answer was recorded: what is offered is half as much more.
+TEST(RecordView, AnswersAreOfferedWithTheirPrompts) {
+  double offered[2] = {0, 0};
+  for (const bool answers : {false, true}) {
+    Store s("stay", 40);
+    LastView& view = watch(s);
+    s.record(1);
+    if (answers) s.store->complete_answer(Time(), s.begin_answer(1, 20, false), 20);
+    s.store->begin(Time() + Duration::seconds(60), Store::arrival(2), 0, 40, WeightVersion());
+    offered[answers ? 1 : 0] = view.seen.whole_per_s;
+  }
+  EXPECT_GT(offered[0], 0);
+  EXPECT_NEAR(offered[1] / offered[0], 1.5, 1e-9);
+}
+
+// Feedback came on a hundred records within a second, and on as many others it has not come in 1,000 s: these are
+// there still, or have been dropped. Of those that live to the last 0.3 of that second half see feedback come, so
+// that the chance is about 1 - exp(-1 / 2); without the others it would be certain.
+TEST(RecordView, RecordsThatWaitInVainAreLearntFrom) {
+  for (const bool dropped : {false, true}) {
+    Store s("stay", 1'000);
+    LastView& view = watch(s);
+    for (std::uint32_t request = 1; request <= 200; ++request) s.record(request);
+    for (std::uint32_t request = 1; request <= 100; ++request) {
+      s.store->on_feedback(Time() + Duration::seconds(1), {RequestId(request), SessionId(request), 40, 30, 0, 0});
+      s.store->end_of_use(Time() + Duration::seconds(1), RequestId(request));
+    }
+    const Time later = Time() + Duration::seconds(1'000);
+    if (dropped) s.store->reclaim(later, 800, true);
+    EXPECT_EQ(s.store->live_records(), dropped ? 0 : 200);
+    for (std::uint32_t request = 201; request <= 232; ++request) {
+      s.store->begin(later, Store::arrival(request), 0, 40, WeightVersion());
+    }
+    EXPECT_NEAR(view.wanted_within_an_hour, 1 - std::exp(-0.5), 0.03) << dropped;
+  }
 }
 
 // Samples are trained 3 s after their feedback, again and again.

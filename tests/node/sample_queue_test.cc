@@ -40,6 +40,17 @@ TEST(SampleQueue, RecordedOnesFirstOfThemTheLatest) {
   EXPECT_EQ(ids(queue.take(30, SampleOrder::kRecorded, share_of)), (std::vector<std::uint32_t>{1}));
 }
 
+// The first of them alone is recorded: as long as it is one of the latest 1,024 it is found.
+TEST(SampleQueue, WhatCameLongAgoIsNotLookedAt) {
+  for (const std::uint32_t others : {1'023u, 1'024u}) {
+    SampleQueue queue = queue_of({0});
+    for (std::uint32_t i = 0; i < others; ++i) queue.add({RequestId(2 * i + 1), SessionId(i), 6, 4, 0, 0});
+    const std::uint32_t latest = 2 * others - 1;
+    EXPECT_EQ(ids(queue.take(10, SampleOrder::kRecorded, share_of)),
+              (std::vector<std::uint32_t>{others == 1'023 ? 0 : latest}));
+  }
+}
+
 // Only the latest 1,024 are looked at, so that what comes back has to be among them.
 TEST(SampleQueue, WhatComesBackIsTakenNext) {
   for (const SampleOrder order : {SampleOrder::kOldest, SampleOrder::kRecorded}) {

@@ -171,6 +171,18 @@ TEST_F(Preempted, LeavesMoreToServingFromThenOn) {
   EXPECT_EQ(run(), "forward 0") << "5 of 9 pages leave 4, and 3 will do now";
 }
 
+// Each time that serving takes the memory back again, twice as much is left to it, however little it lacks then.
+TEST_F(Preempted, LeavesMoreAndMoreToServing) {
+  give_way_once(6);
+  EXPECT_EQ(run(), "forward 0") << "5 of 20 pages leave 15";
+  trainer_->give_way(1);
+  std::vector<BlockId> others;
+  s_.pool.allocate(4, others);
+  EXPECT_EQ(run(), "") << "5 of 16 pages would leave 11";
+  s_.pool.release_first(std::span(others).subspan(3));
+  EXPECT_EQ(run(), "forward 0");
+}
+
 // Serving that has nothing to do needs nothing.
 TEST_F(Preempted, AloneItTakesAllThatIsThere) {
   give_way_once(6);
