@@ -61,6 +61,25 @@ TEST(TokenFill, FillsTheBudgetOfTokens) {
   EXPECT_EQ(train->allow(view).time, Duration());
 }
 
+// Training in the gaps of serving alone waits until no request is left, decoding ones included.
+TEST(Idle, WaitsForTheLastRequest) {
+  const auto train = make_train_decision("idle");
+  TrainPieceView view = decoding();
+  EXPECT_EQ(train->allow(view).time, Duration());
+  view.serving_idle = true;
+  EXPECT_GT(train->allow(view).time, Duration());
+}
+
+// Beside decode steps it runs all the time, beside prompts it does not.
+TEST(Beside, StandsBackForPrompts) {
+  const auto train = make_train_decision("beside");
+  ASSERT_TRUE(train->beside_serving());
+  TrainPieceView view = decoding();
+  EXPECT_EQ(train->allow(view).time, Duration::max());
+  view.prompt_waits = true;
+  EXPECT_EQ(train->allow(view).time, Duration());
+}
+
 // Before anything was trained everything is recorded, to learn from; but once the fate of records is known and memory
 // is full of some that nobody has trained, recording more would only cost serving.
 TEST(AdaptiveRecord, StopsWhereTrainingNeverGetsOn) {
@@ -185,6 +204,72 @@ TEST(AdaptiveRecord, StopsWhereCopiesCostMoreThanTheySave) {
   EXPECT_EQ(recorded_of_160(view), 160) << "nearly all stay on the GPU";
 }
 
+// The link carries 50,000 bytes a second, of which copies may take 0.8: 400 tokens of the 1,000 that training would
+// take.
+TEST(AdaptiveRecord, CopiesKeepToTheLink) {
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
+  view.lean_bytes = view.minimal_bytes;
+  view.trained_per_s = 2'000;
+  view.copy_bandwidth = 50e3;
+  EXPECT_NEAR(recorded_of_160(view), 0.4 * 160, 1);
+}
+
+// A prompt that would not be recorded whole is so only where those that would do not suffice for what training takes.
+TEST(AdaptiveRecord, PartsOfPromptsComeLast) {
+  const FeedbackModel feedback = after_ten_seconds();
+  RecordView view = thousand_a_second(feedback);
+  view.whole = false;
+  view.trained_per_s = 200;
+  EXPECT_EQ(recorded_of_160(view), 0);
+  view.trained_per_s = 2'000;
+  EXPECT_EQ(recorded_of_160(view), 160);
+}
+
+// Training takes half of what is offered; 0.7 of it is recorded, so that 0.7 of that is used. Ten requests decode: a
+// step that records 10 * 0.7 tokens saves training some 5 ms of forward. It pays if it takes less longer. Where
+// training would take twice what there is, memory is worth more to prompts, however little it takes.
+TEST(AdaptiveRecord, AnswersAreRecordedWhereThatPays) {
+  const FeedbackModel feedback = after_ten_seconds();
+  const auto answer_too = [&](double trained_per_s, double step_s) {
+    RecordView view = thousand_a_second(feedback);
+    view.forward_s = 1e-3;
+    view.decoding = 10;
+    view.trained_per_s = trained_per_s;
+    view.step_s = step_s;
+    const auto record = make_record_decision("adaptive");
+    record->choose(view);
+    return record->answer_too();
+  };
+  EXPECT_TRUE(answer_too(500, 4e-3));
+  EXPECT_FALSE(answer_too(500, 6e-3));
+  EXPECT_FALSE(answer_too(2'000, 1e-6));
+}
+
+// Feedback comes 8 to 11 s after the answer on all of 1,000 tokens a second, and training takes 100: of twice as many
+// the best are taken, which are those that are needed first, if they are whole. Where training takes all that is whole
+// and more, others come too, however late they are needed; but then memory is short, and answers are left out.
+TEST(ForeseenRecord, WhatIsNeededFirstAsMuchAsTrainingTakes) {
+  const FeedbackModel feedback = after_ten_seconds();
+  const auto record = make_record_decision("foreseen");
+  RecordView view = thousand_a_second(feedback);
+  view.foresees = true;
+  const auto recorded = [&](bool whole, double needed_in_s, double trained_per_s) {
+    view.whole = whole;
+    view.needed_in = Duration::seconds(needed_in_s);
+    view.trained_per_s = trained_per_s;
+    return record->choose(view) != RecordChoice::kNothing;
+  };
+  EXPECT_TRUE(recorded(true, 8.2, 100));
+  EXPECT_TRUE(record->answer_too());
+  EXPECT_FALSE(recorded(true, 10, 100));
+  EXPECT_FALSE(recorded(false, 8.2, 100));
+  EXPECT_TRUE(recorded(false, 1'000, 1'000));
+  EXPECT_FALSE(record->answer_too());
+  view.needed_in.reset();
+  EXPECT_EQ(record->choose(view), RecordChoice::kNothing);
+}
+
 // 40 tokens through all layers are what a step of 64 with 24 requests leaves. When so many have gone through since the
 // last one, nothing more runs before the next, unless nobody waits for it.
 TEST(TokenFill, FillsAStepOnce) {
@@ -210,6 +295,20 @@ TEST(Tiered, RecordsStayWhereTheLinkIsFarBehind) {
   EXPECT_EQ(place->on_recorded(view), PlaceChoice::kStay);
   view.link_backlog_s = 1;
   EXPECT_EQ(place->on_recorded(view), PlaceChoice::kCopyNow);
+}
+
+// The second copy is made at once, unless the link is 6 s behind. On the GPU the first one stays where the prefix cache
+// makes no use of its memory.
+TEST(Eager, CopiesAtOnceUnlessTheLinkIsFarBehind) {
+  const auto place = make_place_decision("eager");
+  PlaceView view;
+  view.link_backlog_s = 1;
+  EXPECT_EQ(place->on_recorded(view), PlaceChoice::kCopyNow);
+  view.link_backlog_s = 6;
+  EXPECT_EQ(place->on_recorded(view), PlaceChoice::kStay);
+  EXPECT_TRUE(place->keep_after_copy(view));
+  view.missed = true;
+  EXPECT_FALSE(place->keep_after_copy(view));
 }
 
 // Four layers of 1 s forward and backward: a link of 10 s a layer is slower than forward again, one of 0.1 s faster.
@@ -240,6 +339,16 @@ TEST(Hedged, WeighsHowTheMicroBatchMayGo) {
   EXPECT_EQ(source({fast, slow}), LayerSource::recompute);
   EXPECT_EQ(source({slow, fast}), LayerSource::recompute);
   EXPECT_EQ(source({slow, fast, slow}), LayerSource::reload) << "27 + 24 against 17 + 19 + 19";
+}
+
+// What is needed later goes earlier, what nobody ever needs first of all.
+TEST(Farthest, WhatIsNeededLatestGoesFirst) {
+  const auto evict = make_evict_decision("farthest");
+  EvictView soon, later, never;
+  soon.needed_in = Duration::seconds(1);
+  later.needed_in = Duration::seconds(100);
+  EXPECT_GT(evict->value(soon), evict->value(later));
+  EXPECT_GT(evict->value(later), evict->value(never));
 }
 
 // The first would be needed soon, had a training step not passed it over.

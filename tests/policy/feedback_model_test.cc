@@ -49,6 +49,20 @@ TEST(FeedbackModel, OpenRecordsCount) {
   EXPECT_GT(model.wanted_within(1), 0.6) << "replaces the ones given before";
 }
 
+// Feedback on every record a quarter of a second after it: four a second of those that wait. At that rate a record that
+// is given up at age t has seen its feedback with probability 1 - exp(-4 t), and has waited (1 - exp(-4 t)) / 4 on
+// average. That so much has been seen that the past has faded changes neither.
+TEST(FeedbackModel, ProspectsAtAConstantRate) {
+  for (const int records : {100, 20'000}) {
+    FeedbackModel model;
+    for (int i = 0; i < records; ++i) model.learn(Duration::milliseconds(250), true);
+    for (const FeedbackModel::Prospect& prospect : model.prospects()) {
+      EXPECT_NEAR(prospect.wanted, 1 - std::exp(-4 * prospect.age_s), 1e-9) << prospect.age_s;
+      EXPECT_NEAR(prospect.wait_s, (1 - std::exp(-4 * prospect.age_s)) / 4, 1e-9) << prospect.age_s;
+    }
+  }
+}
+
 TEST(FeedbackModel, NeverFallsWithAge) {
   FeedbackModel model;
   for (int i = 1; i <= 100; ++i) model.learn(Duration::milliseconds(i * 317), i % 3 == 0);
