@@ -25,7 +25,10 @@ class CopyHost final : public Host {
     return OpId(static_cast<std::uint32_t>(copies.size() - 1));
   }
   OpId all_reduce() override { return OpId(kAllReduces + static_cast<std::uint32_t>(all_reduces++)); }
-  void begin(const MicroBatchWork&) override { EXPECT_FALSE(std::exchange(in_micro_batch, true)); }
+  void begin(const MicroBatchWork& work) override {
+    EXPECT_FALSE(std::exchange(in_micro_batch, true));
+    step_targets.push_back(work.step_targets);
+  }
   void end_micro_batch() override { EXPECT_TRUE(std::exchange(in_micro_batch, false)); }
   void forget(RecordId) override {}
   void report(const TrainingStep& step, std::span<const TrainedSample>) override { trained.push_back(step); }
@@ -35,6 +38,7 @@ class CopyHost final : public Host {
   std::vector<std::string> copies;
   int all_reduces = 0;
   bool in_micro_batch = false;
+  std::vector<std::int64_t> step_targets;  // by micro-batch, as of its beginning
   std::vector<TrainingStep> trained;
 
  private:

@@ -178,6 +178,7 @@ TEST(Trainer, WhoWaitsTakesAMicroBatchOver) {
   EXPECT_EQ(r.trainer->micro_batches_to_begin(), 0);
   EXPECT_EQ(r.trainer->ready_samples(), 1);
   EXPECT_EQ(run_pieces(*r.trainer, r.now).at(PieceKind::kBackward), 2);
+  EXPECT_EQ(r.s.host.step_targets, (std::vector<std::int64_t>{20, 20})) << "10 went and 10 came";
   EXPECT_EQ(r.s.host.all_reduces, 2);
   r.now = r.now + Duration::milliseconds(2);
   ASSERT_TRUE(r.trainer->on_all_reduced(r.now, r.s.host.last_all_reduce()));
@@ -231,6 +232,54 @@ TEST(Trainer, ARecordThatLagsTooFarIsDropped) {
   ASSERT_EQ(r.s.host.trained.size(), 2u);
   EXPECT_EQ(r.s.host.trained[1].dropped_tokens, 40);
   EXPECT_EQ(r.s.host.trained[1].recomputed_tokens, 100);
+}
+
+// Nine tenths of 60 pages of 100 bytes. A token takes 10 bytes of activations, and a byte in each of two layers for the
+// keys of one whose record is on the host: 450 fit. With 3 bytes more to work on, 360 do. Where a layer at a time is on
+// the GPU and the other, 5 bytes, on the host, nine tenths of that hold 180 of its 1,000 bytes.
+TEST(Trainer, TheLongestSampleFitsTheMemory) {
+  struct Case {
+    std::int64_t working;
+    FreshActivations fresh;
+    std::int32_t longest;
+  };
+  for (const Case& c : {Case{0, FreshActivations::kKeep, 450}, Case{3, FreshActivations::kKeep, 360},
+                        Case{0, FreshActivations::kOffload, 180}}) {
+    testing::Store s("eager", 60);
+    s.policy.train = make_train_decision("idle");
+    s.policy.fresh = c.fresh;
+    const TimeOfTokens times;
+    TrainerConfig config = two_layers(100'000);
+    config.window_layers = 1;
+    config.working_per_token = Bytes(c.working);
+    Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+    trainer.on_feedback(Time(), {RequestId(1), SessionId(1), c.longest - 10, 10, 0, 0});
+    EXPECT_EQ(trainer.totals().too_long, 0) << c.longest;
+    trainer.on_feedback(Time(), {RequestId(2), SessionId(2), c.longest - 9, 10, 0, 0});
+    EXPECT_EQ(trainer.totals().too_long, 1) << c.longest;
+    EXPECT_EQ(trainer.totals().queued_tokens, c.longest);
+  }
+}
+
+// Of two samples that are ready and recorded a step takes the later one. The other is passed over, as it will be again:
+// its record gives way to serving before the third, of whose feedback nothing is known yet.
+TEST(Trainer, SamplesThatAStepPassesOverAreTold) {
+  testing::Store s("stay", 60);
+  s.policy.train = make_train_decision("idle");
+  s.policy.samples = SampleOrder::kRecorded;
+  const TimeOfTokens times;
+  Trainer trainer(two_layers(50), s.pool, *s.store, s.policy, times, s.host);
+  for (const std::uint32_t request : {1, 2, 3}) s.record(request);
+  for (const std::uint32_t request : {1, 2}) {
+    trainer.on_feedback(Time::from_ns(request), {RequestId(request), SessionId(request), 40, 10, 0, 0});
+  }
+  ASSERT_TRUE(trainer.next_piece(Time::from_ns(10), true));
+  s.store->reclaim(Time::from_ns(20), 4, true);
+  const auto is_there = [&](std::uint32_t request) {
+    return s.store->saved_share({RequestId(request), SessionId(request), 40, 10, 0, 0}, {}, 1) > 0;
+  };
+  EXPECT_FALSE(is_there(1));
+  EXPECT_TRUE(is_there(3));
 }
 
 // One layer's backward works on 5 bytes for each token, and has memory of its own for those of 40. A sample of 100
