@@ -78,6 +78,16 @@ TEST(Routing, PrefixAwareWithoutHitsTakesTheLeastWork) {
   EXPECT_EQ(replicas_of(Routing::kPrefixAware, one_short_two_long()), (std::vector<std::uint32_t>{0, 1, 2, 1, 2, 0}));
 }
 
+// Prompts shorter than a block again. Replica 0 decodes a request of some 250 tokens, and replica 1 one of ten: beside
+// the one each step of the answer would read more. Both run one request, and it is the turn of replica 0.
+TEST(Routing, PrefixAwareCountsWhatDecodesBesideIt) {
+  EXPECT_EQ(replicas_of(Routing::kPrefixAware,
+                        {make_request(at_ns(0), 15, 300, 1), make_request(at_ns(25'000), 3, 200, 2),
+                         make_request(at_ns(26'000), 3, 1, 3)},
+                        small_config(50, 2)),
+            (std::vector<std::uint32_t>{0, 1, 1}));
+}
+
 // Replica 0 knows 32 of the second turn's 60 tokens, and replica 1 none. A prompt of 40 tokens that replica 0 still
 // computes is more than that, and one of 20 less.
 TEST(Routing, PrefixAwareWeighsTheCacheAgainstPromptsThatWait) {
