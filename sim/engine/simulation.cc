@@ -113,6 +113,7 @@ SimulationTotals Simulation::run() {
 void Simulation::finish() {
   for (const Replica& replica : replicas_) {
     check(replica.host->live_requests() == 0, "every request that arrived has ended");
+    check(replica.node->scheduler().load().to_compute == 0, "nobody is left who would have tokens to compute");
     totals_.busy += replica.host->busy();
     if (!replica.node->store()) {
       check(replica.node->scheduler().pool().used() == 0, "every KV block was given back");
