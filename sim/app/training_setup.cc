@@ -135,6 +135,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.store.link_bandwidth = copy_bandwidth(experiment_.hardware, LinkDirection::kDeviceToHost);
   setup.store.copy_costs = 1 - 1 / experiment_.hardware.copy_slowdown;
   setup.trainer.training = experiment_.training;
+  setup.trainer.replicas = replicas_;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
   setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
   setup.trainer.token_tile = experiment_.hardware.token_tile;
