@@ -117,10 +117,10 @@ TEST(TensorParallelRun, MemoryOfOneGpu) {
             Bytes(static_cast<std::int64_t>(e.hardware.host_memory.as_double() * world.policy().host_record_share)));
 }
 
-// Full fine-tuning, by products alone: a layer has 218,103,808 weights in its products, of which one of two GPUs does
-// half, twice 2 FLOPs backward; the head 4096 x 64,128, three times. 32 x 436,207,616 + 3 x 525,336,576 =
-// 15,534,653,440 FLOPs a token and GPU. Four GPUs are two replicas, each as fast as one GPU at its half: 2 x 989 x
-// 10^12 / 15,534,653,440 tokens a second.
+// Full fine-tuning, by the products of the layers alone: the head runs over answers, which may be short, and is left
+// out. A layer has 218,103,808 weights in its products, of which one of two GPUs does half, twice 2 FLOPs backward: 32
+// x 436,207,616 = 13,958,643,712 FLOPs a token and GPU. Four GPUs are two replicas, each as fast as one GPU at its
+// half: 2 x 989 x 10^12 / 13,958,643,712 tokens a second.
 TEST(TensorParallelRun, BoundByCompute) {
   const ExperimentWorld world(experiment("temporal", "{gpus: 4}", ", method: full"));
   SimulationTotals totals;
@@ -145,6 +145,15 @@ TEST(TensorParallelRun, SeparateReplicasAreGroupsOfGpus) {
   }
   EXPECT_EQ(message_of([] { experiment("separate", "{gpus: 4, training_gpus: 1}"); }),
             "e.yaml:4: key serving.tensor_parallel: 2 does not divide the GPUs: 4 in all, 3 of them serve, 1 train");
+}
+
+// A copy that nobody read was made by both GPUs.
+TEST(TensorParallelRun, WastedCopiesAreOfEveryGpu) {
+  const ExperimentWorld world(experiment("alchemist", "{gpus: 2}"));
+  SimulationTotals totals;
+  totals.arrived = 1;
+  totals.store.wasted_copies = Bytes(1'000);
+  EXPECT_EQ(run_result(totals, world, TrainingWatch(), {}).training.hedge_wasted_bytes, Bytes(2'000));
 }
 
 // `training_gpus` is for policies that set GPUs apart. The others serve on all of them, whatever it is.
