@@ -41,6 +41,24 @@ TEST(DataParallel, WeightsWaitForTheSlowest) {
   EXPECT_EQ(step.gradient_wait, Duration::nanoseconds((backward_end[0] - backward_end[1]).count_ns() / 2));
 }
 
+// One replica serves and two train: they take turns with the samples.
+TEST(DataParallel, SeparateReplicasTakeTurns) {
+  World world;
+  world.training_replicas = 2;
+  world.batch_tokens = 40;
+  TrainingObserver observer;
+  world.run({"none", "none", "none", "none", "whenever", FreshActivations::kKeep, true},
+            {make_request(at_ms(0), 80, 11, 1), make_request(at_ms(0), 80, 11, 2), last_request()}, observer, 4'000,
+            1.0, Duration::milliseconds(1));
+  ASSERT_EQ(observer.steps.size(), 1u);
+  EXPECT_EQ(observer.steps[0].tokens, 91 + 91);
+  std::map<std::uint32_t, int> backward;
+  for (const TrainingSpan& span : observer.pieces) {
+    if (span.phase == TrainingPhase::kBackward) ++backward[span.replica.value()];
+  }
+  EXPECT_EQ(backward, (std::map<std::uint32_t, int>{{1, 5}, {2, 5}})) << "the head and four layers each";
+}
+
 // Feedback on replica 0 alone: replica 1 takes part without gradients, so that it has the same weights.
 TEST(DataParallel, WhoHasNoFeedbackHoldsNobodyUp) {
   World world;

@@ -176,7 +176,7 @@ struct World {
     setup.trainer.window_layers = 2;
     setup.clairvoyant = std::string(names.record) == "foreseen";
     if (names.separate) {
-      setup.separate_replicas = 1;
+      setup.separate_replicas = training_replicas;
       setup.separate_pages = kv_blocks;
     }
     ListWorkload workload(std::move(requests));
@@ -209,7 +209,8 @@ struct World {
   bool prefix_caching = true;
   bool reset_prefix_cache = false;
   bool reserve_full_prompt = ServingConfig().reserve_full_prompt;
-  std::int32_t replicas = 1;
+  std::int32_t replicas = 1;           // that serve
+  std::int32_t training_replicas = 1;  // that train, where they are others
   NodeRecorder::Sink record_events;
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;
