@@ -307,6 +307,39 @@ TEST(TrainerRestore, TheWindowShrinksToWhatServingDoesNotMiss) {
   }
 }
 
+// A sample of 245 tokens, 235 of which have a record on the host, with checkpoints of a byte a token. Layers that are
+// recomputed stay on the GPU: 10 bytes for each of the 235 and 6 for the others are more than the 24 pages of 100. So
+// they are reloaded after all, one layer at a time, although the policy would not.
+TEST(TrainerRestore, WhatIsTooMuchToRecomputeIsReloaded) {
+  Store s("eager", 24, 0, Bytes(2'400));
+  s.policy.train = make_train_decision("idle");
+  s.policy.restore = make_restore_decision("recompute");
+  s.policy.fresh = FreshActivations::kCheckpoint;
+  TrainerConfig config = two_layers(10);
+  config.window_layers = 1;
+  config.bytes.input = Bytes(1);
+  const TimeOfTokens times;
+  Trainer trainer(config, s.pool, *s.store, s.policy, times, s.host);
+  s.record_of(1, 1, 0, 235, 0);
+  ASSERT_TRUE(s.store->on_copy_done(Time(), s.host.last()));
+  s.store->reclaim(Time(), 24, true);
+  ASSERT_EQ(s.pool.free(), 24);
+  trainer.on_feedback(Time(), {RequestId(1), SessionId(1), 235, 10, 0, 0});
+  std::size_t done = s.host.copies.size();
+  for (;;) {
+    if (const auto piece = trainer.next_piece(Time(), true)) {
+      trainer.on_piece_submitted();
+      trainer.on_piece_done(Time(), *piece, times.piece(*piece));
+    } else if (done < s.host.copies.size()) {
+      ASSERT_TRUE(trainer.on_copy_done(Time(), OpId(static_cast<std::uint32_t>(done++))));
+    } else {
+      break;
+    }
+  }
+  ASSERT_EQ(s.host.trained.size(), 1u);
+  EXPECT_EQ(s.host.trained[0].reused_tokens, 235);
+}
+
 // The record takes all 400 bytes of the host, and the answer's activations, 50 bytes a layer, want some: they stay on
 // the GPU if they may, even where serving misses its memory, or else the micro-batch does without the record.
 TEST(TrainerRestore, OwnRecordsDoNotKeepAMicroBatchWaitingForTheHost) {
