@@ -6,6 +6,7 @@
 #include "sim/base/check.h"
 #include "tests/shared_data.h"
 #include "tests/workloads/support.h"
+#include "workloads/arrivals.h"
 #include "workloads/write_trace.h"
 
 namespace alchemist {
