@@ -51,6 +51,12 @@ std::optional<Duration> parse_timestamp(std::string_view text) {
   return Duration::nanoseconds(seconds * 1'000'000'000 + ns);
 }
 
+Duration seconds(const CsvReader& csv, std::size_t column) {
+  const auto time = clock_time(csv.number(column));
+  if (!time) csv.fail_field(column, "a time within 200 years");
+  return *time;
+}
+
 }  // namespace
 
 void read_vidur(const TraceSpec& spec, Trace& trace) {
@@ -63,9 +69,9 @@ void read_vidur(const TraceSpec& spec, Trace& trace) {
   trace.has_arrivals = arrival.has_value();
   TurnRows rows;
   while (csv.next()) {
-    const Duration at = arrival ? clock_time(csv.number(*arrival), csv.lines()) : Duration();
-    if (turn) csv.tokens(*turn);  // must be a number; turns are counted in the order of their arrival
-    rows.add(session ? csv.field(*session) : std::string(), at, csv.tokens(prompt), csv.tokens(output));
+    const Duration at = arrival ? seconds(csv, *arrival) : Duration();
+    rows.add(session ? csv.field(*session) : std::string(), turn ? csv.tokens(*turn) : 0, at, csv.tokens(prompt),
+             csv.tokens(output));
   }
   rows.build(trace);
 }
@@ -93,7 +99,7 @@ void read_burstgpt(const TraceSpec& spec, Trace& trace) {
   while (csv.next()) {
     const std::int32_t in = csv.tokens(prompt);
     const std::int32_t out = csv.tokens(output);
-    rows.add(session ? csv.field(*session) : std::string(), clock_time(csv.number(time), csv.lines()), in, out);
+    rows.add(session ? csv.field(*session) : std::string(), 0, seconds(csv, time), in, out);
   }
   rows.build(trace);
 }

@@ -101,7 +101,8 @@ void read_mooncake(const TraceSpec& spec, Trace& trace) {
   BlockInference inference;
   while (lines.next()) {
     const JsonLine json(lines);
-    const Duration arrival = clock_time(json.number("timestamp") * 1e-3, lines);
+    const auto arrival = clock_time(json.number("timestamp") * 1e-3);
+    if (!arrival) lines.fail("key \"timestamp\": expected a time within 200 years");
     const std::int32_t prompt = json.tokens("input_length");
     const std::int32_t output = json.tokens("output_length");
     const auto ids = json.has("hash_ids") ? json.ids("hash_ids") : std::vector<std::uint64_t>();
@@ -111,7 +112,7 @@ void read_mooncake(const TraceSpec& spec, Trace& trace) {
     } else {
       inference.observe(prompt, count);
     }
-    if (TraceRow* row = builder.add(arrival, prompt, output)) builder.set_chain(*row, ids);
+    if (TraceRow* row = builder.add(*arrival, prompt, output)) builder.set_chain(*row, ids);
   }
   trace.chain_block_tokens = spec.block_tokens ? *spec.block_tokens : inference.result(spec.path);
 }

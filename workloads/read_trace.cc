@@ -185,8 +185,32 @@ TraceRow* TraceBuilder::add_turn(const std::string& name, Duration arrival, std:
   return row;
 }
 
+// Of rows that arrive together: those of a session keep their places, and change them among each other.
+void TurnRows::order_turns(std::span<Row> rows) {
+  std::unordered_map<std::string_view, std::vector<std::size_t>> places;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].session.empty()) places[rows[i].session].push_back(i);
+  }
+  std::vector<std::pair<std::size_t, std::size_t>> moves;  // to, from
+  for (const auto& [session, at] : places) {
+    std::vector<std::size_t> by_turn = at;
+    std::ranges::stable_sort(by_turn, {}, [&](std::size_t i) { return rows[i].turn; });
+    for (std::size_t i = 0; i < at.size(); ++i) {
+      if (by_turn[i] != at[i]) moves.emplace_back(at[i], by_turn[i]);
+    }
+  }
+  if (moves.empty()) return;
+  const std::vector<Row> before(rows.begin(), rows.end());
+  for (const auto& [to, from] : moves) rows[to] = before[from];
+}
+
 void TurnRows::build(Trace& trace) {
   std::ranges::stable_sort(rows_, {}, &Row::arrival);
+  const std::span<Row> all = rows_;
+  for (std::size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    while (end < all.size() && all[end].arrival == all[begin].arrival) ++end;
+    if (end - begin > 1) order_turns(all.subspan(begin, end - begin));
+  }
   TraceBuilder builder(trace);
   for (const Row& row : rows_) builder.add_turn(row.session, row.arrival, row.prompt_tokens, row.output_tokens);
 }
@@ -197,9 +221,9 @@ void TraceBuilder::set_chain(TraceRow& row, const std::vector<std::uint64_t>& id
   trace_.chain_ids.insert(trace_.chain_ids.end(), ids.begin(), ids.end());
 }
 
-Duration clock_time(double seconds, const LineReader& lines) {
+std::optional<Duration> clock_time(double seconds) {
   constexpr double kLimit = 6e9;  // seconds
-  if (!(std::fabs(seconds) <= kLimit)) lines.fail("expected a time within 200 years");
+  if (!(std::fabs(seconds) <= kLimit)) return std::nullopt;
   return Duration::seconds(seconds);
 }
 

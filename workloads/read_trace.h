@@ -2,6 +2,8 @@
 // the file says (not yet counted from the first).
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -39,25 +41,29 @@ class TraceBuilder {
 };
 
 // The turns of sessions as a file lists them, in any order: the builder is given them by arrival, those of one moment
-// in the order of the file.
+// in the order of the file, except that a session's go by the numbers that the file gives them (all of them where it
+// has no arrival times).
 class TurnRows {
  public:
-  void add(std::string session, Duration arrival, std::int32_t prompt_tokens, std::int32_t output_tokens) {
-    rows_.push_back({std::move(session), arrival, prompt_tokens, output_tokens});
+  void add(std::string session, std::int32_t turn, Duration arrival, std::int32_t prompt_tokens,
+           std::int32_t output_tokens) {
+    rows_.push_back({std::move(session), turn, arrival, prompt_tokens, output_tokens});
   }
   void build(Trace& trace);
 
  private:
   struct Row {
     std::string session;
+    std::int32_t turn;
     Duration arrival;
     std::int32_t prompt_tokens, output_tokens;
   };
+  static void order_turns(std::span<Row> rows);
   std::vector<Row> rows_;
 };
 
-// Seconds to the clock; the caller has checked that the number is finite. Throws through `lines` beyond +-200 years.
-Duration clock_time(double seconds, const LineReader& lines);
+// Seconds to the clock; none beyond +-200 years.
+std::optional<Duration> clock_time(double seconds);
 
 void read_vidur(const TraceSpec& spec, Trace& trace);
 void read_azure(const TraceSpec& spec, Trace& trace);

@@ -2,8 +2,8 @@
 //
 //   vidur          CSV with a header: arrived_at,num_prefill_tokens,num_decode_tokens (seconds), further columns
 //   ignored;
-//                  optional session_id (or conversation) and turn; arrived_s stands for arrived_at; without a column of
-//                  arrival times the file gives lengths only
+//                  optional session_id (or conversation) and turn, which orders what arrives together; arrived_s stands
+//                  for arrived_at; without a column of arrival times the file gives lengths only
 //   azure          CSV TIMESTAMP,ContextTokens,GeneratedTokens; the time as YYYY-MM-DD HH:MM:SS.fffffff
 //   burstgpt       CSV Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type (seconds); optional
 //                  "Session ID" (or SessionID) and "Elapsed time"; column order is free

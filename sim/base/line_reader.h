@@ -15,6 +15,7 @@ class LineReader {
  public:
   explicit LineReader(const std::string& path);  // ConfigError if it cannot be read
   bool next();                                   // the next line that is not blank; false at the end
+  bool next_of_any_kind();                       // the next line
   const std::string& text() const { return text_; }
   int line() const { return line_; }  // 1-based
   const std::string& path() const { return path_; }
@@ -27,10 +28,7 @@ class LineReader {
   int line_ = 0;
 };
 
-// Fields of a line of CSV: commas separate, double quotes group ("" within them is one quote), spaces around are
-// dropped.
-std::vector<std::string> split_csv(std::string_view line);
-
+// Commas separate fields, double quotes around one group ("" within them is one quote) and may hold line breaks.
 class CsvReader {
  public:
   explicit CsvReader(const std::string& path);  // reads the header; ConfigError for an empty file
@@ -40,16 +38,17 @@ class CsvReader {
   // The same; ConfigError if there is none. The first name is the one that the message asks for.
   std::size_t column(std::initializer_list<std::string_view> names) const;
 
-  bool next();  // ConfigError if the line has another number of fields than the header
+  bool next();  // the next record; ConfigError if it has another number of fields than the header
   const std::string& field(std::size_t column) const { return fields_[column]; }
-  std::int32_t tokens(std::size_t column) const;  // a whole number, 0..10^7, also written as 12.0
-  double number(std::size_t column) const;        // finite
-  [[noreturn]] void fail(std::string_view message) const { lines_.fail(message); }
-  const LineReader& lines() const { return lines_; }
+  std::int32_t tokens(std::size_t column) const;           // a whole number, 0..10^7, also written as 12.0
+  double number(std::size_t column) const;                 // finite
+  [[noreturn]] void fail(std::string_view message) const;  // ConfigError at the line on which the record begins
+  [[noreturn]] void fail_field(std::size_t column, std::string_view expected) const;  // the same, of a field
 
  private:
-  [[noreturn]] void fail_field(std::size_t column, std::string_view expected) const;
+  bool read_record();
   LineReader lines_;
+  int record_line_ = 0;
   std::vector<std::string> header_;
   std::vector<std::string> fields_;
 };

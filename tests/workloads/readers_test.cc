@@ -87,6 +87,27 @@ TEST(Vidur, TurnsAreNumberedByArrival) {
   EXPECT_EQ(conversations[0][1].new_tokens, 40 - 20 - 6);
 }
 
+// Of what arrives together, as all of a file without arrival times does. Others stay where they are.
+TEST(Vidur, TurnsOfOneMomentGoByTheirNumbers) {
+  const std::string turns = ",80,5,1,2\n,9,9,,0\n,40,5,1,1\n,10,5,1,0\n,7,7,2,0\n";
+  const std::string columns = "num_prefill_tokens,num_decode_tokens,conversation,turn\n";
+  std::string arriving = "arrived_at," + columns;
+  std::string lengths = columns;
+  for (std::size_t begin = 0; begin < turns.size(); begin = turns.find('\n', begin) + 1) {
+    const std::string rest = turns.substr(begin, turns.find('\n', begin) - begin);
+    arriving += "3" + rest + "\n";
+    lengths += rest.substr(1) + "\n";
+  }
+  for (const std::string& text : {arriving, lengths}) {
+    const Trace trace = read_text("v.csv", text);
+    std::vector<std::int32_t> prompts;
+    for (const TraceRow& row : trace.rows) prompts.push_back(row.prompt_tokens);
+    EXPECT_THAT(prompts, testing::ElementsAre(10, 9, 40, 80, 7));
+    EXPECT_EQ(trace.rows[3].turn, 2);
+    EXPECT_EQ(conversations_of(trace)[0].size(), 3U);
+  }
+}
+
 // The first three come at 1, 2 and 3 s: at 4 a second they come within half a second.
 TEST(Vidur, TheRateIsOfTheRequestsThatAreReplayed) {
   const TextFile file("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n90,1,1\n1,1,1\n2,1,1\n3,1,1\n");
@@ -113,6 +134,15 @@ TEST(Vidur, RateScaling) {
   EXPECT_EQ(read_trace(spec).rows[2].arrival, Duration::seconds(4));
 }
 
+TEST(Vidur, QuotedFieldsMayHoldLineBreaks) {
+  const Trace trace = read_text("v.csv",
+                                "arrived_at,\"a\n\ntext\",num_prefill_tokens,num_decode_tokens\r\n"
+                                "0,\"two\r\nlines, \"\"quoted\"\"\",10,5\r\n1,5\" wide,20,\"6\"\r\n");
+  ASSERT_EQ(trace.rows.size(), 2U);
+  EXPECT_EQ(trace.rows[0].prompt_tokens, 10);
+  EXPECT_EQ(trace.rows[1].output_tokens, 6);
+}
+
 TEST(Vidur, BrokenLines) {
   const std::string header = "arrived_at,num_prefill_tokens,num_decode_tokens\n0,1,1\n";
   expect_error("v.csv", header + "1,x,1\n", 3, "column \"num_prefill_tokens\": expected a whole number of tokens");
@@ -120,7 +150,12 @@ TEST(Vidur, BrokenLines) {
   expect_error("v.csv", header + "1,2.5,1\n", 3, "got \"2.5\"");
   expect_error("v.csv", header + "\n1,1\n", 4, "expected 3 fields");
   expect_error("v.csv", header + "nan,1,1\n", 3, "expected a number");
-  expect_error("v.csv", header + "1e300,1,1\n", 3, "within 200 years");
+  expect_error("v.csv", header + "1e300,1,1\n", 3, "column \"arrived_at\": expected a time within 200 years");
+  expect_error("v.csv", header + "+-1,1,1\n", 3, "expected a number");
+  expect_error("v.csv", header + "1,1,\"1\n2,1,1\n", 3, "expected a quote");
+  expect_error("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens,text\n0,1,1,\"a\n\nb\"\n2,1\n", 5,
+               "expected 4 fields");
+  expect_error("v.csv", header + "1,1,\"1\n2\"\n", 3, "column \"num_decode_tokens\": expected a whole number");
   expect_error("v.csv", "arrived_at,num_prefill_tokens\n0,1\n", 1, "expected a column \"num_decode_tokens\"");
   expect_error("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n", 0, "has no requests");
   expect_error("v.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n0,0,0\n", 0, "nothing to serve");
@@ -183,6 +218,8 @@ TEST(Mooncake, BlockSizeIsInferred) {
 
 TEST(Mooncake, BrokenLines) {
   const std::string good = "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 5, \"hash_ids\": [0, 1]}\n";
+  expect_error("m.jsonl", good + "{\"timestamp\": 1e300, \"input_length\": 6, \"output_length\": 5}\n", 2,
+               "key \"timestamp\": expected a time within 200 years");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \n", 2, "expected a JSON object on one line");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": \"6\", \"output_length\": 5}\n", 2,
                "key \"input_length\": expected a whole number of tokens");
