@@ -47,6 +47,7 @@ class ArrayElements {
     std::ifstream file(path, std::ios::binary);
     if (!file) throw ConfigError::at(path, 0, "cannot be opened for reading");
     text_.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    if (text_.starts_with("\xef\xbb\xbf")) at_ = 3;  // the mark that some editors put before UTF-8
     skip_space();
     if (at_ == text_.size() || text_[at_] != '[')
       throw ConfigError::at(path_, line_, "expected a JSON array ([ ... ])");

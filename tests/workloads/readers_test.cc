@@ -321,6 +321,15 @@ TEST(ShareGpt, CountsByTheStatedRatioAndCarriesTheHistory) {
   EXPECT_EQ(trace.rows[1].output_tokens, 2);
 }
 
+TEST(ShareGpt, AMarkOfUtf8BeforeItIsNoText) {
+  const TextFile file("s.json",
+                      "\xef\xbb\xbf[{\"conversations\": [{\"from\": \"human\", \"value\": \"abcd\"}, "
+                      "{\"from\": \"gpt\", \"value\": \"e\"}]}]");
+  TraceSpec spec = trace_of(file.path());
+  spec.characters_per_token = 1;
+  EXPECT_EQ(read_trace(spec).rows.at(0).prompt_tokens, 4);
+}
+
 TEST(ShareGpt, BrokenFiles) {
   const std::string good = "[{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}]},\n";
   expect_error("s.json", good + "{\"conversations\": [{\"from\": \"martian\", \"value\": \"a\"}]}]", 2,
