@@ -111,8 +111,8 @@ class DiurnalProcess : public ArrivalProcess {
 
 class TraceProcess : public ArrivalProcess {
  public:
-  explicit TraceProcess(const TraceSpec& spec) {
-    const Trace trace = read_trace(spec, RateOf::arrivals);
+  TraceProcess(const TraceSpec& spec, std::optional<std::int64_t> requests) {
+    const Trace trace = read_trace(spec, RateOf::arrivals, requests);
     if (!trace.has_arrivals) throw ConfigError(spec.path + ": has no arrival times, so it cannot give the arrivals");
     for (const TraceRow& row : trace.rows) {
       if (!row.after_previous) times_.push_back(Time() + row.arrival);
@@ -130,9 +130,11 @@ class TraceProcess : public ArrivalProcess {
 
 }  // namespace
 
-std::unique_ptr<ArrivalProcess> make_arrivals(const ArrivalSpec& spec, std::uint64_t seed) {
+std::unique_ptr<ArrivalProcess> make_arrivals(const ArrivalSpec& spec, std::uint64_t seed,
+                                              std::optional<std::int64_t> requests) {
   struct Make {
     std::uint64_t seed;
+    std::optional<std::int64_t> requests;
     std::unique_ptr<ArrivalProcess> operator()(const PoissonArrivals& s) const {
       return std::make_unique<RenewalProcess>(s.rate, 1.0, seed);
     }
@@ -149,14 +151,14 @@ std::unique_ptr<ArrivalProcess> make_arrivals(const ArrivalSpec& spec, std::uint
       return std::make_unique<FixedProcess>(s.rate);
     }
     std::unique_ptr<ArrivalProcess> operator()(const TraceArrivals& s) const {
-      return std::make_unique<TraceProcess>(s.trace);
+      return std::make_unique<TraceProcess>(s.trace, requests);
     }
     std::unique_ptr<ArrivalProcess> operator()(const ClosedLoopArrivals&) const {
       check(false, "a closed loop has no arrival process");
       return nullptr;
     }
   };
-  return std::visit(Make{seed}, spec);
+  return std::visit(Make{seed, requests}, spec);
 }
 
 std::optional<double> mean_rate(const ArrivalSpec& arrivals) {

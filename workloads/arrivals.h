@@ -17,7 +17,9 @@ class ArrivalProcess {
   virtual std::optional<Time> next() = 0;
 };
 
-// Draws from the stream "workload.arrivals" of the seed. A closed loop has no process of its own: precondition.
-std::unique_ptr<ArrivalProcess> make_arrivals(const ArrivalSpec& spec, std::uint64_t seed);
+// Draws from the stream "workload.arrivals" of the seed. A closed loop has no process of its own: precondition. Where
+// no more than `requests` are asked for, the rate to which a trace is scaled is that of these.
+std::unique_ptr<ArrivalProcess> make_arrivals(const ArrivalSpec& spec, std::uint64_t seed,
+                                              std::optional<std::int64_t> requests = {});
 
 }  // namespace alchemist

@@ -25,7 +25,7 @@ WorkloadRequest ActiveConversation::take_turn(Time arrival) {
 
 OpenLoopSource::OpenLoopSource(const WorkloadSpec& spec, std::uint64_t seed) : limit_(spec.requests) {
   const auto& generated = std::get<GeneratedWorkload>(spec.source);
-  arrivals_ = make_arrivals(generated.arrivals, seed);
+  arrivals_ = make_arrivals(generated.arrivals, seed, limit_);
   conversations_ = make_conversations(generated, seed);
   sessions_ = generated.sessions;
   if (spec.duration) end_ = Time() + *spec.duration;

@@ -119,9 +119,10 @@ TEST(Vidur, TheRateIsOfTheRequestsThatAreReplayed) {
   WorkloadSpec workload;
   workload.source = spec;
   workload.requests = 3;
-  Time last;
-  for_each_request(workload, 1, [&](const WorkloadRequest& r) { last = r.arrival; });
-  EXPECT_EQ(last, Time() + Duration::milliseconds(500));
+  for (const auto& source : {workload.source, generated(TraceArrivals{spec}, fixed_lengths(1, 1), 3).source}) {
+    workload.source = source;
+    EXPECT_EQ(requests_of(workload).back().arrival, Time() + Duration::milliseconds(500));
+  }
 }
 
 TEST(Vidur, RateScaling) {
