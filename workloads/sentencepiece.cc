@@ -174,7 +174,8 @@ std::string SentencePieceModel::normalise(std::string_view text) const {
       after_space = remove_extra_whitespaces_;
     }
   }
-  if (remove_extra_whitespaces_ && result.ends_with(space)) result.resize(result.size() - space.size());
+  // At the end marks go too that the text itself has.
+  while (remove_extra_whitespaces_ && result.ends_with(space)) result.resize(result.size() - space.size());
   if (result.empty()) return result;
   return add_dummy_prefix_ ? std::string(space) + result : result;
 }

@@ -68,6 +68,15 @@ TEST(SentencePiece, UnigramTakesTheBestPath) {
   EXPECT_EQ(model.count("axyb"), 3);  // _a, one token for both unknown letters, b
 }
 
+// The counts of google/sentencepiece 0.2.
+TEST(SentencePiece, SpacesAtTheEndGoEvenIfTheTextHasTheirMark) {
+  const std::string bytes = piece("<unk>", 0, 2) + piece(kSpace, -4) + piece("a", -5) + trainer(2, true);
+  const auto model = SentencePieceModel::parse(bytes, "m");
+  EXPECT_EQ(model.count(" a " + kSpace + " "), 2);
+  EXPECT_EQ(model.count("a" + kSpace + "a"), 4);
+  EXPECT_EQ(model.count(kSpace), 0);
+}
+
 TEST(SentencePiece, WhatItDoesNotUnderstandIsAnError) {
   EXPECT_THROW(SentencePieceModel::parse("this is text", "m"), ConfigError);
   EXPECT_THROW(SentencePieceModel::parse("", "m"), ConfigError);
