@@ -8,8 +8,12 @@ namespace {
 
 using nlohmann::json;
 
-// Texts of files and messages need not be UTF-8.
-std::string dump(const json& document) { return document.dump(-1, ' ', false, json::error_handler_t::replace); }
+// Paths, and so texts of files and messages, may hold any bytes; JSON as text would have to be UTF-8.
+std::string pack(const json& document) {
+  std::string message;
+  json::to_cbor(document, message);
+  return message;
+}
 
 }  // namespace
 
@@ -22,11 +26,11 @@ std::string task_message(const RunTask& task) {
                 {"origin", task.base->origin},
                 {"overrides", overrides}};
   if (task.directory) document["directory"] = task.directory->string();
-  return dump(document);
+  return pack(document);
 }
 
 RunTask read_task(const std::string& message) {
-  const json document = json::parse(message);
+  const json document = json::from_cbor(message);
   RunTask task{.point = document.at("point").get<std::int64_t>(), .seed = document.at("seed").get<std::int64_t>()};
   task.base = std::make_shared<const SweepBase>(
       SweepBase{document.at("text").get<std::string>(), document.at("origin").get<std::string>()});
@@ -38,7 +42,7 @@ RunTask read_task(const std::string& message) {
 }
 
 std::string outcome_message(const RunOutcome& outcome) {
-  return dump({{"point", outcome.point},
+  return pack({{"point", outcome.point},
                {"seed", outcome.seed},
                {"status", static_cast<int>(outcome.status)},
                {"message", outcome.message},
@@ -47,7 +51,7 @@ std::string outcome_message(const RunOutcome& outcome) {
 }
 
 RunOutcome read_outcome(const std::string& message) {
-  const json document = json::parse(message);
+  const json document = json::from_cbor(message);
   return {.point = document.at("point").get<std::int64_t>(),
           .seed = document.at("seed").get<std::int64_t>(),
           .status = static_cast<RunStatus>(document.at("status").get<int>()),

@@ -1,4 +1,4 @@
-// Tasks and their outcomes as text (JSON), for their way between ranks.
+// Tasks and their outcomes as bytes (CBOR), for their way between ranks.
 #pragma once
 
 #include <string>

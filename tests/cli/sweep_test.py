@@ -292,13 +292,21 @@ class Ranks(SweepTestCase):
     def mpirun(self, *arguments):
         environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
         return subprocess.run(["mpirun", "--oversubscribe", "-n", "3", os.environ["ALCHEMIST"], *map(str, arguments)],
-                              env=environment, capture_output=True, text=True, timeout=240, check=False)
+                              env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=240,
+                              check=False)
 
     def test_three_ranks_give_the_same_tables(self):
         result = self.mpirun("sweep", self.sweep_file, "--out", self.folder / "ranks")
         self.assert_done(result)
         self.assertEqual(1, result.stdout.count("18 runs."))
         self.assertEqual(self.tables(self.sweep("threads")), self.tables(self.folder / "ranks"))
+
+    def test_files_of_runs_in_a_folder_whose_name_is_no_text(self):
+        self.sweep_file.write_text(SWEEP.replace("[4, 2, 9]", "[4]") + "keep_files: true\n")
+        out = self.folder / os.fsdecode(b"out\xff")
+        self.assert_done(self.mpirun("sweep", self.sweep_file, "--out", out))
+        self.assertTrue((out / "points" / "0-4" / "requests.csv").exists())
+        self.assertEqual([out], [folder for folder in self.folder.iterdir() if folder.is_dir()])
 
     def test_mistakes_end_all_ranks(self):
         self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
