@@ -65,7 +65,10 @@ void apply_trace_options(const WorkloadOptions& o, TraceSpec& trace) {
   if (o.block_tokens) trace.block_tokens = o.block_tokens;
   if (o.characters_per_token) trace.characters_per_token = o.characters_per_token;
   if (!o.tokenizer.empty()) trace.tokenizer = o.tokenizer;
-  if (o.rate_scale) trace.rate_scale = *o.rate_scale;
+  if (o.rate_scale) {
+    trace.rate_scale = *o.rate_scale;
+    trace.rate.reset();  // of the description
+  }
 }
 
 void check_rate(const WorkloadOptions& o) {

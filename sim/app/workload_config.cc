@@ -42,6 +42,12 @@ std::string find_trace(const YamlValue& file) {
   return path.string();
 }
 
+// Whatever a base says of the rate.
+void set_scale(TraceSpec& trace, double scale) {
+  trace.rate_scale = scale;
+  trace.rate.reset();
+}
+
 // A file name, or a mapping with `file` and how to read it; `base` has what the mapping may leave out.
 TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullptr) {
   TraceSpec spec;
@@ -58,10 +64,12 @@ TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullpt
     if (!parsed) format->fail("expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt");
     spec.format = *parsed;
   }
-  if (const auto scale = map.optional("rate_scale")) spec.rate_scale = scale->as_number(1e-6, 1e6);
-  if (const auto rate = map.optional("rate")) {
-    if (spec.rate_scale != 1.0) rate->fail("expected either rate or rate_scale");
+  const auto scale = map.optional("rate_scale"), rate = map.optional("rate");
+  if (scale && rate) rate->fail("expected either rate or rate_scale");
+  if (scale) set_scale(spec, scale->as_number(1e-6, 1e6));
+  if (rate) {
     spec.rate = read_rate(*rate);
+    spec.rate_scale = 1.0;
   }
   if (const auto block = map.optional("block_tokens")) {
     spec.block_tokens = static_cast<std::int32_t>(block->as_int(1, kMaxTokens));
@@ -72,6 +80,12 @@ TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullpt
   return spec;
 }
 
+// Every stay is drawn: very short ones between rare arrivals would take for ever.
+void check_stays(const OnOffArrivals& a, const YamlValue& value, const std::string& expected) {
+  const double stays = 2 / (a.rate_on * a.mean_on.in_seconds() + a.rate_off * a.mean_off.in_seconds());
+  if (!(stays <= 1e6)) value.fail(expected + ": less than one arrival in a million stays");
+}
+
 OnOffArrivals read_on_off(YamlMap& map, const YamlValue& value) {
   OnOffArrivals a;
   a.rate_on = map.required("rate_on").as_number(0, kMaxRate);
@@ -79,9 +93,7 @@ OnOffArrivals read_on_off(YamlMap& map, const YamlValue& value) {
   a.mean_on = read_positive_duration(map.required("mean_on"));
   a.mean_off = read_positive_duration(map.required("mean_off"));
   if (a.rate_on + a.rate_off < kMinRate) value.fail("expected a rate above 0 in one of the two states");
-  // Every stay is drawn: very short ones between rare arrivals would take for ever.
-  const double stays = 2 / (a.rate_on * a.mean_on.in_seconds() + a.rate_off * a.mean_off.in_seconds());
-  if (!(stays <= 1e6)) value.fail("expected longer mean_on and mean_off: less than one arrival in a million stays");
+  check_stays(a, value, "expected longer mean_on and mean_off");
   return a;
 }
 
@@ -293,6 +305,9 @@ WorkloadSpec read_mapping(const YamlValue& value, int depth) {
     try {
       set_rate(spec, number);
     } catch (const ConfigError& e) { rate->fail(e.what()); }
+    const auto* made = std::get_if<GeneratedWorkload>(&spec.source);
+    const auto* on_off = made == nullptr ? nullptr : std::get_if<OnOffArrivals>(&made->arrivals);
+    if (on_off != nullptr) check_stays(*on_off, *rate, "expected a higher rate, or longer mean_on and mean_off");
   }
   map.finish();
   const auto* generated = std::get_if<GeneratedWorkload>(&spec.source);

@@ -111,6 +111,36 @@ TEST(WorkloadConfig, PathsAreRelativeToTheirFile) {
   EXPECT_THAT(message_of([&] { read_workload(YamlValue::parse(loop, "test.yaml")); }), HasSubstr("base"));
 }
 
+// The later of two that say at which rate a trace is played; both at once contradict each other.
+TEST(WorkloadConfig, OneRateOfATrace) {
+  const TemporaryFolder folder;
+  folder.write("t.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n0,3,4\n2,3,4\n");
+  const std::string at_rate = folder.write("rate.yaml", "trace: {file: t.csv, rate: 4}\n");
+  const std::string at_scale = folder.write("scale.yaml", "trace: {file: t.csv, rate_scale: 4}\n");
+  const auto last_arrival = [](const WorkloadSpec& spec) {
+    Time last;
+    for_each_request(spec, 1, [&](const WorkloadRequest& r) { last = r.arrival; });
+    return last.since_start();
+  };
+  const WorkloadSpec scaled = read_spec("{base: " + at_rate + ", trace: {rate_scale: 2}}");
+  EXPECT_EQ(last_arrival(scaled), Duration::seconds(1));
+  EXPECT_EQ(emitted(read_spec(emitted(scaled))), emitted(scaled));
+  EXPECT_EQ(last_arrival(read_spec("{base: " + at_scale + ", trace: {rate: 2}}")), Duration::milliseconds(500));
+  EXPECT_THAT(error("{base: " + at_scale + ", trace: {rate: 2, rate_scale: 2}}"),
+              HasSubstr("either rate or rate_scale"));
+}
+
+// Every stay in a state is drawn, also where another key makes arrivals rare.
+TEST(WorkloadConfig, StaysAreNotFarMoreThanArrivals) {
+  const auto bursts = [](const char* rate_on, const char* rate) {
+    return error(std::string("arrivals: {on_off: {rate_on: ") + rate_on +
+                 ", mean_on: 1 ms, mean_off: 1 ms}}\nlengths: {fixed: {prompt: 1, output: 1}}\nrequests: 3\n" + rate);
+  };
+  EXPECT_EQ(bursts("5", ""), "");
+  EXPECT_THAT(bursts("1e-4", ""), HasSubstr("test.yaml:1: key arrivals.on_off: expected longer mean_on and mean_off"));
+  EXPECT_THAT(bursts("5", "rate: 1e-4"), HasSubstr("test.yaml:4: key rate: expected a higher rate"));
+}
+
 std::vector<std::vector<Turn>> draw_conversations(std::size_t count) {
   const auto sampler = make_conversations(std::get<GeneratedWorkload>(read_spec("sharegpt").source), 9);
   std::vector<std::vector<Turn>> conversations(count);

@@ -1,5 +1,6 @@
 """Options of a command that contradict each other or an experiment: what the message blames."""
 
+import json
 import unittest
 
 from alchemist_cli import CliTestCase, run
@@ -67,6 +68,10 @@ class Options(CliTestCase):
         for command in (["inspect", trace], ["convert", trace, "--to", "azure", "--out", trace.with_suffix(".out")]):
             self.assert_one_line_error(run("workload", *command, "--rate", "3", "--rate-scale", "2"),
                                        "--rate, --rate-scale: expected one of them")
+        described = trace.with_name("described.yaml")
+        described.write_text("trace: {file: trace.csv, rate: 4}\n")
+        result = run("workload", "inspect", described, "--rate-scale", "2", "--json")
+        self.assertEqual(2, json.loads(result.stdout)["requests_per_s"])
 
     def test_formats_to_write(self):
         out = self.make_directory() / "out"
