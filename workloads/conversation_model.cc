@@ -7,7 +7,13 @@
 namespace alchemist {
 
 void ConversationModel::draw(RandomStream& sessions, RandomStream& lengths, std::vector<Turn>& turns) const {
-  turns.clear();
+  do {
+    turns.clear();
+    draw_once(sessions, lengths, turns);
+  } while (turns.empty());  // the first turn did not fit: not in the data either
+}
+
+void ConversationModel::draw_once(RandomStream& sessions, RandomStream& lengths, std::vector<Turn>& turns) const {
   const std::array<double, 4> z{sessions.normal(), lengths.normal(), lengths.normal(), lengths.normal()};
   std::array<double, 4> trait{};
   for (std::size_t i = 0; i < 4; ++i) {
@@ -31,7 +37,6 @@ void ConversationModel::draw(RandomStream& sessions, RandomStream& lengths, std:
     if (history > limit) break;
     turns.push_back(turn);
   }
-  if (turns.empty()) return draw(sessions, lengths, turns);  // the first turn did not fit: not in the data either
 }
 
 std::array<std::array<double, 4>, 4> traits_factor(const std::array<double, 6>& c) {

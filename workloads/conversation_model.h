@@ -40,7 +40,11 @@ struct ConversationModel {
 
   // Replaces `turns` by one conversation; `think` is left at zero. The number of turns comes from `sessions`, the rest
   // from `lengths`.
+  // Precondition: the first turn of one in some thousands of conversations, or more, fits the limit.
   void draw(RandomStream& sessions, RandomStream& lengths, std::vector<Turn>& turns) const;
+
+ private:
+  void draw_once(RandomStream& sessions, RandomStream& lengths, std::vector<Turn>& turns) const;
 };
 
 // Lower Cholesky factor of a correlation matrix given as {NF, NU, NA, FU, FA, UA}. Throws ConfigError if it is not

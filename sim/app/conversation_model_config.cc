@@ -33,7 +33,8 @@ QuantileTable read_table(YamlMap& map, const std::string& key, const std::vector
 std::shared_ptr<const ConversationModel> read_conversation_model(const std::string& path) {
   YamlMap map(YamlValue::load(path));
   auto model = std::make_shared<ConversationModel>();
-  model->limit = static_cast<std::int32_t>(map.required("limit").as_int(2, 10'000'000));
+  const YamlValue limit = map.required("limit");
+  model->limit = static_cast<std::int32_t>(limit.as_int(2, 10'000'000));
 
   const YamlValue grid = map.required("probabilities");
   const std::vector<double> probabilities = read_monotone(grid, 0, 1, true);
@@ -46,8 +47,10 @@ std::shared_ptr<const ConversationModel> read_conversation_model(const std::stri
   model->first_prompt = read_table(map, "first_prompt", probabilities);
   model->new_user_tokens = read_table(map, "new_user_tokens", probabilities);
   model->answer = read_table(map, "answer", probabilities);
-  if (model->first_prompt.at(-10) + model->answer.at(-10) > model->limit) {
-    map.value().fail("expected a limit that the shortest prompt and answer fit in");
+  // What does not fit is drawn again: where next to nothing fits, for ever.
+  const double tenth = normal_quantile(0.1);
+  if (model->first_prompt.at(tenth) + model->answer.at(tenth) > model->limit) {
+    limit.fail("expected a limit that short prompts and answers (the tenth part that is shortest) fit in");
   }
   for (double p : read_monotone(map.required("more_turns_than"), 0, 1, false)) {
     model->turn_threshold.push_back(-normal_quantile(p));

@@ -197,6 +197,23 @@ TEST(ShareGptModel, BrokenModelFile) {
   EXPECT_THAT(message_of([&] { read_conversation_model(path); }), HasSubstr("m.yaml:2"));
 }
 
+// One that does not fit is drawn again: this would go on for ever.
+TEST(ShareGptModel, ALimitThatHardlyAnyConversationFits) {
+  const TemporaryFolder folder;
+  const auto message = [&folder](const std::string& limit) {
+    const auto path =
+        folder.write("m.yaml", "limit: " + limit +
+                                   "\nprobabilities: [0, 0.1, 1]\nfirst_prompt: [1, 50, 90]\n"
+                                   "new_user_tokens: [1, 2, 3]\nanswer: [1, 30, 90]\nmore_turns_than: [0.5]\n"
+                                   "user_share: 0\nanswer_share: 0\nanswer_memory: 0\nsame_turn: 0\n"
+                                   "traits: {turns_first_prompt: 0, turns_user: 0, turns_answer: 0, "
+                                   "first_prompt_user: 0, first_prompt_answer: 0, user_answer: 0}\n");
+    return message_of([&] { read_conversation_model(path); });
+  };
+  EXPECT_THAT(message("79"), HasSubstr("m.yaml:1: key limit: expected a limit that short prompts and answers"));
+  EXPECT_EQ(message("81"), "");
+}
+
 TEST(WorkloadSummary, CountsSharingAndQuantiles) {
   // One session: 40 prompt + 10 answer, then 80: 50 known tokens are three full blocks of 16.
   WorkloadSummary summary;
