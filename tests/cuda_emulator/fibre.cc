@@ -16,6 +16,7 @@ constexpr std::size_t kStackBytes = std::size_t{128} << 10;
 
 void Fibre::start(std::function<void()> body) {
   body_ = std::move(body);
+  if (std::exchange(returned_, false)) return;  // it waits behind the body before: run()
   if (!stack_) stack_.reset(new std::byte[kStackBytes]);
   getcontext(&inside_);
   inside_.uc_stack.ss_sp = stack_.get();
@@ -25,7 +26,6 @@ void Fibre::start(std::function<void()> body) {
   makecontext(&inside_, reinterpret_cast<void (*)()>(&Fibre::enter), 2, static_cast<unsigned>(self),
               static_cast<unsigned>(self >> 32));
   started_ = false;
-  returned_ = false;
 }
 
 void Fibre::enter(unsigned low, unsigned high) {
@@ -36,9 +36,11 @@ void Fibre::run() {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(nullptr, &outside_stack_, &outside_stack_bytes_);
 #endif
-  body_();
-  returned_ = true;
-  switch_out(true);
+  for (;;) {
+    body_();
+    returned_ = true;
+    switch_out();
+  }
 }
 
 bool Fibre::resume() {
@@ -46,7 +48,7 @@ bool Fibre::resume() {
   return returned_;
 }
 
-void Fibre::yield() { switch_out(false); }
+void Fibre::yield() { switch_out(); }
 
 #ifdef __SANITIZE_ADDRESS__
 
@@ -57,9 +59,9 @@ void Fibre::switch_in() {
   __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 }
 
-void Fibre::switch_out(bool for_good) {
+void Fibre::switch_out() {
   void* fake_stack = nullptr;
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack, outside_stack_, outside_stack_bytes_);
+  __sanitizer_start_switch_fiber(&fake_stack, outside_stack_, outside_stack_bytes_);
   swapcontext(&inside_, &outside_);
   __sanitizer_finish_switch_fiber(fake_stack, &outside_stack_, &outside_stack_bytes_);
 }
@@ -73,7 +75,7 @@ void Fibre::switch_in() {
   setcontext(&inside_);
 }
 
-void Fibre::switch_out(bool) {
+void Fibre::switch_out() {
   if (_setjmp(inside_jump_) == 0) _longjmp(outside_jump_, 1);
 }
 

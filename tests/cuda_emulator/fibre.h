@@ -1,7 +1,7 @@
 // A stack of its own on which a function runs, stops in the middle, and goes on later: one for each emulated CUDA
-// thread. Started with ucontext; later switches are _setjmp/_longjmp, which need no system call (a block of attention
-// switches hundred thousands of times). Under AddressSanitizer every switch is a swapcontext that the sanitizer is told
-// of.
+// thread. Its first body is started with ucontext; later switches, and later bodies, are _setjmp/_longjmp, which need
+// no system call (a block of attention switches hundred thousands of times, and most kernels hardly ever). Under
+// AddressSanitizer every switch is a swapcontext that the sanitizer is told of.
 #pragma once
 
 #include <ucontext.h>
@@ -28,7 +28,7 @@ class Fibre {
   static void enter(unsigned low, unsigned high);
   void run();
   void switch_in();
-  void switch_out(bool for_good);
+  void switch_out();
 
   std::function<void()> body_;
   std::unique_ptr<std::byte[]> stack_;
