@@ -29,6 +29,7 @@ struct CalibrateArguments {
 
 // A GPU's calls take microseconds to start; samples much shorter would measure that alone.
 constexpr std::int32_t kShortSampleOnGpu = 512;
+constexpr std::int64_t kLeastLayers = 2;                    // what cold caches cost a piece is told by a second one
 constexpr std::int64_t kCpuMemory = std::int64_t{8} << 30;  // that the measurements may take at most
 
 void print_held_out(const std::vector<HeldOut>& held_out) {
@@ -53,6 +54,10 @@ void calibrate_device(const CalibrateArguments& arguments) {
   }
   DecoderOptions options;
   options.shape = load_model(arguments.model);
+  if (options.shape.layers < kLeastLayers) {
+    throw ConfigError(fmt::format("--model: expected at least {} layers, got the {} of {}", kLeastLayers,
+                                  options.shape.layers, options.shape.name));
+  }
   if (config.longest_context + config.step_tokens > options.shape.max_position) {
     throw ConfigError(fmt::format("--context: with --step-tokens expected at most the {} positions of {}, got {} + {}",
                                   options.shape.max_position, options.shape.name, config.longest_context,

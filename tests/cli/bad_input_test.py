@@ -221,6 +221,14 @@ class BadInput(CliTestCase):
             with self.subTest(arguments=arguments):
                 self.assert_one_line_error(run(*arguments), "is empty", f'behind "{arguments[-2]}"')
 
+    def test_a_model_too_small_to_calibrate(self):
+        model = self.folder / "flat.yaml"
+        tiny = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "configs/models/tiny.yaml"
+        model.write_text(tiny.read_text().replace("layers: 4", "layers: 1"))
+        self.assert_one_line_error(run("calibrate", "--device", "cpu", "--model", model, "--out", self.out),
+                                   "--model: expected at least 2 layers, got the 1 of flat")
+        self.assertFalse(self.out.exists())
+
     def test_paths_on_the_command_line_are_those_of_the_shell(self):
         (self.folder / "trace.csv").write_text(TRACES["vidur"][1])
         run_here = ["run", self.experiment, "--set", "workload=trace.csv"]
