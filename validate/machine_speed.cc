@@ -40,6 +40,7 @@ double SpeedLaw::slowness(double probe_us) const { return std::pow(probe_us, sen
 
 SpeedLaw fit_speed(const std::vector<std::vector<double>>& us, const std::vector<std::vector<double>>& probe_us) {
   constexpr double kSameSpeed = 1e-12;  // of the logarithms' variance: rounding
+  constexpr double kMostSensitive = 4;  // times that differ far more than probes do so for another reason
   std::vector<double> medians;
   double xx = 0, xy = 0, weight = 0;
   for (std::size_t of = 0; of < us.size(); ++of) {
@@ -58,6 +59,7 @@ SpeedLaw fit_speed(const std::vector<std::vector<double>>& us, const std::vector
     }
   }
   if (xx <= kSameSpeed * weight || xy <= 0) return {};  // no operation gets faster on a slower machine
+  if (xy > kMostSensitive * xx) return {};
   SpeedLaw law{xy / xx, 0};
   for (std::size_t of = 0; of < us.size(); ++of) {
     for (const double probe : probe_us[of]) law.level += medians[of] / weight * law.slowness(probe);

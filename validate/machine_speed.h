@@ -28,7 +28,8 @@ struct SpeedLaw {
 };
 
 // Of samples by case, what they took and their smoothed probes: the slope of log(time) over log(probe) within the
-// cases, each with the weight of its median time. Not known without samples, or if the machine's speed never changed.
+// cases, each with the weight of its median time. Not known without samples, or if the machine's speed never
+// changed enough to explain the times.
 SpeedLaw fit_speed(const std::vector<std::vector<double>>& us, const std::vector<std::vector<double>>& probe_us);
 
 }  // namespace alchemist

@@ -37,6 +37,7 @@ TEST(MachineSpeed, IsNotKnownOfAMachineThatNeverChanges) {
   EXPECT_EQ(fit_speed({}, {}).level, 0);
   EXPECT_EQ(fit_speed({{}, {20, 30, 25}}, {{}, {7, 7, 7}}).level, 0);
   EXPECT_EQ(fit_speed({{40, 20, 30}}, {{4, 16, 9}}).level, 0) << "nothing is faster where the machine is slower";
+  EXPECT_EQ(fit_speed({{20, 40}}, {{10, 10.1}}).level, 0) << "a profile's reader takes no 70th power of a probe";
 }
 
 TEST(MachineSpeed, TheProbeTakesTime) { EXPECT_GT(speed_probe_us(), 0); }
