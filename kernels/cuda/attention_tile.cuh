@@ -72,7 +72,7 @@ struct PagedHeadRows {
   }
 };
 
-// Issues the copies of rows begin..begin + kRows of a matrix; rows from `end`, which is no less than 1, on are zeros.
+// Issues the copies of rows begin..begin + kRows of a matrix; rows from `end` on are zeros.
 template <int kRows, int kThreads = kTileThreads, typename AnyTile>
 __device__ __forceinline__ void load_rows(AnyTile tile, const HeadRows& rows, int begin, int end) {
   constexpr int kChunks = AnyTile::kChunks;
@@ -88,7 +88,7 @@ __device__ __forceinline__ void load_rows(AnyTile tile, const HeadRows& rows, in
 }
 
 // The same of rows in pages. All are looked up before the first copy, so that these loads overlap; what lies behind the
-// end is looked up as the last row, without a branch that each load would be waited for at.
+// end is looked up as the last row, without a branch that each load would be waited for at. Precondition: end >= 1.
 template <int kRows, int kThreads = kTileThreads, typename AnyTile>
 __device__ __forceinline__ void load_rows(AnyTile tile, const PagedHeadRows& rows, int begin, int end) {
   constexpr int kChunks = AnyTile::kChunks;

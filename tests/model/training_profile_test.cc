@@ -83,19 +83,24 @@ TEST_F(TrainingProfileTest, ReferencePiecesHaveAPrice) {
   EXPECT_NEAR(cost.piece(piece).in_seconds(), 145e-6, 2e-6);
 }
 
+// Prices of a small model on a GPU whose analytic times nothing may count: they are those of no GPU there is.
+TrainingCost cost_of(const TrainingProfile& profile) {
+  const ModelShape model{
+      .layers = 2, .hidden = 128, .intermediate = 128, .heads = 2, .kv_heads = 2, .head_dim = 64, .vocabulary = 100};
+  HardwareSpec hardware;
+  hardware.memory_bandwidth = hardware.matrix_flops = hardware.vector_flops = 1;
+  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
+  return {hardware, model, TrainingShape(), 1, 1, profile};
+}
+
 // What is measured: forward of 100 tokens 1,000 us, what makes their gate and up again 250 us, the head 200 us.
 // Backward of 200 tokens takes 1,500 us; where 100 of them kept their layer's input alone, their forward comes again;
 // where 100 have a lean record, gate and up. In front of the head, down alone makes an output from a record: of three
 // products of one size, two of which are gate and up.
 TEST_F(TrainingProfileTest, WhatIsMadeAgainIsChargedAsMeasured) {
-  ModelShape model{
-      .layers = 2, .hidden = 128, .intermediate = 128, .heads = 2, .kv_heads = 2, .head_dim = 64, .vocabulary = 100};
-  HardwareSpec hardware;
-  hardware.memory_bandwidth = hardware.matrix_flops = hardware.vector_flops = 1;
-  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
-  const TrainingCost cost(hardware, model, TrainingShape(), 1, 1,
-                          read("forward,100,5050,1000\nbackward,200,20100,1500\nrebuild,100,0,250\nhead,100,0,200\n"
-                               "recording,100,0,5\noptimizer,1,0,70\n"));
+  const TrainingCost cost =
+      cost_of(read("forward,100,5050,1000\nbackward,200,20100,1500\nrebuild,100,0,250\nhead,100,0,200\n"
+                   "recording,100,0,5\noptimizer,1,0,70\n"));
   TrainingPiece backward;
   backward.kind = PieceKind::kBackward;
   backward.tokens = 200;
@@ -115,16 +120,11 @@ TEST_F(TrainingProfileTest, WhatIsMadeAgainIsChargedAsMeasured) {
   EXPECT_EQ(cost.piece(head), Duration::microseconds(200 + 250 + 125));
 }
 
-// Of the measured forward; the other times are the analytic ones of no GPU there is.
+// Of the measured forward.
 TEST_F(TrainingProfileTest, TellsWhatALeanRecordSaves) {
-  ModelShape model{
-      .layers = 2, .hidden = 128, .intermediate = 128, .heads = 2, .kv_heads = 2, .head_dim = 64, .vocabulary = 100};
-  HardwareSpec hardware;
-  hardware.memory_bandwidth = hardware.matrix_flops = hardware.vector_flops = 1;
-  hardware.memory_efficiency = hardware.matrix_efficiency = hardware.attention_efficiency = 1;
-  const TrainingCost cost(hardware, model, TrainingShape(), 1, 1,
-                          read("forward,100,5050,1000\nbackward,100,5050,1500\nrebuild,100,0,250\nhead,100,0,200\n"
-                               "recording,100,0,5\noptimizer,1,0,70\n"));
+  const TrainingCost cost =
+      cost_of(read("forward,100,5050,1000\nbackward,100,5050,1500\nrebuild,100,0,250\nhead,100,0,200\n"
+                   "recording,100,0,5\noptimizer,1,0,70\n"));
   EXPECT_NEAR(cost.lean_saving(100), 0.75, 1e-9);
 }
 

@@ -128,16 +128,22 @@ TEST(RecordView, CapacityIsOfWhereRecordsMayLie) {
   }
 }
 
-// What is not counted but set, or told from outside.
-TEST(RecordView, TellsWhatRecordingCosts) {
-  Store s("stay", 40);
-  LastView& view = watch(s);
+// Lean records save 0.6 of the forward.
+StoreConfig store_with_lean_saving() {
   StoreConfig config;
   config.page_bytes = Bytes(100);
   config.max_pages = 10;
   config.lean_per_token = Bytes(4);
   config.minimal_per_token = Bytes(10);
   config.lean_saving = 0.6;
+  return config;
+}
+
+// What is not counted but set, or told from outside.
+TEST(RecordView, TellsWhatRecordingCosts) {
+  Store s("stay", 40);
+  LastView& view = watch(s);
+  StoreConfig config = store_with_lean_saving();
   config.forward_per_token_s = 1e-4;
   config.record_step_s = 2e-3;
   config.copy_costs = 0.25;
@@ -221,13 +227,7 @@ TEST(RecordView, TellsHowLongSamplesStandInLine) {
 TEST(RecordView, ALeanRecordCountsByWhatItSaves) {
   Store s("stay", 20);
   s.policy.record = make_record_decision("lean");
-  StoreConfig config;
-  config.page_bytes = Bytes(100);
-  config.max_pages = 10;
-  config.lean_per_token = Bytes(4);
-  config.minimal_per_token = Bytes(10);
-  config.lean_saving = 0.6;
-  ActivationStore store(config, s.pool, s.policy, s.host);
+  ActivationStore store(store_with_lean_saving(), s.pool, s.policy, s.host);
   const auto id = store.begin(Time(), Store::arrival(1), 0, 40, WeightVersion());
   ASSERT_TRUE(id);
   store.extend(Time(), *id, 40);
