@@ -128,6 +128,10 @@ class Plot(CliTestCase):
         self.assertIn("<td data-value=\"0.25\">0.250</td>", page)
         self.assertIn("figures/runs-latency.svg", files)
         self.assertIn(b"temporal, simulated", files["figures/runs-memory.svg"])
+        other = shutil.copytree(folder, self.folder / "a/validation")
+        both = self.plot(folder, other)
+        self.assertIn(b"temporal, a/validation/real", both["figures/runs-memory.svg"])
+        self.assertIn("figures/a_validation-validation.svg", both)
         (folder / "comparison.csv").write_text("metric,real,simulated,error\nmean_ttft_ms,10,12.5,much\n")
         out = self.folder / "nothing"
         self.assert_one_line_error(run("plot", folder, "--out", out), "comparison.csv:2: column error", "\"much\"")

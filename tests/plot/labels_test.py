@@ -1,4 +1,5 @@
 import unittest
+from pathlib import Path
 
 import support  # noqa: F401
 
@@ -30,6 +31,11 @@ class Labels(unittest.TestCase):
 
     def test_unique(self):
         self.assertEqual(["x", "x-2", "y", "x-2-2"], labels.unique(["x", "x", "y", "x-2"]))
+
+    def test_paths_are_called_by_as_much_of_them_as_tells_them_apart(self):
+        paths = map(Path, ["/r/a/1/real", "/r/b/1/real", "/r/b/2/real", "/r/b/alone", "/r/b/alone", "/real"])
+        self.assertEqual(["a/1/real", "b/1/real", "2/real", "alone", "alone-2", "/real"], labels.path_names(list(paths)))
+        self.assertEqual(["a, 1/real"], labels.labels([("a", {"run": "1/real"})]))
 
 
 class Drawn(unittest.TestCase):

@@ -171,7 +171,8 @@ class Runs(unittest.TestCase):
 
     def test_equal_runs_are_told_apart_by_their_directories(self):
         self.assertEqual(["temporal, a", "temporal, b"], study.of_runs([run("x/a"), run("x/b")]).names)
-        self.assertEqual(["temporal, a", "temporal, a-2"], study.of_runs([run("x/a"), run("y/a")]).names)
+        self.assertEqual(["temporal, x/a", "temporal, y/a"], study.of_runs([run("x/a"), run("y/a")]).names)
+        self.assertEqual(["temporal, a", "temporal, a-2"], study.of_runs([run("x/a"), run("x/a")]).names)
 
     def test_a_single_run_is_called_by_its_policy(self):
         self.assertEqual(["temporal"], study.of_runs([run("a")]).names)

@@ -12,7 +12,7 @@ from pathlib import Path
 from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
                   study, throughput, timeline, validation)
 from plot.errors import InputError
-from plot.labels import unique
+from plot.labels import path_names, unique
 
 _FORMATS, _TITLE = "png,svg", "Alchemist"
 
@@ -56,10 +56,11 @@ def _parts(directories, program):
     families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
                 load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
     runs, sweeps, validations = inputs.read(directories)
-    parts = [(each, validation.figures(each)) for each in validations]
-    parts += [(each, itertools.chain.from_iterable(family(each) for family in families))
-              for each in study.make(runs, sweeps)]
-    return [(name, *part) for name, part in zip(unique([part.name for part, _ in parts]), parts)]
+    studies = study.make(runs, sweeps)
+    names = unique([*path_names([each.path for each in validations]), *(each.name for each in studies)])
+    figures = [*map(validation.figures, validations),
+               *(itertools.chain.from_iterable(family(each) for family in families) for each in studies)]
+    return list(zip(names, [*validations, *studies], figures))
 
 
 def _command(options):

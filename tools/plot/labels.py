@@ -20,6 +20,17 @@ def unique(names):
     return result
 
 
+def path_names(paths):
+    """Of each path its last part; of those that end alike as many more as tell them apart: x/real, y/real."""
+    ends = [path.resolve().parts for path in paths]
+
+    def is_its_own(end, count):
+        return all(other == end or other[-count:] != end[-count:] for other in ends)
+
+    shown = [next((count for count in range(1, len(end)) if is_its_own(end, count)), len(end)) for end in ends]
+    return unique([str(Path(*end[-count:])) for end, count in zip(ends, shown)])
+
+
 def _short_keys(keys):
     """{key: its end}: without its section, and at most two words. A key stays whole where another has the same end."""
     ends = {key: ".".join(key.split(".")[1:][-2:]) or key for key in keys}
@@ -27,11 +38,15 @@ def _short_keys(keys):
     return {key: end if taken.count(end) == 1 else key for key, end in ends.items()}
 
 
-def _short_value(text):
-    """Of a path the name of the file, and not all of a long text."""
-    if "/" in text and quantities.parse(text) is None:
-        text = Path(text).stem
+def _cut(text):
     return text if len(text) <= _LONGEST else text[:_LONGEST - 1] + "…"
+
+
+def _short_value(key, text):
+    """Of a path the name of the file, and not all of a long text."""
+    if key == "run":  # no file, and its folders tell it from others
+        return "/".join(map(_cut, text.split("/")))
+    return _cut(Path(text).stem if "/" in text and quantities.parse(text) is None else text)
 
 
 def labels(rows):
@@ -39,8 +54,8 @@ def labels(rows):
     short = _short_keys(dict.fromkeys(key for _, values in rows for key in values))
     result = []
     for policy, values in rows:
-        words = [_short_value(values[key]) for key in BARE if key in values]
-        words += [f"{short[key]}={_short_value(value)}" for key, value in values.items() if key not in BARE]
+        words = [_short_value(key, values[key]) for key in BARE if key in values]
+        words += [f"{short[key]}={_short_value(key, value)}" for key, value in values.items() if key not in BARE]
         result.append(", ".join([policy, *words]))
     return result
 

@@ -6,7 +6,7 @@ from plot import quantities, style
 from plot.axes import axis_value
 from plot.errors import InputError
 from plot.inputs import policy_name
-from plot.labels import labels, unique
+from plot.labels import labels, path_names, unique
 
 # Keys of a configuration that hold a name and much that follows from it.
 _NAMED = ("model", "hardware")
@@ -272,7 +272,7 @@ def _series(runs, axes):
 
 def of_runs(runs):
     """One study of runs that somebody made one by one. They stand on one axis, called by what they differ in."""
-    directories = unique([run.path.resolve().name for run in runs])
+    directories = path_names([run.path for run in runs])
     axes = _told_apart(runs, directories)
     points = []
     for run, each, label in zip(runs, axes, _labels(runs, axes, directories)):

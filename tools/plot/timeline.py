@@ -7,7 +7,7 @@ import numpy
 from plot import memory, style
 from plot.errors import InputError, at
 from plot.figure import Figure
-from plot.labels import unique
+from plot.labels import path_names
 from plot.study import spread
 from plot.tables import read_columns
 
@@ -142,6 +142,7 @@ def figures(study):
     if any(p.load() != points[0].load() for p in points) and len(points) > _MOST_FIGURES:
         points = [p for p in points if p.load() == loads[-1]]
     points = spread(points, _MOST_FIGURES)
-    names = ["timeline"] if len(points) == 1 else unique([f"timeline_{p.directories[0].resolve().name}" for p in points])
+    names = path_names([p.directories[0] for p in points])
+    names = ["timeline"] if len(points) == 1 else [f"timeline_{name}" for name in names]
     for point, name in zip(points, names):
         yield _figure(study, point, name)

@@ -31,10 +31,6 @@ class Validation:
     distribution: Table = None
     operations: Table = None
 
-    @property
-    def name(self):
-        return self.path.resolve().name
-
 
 def read(path):
     """The validation of a directory with comparison.csv."""
