@@ -132,6 +132,12 @@ class Plot(CliTestCase):
         both = self.plot(folder, other)
         self.assertIn(b"temporal, a/validation/real", both["figures/runs-memory.svg"])
         self.assertIn("figures/a_validation-validation.svg", both)
+        self.assertIn(f"alchemist run {folder}/real/config.yaml --out", page)
+        summary = folder / "real/summary.json"
+        summary.write_text(summary.read_text().replace("{", '{"device": "CPU, f32",', 1))
+        page = self.plot(folder)["report.html"].decode()
+        self.assertIn(f"alchemist validate {folder}/real/config.yaml --device DEVICE --out", page)
+        self.assertIn(f"alchemist run {folder}/simulated/config.yaml --out", page)
         (folder / "comparison.csv").write_text("metric,real,simulated,error\nmean_ttft_ms,10,12.5,much\n")
         out = self.folder / "nothing"
         self.assert_one_line_error(run("plot", folder, "--out", out), "comparison.csv:2: column error", "\"much\"")

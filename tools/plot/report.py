@@ -44,8 +44,10 @@ def _source(source):
         what = f"{len(source.results.rows)} runs, seeds {', '.join(seeds)}"
     else:
         file, text = "config.yaml", source.config_text
-        command = f"alchemist run {shlex.quote(f'{path}/config.yaml')} --out NEW_DIRECTORY"
-        what = f"one run, seed {source.summary.get('seed')}"
+        device = source.summary.get("device")
+        verb, options = ("validate", "--device DEVICE ") if device else ("run", "")
+        command = f"alchemist {verb} {shlex.quote(f'{path}/config.yaml')} {options}--out NEW_DIRECTORY"
+        what = f"one run, seed {source.summary.get('seed')}" + (f"; for real, on {device}" if device else "")
     what += "".join(f"; {engine}" for engine in source.engines())
     lines = [f"<h3>{escape(path)}</h3>", f"<p>{escape(what)}</p>"]
     if text:
