@@ -106,7 +106,6 @@ def _draw_worlds(panel, table):
     panel.axvline(0, color="black", linewidth=0.8)
     names_down(panel, [_ROWS[key] for key in shown])
     panel.set_xlabel("error: simulated / real - 1 (%)")
-    return len(shown)
 
 
 def _draw_operations(panel, rows):
