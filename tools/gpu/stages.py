@@ -46,7 +46,7 @@ NOT_HERE = 3  # exit status
 # of them, and the machine may have less than configs/hardware says.
 RECORD_SHARES = {"gpu_record_share": 0.5, "host_record_share": 0.0625}
 # So much of the GPU holds all that is reused: nothing comes back from the host, and no policy has a choice how to restore
-# it. With a tenth of that most records come back over the link.
+# it. With a tenth of that nearly all of it comes back over the link at 2k (in simulation), and about half at 8k.
 RELOAD_SHARES = RECORD_SHARES | {"gpu_record_share": 0.05}
 
 
