@@ -50,7 +50,7 @@ def figures(study):
         _draw(panel, study, study.at(load))
         style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
-    most = max(_gains(study, loads))
+    most = max(_gains(study, loads), default=0)
     if most > 0:
         axes[0][0].set_ylim(-0.05 * most, 1.08 * most)  # room for the marks of those that train nothing, at 0
     lines.legend(figure, study, study.names, line=False)
