@@ -66,6 +66,7 @@ RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock
       pool_(model.device(), config.page_bytes.count(),
             static_cast<std::int32_t>(config.host_capacity / config.page_bytes)),
       book_(ReplicaId(0), observer),
+      steps_(ReplicaId(0), {.announce_last_step = config.announce_last_step}, book_, observer),
       inbox_(clock),
       compute_(inbox_, model.device().is_processor()),
       to_host_(inbox_, model.device(), CopyDirection::kDeviceToHost, config.pace),
@@ -84,16 +85,9 @@ RequestOutcome RealHost::take_outcome(RequestHandle handle, Time now) {
 }
 
 OpId RealHost::submit(const ServingOp& op) {
-  check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
-  has_queued_ = true;
-  queued_ = Operation();
-  queued_.id = new_op();
-  queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
-  queued_.max_steps = op.max_steps;
-  queued_.recorded_per_step = op.recorded_per_step;
-  queued_.running = op.running;
-  queued_.waiting = op.waiting;
-  book_.submitted(op, clock_.now());
+  const OpId id = new_op();
+  steps_.queue(id, op, clock_.now());
+  queued_records_.clear();
   const auto table = [this](RequestHandle handle) -> std::vector<std::int32_t>& {
     if (handle.value() >= tables_.size()) tables_.resize(handle.value() + 1);
     return tables_[handle.value()];
@@ -101,19 +95,16 @@ OpId RealHost::submit(const ServingOp& op) {
   for (const GrownTable& grown : op.grown) {
     table(grown.request).push_back(static_cast<std::int32_t>(grown.block.value()));
   }
-  for (PrefillWork work : op.prefills) {
+  for (const PrefillWork& work : op.prefills) {
     std::vector<std::int32_t>& blocks = table(work.request);
     blocks.clear();
     for (const BlockId block : work.blocks) blocks.push_back(static_cast<std::int32_t>(block.value()));
     std::optional<Recorded> recorded;
     if (work.record) recorded = extend_record(*work.record, work.recorded_tokens);
-    queued_.records.push_back(std::move(recorded));
-    work.blocks = {};
-    work.record.reset();
-    queued_.prefills.push_back(work);
+    queued_records_.push_back(std::move(recorded));
   }
   take_answers(op.answers);
-  return queued_.id;
+  return id;
 }
 
 RealHost::Recorded RealHost::extend_record(const RecordPart& part, std::int32_t tokens) {
@@ -133,7 +124,7 @@ void RealHost::take_answers(std::span<const AnswerPart> answers) {
 }
 
 OpId RealHost::submit(const TrainingPiece& piece) {
-  check(!queued_piece_ && !piece_ && !has_queued_, "one piece at a time, before what is planned behind it");
+  check(!queued_piece_ && !piece_ && !steps_.queued(), "one piece at a time, before what is planned behind it");
   queued_piece_ = Piece{new_op(), piece};
   return queued_piece_->id;
 }
@@ -189,33 +180,13 @@ void RealHost::report(const TrainingStep& step, std::span<const TrainedSample> s
 }
 
 std::optional<Completion> RealHost::after_node() {
-  if (!in_progress_ && !piece_ && queued_piece_) launch_piece();
-  if (!in_progress_ && !piece_ && has_queued_) {
-    start();
-    if (!in_progress_) return completion(clock_.now(), true);
+  if (!steps_.in_progress() && !piece_ && queued_piece_) launch_piece();
+  if (!steps_.in_progress() && !piece_ && steps_.queued()) {
+    std::swap(records_of_step_, queued_records_);
+    if (!steps_.begin(clock_.now())) return steps_.completion(clock_.now(), true);
+    launch_step();
   }
-  if (!announce_at_start_) return std::nullopt;
-  announce_at_start_ = false;
-  news_ = false;
-  return completion(clock_.now(), false);
-}
-
-void RealHost::start() {
-  std::swap(current_, queued_);
-  has_queued_ = false;
-  steps_ = 0;
-  recording_ = Duration();
-  op_start_ = clock_.now();
-  recorded_ = book_.begin(current_.prefills, current_.preempted, op_start_);
-  if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
-  in_progress_ = true;
-  if (config_.announce_last_step) {
-    in_last_step_ = announce_at_start_ = news_ || current_.max_steps == 1;
-  } else {
-    in_last_step_ = current_.max_steps == 1;
-    news_ = false;  // the node planned at this very moment
-  }
-  launch_step();
+  return steps_.announce(clock_.now());
 }
 
 std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
@@ -239,18 +210,17 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
       sequence.record_first = token - answer.first_token;
     }
   });
-  if (steps_ > 0) return job;
-  for (std::size_t i = 0; i < current_.prefills.size(); ++i) {
-    const PrefillWork& work = current_.prefills[i];
+  const std::span<const PrefillWork> prefills = steps_.prefills();
+  for (std::size_t i = 0; i < prefills.size(); ++i) {
+    const PrefillWork& work = prefills[i];
     StepJob::Sequence& sequence = add(work.request, work.chunk.context, work.chunk.tokens);
     sequence.yields = work.last;
-    sequence.record = current_.records[i];
+    sequence.record = records_of_step_[i];
   }
   return job;
 }
 
 void RealHost::launch_step() {
-  if (steps_ == 0) decodes_ = book_.batch().size();
   copied_before_ = copying_.until(clock_.now());
   compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
 }
@@ -278,39 +248,22 @@ std::optional<RealHost::Report> RealHost::on_done(const JobDone& done) {
 }
 
 std::optional<RealHost::Report> RealHost::on_step_end(const JobDone& done) {
-  const bool first = steps_++ == 0;
   if (done.error) {
-    in_progress_ = false;
+    steps_.abandon();
     std::rethrow_exception(done.error);
   }
-  const auto prefills = first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>();
   if (config_.prices) {
-    const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
-    recording_ += config_.prices->recording(recorded);
-    config_.prices->step(book_.next_step(prefills, chunks_), done.start - device_free_, recorded, run_of(done));
+    const Bytes recorded = steps_.recorded();
+    steps_.add_recording(config_.prices->recording(recorded));
+    config_.prices->step(book_.next_step(steps_.prefills(), chunks_), done.start - device_free_, recorded,
+                         run_of(done));
   }
   device_free_ = done.end;
-  book_.end_step(done.end, prefills);
-  const bool something_waits = news_ || !book_.ended().empty();
-  if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !config_.announce_last_step)) {
-    return finish(done.end);
-  }
-  in_last_step_ = steps_ + 1 == current_.max_steps || something_waits;
+  if (!steps_.end_step(done.end)) return Report{done.end, steps_.completion(done.end, true), true};
   launch_step();
-  if (!in_last_step_ || !config_.announce_last_step) return std::nullopt;
-  news_ = false;
-  return Report{done.end, completion(done.end, false), true};
-}
-
-RealHost::Report RealHost::finish(Time now) {
-  report_span(now);
-  in_progress_ = false;
-  if (!book_.ended().empty()) news_ = true;  // what follows was planned without this knowledge
-  return {now, completion(now, true), true};
-}
-
-Completion RealHost::completion(Time now, bool done) const {
-  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
+  const std::optional<Completion> last_step = steps_.announce(done.end);
+  if (!last_step) return std::nullopt;
+  return Report{done.end, *last_step, true};
 }
 
 // A copy that had ended when the step or piece was launched, but was not known to have, was counted up to that moment.
@@ -339,20 +292,6 @@ RealHost::Report RealHost::on_copy_end(const JobDone& done) {
   if (done.error) std::rethrow_exception(done.error);
   observer_.on_transfer({ReplicaId(0), copy.op.direction, done.start, done.end, copy.op.bytes});
   return {done.end, {copy.id, true, 1, done.end - done.start, {}}};
-}
-
-void RealHost::report_span(Time end) {
-  busy_ += end - op_start_;
-  ServingSpan span;
-  span.start = op_start_;
-  span.end = end;
-  span.steps = steps_;
-  for (const PrefillWork& work : current_.prefills) span.prefill_tokens += work.chunk.tokens;
-  span.decodes = decodes_;
-  span.running = current_.running;
-  span.waiting = current_.waiting;
-  span.recording = recording_;
-  observer_.on_serving_span(span);
 }
 
 }  // namespace alchemist

@@ -17,6 +17,7 @@
 #include "sim/base/observer.h"
 #include "sim/base/workload.h"
 #include "sim/engine/request_book.h"
+#include "sim/engine/step_run.h"
 #include "sim/node/host.h"
 #include "validate/busy_time.h"
 #include "validate/decoder.h"
@@ -63,7 +64,7 @@ class RealHost final : public Host {
   void wake_at(Time when) override { wake_ = when; }
 
   // An event waits for the node: a run in progress ends as soon as it can.
-  void interrupt() { news_ = true; }
+  void interrupt() { steps_.interrupt(); }
   std::optional<Time> take_wake() { return std::exchange(wake_, std::nullopt); }
   std::optional<Time> wake() const { return wake_; }
 
@@ -83,8 +84,8 @@ class RealHost final : public Host {
 
   std::vector<std::pair<TrainedSample, Time>> take_trained() { return std::exchange(trained_, {}); }
   std::int64_t live_requests() const { return book_.live(); }
-  Duration busy() const { return busy_; }
-  bool idle() const { return !in_progress_ && !piece_ && copies_.empty(); }
+  Duration busy() const { return steps_.busy(); }
+  bool idle() const { return !steps_.in_progress() && !piece_ && copies_.empty(); }
 
  private:
   struct Recorded {  // where the activations of a run of tokens go
@@ -99,16 +100,6 @@ class RealHost final : public Host {
     Recorded recorded;
     std::int32_t end_token() const { return first_token + recorded.chunk.tokens; }
   };
-  struct Operation {
-    OpId id;
-    std::vector<PrefillWork> prefills;             // without spans
-    std::vector<std::optional<Recorded>> records;  // by prefill
-    std::vector<RequestHandle> preempted;
-    std::int64_t max_steps = 1;
-    Bytes recorded_per_step;
-    std::int32_t running = 0;
-    std::int32_t waiting = 0;
-  };
   struct Piece {
     OpId id;
     TrainingPiece piece;
@@ -122,19 +113,15 @@ class RealHost final : public Host {
   Recorded extend_record(const RecordPart& part, std::int32_t tokens);
   void take_answers(std::span<const AnswerPart> answers);
   OpId new_op() { return std::exchange(next_op_, OpId(next_op_.value() + 1)); }
-  void start();
   void launch_step();
   std::shared_ptr<StepJob> prepare_step() const;
   void launch_piece();
   std::optional<Report> on_step_end(const JobDone& done);
-  Report finish(Time now);
-  Completion completion(Time now, bool done) const;
   Report on_piece_end(const JobDone& done);
   // How long of the step or piece that has ended copies were in flight.
   Duration copied_beside(const JobDone& done) const;
   OperationPrices::Run run_of(const JobDone& done) const;
   Report on_copy_end(const JobDone& done);
-  void report_span(Time end);
 
   RealHostConfig config_;
   Decoder& model_;
@@ -152,28 +139,18 @@ class RealHost final : public Host {
   bool batch_begun_ = false;  // on the model
 
   OpId next_op_;
-  Operation queued_;
-  Operation current_;
-  bool has_queued_ = false;
-  bool in_progress_ = false;
-  bool announce_at_start_ = false;
-  bool in_last_step_ = false;
-  bool news_ = false;
-  Time op_start_;
-  Time device_free_;  // the last step or piece has ended
-  std::int64_t steps_ = 0;
-  Bytes recorded_;            // of the prompts of the operation in progress
-  Duration recording_;        // of its time, as priced
-  std::int32_t decodes_ = 0;  // of the step in progress
-  BusyTime copying_;          // copies in flight
-  Duration copied_before_;    // when the step or piece in progress was launched
+  StepRun steps_;
+  std::vector<std::optional<Recorded>> queued_records_;   // by prefill of the operation that waits
+  std::vector<std::optional<Recorded>> records_of_step_;  // of the one in progress
+  Time device_free_;                                      // the last step or piece has ended
+  BusyTime copying_;                                      // copies in flight
+  Duration copied_before_;                                // when the step or piece in progress was launched
   std::vector<PrefillChunk> chunks_;
   std::optional<Piece> queued_piece_;
   std::optional<Piece> piece_;
   std::unordered_map<std::uint64_t, Copy> copies_;  // by tag
   std::optional<Time> wake_;
   std::vector<std::pair<TrainedSample, Time>> trained_;
-  Duration busy_;
 
   Inbox inbox_;
   Worker compute_;  // the workers end first: their jobs use the rest

@@ -17,31 +17,24 @@ SimHost::SimHost(ReplicaId replica, const StepCost& cost, SimEventQueue& queue, 
       observer_(observer),
       options_(std::move(options)),
       book_(replica, observer),
+      steps_(replica, options_.steps, book_, observer),
       training_(training),
       turns_(options_.cold_start, training ? training->link.copy_slowdown : 1) {
   if (training_) link_.emplace(training_->link);
 }
 
 OpId SimHost::submit(const ServingOp& op) {
-  check(!has_queued_ && (!in_progress_ || in_last_step_), "at most one operation waits, behind one in its last step");
-  has_queued_ = true;
-  queued_.id = new_op();
-  queued_.ready = op.planned + cost_.host_time();
-  queued_.prefills.assign(op.prefills.begin(), op.prefills.end());
-  queued_.preempted.assign(op.preempted.begin(), op.preempted.end());
-  queued_.max_steps = options_.single_steps ? 1 : op.max_steps;
-  queued_.running = op.running;
-  queued_.waiting = op.waiting;
-  queued_.recorded_per_step = op.recorded_per_step;
-  book_.submitted(op, now_);
-  return queued_.id;
+  const OpId id = new_op();
+  steps_.queue(id, op, now_);
+  ready_ = op.planned + cost_.host_time();
+  return id;
 }
 
 void SimHost::wake_at(Time when) { queue_.push(when, EventPriority::kWake, {SimEventKind::kWake, replica_}); }
 
 OpId SimHost::submit(const TrainingPiece& piece) {
   if (piece.beside) return start_beside(piece);
-  check(training_ && !queued_piece_ && !piece_ && !has_queued_,
+  check(training_ && !queued_piece_ && !piece_ && !steps_.queued(),
         "one piece at a time, before what is planned behind it");
   queued_piece_ = Piece{new_op(), piece, Time()};
   return queued_piece_->id;
@@ -141,7 +134,7 @@ void SimHost::report(const TrainingStep& step, std::span<const TrainedSample> sa
 // Copies are slower while kernels run. Said once everything that starts at this moment has started.
 void SimHost::tell_link() {
   if (!link_ || training_->link.slowdown == 1) return;
-  const bool running = in_progress_ || piece_ || beside_;
+  const bool running = steps_.in_progress() || piece_ || beside_;
   if (running == kernels_running_) return;
   kernels_running_ = running;
   link_->set_kernels_running(now_, running);
@@ -149,59 +142,33 @@ void SimHost::tell_link() {
 }
 
 std::optional<Completion> SimHost::after_node() {
-  if (!in_progress_ && !piece_ && queued_piece_) start_piece();
-  if (!in_progress_ && !piece_ && has_queued_ && !wait_for_host()) {
-    start();
-    if (!in_progress_) return completion(now_, true);
+  if (!steps_.in_progress() && !piece_ && queued_piece_) start_piece();
+  if (!steps_.in_progress() && !piece_ && steps_.queued() && !wait_for_host()) {
+    if (!steps_.begin(now_)) return steps_.completion(now_, true);
+    begin_step(now_);
+    push_step_end();
   }
-  if (!announce_at_start_) {
-    tell_link();
-    return std::nullopt;
-  }
-  announce_at_start_ = false;
-  news_ = false;
-  return completion(now_, false);
+  std::optional<Completion> last_step = steps_.announce(now_);
+  if (!last_step) tell_link();
+  return last_step;
 }
 
 // What ran since the step was planned has hidden the host's work on it, or a part of it; an idle GPU waits for the
 // rest.
 bool SimHost::wait_for_host() {
-  if (now_ >= queued_.ready) return false;
+  if (now_ >= ready_) return false;
   if (!std::exchange(waits_for_host_, true))
-    queue_.push(queued_.ready, EventPriority::kStepEnd, {SimEventKind::kStepStart, replica_});
+    queue_.push(ready_, EventPriority::kStepEnd, {SimEventKind::kStepStart, replica_});
   return true;
 }
 
-void SimHost::start() {
-  std::swap(current_, queued_);
-  has_queued_ = false;
-  steps_ = 0;
-  recording_ = Duration();
-  recorded_ = book_.begin(current_.prefills, current_.preempted, now_);
-  if (current_.prefills.empty() && book_.batch().size() == 0) return;  // all its requests have ended meanwhile
-  in_progress_ = true;
-  op_start_ = now_;
-  if (options_.announce_last_step) {
-    in_last_step_ = announce_at_start_ = news_ || current_.max_steps == 1;
-  } else {
-    in_last_step_ = current_.max_steps == 1;
-    news_ = false;  // the node planned at this very moment
-  }
-  begin_step(now_);
-  queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
-}
-
 void SimHost::begin_step(Time start) {
-  const bool first = steps_ == 0;
-  shape_ = book_.next_step(first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>(),
-                           chunks_);
-  if (first) decodes_ = shape_.decodes;
-  step_start_ = start;
+  shape_ = book_.next_step(steps_.prefills(), chunks_);
   Duration takes = step_time();
-  const Bytes recorded = current_.recorded_per_step + (first ? recorded_ : Bytes());
+  const Bytes recorded = steps_.recorded();
   if (recorded > Bytes()) {
     const Duration recording = training_->cost->recording(recorded);
-    recording_ += recording;
+    steps_.add_recording(recording);
     takes += recording;
   }
   const std::int64_t prompt_tokens = shape_.prefill_tokens();
@@ -216,60 +183,20 @@ void SimHost::begin_step(Time start) {
 }
 
 std::optional<SimHost::Report> SimHost::on_step_end(Time now, Time horizon) {
-  check(in_progress_ && now == step_end_, "a step ends once");
+  check(steps_.in_progress() && now == step_end_, "a step ends once");
   for (;;) {
-    const bool first = steps_++ == 0;
-    book_.end_step(now, first ? std::span<const PrefillWork>(current_.prefills) : std::span<const PrefillWork>());
-    const bool something_waits = news_ || !book_.ended().empty();
-    if (in_last_step_ || book_.batch().size() == 0 || (something_waits && !options_.announce_last_step))
-      return finish(now);
+    if (!steps_.end_step(now)) return Report{now, steps_.completion(now, true)};
     begin_step(now);
-    in_last_step_ = steps_ + 1 == current_.max_steps || something_waits;
-    if (in_last_step_ && options_.announce_last_step) return announce(now);
+    if (const std::optional<Completion> last_step = steps_.announce(now)) {
+      push_step_end();
+      return Report{now, *last_step};
+    }
     if (step_end_ >= horizon) {  // something may come before or at that time, and would have to be seen first
-      queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
+      push_step_end();
       return std::nullopt;
     }
     now = step_end_;
   }
-}
-
-// An operation that had nothing left to run took no time.
-Completion SimHost::completion(Time now, bool done) const {
-  return {current_.id, done, steps_, steps_ > 0 ? now - op_start_ : Duration(), book_.ended()};
-}
-
-SimHost::Report SimHost::announce(Time now) {
-  news_ = false;
-  queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_});
-  return {now, completion(now, false)};
-}
-
-SimHost::Report SimHost::finish(Time now) {
-  report_span(now);
-  in_progress_ = false;
-  if (!book_.ended().empty()) news_ = true;  // what follows was planned without this knowledge
-  return {now, completion(now, true)};
-}
-
-void SimHost::report_span(Time end) {
-  busy_ += end - op_start_;
-  ServingSpan span;
-  span.replica = replica_;
-  span.start = op_start_;
-  span.end = end;
-  span.steps = steps_;
-  for (const PrefillWork& work : current_.prefills) span.prefill_tokens += work.chunk.tokens;
-  span.decodes = decodes_;
-  span.running = current_.running;
-  span.waiting = current_.waiting;
-  span.recording = recording_;
-  observer_.on_serving_span(span);
-}
-
-std::optional<SimHost::Progress> SimHost::progress() const {
-  if (!in_progress_) return std::nullopt;
-  return Progress{current_.id, steps_ + 1};
 }
 
 }  // namespace alchemist

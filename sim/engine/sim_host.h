@@ -17,6 +17,7 @@
 #include "sim/engine/link.h"
 #include "sim/engine/price_factors.h"
 #include "sim/engine/request_book.h"
+#include "sim/engine/step_run.h"
 #include "sim/engine/turn_costs.h"
 #include "sim/model/step_cost.h"
 #include "sim/model/training_cost.h"
@@ -44,8 +45,7 @@ struct BesideCosts {
 class SimHost final : public Host {
  public:
   struct Options {
-    bool announce_last_step = false;  // asynchronous scheduling: the next operation is planned during the last step
-    bool single_steps = false;        // one event a step; slower, same results (tests compare the two)
+    StepRun::Options steps;  // with single_steps, one event a step: slower, same results (tests compare the two)
     ColdStart cold_start;
     PriceFactors factors;
   };
@@ -78,7 +78,7 @@ class SimHost final : public Host {
   // The engine looks for new requests: those that have arrived are its own from now on.
   void take_in(Time now) { book_.take_in(now); }
   // An event waits for the node: a run in progress ends as soon as it can.
-  void interrupt() { news_ = true; }
+  void interrupt() { steps_.interrupt(); }
 
   struct Report {
     Time time;              // >= the time of the event: a run may have gone on up to the horizon
@@ -116,41 +116,21 @@ class SimHost final : public Host {
   // The request of a handle that the last report ended, as it is told to observers. Frees the handle.
   RequestOutcome take_outcome(RequestHandle handle, Time now) { return book_.take_outcome(handle, now); }
 
-  // The operation in progress and how many of its steps have begun; none if the GPU is idle.
-  struct Progress {
-    OpId op;
-    std::int64_t steps_begun;
-  };
-  std::optional<Progress> progress() const;
+  std::optional<StepRun::Progress> progress() const { return steps_.progress(); }
 
   std::int64_t live_requests() const { return book_.live(); }
-  Duration busy() const { return busy_; }
+  Duration busy() const { return steps_.busy(); }
 
  private:
-  struct Operation {
-    OpId id;
-    std::vector<PrefillWork> prefills;
-    std::vector<RequestHandle> preempted;
-    Time ready;  // the host has prepared its first step
-    std::int64_t max_steps = 1;
-    Bytes recorded_per_step;
-    std::int32_t running = 0;
-    std::int32_t waiting = 0;
-  };
-
   struct Piece {
     OpId id;
     TrainingPiece piece;
     Time start;
   };
 
-  void start();
   bool wait_for_host();
   void begin_step(Time start);
-  Report announce(Time now);
-  Report finish(Time now);
-  Completion completion(Time now, bool done) const;
-  void report_span(Time end);
+  void push_step_end() { queue_.push(step_end_, EventPriority::kStepEnd, {SimEventKind::kStepEnd, replica_}); }
   OpId new_op() {
     const OpId id = next_op_;
     next_op_ = OpId(next_op_.value() + 1);
@@ -171,25 +151,15 @@ class SimHost final : public Host {
   Time now_;
 
   RequestBook book_;
+  StepRun steps_;
 
   OpId next_op_;
-  Operation queued_;
-  Operation current_;
-  bool has_queued_ = false;
-  bool waits_for_host_ = false;  // the GPU is idle until the queued operation is ready
-  bool in_progress_ = false;
-  bool announce_at_start_ = false;  // the first step of the operation in progress is its last
-  bool in_last_step_ = false;       // and the node has been told so, if it wants to
-  bool news_ = false;               // something happened that the node has not planned with
-  Time op_start_;
-  Time step_start_;
+  Time ready_;                   // the host has prepared the first step of the queued operation
+  bool waits_for_host_ = false;  // until then the GPU is idle
   Time step_end_;
-  Time device_free_;          // the last step or piece that had the GPU to itself ends or has ended
-  std::int64_t steps_ = 0;    // of the operation in progress, ended
-  BatchShape shape_;          // of the step in progress
-  std::int32_t decodes_ = 0;  // in the first step of the operation in progress
+  Time device_free_;  // the last step or piece that had the GPU to itself ends or has ended
+  BatchShape shape_;  // of the step in progress
   std::vector<PrefillChunk> chunks_;
-  Duration busy_;
 
   std::optional<TrainingHost> training_;
   TurnCosts turns_;
@@ -202,8 +172,6 @@ class SimHost final : public Host {
   std::optional<Piece> piece_;      // in progress
   std::optional<Piece> beside_;     // in progress on SMs of its own
   double slowdown_ = 1;             // of serving by its traffic, >= 1
-  Bytes recorded_;                  // of the prompts of the operation in progress
-  Duration recording_;              // what that adds to its time
   std::optional<OpId> all_reduce_;  // joined
   std::optional<TrainingStep> step_;
   std::vector<TrainedRequest> trained_;

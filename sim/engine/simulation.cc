@@ -76,7 +76,7 @@ void Simulation::add_replica(const NodeSpec& spec, bool serves) {
   const ReplicaId id(static_cast<std::uint32_t>(replicas_.size()));
   Replica replica;
   SimHost::Options options = config_.host;
-  options.announce_last_step = config_.serving.async_scheduling;
+  options.steps.announce_last_step = config_.serving.async_scheduling;
   std::optional<SimHost::TrainingHost> host_training;
   if (spec.make_training) host_training = {config_.training->cost, config_.training->link, config_.training->beside};
   replica.host = std::make_unique<SimHost>(id, cost_, queue_, observer_, options, host_training);

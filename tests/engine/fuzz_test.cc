@@ -115,7 +115,7 @@ TEST(Fuzz, RunsEqualSteps) {
       Case c = random_case(seed);
       c.config.replicas = 1 + static_cast<std::int32_t>(seed % 3);
       c.config.routing = static_cast<Routing>(seed / 3 % 3);
-      c.config.host.single_steps = single;
+      c.config.host.steps.single_steps = single;
       ListWorkload workload(c.requests);
       const LinearCost cost(100, 10, 1);
       TextObserver observer;

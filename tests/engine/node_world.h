@@ -85,7 +85,7 @@ class NodeWorld {
  private:
   static SimHost::Options options(const SimulationConfig& config) {
     SimHost::Options options = config.host;
-    options.announce_last_step = config.serving.async_scheduling;
+    options.steps.announce_last_step = config.serving.async_scheduling;
     return options;
   }
   void set_now(Time now) {

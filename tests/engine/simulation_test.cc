@@ -163,7 +163,7 @@ TEST_P(RunsEqualSteps, ToTheByte) {
       SimulationConfig config = small_config(c.kv_blocks, c.replicas);
       config.serving.async_scheduling = c.async;
       config.routing = c.routing;
-      config.host.single_steps = single;
+      config.host.steps.single_steps = single;
       Simulation(config, cost, workload, observer).run();
       texts[single] = observer.text.str();
       operations[single] = observer.operations;

@@ -129,7 +129,7 @@ struct World {
     config.seed = seed;
     config.host.factors = factors;
     config.host.cold_start = cold_start;
-    config.host.single_steps = single_steps;
+    config.host.steps.single_steps = single_steps;
     config.record_events = record_events;
     config.kv_block_bytes = small_model().kv_bytes_per_token() * config.serving.block_size;
     TrainingSetup& setup = config.training.emplace();
