@@ -19,6 +19,7 @@ constexpr std::int64_t kMaxHeads = 4096;
 constexpr std::int64_t kMaxHeadDim = 4096;
 constexpr std::int64_t kMaxVocabulary = 1 << 24;
 constexpr std::int64_t kMaxPosition = 1 << 30;
+constexpr std::int64_t kMaxExperts = 4096;
 
 // A present key that is not null: config.json writes null for "none".
 std::optional<YamlValue> given(YamlMap& map, const std::string& key) {
@@ -34,6 +35,11 @@ void check_shape(const YamlValue& value, const ModelShape& model) {
                std::to_string(model.kv_heads) + ")");
   if (model.head_dim % 2 != 0)
     value.fail("expected an even head width (rotary embedding turns pairs), got " + std::to_string(model.head_dim));
+  if ((model.experts == 0) != (model.experts_per_token == 0))
+    value.fail("expected experts and experts_per_token, or neither of them");
+  if (model.experts_per_token > model.experts)
+    value.fail("expected experts_per_token (" + std::to_string(model.experts_per_token) + ") to be at most experts (" +
+               std::to_string(model.experts) + ")");
 }
 
 std::int64_t default_head_dim(const YamlValue& value, const ModelShape& model) {
@@ -75,6 +81,9 @@ ModelShape read_own(const YamlValue& value, const std::string& default_name, int
   else if (!base)
     model.head_dim = default_head_dim(value, model);
   if (auto found = map.optional("qkv_bias")) model.qkv_bias = found->as_bool();
+  if (auto found = map.optional("qk_norm")) model.qk_norm = found->as_bool();
+  if (auto found = map.optional("experts")) model.experts = found->as_int(0, kMaxExperts);
+  if (auto found = map.optional("experts_per_token")) model.experts_per_token = found->as_int(0, kMaxExperts);
   if (auto found = map.optional("tied_embeddings")) model.tied_embeddings = found->as_bool();
   if (auto found = map.optional("dtype_bytes")) {
     model.dtype_bytes = found->as_int(1, 8);
@@ -85,14 +94,18 @@ ModelShape read_own(const YamlValue& value, const std::string& default_name, int
   return model;
 }
 
+bool is_mixture(const std::string& model_type) { return model_type == "mixtral" || model_type == "qwen3_moe"; }
+
 // Refuses what the layer graph does not describe.
 void check_family(YamlMap& map) {
   const YamlValue type = map.required("model_type");
   const std::string name = type.as_string();
-  if (name != "llama" && name != "mistral" && name != "qwen2")
-    type.fail("model_type \"" + name + "\" is not supported: expected a dense decoder: llama, mistral or qwen2");
+  if (name != "llama" && name != "mistral" && name != "qwen2" && name != "qwen3" && !is_mixture(name))
+    type.fail("model_type \"" + name +
+              "\" is not supported: expected llama, mistral, qwen2, qwen3, mixtral or qwen3_moe");
   for (const char* key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
-    if (auto found = given(map, key)) found->fail("mixtures of experts are not supported");
+    if (auto found = given(map, key); found && !is_mixture(name))
+      found->fail("experts of a " + name + " are not supported: expected mixtral or qwen3_moe as the model_type");
   }
   if (auto found = given(map, "quantization_config")) found->fail("quantised weights are not supported");
   for (const char* key : {"attention_bias", "mlp_bias"}) {
@@ -107,7 +120,7 @@ void check_family(YamlMap& map) {
 std::optional<std::int64_t> sliding_window(YamlMap& map) {
   const std::optional<YamlValue> window = given(map, "sliding_window");
   const std::optional<YamlValue> use = given(map, "use_sliding_window");
-  const bool qwen = map.required("model_type").as_string() == "qwen2";
+  const bool qwen = map.required("model_type").as_string().starts_with("qwen");
   if (!window || (use ? !use->as_bool() : qwen)) return std::nullopt;
   return window->as_int(1, kMaxPosition);
 }
@@ -138,6 +151,19 @@ std::int64_t element_bytes(YamlMap& map) {
   dtype->fail("expected bfloat16, float16 or float32, got \"" + name + "\"");
 }
 
+// Every layer has the same experts and nothing else.
+void read_experts(YamlMap& map, const std::string& model_type, ModelShape& model) {
+  const bool mixtral = model_type == "mixtral";
+  model.experts = map.required(mixtral ? "num_local_experts" : "num_experts").as_int(1, kMaxExperts);
+  model.experts_per_token = map.required("num_experts_per_tok").as_int(1, kMaxExperts);
+  if (mixtral) return;
+  model.intermediate = map.required("moe_intermediate_size").as_int(1, kMaxIntermediate);
+  if (auto step = given(map, "decoder_sparse_step"); step && step->as_int(0, kMaxLayers) != 1)
+    step->fail("layers without experts are not supported: expected 1");
+  if (auto dense = given(map, "mlp_only_layers"); dense && dense->node().size() > 0)
+    dense->fail("layers without experts are not supported: expected none");
+}
+
 // Keys that say nothing about the shape are many and change with every release: unknown ones are ignored here.
 ModelShape read_hugging_face(const YamlValue& value, const std::string& default_name) {
   YamlMap map(value);
@@ -156,7 +182,10 @@ ModelShape read_hugging_face(const YamlValue& value, const std::string& default_
   model.max_position = map.required("max_position_embeddings").as_int(1, kMaxPosition);
   if (const auto scaling = given(map, "rope_scaling")) extend_context(*scaling, model);
   if (const auto window = sliding_window(map)) model.max_position = std::min(model.max_position, *window);
-  model.qkv_bias = map.required("model_type").as_string() == "qwen2";
+  const std::string type = map.required("model_type").as_string();
+  model.qkv_bias = type == "qwen2";
+  model.qk_norm = type == "qwen3" || type == "qwen3_moe";
+  if (is_mixture(type)) read_experts(map, type, model);
   const auto tied = given(map, "tie_word_embeddings");
   model.tied_embeddings = tied && tied->as_bool();
   model.dtype_bytes = element_bytes(map);
@@ -193,6 +222,11 @@ void emit_model(YAML::Emitter& out, const ModelShape& model) {
   for (const IntegerField& f : kRequired) out << YAML::Key << f.key << YAML::Value << model.*f.field;
   out << YAML::Key << "head_dim" << YAML::Value << model.head_dim;
   out << YAML::Key << "qkv_bias" << YAML::Value << model.qkv_bias;
+  if (model.qk_norm) out << YAML::Key << "qk_norm" << YAML::Value << true;
+  if (model.experts > 0) {
+    out << YAML::Key << "experts" << YAML::Value << model.experts;
+    out << YAML::Key << "experts_per_token" << YAML::Value << model.experts_per_token;
+  }
   out << YAML::Key << "tied_embeddings" << YAML::Value << model.tied_embeddings;
   out << YAML::Key << "dtype_bytes" << YAML::Value << model.dtype_bytes << YAML::EndMap;
 }

@@ -39,6 +39,12 @@ std::unique_ptr<StepCost> make_step_cost(const Experiment& experiment) {
                                           serving.max_num_batched_tokens, serving.async_scheduling,
                                           served_adapters(experiment));
   }
+  if (experiment.model.experts > 0) {
+    throw ConfigError(
+        fmt::format("profile {}: measured times are of dense layers, but {} has {} experts; expected a "
+                    "dense model, or no profile",
+                    experiment.profile->string(), experiment.model.name, experiment.model.experts));
+  }
   ProfileCostOptions options;
   options.max_num_batched_tokens = serving.max_num_batched_tokens;
   options.max_num_seqs = serving.max_num_seqs;

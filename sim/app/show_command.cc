@@ -101,6 +101,7 @@ void print_model(const std::string& name, const ModelOptions& options) {
   const double products =
       layers * layer.matrix_flops_per_token + head_costs(m, training).forward.work().matrix_flops_per_token;
   print_row("parameters", fmt::format("{}", m.parameters()));
+  if (m.experts > 0) print_row("  that a token passes", fmt::format("{}", m.active_parameters()));
   print_row("parameters of a layer", fmt::format("{}", m.layer_parameters()));
   print_row("weights", fmt::format("{} B ({})", m.weight_bytes().count(), gib(m.weight_bytes(), 2)));
   print_row("KV cache of a token", format_bytes(m.kv_bytes_per_token()));

@@ -64,6 +64,28 @@ constexpr Work gated_activation_gradient_work(std::int64_t width) {
   return {.vector_flops_per_token = 11 * static_cast<double>(width)};
 }
 
+// Softmax over the experts (maximum, subtraction, exponential, sum), and a comparison with the `chosen` largest of
+// each.
+constexpr Work routing_work(std::int64_t experts, std::int64_t chosen) {
+  return {.vector_flops_per_token = static_cast<double>((4 + chosen) * experts)};
+}
+// Of the chosen experts' logits, w (d w - sum(w d w)); the others' gradient is zero.
+constexpr Work routing_gradient_work(std::int64_t chosen) {
+  return {.vector_flops_per_token = 4 * static_cast<double>(chosen)};
+}
+
+// `width` elements, each times a weight.
+constexpr Work scale_work(std::int64_t width) { return {.vector_flops_per_token = static_cast<double>(width)}; }
+// The weights' gradient: sum(d y x).
+constexpr Work scale_weight_gradient_work(std::int64_t width) {
+  return {.vector_flops_per_token = 2 * static_cast<double>(width)};
+}
+
+// Sum of `count` rows, as of the experts of a token.
+constexpr Work row_sum_work(std::int64_t width, std::int64_t count) {
+  return {.vector_flops_per_token = static_cast<double>(width * (count - 1))};
+}
+
 // The softmax's maximum, subtraction, exponential and sum, in one pass over the vocabulary.
 constexpr Work cross_entropy_work(std::int64_t vocabulary) {
   return {.vector_flops_per_token = 4 * static_cast<double>(vocabulary)};

@@ -14,7 +14,9 @@ KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec&
   const double bandwidth = hardware.memory_bandwidth * hardware.memory_efficiency;
   for (const Kernel& kernel : kernels) {
     const Work& work = kernel.work;
-    weight_bytes_ += work.weight_bytes;
+    const bool experts = kernel.token_share < 1;
+    (experts ? expert_bytes_ : weight_bytes_) += work.weight_bytes;
+    token_share_ = std::min(token_share_, kernel.token_share);
     bytes_per_token_ += work.bytes_per_token;
     std::vector<Line> bounds = {
         {work.weight_bytes / bandwidth, work.bytes_per_token / bandwidth, 0},
@@ -34,7 +36,12 @@ KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec&
       product.tiles_across = tiles_along(columns);
       product.tile_seconds = kTile * kTile / columns * product.line.per_token;
     }
-    add(bounds, product);
+    if (experts) {
+      for (const Line& line : bounds) bounds_.push_back({.line = line, .token_share = kernel.token_share});
+      bounds_.back().last = true;
+    } else {
+      add(bounds, product);
+    }
   }
 }
 
@@ -65,6 +72,10 @@ void KernelTimes::add(std::span<const Line> bounds, const Bound& product) {
 }
 
 double KernelTimes::at(const Bound& bound, double tokens, double keys) const {
+  if (bound.token_share < 1) {
+    const double unread = bound.line.fixed * (1 - reached_share(bound.token_share, tokens));
+    return bound.line.at(tokens, keys) - unread;
+  }
   if (bound.tiles_across == 0) return bound.line.at(tokens, keys);
   return bound.tile_seconds * padded_tiles(tiles_along(tokens) * bound.tiles_across, processors_);
 }

@@ -63,6 +63,7 @@ class GraphBuilder {
                 .forward = {},
                 .view = spec.view,
                 .rebuild_kernel = spec.rebuild_kernel,
+                .token_share = spec.token_share,
                 .gradient_gpus = spec.gradient_gpus};
     bool requires_gradient = spec.trained;
     for (const std::string& name : spec.inputs) {
@@ -120,7 +121,8 @@ class GraphBuilder {
                   .parameters = of_parameters ? spec.parameters : 0,
                   .trained = false,
                   .forward = id,
-                  .view = part.view};
+                  .view = part.view,
+                  .token_share = spec.token_share};
       for (const std::string& name : part.reads) op.inputs.push_back(find(name));
       add_operator(std::move(op));
     }
@@ -217,6 +219,7 @@ std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const Operator
       members.emplace_back();
     }
     it->matrix_product = it->matrix_product || is_matrix_product(op.kind);
+    it->token_share = std::min(it->token_share, op.token_share);
     it->work += op.work;
     members[static_cast<std::size_t>(it - kernels.begin())].push_back(id);
   }

@@ -51,6 +51,7 @@ struct Operator {
   std::optional<OperatorId> forward;  // backward: the operator it differentiates
   bool view = false;                  // passes its only input on, whose storage its outputs share, and does nothing
   std::string rebuild_kernel;         // forward: as in OperatorSpec
+  double token_share = 1;             // as in OperatorSpec
   std::int64_t gradient_gpus = 1;     // forward: GPUs that hold its parameters and each make a part of their gradient
 
   bool all_reduce() const { return work.reduced_bytes_per_token > 0; }  // in place
@@ -81,7 +82,8 @@ struct Kernel {
   bool matrix_product = false;  // a product with weights, or attention, is among its operators
   // Of a product of all tokens with large weights: width of what it makes, a token. 0: the kernel is no such product.
   std::int64_t product_columns = 0;
-  Work work;  // tensor traffic included
+  double token_share = 1;  // of its weights that one token needs: < 1 if they are experts', chosen evenly
+  Work work;               // tensor traffic included
 };
 
 // The launches of these operators, run in this order; views need none. Operators of one kernel read what they share

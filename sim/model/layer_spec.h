@@ -1,7 +1,10 @@
 // The operators of one decoder layer as they are declared, before anything is derived from them: what each reads and
 // writes, what it costs, and, for each gradient its backward makes, which forward tensors that gradient reads.
 // layer_graph.h derives the rest. The layer is Llama's (Touvron et al. 2023): x -> x + o(attention(norm(x))), then
-// x -> x + down(silu(gate(norm(x))) * up(norm(x))).
+// x -> x + down(silu(gate(norm(x))) * up(norm(x))). In a mixture of experts (Jiang et al., "Mixtral of Experts", 2024)
+// the MLP's branch is the sum over a token's experts e, weighted by the softmax w of the router's largest logits:
+// sum of down_e(w_e silu(gate_e(n)) * up_e(n)). The weights are applied in front of the down product, which is linear:
+// their gradient then needs no output of any expert.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +28,12 @@ enum class OperatorKind {
   kAttention,        // o = softmax(q k^T / sqrt(d)) v, and the log-sum-exp of each row
   kResidual,         // sum of two
   kGatedActivation,  // silu(gate) * up
+  // Of a mixture of experts:
+  kRouting,       // the experts that each token is sent to, and their weights
+  kDispatch,      // a token's row as each of its experts reads it; backward adds up their gradients of it
+  kExpertLinear,  // y = x W of each of a token's experts
+  kExpertScale,   // each expert's row times its weight
+  kExpertSum,     // the sum of a token's experts
   // Where a layer is split over several GPUs (tensor parallelism):
   kSplit,      // what every GPU has whole goes to operators that are split; backward adds up the GPUs' gradients of it
   kAllReduce,  // the sum of the GPUs' parts; backward passes the gradient on
@@ -63,6 +72,7 @@ struct OperatorSpec {
   std::int64_t parameters = 0;
   bool trained = false;  // its parameters get a gradient
   std::vector<GradientSpec> gradients = {};
+  double token_share = 1;          // of its parameters that one token needs: < 1 if they are experts'
   bool view = false;               // passes its only input on unchanged, as in GradientSpec
   std::string rebuild_kernel;      // that makes its outputs again beside a gradient; empty: its own, as in the forward
   std::int64_t gradient_gpus = 1;  // GPUs that hold the same parameters and each make a part of their gradient
@@ -81,7 +91,7 @@ struct LayerSpec {
 // token. Norms and residual stream are whole on every GPU. Adapters are split as their matrices are: of the two, B
 // where the outputs are split and A where the inputs are; the other is on every GPU, which makes a part of its
 // gradient. Preconditions (checked): positive sizes, q_width and kv_width multiples of each other as grouped-query
-// attention needs, lora_rank >= 1, and no split_error().
+// attention needs, experts_per_token at most experts, lora_rank >= 1, and no split_error().
 LayerSpec declare_layer(const ModelShape& shape, const TrainingShape& training, std::int64_t tensor_parallel = 1);
 
 }  // namespace alchemist

@@ -25,8 +25,8 @@ Bytes sharded_kv_bytes_per_token(const ModelShape& model, std::int64_t tensor_pa
 }
 
 Bytes workspace_bytes(const ModelShape& model, const MemoryPlanInput& input) {
-  const std::int64_t intermediate = gpu_shard(model, input.tensor_parallel).intermediate;
-  const std::int64_t mlp = input.max_num_batched_tokens * (2 * model.hidden + 3 * intermediate) * model.dtype_bytes;
+  const std::int64_t width = gpu_shard(model, input.tensor_parallel).mlp_width();
+  const std::int64_t mlp = input.max_num_batched_tokens * (2 * model.hidden + 3 * width) * model.dtype_bytes;
   const std::int64_t sampler = input.max_num_seqs * model.vocabulary * (model.dtype_bytes + kF32Bytes + kSortBytes) +
                                input.max_num_batched_tokens * model.hidden * model.dtype_bytes;
   return Bytes(std::max(mlp, sampler));

@@ -40,7 +40,7 @@ Bytes sharded_kv_bytes_per_token(const ModelShape& model, std::int64_t tensor_pa
 
 // Activations alive at once, the larger of two moments of a step:
 //   in the MLP of a layer, T = max_num_batched_tokens: residual and its norm (T x hidden each), gate and up
-//   (T x 2 intermediate/tp), their product (T x intermediate/tp), each of dtype_bytes;
+//   (T x 2 width/tp, width the MLP's of one token), their product (T x width/tp), each of dtype_bytes;
 //   in the sampler, S = max_num_seqs, V = vocabulary (gathered on every GPU): logits as computed (S x V x dtype_bytes)
 //   and in f32 (S x V x 4), values and indices of their sort for top-k/top-p, both twice because a radix sort goes back
 //   and forth between two buffers (S x V x 2 x (4 + 8)); and the last hidden states (T x hidden x dtype_bytes).

@@ -4,6 +4,7 @@
 
 #include "sim/base/check.h"
 #include "sim/model/all_reduce.h"
+#include "sim/model/expert_share.h"
 #include "sim/model/kernel_times.h"
 #include "sim/model/layer_costs.h"
 #include "sim/model/matrix_tiles.h"
@@ -14,6 +15,8 @@ namespace {
 // Kernels of one layer: two norms with their residual additions, q/k/v, rotary, cache write, attention, output,
 // gate/up, activation, down.
 constexpr double kKernelsPerLayer = 10;
+// And of a mixture of experts: router, choice, order of the tokens by expert, sum of a token's experts.
+constexpr double kKernelsOfExperts = 4;
 
 KernelTimes forward_times(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
                           std::int32_t tensor_parallel) {
@@ -30,6 +33,30 @@ double matrix_product_seconds(const HardwareSpec& hardware, double rows, double 
   const double padded_flops = tile_flops * padded_tiles(tiles_along(rows) * tiles_along(columns), processors);
   const double bytes = element_bytes * (rows * inner + inner * columns + rows * columns);
   return std::max(padded_flops / rate, bytes / (hardware.memory_bandwidth * hardware.memory_efficiency));
+}
+
+double RooflineCost::expert_product_seconds(double tokens, double inner, double columns) const {
+  const double rows = tokens * static_cast<double>(model_.experts_per_token);
+  const double weights =
+      inner * columns * static_cast<double>(model_.experts) * reached_share(model_.expert_share(), tokens);
+  const double bytes = static_cast<double>(model_.dtype_bytes) * (weights + rows * (inner + columns));
+  const double rate = hardware_.matrix_flops * hardware_.matrix_efficiency;
+  return std::max(2 * rows * inner * columns / rate, bytes / bandwidth_);
+}
+
+// What reads the MLP's input: gate and up, of a mixture of experts behind its router.
+double RooflineCost::gate_up_seconds(double tokens) const {
+  const auto hidden = static_cast<double>(model_.hidden), columns = static_cast<double>(2 * model_.intermediate);
+  const auto element = static_cast<double>(model_.dtype_bytes);
+  if (model_.experts == 0) return matrix_product_seconds(hardware_, tokens, hidden, columns, element);
+  return matrix_product_seconds(hardware_, tokens, hidden, static_cast<double>(model_.experts), element) +
+         expert_product_seconds(tokens, hidden, columns);
+}
+
+double RooflineCost::down_seconds(double tokens) const {
+  const auto inner = static_cast<double>(model_.intermediate), hidden = static_cast<double>(model_.hidden);
+  if (model_.experts > 0) return expert_product_seconds(tokens, inner, hidden);
+  return matrix_product_seconds(hardware_, tokens, inner, hidden, static_cast<double>(model_.dtype_bytes));
 }
 
 RooflineCost::RooflineCost(const HardwareSpec& hardware, const ModelShape& model, std::int32_t tensor_parallel,
@@ -69,16 +96,17 @@ double RooflineCost::dense_seconds(double tokens) const {
   const auto element = static_cast<double>(model_.dtype_bytes);
   const auto qkv = static_cast<double>(model_.q_width() + 2 * model_.kv_width());
   const auto attention_out = static_cast<double>(model_.q_width());
-  const auto intermediate = static_cast<double>(model_.intermediate);
   const double products = matrix_product_seconds(hardware_, tokens, hidden, qkv, element) +
                           matrix_product_seconds(hardware_, tokens, attention_out, hidden, element) +
-                          matrix_product_seconds(hardware_, tokens, hidden, 2 * intermediate, element) +
-                          matrix_product_seconds(hardware_, tokens, intermediate, hidden, element);
+                          gate_up_seconds(tokens) + down_seconds(tokens);
   // Elementwise operators: two norms with residual (read x and residual, write both), rotary (read and write q and k,
-  // write k and v to the cache), activation (read gate and up, write the product).
-  const double elements = tokens * (2 * 4 * hidden + 2 * qkv + 3 * intermediate);
-  const double elementwise = elements * element / (hardware_.memory_bandwidth * hardware_.memory_efficiency);
-  const double launches = kKernelsPerLayer * hardware_.kernel_overhead.in_seconds();
+  // write k and v to the cache), activation (read gate and up, write the product), sum of experts (read theirs, write
+  // it).
+  const double summed = model_.experts == 0 ? 0 : static_cast<double>(model_.experts_per_token + 1) * hidden;
+  const double elements = tokens * (2 * 4 * hidden + 2 * qkv + 3 * static_cast<double>(model_.mlp_width()) + summed);
+  const double elementwise = elements * element / bandwidth_;
+  const double kernels = kKernelsPerLayer + (model_.experts == 0 ? 0 : kKernelsOfExperts);
+  const double launches = kernels * hardware_.kernel_overhead.in_seconds();
   return static_cast<double>(model_.layers) * (products + elementwise + launches + all_reduce_seconds(tokens));
 }
 

@@ -35,6 +35,11 @@ class RooflineCost final : public StepCost {
 
  private:
   double dense_seconds(double tokens) const;
+  double gate_up_seconds(double tokens) const;
+  double down_seconds(double tokens) const;
+  // The products of one matrix of each of the tokens' experts. Roofline alone: rows are not padded to tiles, and the
+  // weights are those of the experts that the tokens reach (expert_share.h).
+  double expert_product_seconds(double tokens, double inner, double columns) const;
   double all_reduce_seconds(double tokens) const;
 
   HardwareSpec hardware_;

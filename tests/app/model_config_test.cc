@@ -35,7 +35,18 @@ INSTANTIATE_TEST_SUITE_P(Table, PublishedModels,
                                          Published{"mistral-7b", 7'241'732'096, 128 << 10},
                                          Published{"qwen2.5-7b", 7'615'616'512, 4LL * 28 * 4 * 128},
                                          Published{"qwen2.5-14b", 14'770'033'664, 4LL * 48 * 8 * 128},
-                                         Published{"qwen2.5-32b", 32'763'876'352, 4LL * 64 * 8 * 128}));
+                                         Published{"qwen2.5-32b", 32'763'876'352, 4LL * 64 * 8 * 128},
+                                         Published{"qwen3-8b", 8'190'735'360, 4LL * 36 * 8 * 128},
+                                         Published{"qwen3-32b", 32'762'123'264, 4LL * 64 * 8 * 128},
+                                         Published{"qwen3-30b-a3b", 30'532'122'624, 4LL * 48 * 4 * 128},
+                                         Published{"mixtral-8x7b", 46'702'792'704, 128 << 10}));
+
+// "A3B": 3.3 billion active, as its card says. Mixtral's paper: 13 billion of 47.
+TEST(Models, ActiveParametersOfPublishedMixtures) {
+  EXPECT_NEAR(static_cast<double>(load_model("qwen3-30b-a3b").active_parameters()), 3.3e9, 0.06e9);
+  EXPECT_NEAR(static_cast<double>(load_model("mixtral-8x7b").active_parameters()), 13e9, 0.2e9);
+  EXPECT_EQ(load_model("llama-3.1-8b").active_parameters(), load_model("llama-3.1-8b").parameters());
+}
 
 // 4 layers of 256x256 q, o, 256x128 k, v, 3 x 256x688 and two norms, twice 2,048 x 256 embeddings, a norm.
 TEST(Models, TinyIsTiny) {
@@ -74,6 +85,52 @@ TEST(HuggingFace, ConfigJsonGivesTheBuiltInShape) {
   ModelShape model = load_model(folder.write("qwen2.5-7b/config.json", kQwenJson));
   EXPECT_EQ(model.name, "qwen2.5-7b");  // the folder's
   EXPECT_EQ(model, load_model("qwen2.5-7b"));
+}
+
+// As published, but for what the shape does not depend on.
+constexpr const char* kQwen3MixtureJson = R"({
+  "model_type": "qwen3_moe",
+  "attention_bias": false,
+  "decoder_sparse_step": 1,
+  "head_dim": 128,
+  "hidden_act": "silu",
+  "hidden_size": 2048,
+  "intermediate_size": 6144,
+  "max_position_embeddings": 40960,
+  "mlp_only_layers": [],
+  "moe_intermediate_size": 768,
+  "num_attention_heads": 32,
+  "num_experts": 128,
+  "num_experts_per_tok": 8,
+  "num_hidden_layers": 48,
+  "num_key_value_heads": 4,
+  "sliding_window": null,
+  "tie_word_embeddings": false,
+  "use_sliding_window": false,
+  "vocab_size": 151936
+})";
+
+std::string changed_mixture(const std::string& from, const std::string& to) {
+  std::string text = kQwen3MixtureJson;
+  text.replace(text.find(from), from.size(), to);
+  return text;
+}
+
+TEST(HuggingFace, MixturesGiveTheBuiltInShapes) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(load_model(folder.write("qwen3-30b-a3b/config.json", kQwen3MixtureJson)), load_model("qwen3-30b-a3b"));
+  const std::string mixtral = folder.write(
+      "mixtral-8x7b/config.json",
+      R"({"model_type": "mixtral", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32000, "max_position_embeddings": 32768,
+      "num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": null})");
+  EXPECT_EQ(load_model(mixtral), load_model("mixtral-8x7b"));
+  const std::string dense =
+      folder.write("qwen3-8b/config.json",
+                   R"({"model_type": "qwen3", "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+      "max_position_embeddings": 40960})");
+  EXPECT_EQ(load_model(dense), load_model("qwen3-8b"));
 }
 
 TEST(HuggingFace, YarnServesAMultipleOfThePositions) {
@@ -119,10 +176,17 @@ TEST_P(BadModels, AreRefusedWithTheKey) {
 INSTANTIATE_TEST_SUITE_P(
     Table, BadModels,
     testing::Values(
-        BadModel{"architecture", changed("\"qwen2\"", "\"mixtral\""),
-                 "8: key model_type: model_type \"mixtral\" is not supported"},
+        BadModel{"architecture", changed("\"qwen2\"", "\"gemma3\""),
+                 "8: key model_type: model_type \"gemma3\" is not supported"},
         BadModel{"experts", changed("\"max_window_layers\": 28", "\"num_experts\": 8"),
-                 "7: key num_experts: mixtures of experts are not supported"},
+                 "7: key num_experts: experts of a qwen2 are not supported"},
+        BadModel{"no_experts", changed("\"qwen2\"", "\"qwen3_moe\""), "1: key num_experts: missing"},
+        BadModel{"dense_layers", changed_mixture("[]", "[0, 3]"),
+                 "10: key mlp_only_layers: layers without experts are not supported: expected none"},
+        BadModel{"sparse_step", changed_mixture("\"decoder_sparse_step\": 1", "\"decoder_sparse_step\": 2"),
+                 "4: key decoder_sparse_step: layers without experts are not supported: expected 1"},
+        BadModel{"experts_per_token", changed_mixture("\"num_experts_per_tok\": 8", "\"num_experts_per_tok\": 200"),
+                 "1: expected experts_per_token (200) to be at most experts (128)"},
         BadModel{"quantised", changed("\"rope_scaling\": null", "\"quantization_config\": {\"bits\": 4}"),
                  "12: key quantization_config: quantised weights are not supported"},
         BadModel{"activation", changed("silu", "gelu"), "3: key hidden_act: expected silu"},
@@ -134,6 +198,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "1: expected hidden (3585) to be a multiple of heads (28)"},
         BadModel{"negative", changed("\"vocab_size\": 152064", "\"vocab_size\": -1"),
                  "17: key vocab_size: expected a whole number from 1"},
+        BadModel{"own_experts", "base: llama-3.1-8b\nexperts: 8\n",
+                 "1: expected experts and experts_per_token, or neither of them"},
         BadModel{"own_unknown_key", "layers: 4\nhiden: 5\n", "1: key hidden: missing"},
         BadModel{"own_typing_error",
                  "layers: 4\nhidden: 8\nintermediate: 8\nheads: 2\nkv_heads: 2\nvocabulary: 9\nmax_position: 9\n"

@@ -221,6 +221,15 @@ class BadInput(CliTestCase):
             with self.subTest(arguments=arguments):
                 self.assert_one_line_error(run(*arguments), "is empty", f'behind "{arguments[-2]}"')
 
+    def test_models_without_kernels(self):
+        for model, what in (("qwen3-30b-a3b", "experts are"), ("qwen3-8b", "norms of queries and keys are")):
+            self.assert_one_line_error(run("calibrate", "--device", "cpu", "--model", model, "--out", self.out),
+                                       f"model {model}: {what} not computed by the kernels, only simulated")
+        profile = self.folder / "profile"
+        write_profile(profile)
+        self.refuse("--set", f"profile={profile}", "--set", "model=mixtral-8x7b",
+                    expected=[str(profile), "dense layers", "mixtral-8x7b has 8 experts"])
+
     def test_a_model_too_small_to_calibrate(self):
         model = self.folder / "flat.yaml"
         tiny = Path(os.environ["ALCHEMIST_SOURCE_DIR"]) / "configs/models/tiny.yaml"
