@@ -73,6 +73,10 @@ void warn_of_origin(const Origin& origin, const Experiment& experiment, bool tra
   if (trains && origin.training && *origin.training != method) {
     other += (other.empty() ? "" : " and ") + ("training.method " + *origin.training);
   }
+  if (trains && origin.training == "lora" && method == "lora" &&
+      experiment.training.lora_modules != all_linear_modules()) {
+    other += std::string(other.empty() ? "" : " and ") + "adapters on all linear modules";
+  }
   if (!other.empty()) {
     warnings.push_back(fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
                                    profile, other, experiment.model.name, method));

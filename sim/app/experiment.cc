@@ -57,11 +57,21 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   return serving;
 }
 
+std::set<LinearModule> read_modules(const YamlValue& value) {
+  std::set<LinearModule> modules;
+  for (const YamlValue& name : value.as_list()) {
+    if (!modules.insert(read_word(name, linear_modules())).second) name.fail("is there twice");
+  }
+  if (modules.empty()) value.fail("expected at least one of q, k, v, o, gate, up, down");
+  return modules;
+}
+
 TrainingConfig read_training(const YamlValue& value) {
   TrainingConfig training;
   YamlMap map(value);
   if (auto found = map.optional("method")) training.method = read_word(*found, training_methods());
   read_int(map, "lora_rank", training.lora_rank, 1, 1 << 16);
+  if (auto found = map.optional("lora_modules")) training.lora_modules = read_modules(*found);
   if (auto found = map.optional("objective")) training.objective = read_word(*found, training_objectives());
   read_bool(map, "reference_model", training.reference_model);
   read_int(map, "group_size", training.group_size, 2, 1 << 10);

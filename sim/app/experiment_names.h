@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/app/yaml_reader.h"
+#include "sim/model/training_shape.h"
 #include "sim/node/router.h"
 #include "sim/node/training_config.h"
 #include "sim/policy/decisions.h"
@@ -20,6 +21,11 @@ inline EnumWords<TrainingMethod> training_methods() {
 }
 inline EnumWords<TrainingObjective> training_objectives() {
   return {{"sft", TrainingObjective::sft}, {"dpo", TrainingObjective::dpo}, {"grpo", TrainingObjective::grpo}};
+}
+inline EnumWords<LinearModule> linear_modules() {
+  EnumWords<LinearModule> words;
+  for (const LinearModule module : kLinearModules) words.emplace_back(module_name(module), module);
+  return words;
 }
 inline EnumWords<Routing> routings() {
   return {{"round_robin", Routing::kRoundRobin},

@@ -42,6 +42,9 @@ void emit_training(YAML::Emitter& out, const TrainingConfig& training) {
   out << YAML::Key << "training" << YAML::Value << YAML::BeginMap;
   emit(out, "method", word_of(training.method, training_methods()));
   emit(out, "lora_rank", training.lora_rank);
+  out << YAML::Key << "lora_modules" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+  for (const LinearModule module : training.lora_modules) out << word_of(module, linear_modules());
+  out << YAML::EndSeq;
   emit(out, "objective", word_of(training.objective, training_objectives()));
   emit(out, "reference_model", training.reference_model);
   emit(out, "group_size", training.group_size);

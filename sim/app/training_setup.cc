@@ -40,6 +40,7 @@ TrainingShape training_shape_of(const TrainingConfig& training) {
   TrainingShape shape;
   shape.method = training.method;
   shape.lora_rank = training.lora_rank;
+  shape.lora_modules = training.lora_modules;
   shape.objective = training.objective;
   shape.reference_model = training.reference_model;
   shape.group_size = training.group_size;

@@ -11,12 +11,6 @@
 
 namespace alchemist {
 
-// The linear modules of a decoder layer, in the order of execution.
-enum class LinearModule { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr LinearModule kLinearModules[] = {LinearModule::kQ,   LinearModule::kK,    LinearModule::kV,
-                                                  LinearModule::kO,   LinearModule::kGate, LinearModule::kUp,
-                                                  LinearModule::kDown};
-
 // "q", "k", "v", "o", "gate", "up", "down".
 std::string_view module_name(LinearModule module);
 // The reverse; none for an unknown name.
@@ -24,10 +18,8 @@ std::optional<LinearModule> parse_module(std::string_view name);
 
 struct TrainingShape {
   TrainingMethod method = TrainingMethod::lora;
-  std::int64_t lora_rank = 16;  // >= 1
-  // Modules with an adapter. All linear ones by default: what LoRA needs to match full fine-tuning (Dettmers et al.,
-  // "QLoRA", 2023, section 4); PEFT's smaller default for Llama is {q, v}.
-  std::set<LinearModule> lora_modules{std::begin(kLinearModules), std::end(kLinearModules)};
+  std::int64_t lora_rank = 16;                                 // >= 1
+  std::set<LinearModule> lora_modules = all_linear_modules();  // with an adapter
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;  // dpo, grpo: log-probabilities of a frozen model are computed by a second forward
   std::int64_t group_size = 8;  // grpo: answers to one prompt

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 
 #include "sim/base/distribution.h"
 #include "sim/base/training_kind.h"
@@ -20,6 +21,7 @@ struct FeedbackConfig {
 struct TrainingConfig {
   TrainingMethod method = TrainingMethod::lora;
   std::int32_t lora_rank = 16;
+  std::set<LinearModule> lora_modules = all_linear_modules();  // with an adapter; at least one
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;       // dpo, grpo: a frozen model's log-probabilities of the answers enter the loss
   std::int32_t group_size = 8;       // grpo: answers to one prompt, the served one among them

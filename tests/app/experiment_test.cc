@@ -32,6 +32,7 @@ TEST(Experiment, DefaultsFillWhatIsNotGiven) {
   EXPECT_EQ(e.serving.block_size, 16);
   EXPECT_EQ(e.serving.kv_cache_tokens, std::nullopt);
   EXPECT_EQ(e.training.lora_rank, 16);
+  EXPECT_EQ(e.training.lora_modules, all_linear_modules());
   EXPECT_EQ(e.training.feedback.delay.mean, Duration::seconds(60));
   EXPECT_EQ(e.cluster, ClusterConfig{});
   EXPECT_EQ(e.slo.ttft, Duration::seconds(1));
@@ -58,6 +59,7 @@ constexpr const char* kEveryKey = R"(serving:
 training:
   method: full
   lora_rank: 8
+  lora_modules: [v, q]
   objective: dpo
   batch_tokens: 1024
   feedback: {share: 0.25, delay: {lognormal: {median: 1.5 s, sigma: 0.7}}}
@@ -71,6 +73,7 @@ seed: 7
 
 TEST(Experiment, EveryKeyIsRead) {
   const Experiment e = read(small_experiment(kEveryKey));
+  EXPECT_THAT(e.training.lora_modules, testing::ElementsAre(LinearModule::kQ, LinearModule::kV));
   EXPECT_EQ(e.serving.kv_cache_tokens, 64'000);
   EXPECT_FALSE(e.serving.prefix_caching || e.serving.chunked_prefill || e.serving.reserve_full_prompt ||
                e.serving.async_scheduling || e.serving.cuda_graphs);
@@ -143,6 +146,11 @@ INSTANTIATE_TEST_SUITE_P(
                       "e.yaml:4: key serving.max_num_seq: unknown key; did you mean \"max_num_seqs\"?"},
         BadExperiment{"unknown_section", "servings: {}\n",
                       "e.yaml:4: key servings: unknown key; did you mean \"serving\"?"},
+        BadExperiment{"no_module", "training: {lora_modules: []}\n",
+                      "key lora_modules: expected at least one of q, k, v, o, gate, up, down"},
+        BadExperiment{"module_twice", "training: {lora_modules: [q, q]}\n", "key lora_modules: is there twice"},
+        BadExperiment{"unknown_module", "training: {lora_modules: [q, router]}\n",
+                      "key lora_modules: expected q, k, v"},
         BadExperiment{"size_zero", "serving: {max_num_seqs: 0}\n",
                       "e.yaml:4: key serving.max_num_seqs: expected a whole number from 1 to"},
         BadExperiment{"budget", "serving:\n  max_num_batched_tokens: 100\n",

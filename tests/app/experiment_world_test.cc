@@ -1,6 +1,7 @@
 // What an experiment's keys become in the world that runs it: nothing that a user sets is lost on the way.
 #include "sim/app/experiment_world.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -127,11 +128,12 @@ TEST(ExperimentWorld, AReferenceModelTakesMemoryWhereAllWeightsAreTrained) {
 TEST(ExperimentWorld, TheObjectiveIsThatOfTheTraining) {
   const Experiment e = on_two_gpus("temporal",
                                    "training: {objective: grpo, group_size: 5, reference_model: false, "
-                                   "lora_rank: 4}\n");
+                                   "lora_rank: 4, lora_modules: [o]}\n");
   const TrainingShape shape = training_shape_of(e.training);
   EXPECT_EQ(shape.objective, TrainingObjective::grpo);
   EXPECT_EQ(shape.group_size, 5);
   EXPECT_EQ(shape.lora_rank, 4);
+  EXPECT_THAT(shape.lora_modules, testing::ElementsAre(LinearModule::kO));
   EXPECT_FALSE(shape.reference_model);
 }
 

@@ -227,8 +227,8 @@ class BadInput(CliTestCase):
                                        f"model {model}: {what} not computed by the kernels, only simulated")
         profile = self.folder / "profile"
         write_profile(profile)
-        self.refuse("--set", f"profile={profile}", "--set", "model=mixtral-8x7b",
-                    expected=[str(profile), "dense layers", "mixtral-8x7b has 8 experts"])
+        self.refuse("--set", f"profile={profile}", "--set", "model={base: tiny, experts: 8, experts_per_token: 2}",
+                    expected=[str(profile), "dense layers", "tiny has 8 experts"])
 
     def test_a_model_too_small_to_calibrate(self):
         model = self.folder / "flat.yaml"
@@ -259,6 +259,10 @@ class BadInput(CliTestCase):
         result = run("run", "default", "--policy", "temporal", *arguments)
         self.assert_done(result)
         self.assertNotIn("was measured with", result.stderr)
+        result = run("run", "default", "--policy", "temporal", "--set", "training.lora_modules=[q, v]", *arguments)
+        self.assert_done(result)
+        self.assertIn("was measured with adapters on all linear modules, but this is llama-3.1-8b with lora",
+                      result.stderr)
 
     def test_captured_steps_of_a_calibration_are_not_padded(self):
         """Nine requests decode at once. vLLM captures steps of eight and of sixteen, our backend of nine."""
