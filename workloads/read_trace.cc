@@ -82,6 +82,17 @@ std::string_view format_name(TraceFormat format) {
   return "auto";
 }
 
+std::string format_names(bool (*is_meant)(TraceFormat)) {
+  std::string text;
+  std::string_view last;
+  for (const auto& [name, format] : kFormats) {
+    if (!is_meant(format)) continue;
+    if (!last.empty()) text += (text.empty() ? "" : ", ") + std::string(last);
+    last = name;
+  }
+  return text + " or " + std::string(last);
+}
+
 TraceFormat detect_format(const std::string& path) {
   LineReader lines(path);
   if (!lines.next()) throw ConfigError::at(path, 0, "is empty: expected a trace");

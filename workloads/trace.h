@@ -72,6 +72,8 @@ TraceFormat detect_format(const std::string& path);
 // "vidur", "azure", ...; none for another word. "auto" is TraceFormat::automatic.
 std::optional<TraceFormat> parse_format(std::string_view name);
 std::string_view format_name(TraceFormat format);
+// "auto, vidur, ... or sharegpt": those for which `is_meant` holds, for people.
+std::string format_names(bool (*is_meant)(TraceFormat) = [](TraceFormat) { return true; });
 
 // The conversations of a trace as turns. A turn that shares no history begins a conversation of its own.
 std::vector<std::vector<Turn>> conversations_of(const Trace& trace);

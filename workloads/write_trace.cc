@@ -59,6 +59,11 @@ TraceWriter::TraceWriter(TraceFormat format, std::optional<std::int32_t> block_t
   check(writes(format) && block_tokens.value_or(1) >= 1, "a format to write");
 }
 
+bool TraceWriter::writes(TraceFormat format) {
+  return format == TraceFormat::vidur || format == TraceFormat::azure || format == TraceFormat::burstgpt ||
+         format == TraceFormat::mooncake || format == TraceFormat::llmservingsim;
+}
+
 void TraceWriter::header(std::string& out) const {
   if (format_ == TraceFormat::vidur) out += "arrived_at,num_prefill_tokens,num_decode_tokens,session_id,turn\n";
   if (format_ == TraceFormat::azure) out += "TIMESTAMP,ContextTokens,GeneratedTokens\n";

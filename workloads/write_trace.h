@@ -22,8 +22,8 @@ namespace alchemist {
 //   llmservingsim  single requests; nanoseconds; sessions and sharing are lost
 class TraceWriter {
  public:
-  // False for ShareGPT, which holds texts, and for "automatic", which names no format.
-  static bool writes(TraceFormat format) { return format != TraceFormat::automatic && format != TraceFormat::sharegpt; }
+  // Those above.
+  static bool writes(TraceFormat format);
   // Precondition: writes(format).
   TraceWriter(TraceFormat format, std::optional<std::int32_t> block_tokens);
   void header(std::string& out) const;

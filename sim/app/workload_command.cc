@@ -44,10 +44,7 @@ struct WorkloadOptions {
 
 TraceFormat input_format(const std::string& name) {
   const auto format = parse_format(name);
-  if (!format) {
-    throw ConfigError("--format: expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt, got \"" +
-                      name + "\"");
-  }
+  if (!format) throw ConfigError("--format: expected " + format_names() + ", got \"" + name + "\"");
   return *format;
 }
 
@@ -55,7 +52,7 @@ TraceFormat input_format(const std::string& name) {
 TraceFormat output_format(const std::string& name) {
   const auto format = parse_format(name);
   if (format && TraceWriter::writes(*format)) return *format;
-  throw ConfigError("--to: expected vidur, azure, burstgpt, mooncake or llmservingsim, got \"" + name + "\"" +
+  throw ConfigError("--to: expected " + format_names(TraceWriter::writes) + ", got \"" + name + "\"" +
                     (format == TraceFormat::sharegpt ? ", which holds texts and cannot be written" : ""));
 }
 
@@ -202,9 +199,7 @@ void inspect(const WorkloadOptions& o) {
 }
 
 void add_reading_options(CLI::App& command, WorkloadOptions& o) {
-  command.add_option("--format", o.format,
-                     "format of a trace: auto (from its content), vidur, azure, burstgpt, mooncake, "
-                     "llmservingsim, sharegpt");
+  command.add_option("--format", o.format, "format of a trace: " + format_names() + "; auto tells it from the content");
   command
       .add_option("--block-tokens", o.block_tokens,
                   "tokens that one hash id stands for, in what is read and what is written (512 where neither says)")
@@ -228,14 +223,14 @@ void add_workload_command(CLI::App& app) {
   make->add_option("SPEC", o.input, "built-in name, YAML file or trace")->required();
   make->add_option("--seed", o.seed, "of the random streams")->check(whole_number(0));
   make->add_option("--duration", o.duration, "with its unit, such as \"2 h\"");
-  make->add_option("--to", o.to, "format: vidur, azure, burstgpt, mooncake, llmservingsim");
+  make->add_option("--to", o.to, "format: " + format_names(TraceWriter::writes));
   make->add_option("--out", o.out, "file to write")->required();
   add_reading_options(*make, o);
   make->callback([options] { generate(*options); });
 
   CLI::App* turn = workload->add_subcommand("convert", "Writes a trace in another format");
   turn->add_option("IN", o.input, "trace")->required();
-  turn->add_option("--to", o.to, "format: vidur, azure, burstgpt, mooncake, llmservingsim")->required();
+  turn->add_option("--to", o.to, "format: " + format_names(TraceWriter::writes))->required();
   turn->add_option("--out", o.out, "file to write")->required();
   add_reading_options(*turn, o);
   turn->callback([options] { convert(*options); });

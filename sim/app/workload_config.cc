@@ -61,7 +61,7 @@ TraceSpec read_trace_spec(const YamlValue& value, const TraceSpec* base = nullpt
     spec.path = find_trace(*file);
   if (const auto format = map.optional("format")) {
     const auto parsed = parse_format(format->as_string());
-    if (!parsed) format->fail("expected auto, vidur, azure, burstgpt, mooncake, llmservingsim or sharegpt");
+    if (!parsed) format->fail("expected " + format_names());
     spec.format = *parsed;
   }
   const auto scale = map.optional("rate_scale"), rate = map.optional("rate");
