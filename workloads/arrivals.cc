@@ -178,25 +178,29 @@ std::optional<double> mean_rate(const ArrivalSpec& arrivals) {
 }
 
 void set_rate(WorkloadSpec& spec, double rate) {
-  const auto scale_trace = [rate](TraceSpec& trace) {
-    trace.rate = rate;
-    trace.rate_scale = 1.0;
+  struct Set {
+    double rate;
+    double old_rate;  // of what has one
+    void operator()(PoissonArrivals& a) const { a.rate = rate; }
+    void operator()(GammaArrivals& a) const { a.rate = rate; }
+    void operator()(OnOffArrivals& a) const {
+      a.rate_on *= rate / old_rate;
+      a.rate_off *= rate / old_rate;
+    }
+    void operator()(DiurnalArrivals& a) const { a.rate = rate; }
+    void operator()(FixedArrivals& a) const { a.rate = rate; }
+    void operator()(TraceArrivals& a) const { (*this)(a.trace); }
+    void operator()(TraceSpec& trace) const {
+      trace.rate = rate;
+      trace.rate_scale = 1.0;
+    }
+    void operator()(ClosedLoopArrivals&) const {
+      throw ConfigError("a closed loop has no rate to set: its rate follows from concurrent sessions and think time");
+    }
   };
-  if (auto* trace = std::get_if<TraceSpec>(&spec.source)) return scale_trace(*trace);
+  if (auto* trace = std::get_if<TraceSpec>(&spec.source)) return Set{rate, 0}(*trace);
   ArrivalSpec& arrivals = std::get<GeneratedWorkload>(spec.source).arrivals;
-  if (std::holds_alternative<ClosedLoopArrivals>(arrivals)) {
-    throw ConfigError("a closed loop has no rate to set: its rate follows from concurrent sessions and think time");
-  }
-  if (auto* a = std::get_if<PoissonArrivals>(&arrivals)) a->rate = rate;
-  if (auto* a = std::get_if<GammaArrivals>(&arrivals)) a->rate = rate;
-  if (auto* a = std::get_if<DiurnalArrivals>(&arrivals)) a->rate = rate;
-  if (auto* a = std::get_if<FixedArrivals>(&arrivals)) a->rate = rate;
-  if (auto* a = std::get_if<TraceArrivals>(&arrivals)) scale_trace(a->trace);
-  if (auto* a = std::get_if<OnOffArrivals>(&arrivals)) {
-    const double factor = rate / *mean_rate(arrivals);
-    a->rate_on *= factor;
-    a->rate_off *= factor;
-  }
+  std::visit(Set{rate, mean_rate(arrivals).value_or(0)}, arrivals);
 }
 
 }  // namespace alchemist
