@@ -28,9 +28,9 @@ inline EnumWords<LinearModule> linear_modules() {
   return words;
 }
 inline EnumWords<Routing> routings() {
-  return {{"round_robin", Routing::kRoundRobin},
-          {"least_loaded", Routing::kLeastLoaded},
-          {"prefix_aware", Routing::kPrefixAware}};
+  EnumWords<Routing> words;
+  for (const auto& [name, routing] : kRoutings) words.emplace_back(name, routing);
+  return words;
 }
 inline EnumWords<FreshActivations> fresh_activations() {
   return {{"keep", FreshActivations::kKeep},

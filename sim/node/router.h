@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "sim/base/events.h"
 #include "sim/node/node.h"
@@ -17,6 +18,15 @@ enum class Routing : std::uint8_t {
   // Dynamo chooses). Ties: fewest requests.
   kPrefixAware,
 };
+
+struct RoutingName {
+  std::string_view name;
+  Routing routing;
+};
+// All of them, by the names that experiments use.
+inline constexpr RoutingName kRoutings[] = {{"round_robin", Routing::kRoundRobin},
+                                            {"least_loaded", Routing::kLeastLoaded},
+                                            {"prefix_aware", Routing::kPrefixAware}};
 
 class Router {
  public:

@@ -103,12 +103,12 @@ class RouteObserver final : public RunObserver {
   TextObserver outcomes;
 };
 
-class RouterIsBlind : public ::testing::TestWithParam<Routing> {};
+class RouterIsBlind : public ::testing::TestWithParam<RoutingName> {};
 
 TEST_P(RouterIsBlind, UntilTheFirstCompletionThatDiffers) {
   const LinearCost cost(100, 10, 1);
   SimulationConfig config = small_config(40, 3);
-  config.routing = GetParam();
+  config.routing = GetParam().routing;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     const std::vector<WorkloadRequest> requests = random_requests(seed);
     RouteObserver observer, other_observer;
@@ -121,8 +121,8 @@ TEST_P(RouterIsBlind, UntilTheFirstCompletionThatDiffers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, RouterIsBlind,
-                         ::testing::Values(Routing::kRoundRobin, Routing::kLeastLoaded, Routing::kPrefixAware));
+INSTANTIATE_TEST_SUITE_P(Cases, RouterIsBlind, ::testing::ValuesIn(kRoutings),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace alchemist
