@@ -182,11 +182,7 @@ PolicySpec load_policy(const PolicyChoice& policy) {
 
 Policy make_policy(const PolicySpec& spec) {
   Policy policy;
-  policy.keep_for = spec.keep_for;
-  policy.fresh = spec.fresh;
-  policy.samples = spec.samples;
-  policy.stretch = spec.stretch;
-  policy.record_answers = spec.record_answers;
+  static_cast<PolicyParameters&>(policy) = spec;
   policy.record = make_record_decision(spec.record);
   policy.place = make_place_decision(spec.place);
   policy.evict = make_evict_decision(spec.evict);

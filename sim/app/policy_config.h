@@ -9,7 +9,8 @@
 
 namespace alchemist {
 
-struct PolicySpec {
+// What the node is told comes with PolicyParameters; here is what others make use of.
+struct PolicySpec : PolicyParameters {
   std::string name;
   std::string description;
   std::string record = "none";
@@ -17,18 +18,11 @@ struct PolicySpec {
   std::string evict = "none";
   std::string restore = "none";
   std::string train = "none";
-  bool separate = false;  // training has GPUs of its own
-  FreshActivations fresh = FreshActivations::kKeep;
-  SampleOrder samples = SampleOrder::kOldest;
-  double sm_share = 1;  // beside: of the SMs, while serving has the rest
-  // headroom: share of the time of decode steps that training may take in the gaps between them. All: share by which
-  // more of the prompts may be computed because training and its records have memory of the prefix cache.
-  double stretch = 0.03;
+  bool separate = false;           // training has GPUs of its own
+  double sm_share = 1;             // beside: of the SMs, while serving has the rest
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   bool spare_memory = false;       // records may take more of it where the prefix cache loses hardly anything by that
   double host_record_share = 0.5;  // of the machine's memory, pinned for records and for activations that `fresh` sends
-  bool record_answers = false;     // decode records the answers to the prompts that are recorded
-  Duration keep_for = Duration::max();
   std::int64_t micro_batch_tokens = 2048;
   std::int32_t window_layers =
       16;  // whose activations are on the GPU at once, of those on their way from or to the host

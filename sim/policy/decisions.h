@@ -138,7 +138,7 @@ class TrainDecision {
   virtual bool heeds_max_itl() const { return false; }
 };
 
-// A policy: one of each, and how it deals with tokens that have no record.
+// What becomes of the activations of tokens that have no record.
 enum class FreshActivations : std::uint8_t {
   kKeep,        // forward keeps all that backward needs
   kCheckpoint,  // forward keeps each layer's input; backward runs the layer forward again
@@ -152,14 +152,20 @@ enum class SampleOrder : std::uint8_t {
   kRecorded,  // those of whose forward usable records save the largest share; of equal ones the latest
 };
 
-struct Policy {
+// What a policy tells the node beside its decisions: the keys of a policy's file of the same names, with their
+// defaults.
+struct PolicyParameters {
   Duration keep_for = Duration::max();  // records without feedback after this time are dropped
   FreshActivations fresh = FreshActivations::kKeep;
   SampleOrder samples = SampleOrder::kOldest;
-  // How much training that hides may lengthen serving: the share of decode's time that it takes, and the share of more
-  // prompts that are computed because memory is not the prefix cache's.
+  // How much training that hides may lengthen serving: the share of decode's time that it takes (headroom), and the
+  // share of more prompts that are computed because memory is not the prefix cache's.
   double stretch = 0.03;
-  bool record_answers = false;             // decode keeps what prefill does, where the record decision has it
+  bool record_answers = false;  // decode keeps what prefill does, where the record decision has it
+};
+
+// A policy: one of each decision, and these.
+struct Policy : PolicyParameters {
   std::unique_ptr<RecordDecision> record;  // each may be null: nothing is recorded, ...
   std::unique_ptr<PlaceDecision> place;
   std::unique_ptr<EvictDecision> evict;

@@ -19,7 +19,7 @@ std::string written(const PolicyChoice& choice) {
   return out.c_str();
 }
 
-// With every key but those of `beside`, none at its default.
+// With every key but those of the next two, none at its default.
 constexpr const char* kWholePolicy =
     "description: \"more: of, [all] #1\\nand so on\"\nrecord: lean\nplace: tiered\nevict: oldest\nrestore: race\n"
     "train: headroom\nfresh: offload\nsamples: recorded\nstretch: 0.07\ngpu_record_share: 0.3\nspare_memory: true\n"
@@ -27,6 +27,9 @@ constexpr const char* kWholePolicy =
     "window_layers: 3\n";
 constexpr const char* kBeside =
     "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: beside\nsm_share: 0.3\n";
+
+constexpr const char* kSeparate =
+    "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: idle\nseparate: true\n";
 
 void expect_same(const PolicySpec& a, const PolicySpec& b) {
   EXPECT_EQ(policy_keys(a), policy_keys(b));
@@ -54,6 +57,28 @@ TEST(PolicyFile, IsNotNeededAgain) {
       EXPECT_EQ(again, choice);
       EXPECT_EQ(written(again), written(choice));
     }
+  }
+}
+
+// A key that is read and not written would be ignored in every policy that comes from a file.
+TEST(PolicyKeys, AreWrittenAsTheyAreRead) {
+  const TemporaryFolder folder;
+  for (const char* text : {kWholePolicy, kBeside, kSeparate}) {
+    const YAML::Node given = YAML::Load(text);
+    const YAML::Node written = YAML::Load(policy_keys(load_policy(folder.write("p.yaml", text))));
+    for (const auto& entry : given) {
+      const auto key = entry.first.as<std::string>();
+      ASSERT_TRUE(written[key]) << key << " is missing in sim/app/policy_writer.cc";
+      EXPECT_EQ(written[key].as<std::string>(), entry.second.as<std::string>()) << key;
+    }
+  }
+  const auto keys =
+      known_keys(message_of([&] { load_policy(folder.write("p.yaml", std::string(kBeside) + "x: 1\n")); }));
+  EXPECT_GT(keys.size(), 10u);
+  for (const std::string& key : keys) {
+    bool tested = key == "base";
+    for (const char* text : {kWholePolicy, kBeside, kSeparate}) tested = tested || YAML::Load(text)[key];
+    EXPECT_TRUE(tested) << key << " is missing in kWholePolicy";
   }
 }
 

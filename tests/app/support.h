@@ -7,6 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "sim/base/error.h"
 
@@ -18,6 +19,18 @@ inline std::string message_of(const std::function<void()>& action) {
     action();
   } catch (const ConfigError& e) { return e.what(); }
   return "";
+}
+
+// The keys that a mapping may have, as the message for an unknown one lists them: "... (known: a, b)".
+inline std::vector<std::string> known_keys(const std::string& message) {
+  std::vector<std::string> keys;
+  for (std::size_t begin = message.find("(known: ") + 8; message[begin - 1] != ')';) {
+    const std::size_t end = message.find_first_of(",)", begin);
+    if (end == std::string::npos) return {};
+    keys.push_back(message.substr(begin, end - begin));
+    begin = end + (message[end] == ',' ? 2 : 1);
+  }
+  return keys;
 }
 
 // A folder of its own that is gone with the object.
