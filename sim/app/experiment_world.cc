@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "sim/app/conflict_error.h"
+#include "sim/app/gib.h"
 
 namespace alchemist {
 namespace {
@@ -20,9 +21,14 @@ std::int32_t kv_blocks(const Experiment& experiment, const MemoryPlan& plan, Byt
                     plan.kv_tokens, (taken.count() + plan.kv_per_token.count() - 1) / plan.kv_per_token.count()));
   }
   if (blocks < 2) {
-    throw ConflictError("training",
-                        "no room for KV blocks: weights and training state take the usable memory; use training.method "
-                        "lora, a smaller model, or a larger GPU");
+    const bool full = experiment.training.method == TrainingMethod::full;
+    throw ConflictError(
+        "training",
+        fmt::format(
+            "no room for KV blocks: of {} that gpu_memory_utilization leaves, weights take {}, a step's working "
+            "memory and libraries {}, and training {} for good; use {}a smaller model, or a larger GPU",
+            gib(plan.usable), gib(plan.weights), gib(plan.workspace + plan.reserve), gib(taken),
+            full ? "training.method lora, " : ""));
   }
   return static_cast<std::int32_t>(blocks - 1);
 }

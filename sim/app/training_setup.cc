@@ -91,9 +91,9 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
     throw ConflictError(
         "training",
         fmt::format("does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
-                    "state and workspace {}; use training.method lora, a higher serving.tensor_parallel, a smaller "
-                    "model or a larger GPU",
-                    gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_)));
+                    "state and workspace {}; use {}a higher serving.tensor_parallel, a smaller model or a larger GPU",
+                    gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_),
+                    training.method == TrainingMethod::full ? "training.method lora, " : ""));
   }
   separate_pages_ = static_cast<std::int32_t>(pages);
 }

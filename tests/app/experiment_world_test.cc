@@ -62,6 +62,21 @@ TEST(ExperimentWorld, MemoryAndPiecesAreAsThePolicySays) {
   EXPECT_EQ(beside.config().training->trainer.gpu_share, 0.3);
 }
 
+// What is short is said in figures, and no way out that has been taken already.
+TEST(ExperimentWorld, NoRoomIsAccountedFor) {
+  const auto refusal = [](const char* policy, const char* method) {
+    return message_of([&] {
+      const ExperimentWorld world(
+          on_two_gpus(policy, std::string("training: {method: ") + method + "}\n", ", memory: 4 GiB"));
+    });
+  };
+  for (const char* policy : {"temporal", "{base: separate, micro_batch_tokens: 8192}"}) {
+    EXPECT_THAT(refusal(policy, "full"), testing::HasSubstr("use training.method lora, a"));
+    const std::string lora = refusal(policy, "lora");
+    EXPECT_THAT(lora, testing::AllOf(testing::HasSubstr("weights take 2.3 GiB"), testing::HasSubstr("; use a ")));
+  }
+}
+
 // vLLM counts a block that no request gets: of 16,000 tokens asked for 999 blocks of 16 can be used.
 TEST(ExperimentWorld, OneBlockIsNobodys) {
   EXPECT_EQ(ExperimentWorld(on_two_gpus("serve_only", "serving: {kv_cache_tokens: 16000}\n")).config().kv_blocks, 999);
