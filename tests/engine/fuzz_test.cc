@@ -93,7 +93,7 @@ TEST(Fuzz, TokensAndBlocksAreConserved) {
       ASSERT_TRUE(o.arrived <= o.scheduled && o.scheduled < o.first_token && o.first_token <= o.finished) << seed;
       ASSERT_EQ(o.output_tokens == 1, !o.longest_gap.has_value()) << seed;
       ASSERT_TRUE(o.prefix_hit_tokens < o.prompt_tokens && o.prefix_hit_tokens % c.config.serving.block_size == 0)
-         seed;
+      seed;
       ASSERT_TRUE(c.config.serving.prefix_caching || o.prefix_hit_tokens == 0) << seed;
       to_compute += o.prompt_tokens - o.prefix_hit_tokens;
       preemptions += o.preemptions;
@@ -114,7 +114,7 @@ TEST(Fuzz, RunsEqualSteps) {
     for (const bool single : {false, true}) {
       Case c = random_case(seed);
       c.config.replicas = 1 + static_cast<std::int32_t>(seed % 3);
-c.config.routing = kRoutings[seed / 3 % std::size(kRoutings)].routing;
+      c.config.routing = kRoutings[seed / 3 % std::size(kRoutings)].routing;
       c.config.host.steps.single_steps = single;
       ListWorkload workload(c.requests);
       const LinearCost cost(100, 10, 1);
