@@ -62,11 +62,12 @@ std::vector<Case> loss_cases(bool large) {
                              cross_entropy(3, 2048, false),
                              cross_entropy(2, 5001, true),
                              cross_entropy(2, 40, true),
+                             cross_entropy(1, 128256, true),  // more than shared memory holds of a row
                              argmax(4, 2048),
                              argmax(3, 5001),
                              argmax(3, 33),
                              preference()};
-  if (large) cases.insert(cases.end(), {cross_entropy(50, 128256, true), argmax(100, 128256)});
+  if (large) cases.insert(cases.end(), {cross_entropy(50, 152064, true), argmax(100, 128256)});
   return cases;
 }
 

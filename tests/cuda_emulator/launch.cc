@@ -13,9 +13,7 @@ Machine& machine() {
 }
 
 void launch(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& kernel) {
-  // What one multiprocessor can give a block at most.
-  const std::size_t shared_limit = std::size_t{machine().major >= 9 ? 227U : 163U} << 10;
-  if (shared_bytes > shared_limit) throw EmulationError("more shared memory than a block can have");
+  if (shared_bytes > machine().most_shared_bytes()) throw EmulationError("more shared memory than a block can have");
   if (grid.y > 65535 || grid.z > 65535) throw EmulationError("a grid that cannot be launched");
   gridDim = grid;
   blockDim = block;

@@ -33,6 +33,7 @@ enum cudaError_t {
   cudaErrorStreamCaptureUnsupported,
 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 struct cudaDeviceProp {
   char name[256] = "CUDA emulator";
@@ -50,6 +51,8 @@ struct Machine {
   int major = 9;                                    // of its compute capability
   std::size_t memory_bytes = std::size_t{4} << 30;  // of one allocation
   cudaError_t fault = cudaSuccess;                  // what waiting for the device answers
+  // What one multiprocessor can give a block at most.
+  std::size_t most_shared_bytes() const { return std::size_t{major >= 9 ? 227U : 163U} << 10; }
 };
 Machine& machine();
 
@@ -84,6 +87,14 @@ inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = cudaDeviceProp();
   properties->major = cuda_emulator::machine().major;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = static_cast<int>(cuda_emulator::machine().most_shared_bytes());
   return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
