@@ -139,8 +139,10 @@ std::vector<Case> elementwise_cases(bool large) {
                              gated_recorded("words", 5, 64, 134, 6),  // 4-byte accesses, the same
                              gated_recorded("one_page", 3, 688, 8192, 0),
                              rotary(5, 4, 32, false),
+                             rotary(3, 7, 96, false),  // six runs: whole warps take sixteen heads
                              rotary(5, 4, 32, true),
                              rotary(2, 9, 128, false),
+                             rotary(2, 330, 128, false),  // more than a block takes
                              residual(1000),
                              residual(4),
                              residual(2053),
