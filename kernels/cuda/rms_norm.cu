@@ -6,18 +6,21 @@
 namespace alchemist::cuda {
 namespace {
 
-// A block computes a row at a time and keeps it in registers: up to kRuns runs of eight a thread.
+// A block computes a row at a time and keeps it in registers: up to kRuns runs of eight a thread, or so few that there
+// are registers for the next row as well.
 constexpr int kRuns = 4;
+constexpr int kRunsOfTwoRows = 2;
 constexpr int kMostThreads = 512;  // as many as have registers for a row each way
-// Partial sums of d_weight: enough blocks to fill a large GPU, the same on every GPU, so that the sums are too.
-constexpr std::int64_t kPartialRows = 528;
+// Partial sums of d_weight: enough blocks to fill a large GPU, two on an SM, and no more, for all that they leave is
+// written and read once more. The same on every GPU, so that the sums are too.
+constexpr std::int64_t kPartialRows = 264;
 constexpr std::int64_t kBlocksWithoutPartials = 4096;
 constexpr int kSumColumns = 32;
 constexpr int kSumRows = 32;
 
-int threads_for(std::int64_t width) {
+int threads_for(std::int64_t width, int runs = kRuns) {
   check_runs(width, "norm: a width of whole runs");
-  const std::int64_t threads = (width / kRun + kRuns - 1) / kRuns;
+  const std::int64_t threads = (width / kRun + runs - 1) / runs;
   check(threads <= kMostThreads, "norm: at most 16384 columns");
   return static_cast<int>((threads + 31) / 32 * 32);
 }
@@ -27,10 +30,10 @@ constexpr std::size_t kScratchBytes = 32 * sizeof(float);
 __device__ float* scratch() { return reinterpret_cast<float*>(shared_memory()); }
 
 // Calls body(i, column) for this thread's runs of a row.
-template <typename Body>
+template <int kCount = kRuns, typename Body>
 __device__ __forceinline__ void for_runs(std::int64_t width, const Body& body) {
 #pragma unroll
-  for (int i = 0; i < kRuns; ++i) {
+  for (int i = 0; i < kCount; ++i) {
     const std::int64_t column = (static_cast<std::int64_t>(threadIdx.x) + i * blockDim.x) * kRun;
     if (column < width) body(i, column);
   }
@@ -96,48 +99,75 @@ __global__ void __launch_bounds__(kMostThreads) norm_rebuild(RmsNormRebuild<BFlo
   for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, x[i], weights[i], rstd); });
 }
 
-// Block b does the rows b, b + blocks, ... and, if asked, leaves its sum of d_weight in row b of `partial`.
-template <bool kTrainWeight>
-__global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
-  const auto* weight = reinterpret_cast<const std::uint16_t*>(call.weight);
-  float weight_sums[kTrainWeight ? kRuns : 1][kRun] = {};
-  for (std::int64_t token = blockIdx.x; token < call.tokens; token += gridDim.x) {
+// This thread's part of what a row of the backward reads.
+template <int kCount>
+struct BackwardRow {
+  uint4 x[kCount], d_y[kCount], past[kCount];
+  float rstd;
+
+  __device__ __forceinline__ void load(const RmsNormBackward<BFloat16>& call, std::int64_t token) {
     const std::int64_t row = token * call.width;
-    auto* d_x = reinterpret_cast<std::uint16_t*>(call.d_x) + row;
-    uint4 x[kRuns], d_y[kRuns], past[kRuns], weights[kRuns];
-    for_runs(call.width, [&](int i, std::int64_t column) {
+    rstd = call.rstd[token];
+    for_runs<kCount>(call.width, [&](int i, std::int64_t column) {
       x[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.x) + row + column);
       d_y[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.d_y) + row + column);
-      past[i] = load_bits(d_x + column);
-      weights[i] = load_bits(weight + column);
+      past[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.d_x) + row + column);
     });
-    const float rstd = call.rstd[token];
+  }
+};
+
+// Block b does the rows b, b + blocks, ... and, if asked, leaves its sum of d_weight in row b of `partial`. With few
+// runs a row comes while the one before it is computed.
+template <bool kTrainWeight, int kCount>
+__global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BFloat16> call, float* partial) {
+  constexpr bool kAhead = kCount == kRunsOfTwoRows;
+  BackwardRow<kCount> row, next;
+  uint4 weights[kCount];
+  const auto load_weights = [&] {
+    for_runs<kCount>(call.width, [&](int i, std::int64_t column) {
+      weights[i] = load_bits(reinterpret_cast<const std::uint16_t*>(call.weight) + column);
+    });
+  };
+  if constexpr (kAhead) {
+    next.load(call, blockIdx.x);
+    load_weights();
+  }
+  float weight_sums[kTrainWeight ? kCount : 1][kRun] = {};
+  for (std::int64_t token = blockIdx.x; token < call.tokens; token += gridDim.x) {
+    if constexpr (kAhead) {
+      row = next;
+      if (token + gridDim.x < call.tokens) next.load(call, token + gridDim.x);
+    } else {
+      row.load(call, token);
+      load_weights();
+    }
     float dot = 0.0F;
-    for_runs(call.width, [&](int i, std::int64_t column) {
+    for_runs<kCount>(call.width, [&](int i, std::int64_t) {
       float a[kRun], g[kRun], w[kRun];
-      unpack(a, x[i]);
-      unpack(g, d_y[i]);
+      unpack(a, row.x[i]);
+      unpack(g, row.d_y[i]);
       unpack(w, weights[i]);
 #pragma unroll
       for (int e = 0; e < kRun; ++e) {
         dot += w[e] * g[e] * a[e];
-        if constexpr (kTrainWeight) weight_sums[i][e] += g[e] * a[e] * rstd;
+        if constexpr (kTrainWeight) weight_sums[i][e] += g[e] * a[e] * row.rstd;
       }
     });
-    const float mean = block_sum(dot, scratch()) / static_cast<float>(call.width) * rstd * rstd;
-    for_runs(call.width, [&](int i, std::int64_t column) {
+    const float mean = block_sum(dot, scratch()) / static_cast<float>(call.width) * row.rstd * row.rstd;
+    auto* d_x = reinterpret_cast<std::uint16_t*>(call.d_x) + token * call.width;
+    for_runs<kCount>(call.width, [&](int i, std::int64_t column) {
       float a[kRun], g[kRun], w[kRun], sum[kRun];
-      unpack(a, x[i]);
-      unpack(g, d_y[i]);
-      unpack(sum, past[i]);
+      unpack(a, row.x[i]);
+      unpack(g, row.d_y[i]);
+      unpack(sum, row.past[i]);
       unpack(w, weights[i]);
 #pragma unroll
-      for (int e = 0; e < kRun; ++e) sum[e] += rstd * (w[e] * g[e] - a[e] * mean);
+      for (int e = 0; e < kRun; ++e) sum[e] += row.rstd * (w[e] * g[e] - a[e] * mean);
       store_run(d_x + column, sum);
     });
   }
   if constexpr (kTrainWeight)
-    for_runs(call.width, [&](int i, std::int64_t column) {
+    for_runs<kCount>(call.width, [&](int i, std::int64_t column) {
       store_run(partial + blockIdx.x * call.width + column, weight_sums[i]);
     });
 }
@@ -172,15 +202,16 @@ void rms_norm_rebuild(const RmsNormRebuild<BFloat16>& call, Stream stream) {
 }
 
 void rms_norm_backward(const RmsNormBackward<BFloat16>& call, void* workspace, Stream stream) {
-  const dim3 threads(threads_for(call.width));
   if (call.d_weight == nullptr) {
-    launch(norm_backward<false>, dim3(static_cast<unsigned>(std::min(call.tokens, kBlocksWithoutPartials))), threads,
-           kScratchBytes, stream, call, nullptr);
+    launch(norm_backward<false, kRuns>, dim3(static_cast<unsigned>(std::min(call.tokens, kBlocksWithoutPartials))),
+           dim3(threads_for(call.width)), kScratchBytes, stream, call, nullptr);
     return;
   }
   auto* partial = static_cast<float*>(workspace);
   const std::int64_t rows = std::min(call.tokens, kPartialRows);
-  launch(norm_backward<true>, dim3(static_cast<unsigned>(rows)), threads, kScratchBytes, stream, call, partial);
+  const bool two_rows = call.width <= std::int64_t{kMostThreads} * kRunsOfTwoRows * kRun;
+  launch(two_rows ? norm_backward<true, kRunsOfTwoRows> : norm_backward<true, kRuns>, dim3(static_cast<unsigned>(rows)),
+         dim3(threads_for(call.width, two_rows ? kRunsOfTwoRows : kRuns)), kScratchBytes, stream, call, partial);
   launch(add_columns, dim3(blocks_for(call.width, kSumColumns)), dim3(kSumColumns, kSumRows),
          kSumColumns * kSumRows * sizeof(float), stream, partial, rows, call.width, call.d_weight);
 }

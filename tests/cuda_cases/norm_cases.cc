@@ -112,7 +112,8 @@ std::vector<Case> norm_cases(bool large) {
   cases.push_back(recorded("wide", {5, 64}, false, 128, 16));
   cases.push_back(recorded("branch_pairs", {5, 64}, true, 132, 4));  // runs of two pages
   cases.push_back(recorded("branch_words", {3, 1056}, true, 134, 6));
-  cases.push_back(backward({1200, 1056}, true));  // blocks of two warps, with several rows each
+  cases.push_back(backward({1200, 1056}, true));  // blocks of three warps, with several rows each
+  cases.push_back(backward({270, 8200}, true));   // the same, of rows too wide for two in a thread's registers
   return cases;
 }
 
