@@ -59,6 +59,7 @@ struct TensorCopy {
   unsigned page_units;
   unsigned offset;  // of the first unit in its page
   int unit_bytes;
+  unsigned end;  // of its blocks in the grid, which begin where those of the tensor before end
 };
 
 struct TensorCopies {
@@ -67,10 +68,10 @@ struct TensorCopies {
 };
 
 template <typename Unit, RecordDirection kDirection>
-__device__ void copy_tensor(std::byte* base, const TensorCopy& tensor) {
+__device__ void copy_tensor(std::byte* base, const TensorCopy& tensor, unsigned part, unsigned parts) {
   const PagedUnits<Unit> record{reinterpret_cast<Unit*>(base), tensor.pages, tensor.page_units, tensor.offset};
   auto* rows = reinterpret_cast<Unit*>(tensor.rows);
-  copy_units<Unit>(tensor.units, blockIdx.x, gridDim.x, [&](std::int64_t unit, const Unit*& source, Unit*& target) {
+  copy_units<Unit>(tensor.units, part, parts, [&](std::int64_t unit, const Unit*& source, Unit*& target) {
     const auto at = static_cast<unsigned>(unit);
     const unsigned row = tensor.row_units == tensor.units ? 0 : at / tensor.row_units;
     Unit* element = rows + static_cast<std::int64_t>(row) * tensor.row_stride + (at - row * tensor.row_units);
@@ -80,13 +81,16 @@ __device__ void copy_tensor(std::byte* base, const TensorCopy& tensor) {
   });
 }
 
-// y of the grid counts tensors, x parts of them.
 template <RecordDirection kDirection>
 __global__ void copy_record(TensorCopies copies) {
-  const TensorCopy tensor = copies.tensors[blockIdx.y];
-  if (tensor.unit_bytes == sizeof(uint4)) return copy_tensor<uint4, kDirection>(copies.base, tensor);
-  if (tensor.unit_bytes == sizeof(uint2)) return copy_tensor<uint2, kDirection>(copies.base, tensor);
-  copy_tensor<std::uint32_t, kDirection>(copies.base, tensor);
+  int t = 0;
+  while (blockIdx.x >= copies.tensors[t].end) ++t;
+  const TensorCopy tensor = copies.tensors[t];
+  const unsigned begin = t == 0 ? 0 : copies.tensors[t - 1].end;
+  const unsigned part = blockIdx.x - begin, parts = tensor.end - begin;
+  if (tensor.unit_bytes == sizeof(uint4)) return copy_tensor<uint4, kDirection>(copies.base, tensor, part, parts);
+  if (tensor.unit_bytes == sizeof(uint2)) return copy_tensor<uint2, kDirection>(copies.base, tensor, part, parts);
+  copy_tensor<std::uint32_t, kDirection>(copies.base, tensor, part, parts);
 }
 
 // What falls to the block's z.
@@ -152,14 +156,14 @@ TensorCopy tensor_copy(const RecordCopy& call, const RecordCopy::Tensor& tensor)
 void record_copy(const RecordCopy& call, Stream stream) {
   TensorCopies copies{};
   copies.base = call.record.base;
-  unsigned parts = 0;
+  unsigned blocks = 0;
   for (std::int32_t t = 0; t < call.tensor_count; ++t) {
     copies.tensors[t] = tensor_copy(call, call.tensors[t]);
-    parts = std::max(parts, parts_of(copies.tensors[t].units));
+    copies.tensors[t].end = blocks += parts_of(copies.tensors[t].units);
   }
   launch(call.direction == RecordDirection::kToRecord ? copy_record<RecordDirection::kToRecord>
                                                       : copy_record<RecordDirection::kFromRecord>,
-         dim3(parts, static_cast<unsigned>(call.tensor_count)), dim3(kThreads), 0, stream, copies);
+         dim3(blocks), dim3(kThreads), 0, stream, copies);
 }
 
 void keep_rows(const KeepRows& call, Stream stream) {
