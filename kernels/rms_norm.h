@@ -14,7 +14,8 @@ namespace alchemist {
 //   rstd[i]   = 1 / sqrt(mean_j(sum[i, j]^2) + epsilon)
 //   y[i, j]   = sum[i, j] * rstd[i] * weight[j]
 // `sum` may be `x` or `branch`. What is normed (sum, or x without a branch) is kept in `record` as well, row behind
-// row, so that it need not be read once more; no base: nowhere. Pages and alignment as in RecordCopy.
+// row, so that it need not be read once more; no base: nowhere. So is rstd in `rstd_record`, but only beside `record`.
+// Pages and alignment as in RecordCopy.
 template <class T>
 struct RmsNormForward {
   const T* x;            // [tokens, width]
@@ -27,6 +28,7 @@ struct RmsNormForward {
   std::int64_t width;
   Accumulator<T> epsilon;
   PagedBytes record = {};
+  PagedBytes rstd_record = {};
 };
 
 // y[i, j] = x[i, j] * rstd[i] * weight[j] once more, to the bit as the forward gave it.

@@ -129,15 +129,15 @@ template <class Run>
 void LayerRun<T>::for_ranges(std::int64_t rows, std::span<const KeptRows> kept, PagedBytes KeptRows::*tensor,
                              const Run& run) {
   std::int64_t done = 0;
-  const auto up_to = [&](std::int64_t end, const PagedBytes& record) {
+  const auto up_to = [&](std::int64_t end, const KeptRows& part) {
     check(end >= done && end <= rows, "rows that are kept ascend");
-    if (end > done) run(done, end - done, record);
+    if (end > done) run(done, end - done, part);
     done = end;
   };
   for (const KeptRows& part : kept) {
     if (!(part.*tensor).base) continue;
     up_to(part.rows.begin, {});
-    up_to(part.rows.end, part.*tensor);
+    up_to(part.rows.end, part);
   }
   up_to(rows, {});
 }
@@ -154,10 +154,10 @@ template <class T>
 void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
                          std::span<const KeptRows> kept) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  for_ranges(rows, kept, &KeptRows::x, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+  for_ranges(rows, kept, &KeptRows::x, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.hidden;
     device_.run(RmsNormForward<T>{act.x + at, nullptr, nullptr, w.input_norm, scratch.normed + at, act.rstd1 + first,
-                                  count, shape_.hidden, epsilon_, record});
+                                  count, shape_.hidden, epsilon_, part.x, part.rstd1});
   });
   linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.qkv, scratch, rows);
   rotate(act.qkv, act.positions, rows, false);
@@ -168,10 +168,10 @@ void LayerRun<T>::to_gate_up(std::int32_t layer, const Activations& act, const L
                              std::int64_t rows, std::span<const KeptRows> kept) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   linear(layer, group(layer, LinearModule::kO), act.attention, scratch.branch, scratch, rows);
-  for_ranges(rows, kept, &KeptRows::x_mid, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+  for_ranges(rows, kept, &KeptRows::x_mid, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.hidden;
     device_.run(RmsNormForward<T>{act.x + at, scratch.branch + at, act.x_mid + at, w.post_norm, scratch.normed + at,
-                                  act.rstd2 + first, count, shape_.hidden, epsilon_, record});
+                                  act.rstd2 + first, count, shape_.hidden, epsilon_, part.x_mid, part.rstd2});
   });
   linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
 }
@@ -187,10 +187,10 @@ void LayerRun<T>::rebuild_gate_up(std::int32_t layer, const Activations& act, co
 template <class T>
 void LayerRun<T>::to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y,
                             std::int64_t rows, std::span<const KeptRows> kept) {
-  for_ranges(rows, kept, &KeptRows::gate_up, [&](std::int64_t first, std::int64_t count, const PagedBytes& record) {
+  for_ranges(rows, kept, &KeptRows::gate_up, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.intermediate;
     device_.run(
-        GatedActivationForward<T>{act.gate_up + 2 * at, scratch.gated + at, count, shape_.intermediate, record});
+        GatedActivationForward<T>{act.gate_up + 2 * at, scratch.gated + at, count, shape_.intermediate, part.gate_up});
   });
   linear(layer, group(layer, LinearModule::kDown), scratch.gated, scratch.branch, scratch, rows);
   device_.run(ResidualAdd<T>{act.x_mid, scratch.branch, y, rows * shape_.hidden});

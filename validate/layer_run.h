@@ -59,7 +59,7 @@ class LayerMemory {
 // Rows of which operators that have them in hand keep what they read or make, and where; no base: not this tensor.
 struct KeptRows {
   RowRange rows;
-  PagedBytes x, x_mid, gate_up;
+  PagedBytes x, rstd1, x_mid, rstd2, gate_up;
 };
 
 template <class T>
@@ -69,7 +69,7 @@ class LayerRun {
   using Activations = LayerActivations<T>;
   LayerRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights);
 
-  // x -> rstd1, qkv. Here and below x, x_mid, and gate and up of some rows, ascending, are kept on the way.
+  // x -> rstd1, qkv. Here and below what KeptRows says of some rows, ascending, is kept on the way.
   void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
               std::span<const KeptRows> kept = {});
   // x, attention -> x_mid, rstd2, gate_up.
@@ -131,7 +131,8 @@ class LayerRun {
   void weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch,
                        std::int64_t rows);
   bool trains(std::int32_t layer, const Group& group) const;
-  // run(first row, rows, where they are kept) for all rows, in ranges that are kept as a whole or not at all.
+  // run(first row, rows, where they are kept) for all rows, in ranges of which the tensor is kept as a whole or not at
+  // all.
   template <class Run>
   static void for_ranges(std::int64_t rows, std::span<const KeptRows> kept, PagedBytes KeptRows::*tensor,
                          const Run& run);

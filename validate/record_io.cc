@@ -10,8 +10,12 @@ PagedBytes* place_in(KeptRows& kept, RecordTensor tensor) {
   switch (tensor) {
     case RecordTensor::kX:
       return &kept.x;
+    case RecordTensor::kRstd1:
+      return &kept.rstd1;
     case RecordTensor::kXMid:
       return &kept.x_mid;
+    case RecordTensor::kRstd2:
+      return &kept.rstd2;
     case RecordTensor::kGateUp:
       return &kept.gate_up;
     default:

@@ -18,8 +18,8 @@ class RecordIo {
   // Out of the record all tensors of piece.kind but keys and values, which a backward reads before; `act` as above.
   void read_all_but_keys_and_values(const ActivationPiece& piece, const LayerActivations<T>& act);
   // Of pieces whose rows are rows of the layer's buffers, ascending: what the operators of the layer keep as they go
-  // (KeptRows), and then, when all of `act`, which begins at row 0, has been computed, the rest of piece.kind, in one
-  // copy: most of these tensors are so small that launching a copy takes longer than the copy.
+  // (KeptRows), and the rest of piece.kind, which is what attention reads and makes: in one copy, best made at once
+  // behind attention, while caches hold it. `act` begins at row 0.
   std::vector<KeptRows> kept_by_operators(std::span<const ActivationPiece> pieces);
   void keep_rest(std::span<const ActivationPiece> pieces, const LayerActivations<T>& act);
   // Of a piece of one row. Its pages go into `pages`.

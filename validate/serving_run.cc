@@ -145,8 +145,8 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
                               page_bytes() / static_cast<std::int64_t>(sizeof(T))});
   attend(layer, tables, tables.prefills, act);
   attend(layer, tables, tables.decodes, act);
-  layers_.to_gate_up(layer, act, scratch, tables.tokens, kept);
   records_.keep_rest(pieces, act);
+  layers_.to_gate_up(layer, act, scratch, tables.tokens, kept);
   if (tables.places) records_.keep_rows(tables.places + layer * tables.single_rows, tables.single_rows, act);
   layers_.to_output(layer, act, scratch, output, tables.tokens, kept);
 }

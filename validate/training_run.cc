@@ -72,8 +72,8 @@ void TrainingRun<T>::forward_layer(const LayerForward& call) {
   layers_.to_qkv(call.layer, act, memory_.scratch(), count, by_operators);
   share_keys_and_values(call, ranges);
   attend_forward(ranges);
-  layers_.to_gate_up(call.layer, act, memory_.scratch(), count, by_operators);
   records_.keep_rest(pieces, act);
+  layers_.to_gate_up(call.layer, act, memory_.scratch(), count, by_operators);
   layers_.to_output(call.layer, act, memory_.scratch(), memory_.scratch().normed, count, by_operators);
   take_output(call.layer, ranges);
 }

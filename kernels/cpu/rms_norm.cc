@@ -27,6 +27,7 @@ void rms_norm_forward(const RmsNormForward<T>& call) {
     if (call.record.base) keep_row(call.record, i, x, call.width * static_cast<std::int64_t>(sizeof(T)));
     const T squares = row_sum<T>(call.width, [x](std::int64_t j) { return x[j] * x[j]; });
     call.rstd[i] = 1 / std::sqrt(squares / static_cast<T>(call.width) + call.epsilon);
+    if (call.rstd_record.base) keep_row(call.rstd_record, i, &call.rstd[i], sizeof(T));
     scale_row(x, call.rstd[i], call.weight, call.y + i * call.width, call.width);
   }
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/paged_units.cuh"
 #include "kernels/rms_norm.h"
@@ -50,7 +51,8 @@ __device__ __forceinline__ void store_scaled(std::uint16_t* y, uint4 x, uint4 we
 }
 
 template <typename Record>
-__global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFloat16> call, Record record) {
+__global__ void __launch_bounds__(kMostThreads)
+    norm_forward(RmsNormForward<BFloat16> call, Record record, PagedUnits<float> rstd_record) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * call.width;
   const auto* x = reinterpret_cast<const std::uint16_t*>(call.x) + row;
   const auto* branch = reinterpret_cast<const std::uint16_t*>(call.branch) + row;
@@ -82,7 +84,10 @@ __global__ void __launch_bounds__(kMostThreads) norm_forward(RmsNormForward<BFlo
   uint4 weights[kRuns];  // come while the sum is made
   for_runs(call.width, [&](int i, std::int64_t column) { weights[i] = load_bits(weight + column); });
   const float rstd = 1.0F / sqrtf(block_sum(squares, scratch()) / static_cast<float>(call.width) + call.epsilon);
-  if (threadIdx.x == 0) call.rstd[blockIdx.x] = rstd;
+  if (threadIdx.x == 0) {
+    call.rstd[blockIdx.x] = rstd;
+    if (!std::is_same_v<Record, NoRecord> && rstd_record.base != nullptr) *rstd_record.at(blockIdx.x) = rstd;
+  }
   auto* y = reinterpret_cast<std::uint16_t*>(call.y) + row;
   for_runs(call.width, [&](int i, std::int64_t column) { store_scaled(y + column, packed[i], weights[i], rstd); });
 }
@@ -191,9 +196,13 @@ __global__ void add_columns(const float* partial, std::int64_t rows, std::int64_
 }  // namespace
 
 void rms_norm_forward(const RmsNormForward<BFloat16>& call, Stream stream) {
+  check(call.record.base != nullptr || call.rstd_record.base == nullptr, "norm: rstd is kept beside what is normed");
+  PagedUnits<float> rstd_record{};
+  if (call.rstd_record.base != nullptr)
+    rstd_record = paged_units<float>(call.rstd_record, call.tokens * static_cast<std::int64_t>(sizeof(float)));
   with_record(call.record, call.tokens * call.width, [&](auto record) {
     launch(norm_forward<decltype(record)>, dim3(static_cast<unsigned>(call.tokens)), dim3(threads_for(call.width)),
-           kScratchBytes, stream, call, record);
+           kScratchBytes, stream, call, record, rstd_record);
   });
 }
 

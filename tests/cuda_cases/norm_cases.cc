@@ -49,6 +49,7 @@ Case recorded(const char* name, const Rows& s, bool branch, std::int64_t page, s
       std::string("norm_forward_recorded_") + name, [=]<class T>(Bench<T>& bench) -> Outputs {
         const std::int64_t count = s.tokens * s.width;
         const PagedRecord<T> record = paged_record(bench, count, page, first);
+        const auto rstd_record = paged_record<T, Accumulator<T>>(bench, s.tokens, 2, 1);
         T* without = bench.unset_storage(count);
         T* y = bench.unset_storage(count);
         RmsNormForward<T> call{.x = bench.storage(normal_values(count, "x")),
@@ -63,8 +64,10 @@ Case recorded(const char* name, const Rows& s, bool branch, std::int64_t page, s
         bench.device().run(call);
         call.y = y;
         call.record = record.bytes;
+        call.rstd_record = rstd_record.bytes;
         bench.device().run(call);
         Outputs outputs{{"pages", bench.read(record.memory, record.size), branch ? kRoundedOnce : 0},
+                        {"rstd", bench.read(rstd_record.memory, rstd_record.size), branch ? kRoundedOnce : kSummed},
                         {"y - without", difference<T>(bench, y, without, count), 0}};
         if (!branch) return outputs;
         T* kept = bench.unset_storage(count);
