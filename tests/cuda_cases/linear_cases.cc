@@ -40,7 +40,8 @@ std::vector<Case> linear_cases(bool large) {
   std::vector<Case> cases;
   for (bool bias : {false, true})
     for (bool accumulate : {false, true}) cases.push_back(linear({37, 64, 96}, bias, accumulate));
-  cases.push_back(linear({20, 64, 16}, false, true));  // an adapter's narrow product
+  cases.push_back(linear({20, 64, 16}, false, true));   // an adapter's narrow product
+  cases.push_back(linear({700, 16, 40}, true, false));  // a bias gradient of more rows than a block loads at once
   if (large) cases.push_back(linear({256, 1024, 512}, true, false));
   return cases;
 }
