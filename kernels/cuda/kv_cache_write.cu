@@ -10,11 +10,13 @@ constexpr int kThreads = 128;
 __global__ void write_cache(KvCacheWrite<BFloat16> call) {
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.y) * kThreads + threadIdx.x) * kRun;
   if (column >= call.width) return;
-  const std::int64_t slot = call.slots[blockIdx.x];
   const std::int64_t from = blockIdx.x * call.row_stride + column;
+  // Both before either is stored: for all that the compiler knows the cache may be what is read next.
+  const uint4 k = *reinterpret_cast<const uint4*>(call.k + from), v = *reinterpret_cast<const uint4*>(call.v + from);
+  const std::int64_t slot = call.slots[blockIdx.x];
   const std::int64_t to = slot / call.block_size * call.block_stride + slot % call.block_size * call.width + column;
-  *reinterpret_cast<uint4*>(call.k_cache + to) = *reinterpret_cast<const uint4*>(call.k + from);
-  *reinterpret_cast<uint4*>(call.v_cache + to) = *reinterpret_cast<const uint4*>(call.v + from);
+  store_words(call.k_cache + to, k);
+  store_words(call.v_cache + to, v);
 }
 
 }  // namespace
