@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "kernels/rounding.h"
@@ -51,19 +52,30 @@ double element(const std::string& type, const char* bytes) {
   return type == "BF16" ? to_float(BFloat16{half}) : half_value(half);
 }
 
+std::vector<std::int64_t> whole_numbers(const nlohmann::json& list) {
+  std::vector<std::int64_t> numbers;
+  if (!list.is_array()) throw ConfigError("a list is something else");
+  for (const nlohmann::json& number : list) {
+    if (!number.is_number_unsigned() || number.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+      throw ConfigError("not all numbers are whole and at least 0");
+    }
+    numbers.push_back(number.get<std::int64_t>());
+  }
+  return numbers;
+}
+
 SafetensorsFile::Tensor read_entry(const nlohmann::json& entry, std::int64_t data_begin, std::int64_t file_size) {
   SafetensorsFile::Tensor tensor;
   tensor.type = entry.at("dtype").get<std::string>();
+  tensor.shape = whole_numbers(entry.at("shape"));
   std::int64_t count = 1;
-  for (const nlohmann::json& size : entry.at("shape")) {
-    tensor.shape.push_back(size.get<std::int64_t>());
-    if (tensor.shape.back() < 0 || __builtin_mul_overflow(count, tensor.shape.back(), &count)) {
-      throw ConfigError("its shape is impossible");
-    }
+  for (const std::int64_t size : tensor.shape) {
+    if (__builtin_mul_overflow(count, size, &count)) throw ConfigError("its shape is impossible");
   }
-  const auto& offsets = entry.at("data_offsets");
-  const std::int64_t begin = offsets.at(0).get<std::int64_t>(), end = offsets.at(1).get<std::int64_t>();
-  if (begin < 0 || end < begin || end > file_size - data_begin) throw ConfigError("its data lie outside the file");
+  const std::vector<std::int64_t> offsets = whole_numbers(entry.at("data_offsets"));
+  if (offsets.size() != 2) throw ConfigError("it has not two offsets");
+  const std::int64_t begin = offsets[0], end = offsets[1];
+  if (end < begin || end > file_size - data_begin) throw ConfigError("its data lie outside the file");
   const std::int64_t bytes = element_bytes(tensor.type);
   if (bytes > 0 && ((end - begin) % bytes != 0 || (end - begin) / bytes != count))
     throw ConfigError("its bytes do not match its shape");
@@ -98,6 +110,25 @@ SafetensorsFile::SafetensorsFile(std::string path) : path_(std::move(path)) {
       throw ConfigError(
           fmt::format("{}: tensor {}: {}; expected dtype, shape and data_offsets", path_, name, e.what()));
     }
+  }
+  check_places(kLengthBytes + static_cast<std::int64_t>(length), size);
+}
+
+// The format leaves no gaps, and no byte belongs to two tensors: what does not fit is not what was written.
+void SafetensorsFile::check_places(std::int64_t data_begin, std::int64_t file_size) const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> places;
+  for (const auto& [name, tensor] : tensors_) places.emplace_back(tensor.begin, tensor.end);
+  std::sort(places.begin(), places.end());
+  places.emplace_back(file_size, file_size);
+  std::int64_t next = data_begin;
+  for (const auto& [begin, end] : places) {
+    if (begin != next) {
+      throw ConfigError(
+          fmt::format("{}: expected tensors one behind the other up to the end of the file ({}), got {} "
+                      "behind byte {}",
+                      path_, file_size, begin, next));
+    }
+    next = end;
   }
 }
 

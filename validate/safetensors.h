@@ -27,6 +27,8 @@ class SafetensorsFile {
   std::vector<double> read(const std::string& name) const;
 
  private:
+  void check_places(std::int64_t data_begin, std::int64_t file_size) const;
+
   std::string path_;
   std::map<std::string, Tensor> tensors_;
 };
