@@ -1,5 +1,7 @@
 #include "sim/app/model_config.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <limits>
 
@@ -116,13 +118,33 @@ void check_family(YamlMap& map) {
     found->fail("expected silu, the activation of a gated MLP of this family, got \"" + found->as_string() + "\"");
 }
 
-// The window that limits attention in every or some layers, if there is one.
+std::string model_type(YamlMap& map) { return map.required("model_type").as_string(); }
+bool is_type(YamlMap& map, const char* type) { return model_type(map) == type; }
+
+// The window that limits attention in every or some layers, if there is one. Null is none; a file of Mistral or Qwen
+// that leaves the key out means 4,096.
 std::optional<std::int64_t> sliding_window(YamlMap& map) {
-  const std::optional<YamlValue> window = given(map, "sliding_window");
+  constexpr std::int64_t kDefault = 4096;
   const std::optional<YamlValue> use = given(map, "use_sliding_window");
-  const bool qwen = map.required("model_type").as_string().starts_with("qwen");
-  if (!window || (use ? !use->as_bool() : qwen)) return std::nullopt;
-  return window->as_int(1, kMaxPosition);
+  if (use ? !use->as_bool() : model_type(map).starts_with("qwen")) return std::nullopt;
+  const bool has_default = !is_type(map, "llama") && !is_type(map, "mixtral");
+  if (!map.optional("sliding_window")) return has_default ? std::optional(kDefault) : std::nullopt;
+  const std::optional<YamlValue> window = given(map, "sliding_window");
+  return window ? std::optional(window->as_int(1, kMaxPosition)) : std::nullopt;
+}
+
+// As many as query heads where they are null; what a file means that leaves the key out depends on the family.
+std::int64_t kv_heads(YamlMap& map, std::int64_t heads) {
+  if (const auto found = given(map, "num_key_value_heads")) return found->as_int(1, kMaxHeads);
+  if (map.optional("num_key_value_heads") || is_type(map, "llama")) return heads;
+  if (is_type(map, "qwen3_moe")) return 4;
+  return is_type(map, "mistral") || is_type(map, "mixtral") ? 8 : 32;
+}
+
+// Since version 5 transformers writes it as rope_parameters. Where a file has both, the old key holds, as there.
+std::optional<YamlValue> rope_scaling(YamlMap& map) {
+  const std::optional<YamlValue> scaling = given(map, "rope_scaling");
+  return scaling && scaling->node().size() > 0 ? scaling : given(map, "rope_parameters");
 }
 
 // YaRN and its like serve `factor` times the positions that a model was trained with; max_position_embeddings is what
@@ -174,18 +196,19 @@ ModelShape read_hugging_face(const YamlValue& value, const std::string& default_
   model.hidden = map.required("hidden_size").as_int(1, kMaxHidden);
   model.intermediate = map.required("intermediate_size").as_int(1, kMaxIntermediate);
   model.heads = map.required("num_attention_heads").as_int(1, kMaxHeads);
-  const auto kv_heads = given(map, "num_key_value_heads");
-  model.kv_heads = kv_heads ? kv_heads->as_int(1, kMaxHeads) : model.heads;
-  const auto head_dim = given(map, "head_dim");
-  model.head_dim = head_dim ? head_dim->as_int(1, kMaxHeadDim) : default_head_dim(value, model);
+  model.kv_heads = kv_heads(map, model.heads);
+  if (const auto head_dim = given(map, "head_dim")) {
+    model.head_dim = head_dim->as_int(1, kMaxHeadDim);
+  } else {
+    model.head_dim = is_type(map, "qwen3") ? 128 : default_head_dim(value, model);  // as that family's files mean it
+  }
   model.vocabulary = map.required("vocab_size").as_int(1, kMaxVocabulary);
   model.max_position = map.required("max_position_embeddings").as_int(1, kMaxPosition);
-  if (const auto scaling = given(map, "rope_scaling")) extend_context(*scaling, model);
+  if (const auto scaling = rope_scaling(map)) extend_context(*scaling, model);
   if (const auto window = sliding_window(map)) model.max_position = std::min(model.max_position, *window);
-  const std::string type = map.required("model_type").as_string();
-  model.qkv_bias = type == "qwen2";
-  model.qk_norm = type == "qwen3" || type == "qwen3_moe";
-  if (is_mixture(type)) read_experts(map, type, model);
+  model.qkv_bias = is_type(map, "qwen2");
+  model.qk_norm = model_type(map).starts_with("qwen3");
+  if (is_mixture(model_type(map))) read_experts(map, model_type(map), model);
   const auto tied = given(map, "tie_word_embeddings");
   model.tied_embeddings = tied && tied->as_bool();
   model.dtype_bytes = element_bytes(map);
@@ -215,6 +238,22 @@ ModelShape read_model(const YamlValue& value) { return read_model(value, kMostBa
 
 ModelShape load_model(const std::string& name) {
   return read_model_file(resolve_config("models", name, {}), kMostBases);
+}
+
+std::optional<std::string> shape_difference(const ModelShape& model, const ModelShape& other) {
+  const auto differs = [](const char* key, auto mine, auto others) {
+    return fmt::format("{} is {}, and not {}", key, mine, others);
+  };
+  for (const IntegerField& f : kRequired) {
+    if (f.field == &ModelShape::max_position || model.*f.field == other.*f.field) continue;
+    return differs(f.key, model.*f.field, other.*f.field);
+  }
+  if (model.head_dim != other.head_dim) return differs("head_dim", model.head_dim, other.head_dim);
+  if (model.qkv_bias != other.qkv_bias) return differs("qkv_bias", model.qkv_bias, other.qkv_bias);
+  if (model.qk_norm != other.qk_norm) return differs("qk_norm", model.qk_norm, other.qk_norm);
+  if (model.experts != other.experts) return differs("experts", model.experts, other.experts);
+  if (model.tied_embeddings == other.tied_embeddings) return std::nullopt;
+  return differs("tied_embeddings", model.tied_embeddings, other.tied_embeddings);
 }
 
 void emit_model(YAML::Emitter& out, const ModelShape& model) {

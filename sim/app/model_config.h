@@ -1,6 +1,9 @@
 // Model shapes in YAML, and HuggingFace config.json files of the same family.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "sim/app/yaml_reader.h"
 #include "sim/model/model_shape.h"
 
@@ -15,6 +18,10 @@ ModelShape read_model(const YamlValue& value);
 
 // The same for a name or path on the command line.
 ModelShape load_model(const std::string& name);
+
+// Where the weights of one model would not fit the other: "heads is 8, and not 4"; none if all of the shape but name,
+// max_position and dtype_bytes is the same.
+std::optional<std::string> shape_difference(const ModelShape& model, const ModelShape& other);
 
 // Writes a mapping that read_model() reads back to the same shape.
 void emit_model(YAML::Emitter& out, const ModelShape& model);

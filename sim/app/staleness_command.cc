@@ -1,6 +1,7 @@
 // alchemist staleness: what the age of records does to a gradient, measured on a real device.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -31,6 +32,17 @@ struct StalenessArguments {
   std::string out;
 };
 
+// Published weights are of the model that their config.json describes, and good for no more positions.
+void take_weights_of(const std::string& folder, DecoderOptions& options) {
+  const ModelShape stored = load_model(folder + "/config.json");
+  if (const auto difference = shape_difference(options.shape, stored)) {
+    throw ConfigError(fmt::format("{}/config.json: another model than --model {}, whose {}", folder, options.shape.name,
+                                  *difference));
+  }
+  options.shape.max_position = std::min(options.shape.max_position, stored.max_position);
+  read_pretrained_settings(folder, options);
+}
+
 DecoderOptions decoder_options(const StalenessArguments& arguments) {
   DecoderOptions options;
   options.shape = load_model(arguments.model);
@@ -38,6 +50,7 @@ DecoderOptions decoder_options(const StalenessArguments& arguments) {
   options.training.lora_rank = arguments.lora_rank;
   options.optimizer.learning_rate = arguments.learning_rate;
   options.seed = arguments.measure.seed;
+  if (!arguments.weights.empty()) take_weights_of(arguments.weights, options);
   const StalenessOptions& measure = arguments.measure;
   const std::int64_t length = std::int64_t{measure.prompt_tokens} + measure.answer_tokens;
   if (length > options.shape.max_position) {
@@ -46,7 +59,6 @@ DecoderOptions decoder_options(const StalenessArguments& arguments) {
   }
   options.limits.micro_batch_tokens = length * measure.samples;
   options.limits.step_tokens = options.limits.step_sequences = 1;  // nothing is served
-  if (!arguments.weights.empty()) read_pretrained_settings(arguments.weights, options);
   return options;
 }
 

@@ -144,6 +144,10 @@ TEST(HuggingFace, YarnServesAMultipleOfThePositions) {
   EXPECT_EQ(positions(changed("\"rope_scaling\": null", R"("rope_scaling": {"factor": 2, "rope_type": "linear"})")),
             65536);
   EXPECT_EQ(positions(changed("\"rope_scaling\": null", scaling + "\"rope_type\": \"llama3\"}")), 32768);
+  // As transformers writes it since version 5.
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null",
+                              R"("rope_parameters": {"factor": 2, "rope_type": "linear", "rope_theta": 10000})")),
+            65536);
 }
 
 // Mistral v0.1: no head_dim, no use_sliding_window, a window of 4,096, which bounds the positions.
@@ -157,6 +161,40 @@ TEST(HuggingFace, SlidingWindowBoundsPositions) {
   EXPECT_EQ(model.head_dim, 128);
   EXPECT_EQ(model.dtype_bytes, 4);
   EXPECT_EQ(model.parameters(), 7'241'732'096);
+}
+
+// What transformers takes where a key is left out: 8 and 32 key/value heads, a window of 4,096.
+TEST(HuggingFace, FamiliesHaveTheirDefaults) {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& keys) {
+    return load_model(folder.write("c.json", R"({"hidden_size": 4096, "intermediate_size": 8, "num_hidden_layers": 2,
+      "num_attention_heads": 64, "vocab_size": 9, "max_position_embeddings": 32768, )" +
+                                                 keys + "}"));
+  };
+  EXPECT_EQ(read(R"("model_type": "llama")").kv_heads, 64);
+  EXPECT_EQ(read(R"("model_type": "mistral")").kv_heads, 8);
+  EXPECT_EQ(read(R"("model_type": "qwen2")").kv_heads, 32);
+  EXPECT_EQ(read(R"("model_type": "mistral", "num_key_value_heads": null)").kv_heads, 64);
+  EXPECT_EQ(read(R"("model_type": "llama")").max_position, 32768);
+  EXPECT_EQ(read(R"("model_type": "mistral")").max_position, 4096);
+  EXPECT_EQ(read(R"("model_type": "mistral", "sliding_window": null)").max_position, 32768);
+  EXPECT_EQ(read(R"("model_type": "qwen2")").max_position, 32768);
+  EXPECT_EQ(read(R"("model_type": "qwen2", "use_sliding_window": true)").max_position, 4096);
+}
+
+TEST(Models, ShapesThatDifferSayWhere) {
+  const ModelShape model = load_model("tiny");
+  ModelShape other = model;
+  other.name = "other", other.max_position = 7, other.dtype_bytes = 2;
+  EXPECT_EQ(shape_difference(model, other), std::nullopt);
+  other.heads = 1;
+  EXPECT_EQ(shape_difference(model, other), "heads is 8, and not 1");
+  for (auto change : {+[](ModelShape& m) { m.head_dim = 9; }, +[](ModelShape& m) { m.qkv_bias = true; },
+                      +[](ModelShape& m) { m.tied_embeddings = true; }}) {
+    other = model;
+    change(other);
+    EXPECT_TRUE(shape_difference(model, other).has_value());
+  }
 }
 
 struct BadModel {
