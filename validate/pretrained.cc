@@ -80,6 +80,11 @@ RopeSettings read_rope(const nlohmann::json& json, const std::string& file) {
   scaling.low_freq_factor = number(rope, file, within, "low_freq_factor");
   scaling.high_freq_factor = number(rope, file, within, "high_freq_factor");
   scaling.original_max_position = number(rope, file, within, "original_max_position_embeddings");
+  // Older versions of transformers read this one, newer ones a key of the same name beside the object.
+  if (is_given(json, "original_max_position_embeddings") &&
+      json["original_max_position_embeddings"] != rope["original_max_position_embeddings"]) {
+    throw ConfigError(fmt::format("{}: original_max_position_embeddings: expected what {} says", file, key));
+  }
   if (scaling.high_freq_factor <= scaling.low_freq_factor) {
     throw ConfigError(fmt::format("{}: {}high_freq_factor: expected more than low_freq_factor", file, within));
   }

@@ -312,6 +312,8 @@ TEST_F(Pretrained, ReadsRotaryEmbeddingOfAnyAge) {
     ASSERT_TRUE(options.rope.scaling.has_value());
     EXPECT_EQ(options.rope.scaling->factor, 2);
   }
+  EXPECT_THAT(read(R"(, "original_max_position_embeddings": 99, "rope_scaling": {"type": "llama3", )" + llama3),
+              HasSubstr("original_max_position_embeddings: expected what rope_scaling says"));
   const char* expected = "expected null, or an object with rope_type \"default\" or \"llama3\"";
   EXPECT_THAT(read(R"(, "rope_scaling": {"rope_type": "yarn"})"), HasSubstr(std::string("rope_scaling: ") + expected));
   EXPECT_THAT(read(R"(, "rope_scaling": {"rope_type": 3})"), HasSubstr(expected));
