@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
 #include "sim/base/random.h"
 #include "validate/device_array.h"
 
@@ -144,7 +145,11 @@ class Experiment {
       fresh_square += fresh[i] * fresh[i];
       difference += (stale[i] - fresh[i]) * (stale[i] - fresh[i]);
     }
-    check(fresh_square > 0 && stale_square > 0, "a gradient that is compared is not zero");
+    for (const double square : {fresh_square, stale_square}) {
+      if (square > 0 && std::isfinite(square)) continue;
+      throw ConfigError(
+          "the gradient is zero or not finite: expected weights, adapters and a learning rate that train");
+    }
     point.cosine = dot / std::sqrt(stale_square * fresh_square);
     point.relative_error = std::sqrt(difference / fresh_square);
     return point;

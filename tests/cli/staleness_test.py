@@ -20,12 +20,12 @@ SHAPES = {"model.embed_tokens.weight": (11, 8), "model.norm.weight": (8,), "lm_h
 SHAPES |= {f"model.layers.0.{name}.weight": shape for name, shape in LAYER.items()}
 
 
-def safetensors(shapes):
-    """A file of floats, some of them large enough that attention depends on positions."""
+def safetensors(shapes, scale=1):
+    """A file of floats, large enough by themselves that attention depends on positions."""
     header, data = {}, b""
     for name, shape in shapes.items():
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        values = [((7 * i + len(name)) % 19 - 9) / 6 for i in range(count)]
+        values = [((7 * i + len(name)) % 19 - 9) / 6 * scale for i in range(count)]
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
         data += struct.pack(f"<{count}f", *values)
     text = json.dumps(header).encode()
@@ -93,6 +93,13 @@ class StalenessTest(CliTestCase):
                                  "config.json: rope_scaling: expected null")]:
             self.assert_one_line_error(run("staleness", *SMALL, "--model", folder / "config.json", "--weights", folder,
                                            "--out", out), message)
+        self.assertFalse(out.exists())
+
+    def test_weights_without_a_gradient_are_refused(self):
+        folder, out = self.checkpoint(), self.make_directory() / "out"
+        (folder / "model.safetensors").write_bytes(safetensors(SHAPES, 0))
+        self.assert_one_line_error(run("staleness", *SMALL, "--model", folder / "config.json", "--weights", folder, "--out", out),
+                                   "the gradient is zero or not finite")
         self.assertFalse(out.exists())
 
     def test_user_errors_leave_no_output(self):
