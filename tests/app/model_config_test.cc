@@ -119,6 +119,9 @@ std::string changed_mixture(const std::string& from, const std::string& to) {
 TEST(HuggingFace, MixturesGiveTheBuiltInShapes) {
   const TemporaryFolder folder;
   EXPECT_EQ(load_model(folder.write("qwen3-30b-a3b/config.json", kQwen3MixtureJson)), load_model("qwen3-30b-a3b"));
+  EXPECT_EQ(
+      load_model(folder.write("qwen3-30b-a3b/config.json", changed_mixture("num_experts\"", "num_local_experts\""))),
+      load_model("qwen3-30b-a3b"));
   const std::string mixtral = folder.write(
       "mixtral-8x7b/config.json",
       R"({"model_type": "mixtral", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -131,6 +134,10 @@ TEST(HuggingFace, MixturesGiveTheBuiltInShapes) {
       "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
       "max_position_embeddings": 40960})");
   EXPECT_EQ(load_model(dense), load_model("qwen3-8b"));
+  const std::string narrow = folder.write(
+      "c.json", R"({"model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
+      "num_attention_heads": 16, "num_key_value_heads": 8, "vocab_size": 151936, "max_position_embeddings": 40960})");
+  EXPECT_EQ(load_model(narrow).head_dim, 128);  // what a file of the family means that leaves it out
 }
 
 TEST(HuggingFace, YarnServesAMultipleOfThePositions) {
