@@ -33,7 +33,7 @@ class BlockPool {
   std::int32_t used() const { return total() - free_; }
   bool is_free(BlockId block) const { return states_[block.value()].references == 0; }
 
-  // A block that holds this prefix, whoever else uses it.
+  // A block that holds this prefix, whoever else uses it: of several the one that was published first, as in vLLM.
   std::optional<BlockId> find(PrefixHash hash) const;
   // Takes one reference to a block found; a free one leaves the free list.
   void share(BlockId block);
@@ -157,9 +157,10 @@ inline void BlockPool::publish(BlockId block, PrefixHash hash) {
   Block& b = blocks_[block.value()];
   b.hash = hash;
   b.weights = weights_;
-  std::int32_t& head = bucket(hash);
-  b.next_in_bucket = head;
-  head = static_cast<std::int32_t>(block.value());
+  std::int32_t* end = &bucket(hash);
+  while (*end != kNone) end = &blocks_[*end].next_in_bucket;
+  b.next_in_bucket = kNone;
+  *end = static_cast<std::int32_t>(block.value());
 }
 
 inline void BlockPool::release(BlockId block) {

@@ -42,6 +42,21 @@ TEST(BlockPool, SharedBlockStaysUntilItsLastHolderReleasesIt) {
   EXPECT_NE(pool.allocate(), a);
 }
 
+// As vLLM's map from hashes to blocks: the next one takes over when that is evicted.
+TEST(BlockPool, OfEqualPrefixesTheFirstIsFound) {
+  BlockPool pool(3);
+  const BlockId a = pool.allocate(), b = pool.allocate(), c = pool.allocate();
+  for (const BlockId block : {b, a, c}) pool.publish(block, 10);
+  EXPECT_EQ(pool.find(10), b);
+  for (const BlockId block : {b, a}) pool.release(block);
+  EXPECT_EQ(pool.find(10), b);
+  EXPECT_EQ(pool.allocate(), b);
+  EXPECT_EQ(pool.find(10), a);
+  EXPECT_EQ(pool.allocate(), a);
+  EXPECT_EQ(pool.find(10), c);
+  pool.check_consistency();
+}
+
 TEST(BlockPool, ManyAtOnceComeAndGoInOrder) {
   BlockPool pool(6);
   std::vector<BlockId> some;
