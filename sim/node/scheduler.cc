@@ -73,6 +73,7 @@ Scheduler::Load Scheduler::load() const {
 }
 
 std::optional<ServingOp> Scheduler::plan() {
+  in_flight_ = planned_;
   if (planned_) commit();
   if (running_.empty() && waiting_.empty()) return std::nullopt;
   prefills_.clear();
@@ -250,7 +251,8 @@ void Scheduler::preempt_newest() {
   if (request.state == State::kDecoding) {
     // Its last token was generated but not computed; the recomputation yields the one after it.
     request.target = static_cast<std::int32_t>(computed_tokens(request)) + 1;
-    publish_full_blocks(request, computed_tokens(request));
+    // As in vLLM, what the step in flight computes of it is not published any more.
+    publish_full_blocks(request, computed_tokens(request) - (in_flight_ ? 1 : 0));
     stop_decoding(handle);
     std::erase_if(grown_, [&](const GrownTable& table) { return table.request == handle; });
   }

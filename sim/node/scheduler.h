@@ -154,6 +154,7 @@ class Scheduler {
   std::vector<GrownTable> grown_;
   mutable std::vector<BlockId> found_;  // by find_prefix()
   bool planned_ = false;                // planned and not committed yet
+  bool in_flight_ = false;              // the one before was still running when this one was planned
   std::int64_t steps_begun_ = 0;        // of it, as far as the pool reflects them
 };
 

@@ -106,6 +106,20 @@ TEST(Scheduling, GeneratedTokensAreFoundAfterAPreemption) {
   EXPECT_EQ(outcomes.at(1).longest_gap, Duration::nanoseconds(460));
 }
 
+// Five blocks of 16. Both prompts take 730, then both decode, 120, and at 850 the second request has 32 tokens: its
+// third block would be the sixth. The first ends at 960, behind a step of 110 alone. Then the second goes on with its
+// 33rd token, which it does not find: 110. With asynchronous scheduling it gave way while its 32nd token was under way,
+// and the block which that filled is not found either, as in vLLM: 17 tokens, 270.
+TEST(Scheduling, TheBlockUnderWayIsLostWithAPreemption) {
+  for (const bool async : {false, true}) {
+    SimulationConfig config = small_config(5);
+    config.serving.async_scheduling = async;
+    const auto outcomes = outcomes_of(config, {make_request(at_ns(0), 32, 3, 1), make_request(at_ns(0), 31, 3, 2)});
+    EXPECT_EQ(outcomes.at(0).finished, at_ns(960));
+    EXPECT_EQ(outcomes.at(1).finished, at_ns(async ? 1'230 : 1'070));
+  }
+}
+
 // 20 tokens are served, 21 are not.
 TEST(Scheduling, TheLongestRequestIsServed) {
   SimulationConfig config = small_config(50);
