@@ -100,7 +100,8 @@ std::optional<ServingOp> Scheduler::plan() {
   op.grown = grown_;
   op.max_steps = 1;
   if (prefills_.empty() && !preempted_any_) {
-    op.max_steps = config_.blocks_known_ahead ? steps_without_blocks() : steps_that_fit();
+    const bool one_by_one = config_.blocks_known_ahead || waits_for_an_answer();
+    op.max_steps = one_by_one ? steps_without_blocks() : steps_that_fit();
   }
   op.running = running();
   op.waiting = waiting();
@@ -300,6 +301,15 @@ std::int64_t Scheduler::steps_that_fit() const {
     ++steps;
   }
   return steps;
+}
+
+// The prompt that waits for memory goes on behind what a request decodes: with every block of that it has less to
+// compute, and may fit.
+bool Scheduler::waits_for_an_answer() const {
+  if (waiting_.empty() || running() == config_.max_num_seqs || !config_.prefix_caching) return false;
+  const std::uint64_t content = requests_[waiting_.front().value()].content.content_id;
+  return std::ranges::any_of(
+      running_, [&](RequestHandle handle) { return requests_[handle.value()].content.content_id == content; });
 }
 
 // Decode steps until one needs a block, this one included.

@@ -121,6 +121,7 @@ class Scheduler {
   void preempt_newest();
   void publish_full_blocks(Request& request, std::int64_t computed);
   void release_blocks(Request& request);
+  bool waits_for_an_answer() const;
   std::int64_t steps_that_fit() const;
   std::int64_t steps_without_blocks() const;
 

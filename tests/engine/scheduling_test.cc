@@ -120,6 +120,21 @@ TEST(Scheduling, TheBlockUnderWayIsLostWithAPreemption) {
   }
 }
 
+// A prompt of 40 is not cut, and finds no place beside a decode step in steps of at most 40 tokens. It is that of the
+// request which decodes, and goes on with the answer: a block of that is known when its 16 tokens are computed, and the
+// rest, 24, fits. The first 10 take 200 and each step behind them 110, so that the 17th is computed from 860 on, with
+// these 24 in 350. Steps are planned while the ones before them run.
+TEST(Scheduling, APromptIsLookedAtAgainAsItsAnswerGrows) {
+  SimulationConfig config = small_config(50);
+  config.serving.max_num_batched_tokens = 40;
+  config.serving.chunked_prefill = false;
+  config.serving.async_scheduling = true;
+  const auto outcomes = outcomes_of(config, {make_request(at_ns(0), 10, 30, 7), make_request(at_ns(0), 40, 1, 7, 1)});
+  EXPECT_EQ(outcomes.at(1).scheduled, at_ns(750));
+  EXPECT_EQ(outcomes.at(1).prefix_hit_tokens, 16);
+  EXPECT_EQ(outcomes.at(1).first_token, at_ns(1'210));
+}
+
 // 20 tokens are served, 21 are not.
 TEST(Scheduling, TheLongestRequestIsServed) {
   SimulationConfig config = small_config(50);
