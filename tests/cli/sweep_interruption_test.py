@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 
 from alchemist_cli import run
-from samples import EXPERIMENT
+from samples import EXPERIMENT, write_profile
 from sweep_samples import SWEEP, SweepTestCase
 
 # Enough runs, each long enough, for a kill to come in their midst.
@@ -119,6 +119,24 @@ class Interruption(SweepTestCase):
         result = run("sweep", self.sweep_file, "--out", self.out, "--resume")
         self.assert_user_error(result, "point 1 with seed 7 was run with a configuration that has changed", "model.layers")
         self.assertEqual(before, self.tables(self.out))
+
+    def test_a_search_goes_on_where_a_failed_run_no_longer_fails(self):
+        """It has more points then than before, and those behind the failed one get other numbers."""
+        for name in "ab":
+            write_profile(self.folder / name)
+        self.sweep_file.write_text("base: ./experiment.yaml\ngrid: {profile: [./b, ./a]}\nseeds: [1]\n"
+                                   "maximise: workload.rate\nsubject_to: {p99_ttft_ms: \"<= 1000\"}\n"
+                                   "search: {workload.rate: {low: 5, high: 405, tolerance: 30}}\n")
+        dense = self.folder / "b/dense.csv"
+        dense.rename(self.folder / "aside.csv")
+        failed = run("sweep", self.sweep_file, "--out", self.out)
+        self.assertEqual(1, failed.returncode)
+        self.assertIn("1 of 3 runs failed", failed.stderr)
+        (self.folder / "aside.csv").rename(dense)
+        self.sweep("out", "--resume")
+        reference = self.sweep("reference")
+        self.assertEqual(self.tables(reference), self.tables(self.out))
+        self.assertEqual((reference / "search.csv").read_bytes(), (self.out / "search.csv").read_bytes())
 
     def test_another_version_is_not_mixed_in(self):
         self.sweep("out")
