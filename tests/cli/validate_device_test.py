@@ -7,6 +7,7 @@ import re
 import unittest
 
 from alchemist_cli import CliTestCase, run
+from samples import write_profile
 
 FEW = ["--set", "workload.requests=12", "--set", "workload.rate=20", "--set", "training.batch_tokens=512",
        "--set", "training.feedback={share: 1, delay: {fixed: 50 ms}}"]
@@ -34,6 +35,9 @@ class ValidateDevice(CliTestCase):
             rows = {row["metric"]: row for row in csv.DictReader(file)}
         self.assertEqual(real["mean_ttft_ms"], float(rows["mean_ttft_ms"]["real"]))
         self.assertEqual(simulated["mean_ttft_ms"], float(rows["mean_ttft_ms"]["simulated"]))
+        # Its own prices are not those of the machine, so that with what the operations took the simulation is another.
+        self.assertNotEqual(rows["mean_e2el_ms"]["simulated"], rows["mean_e2el_ms"]["repriced"])
+        self.assertEqual("", rows["mean_e2el_ms"]["at_speed"])
         self.assert_operations(out / "operations.csv", real)
         with open(out / "operation_times.csv", newline="", encoding="utf-8") as file:
             times = list(csv.DictReader(file))
@@ -108,9 +112,27 @@ class ValidateDevice(CliTestCase):
             self.assert_done(run("replay", out / "events.log"))
 
     def test_emulated_link_is_marked(self):
-        result, _, real, _ = self.validate("alchemist", "--link", "0.5 GB/s")
+        result, out, real, _ = self.validate("alchemist", "--link", "0.5 GB/s")
         self.assertIn("link emulated at 0.5 GB/s", real["device"])
         self.assertIn("link emulated at 0.5 GB/s", result.stdout)
+        config = (out / "simulated" / "config.yaml").read_text()
+        for rate in ["h2d_bandwidth: 500 MB/s", "d2h_bandwidth: 500 MB/s", "duplex_bandwidth: 1 GB/s"]:
+            self.assertIn(f"link_{rate}", config)
+
+    def test_a_machine_that_is_slower_than_it_was_measured(self):
+        """By a profile that says it was measured while the probe took a thousandth of a microsecond."""
+        profile = self.make_directory() / "profile"
+        write_profile(profile)
+        (profile / "meta.yaml").write_text("device: CPU\nmodel: tiny\nspeed_sensitivity: 1\nspeed_level: 0.001\n")
+        result, out, _, _ = self.validate("serve_only", "--set", f"profile={profile}")
+        slowness = float(re.search(r"speed: by probes between the operations, (\S+) times as slow", result.stdout)[1])
+        self.assertGreater(slowness, 1000)
+        with open(out / "comparison.csv", newline="", encoding="utf-8") as file:
+            rows = {row["metric"]: row for row in csv.DictReader(file)}
+        row = rows["mean_e2el_ms"]
+        self.assertGreater(float(row["at_speed"]), 100 * float(row["simulated"]))
+        error = (float(row["at_speed"]) - float(row["real"])) / float(row["real"])
+        self.assertAlmostEqual(1, float(row["at_speed_error"]) / error)
 
     def test_mistakes(self):
         out = self.make_directory() / "out"
@@ -149,6 +171,8 @@ class Calibrate(CliTestCase):
             held_out = list(csv.DictReader(file))
         self.assertEqual([("forward", "23"), ("backward", "23"), ("forward", "101"), ("backward", "101")],
                          [(row["kind"], row["tokens"]) for row in held_out])
+        with open(profile / "training.csv", newline="", encoding="utf-8") as file:
+            self.assertFalse({row["tokens"] for row in csv.DictReader(file)} & {"23", "101"}, "in a table")
         for row in held_out:
             self.assertGreater(float(row["first_us"]), 0)
             self.assertGreater(float(row["time_us"]), 0)

@@ -85,13 +85,14 @@ TEST(LlmServingSimProfile, GoodFolder) {
 }
 
 // Four decodes, one of 160 tokens and three of 32: mean 64, where the even batch takes 2 + 4 * 64 / 64 = 6 us. The file
-// has sums over three iterations, 18 us for the even and 24 us for the uneven batch: 2 us more for one.
+// has sums over three iterations, 19 us for the even and 25 us for the uneven batch: 2 us more for one. What the third
+// of 19 us is off by is noise.
 TEST(LlmServingSimProfile, UnevenBatchesInTheUnitOfTheEvenOnes) {
   ProfileFolder folder;
   folder.write("skew.csv",
                "regime,n,nb,kvs,kv_big,kv_mean,t_mean_us,t_skew_us\n"
                "mixed,4,1,32,160,64,1,1\n"
-               "pure,4,1,32,160,64,18,24\n");
+               "pure,4,1,32,160,64,19,25\n");
   const KernelProfile profile = read_llmservingsim_profile(folder.path());
   ASSERT_EQ(profile.uneven.size(), 1u);
   EXPECT_EQ(profile.uneven[0].decodes, 4);

@@ -46,6 +46,8 @@ TEST_F(TrainingProfileTest, SeparatesTokensAndAttendedKeys) {
   EXPECT_EQ(profile.backward.per_key, 0);
   EXPECT_EQ(profile.backward.at(100, 12345), 250);
   EXPECT_EQ(profile.head.at(150), 290);
+  EXPECT_EQ(profile.rebuild.at(100), 30);
+  EXPECT_EQ(profile.recording.at(100), 5);
   EXPECT_EQ(profile.optimizer, 70);
 }
 

@@ -62,6 +62,7 @@ TEST(CompareRuns, ErrorsAreSignedAndUndefinedAtZero) {
   EXPECT_DOUBLE_EQ(*c.rows[0].error, -0.5);
   EXPECT_FALSE(c.rows[5].error.has_value()) << "TPOT of one token is 0";
   EXPECT_DOUBLE_EQ(c.mean_absolute_error, 0.5);
+  EXPECT_DOUBLE_EQ(c.largest_absolute_error, 0.5);
   EXPECT_TRUE(nlohmann::json::parse(comparison_json(c))["metrics"][5]["error"].is_null());
 }
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "kernels/cpu/device.h"
 
 namespace alchemist {
@@ -49,6 +51,34 @@ TEST_F(LinkWorkerTest, CopiesShareTheLink) {
   link.submit(2, {{to.data() + 7'000'000, from.data(), 500'000}});
   EXPECT_EQ(inbox_.wait_until(Time::max())->tag, 2u);
   EXPECT_EQ(inbox_.wait_until(Time::max())->tag, 1u);
+}
+
+// A device whose link breaks.
+class BrokenLink final : public DeviceMemory {
+ public:
+  std::string description() const override { return "broken"; }
+  std::int64_t usable_bytes() const override { return 0; }
+  void* allocate(std::int64_t) override { return nullptr; }
+  void free(void*) noexcept override {}
+  void* allocate_host(std::int64_t) override { return nullptr; }
+  void free_host(void*) noexcept override {}
+  void fill_zero(void*, std::int64_t) override {}
+  void upload(void*, const void*, std::int64_t) override {}
+  void download(void*, const void*, std::int64_t) override {}
+  void link_copy(CopyDirection, void*, const void*, std::int64_t) override {}
+  void link_wait(CopyDirection) override { throw std::runtime_error("broken"); }
+  void synchronise() override {}
+};
+
+// Of a copy of many slices the first is the last one that is tried.
+TEST_F(LinkWorkerTest, TellsThatACopyFailed) {
+  BrokenLink device;
+  LinkWorker link(inbox_, device, CopyDirection::kHostToDevice, LinkPace{1e12, Duration()});
+  std::byte nothing{};
+  link.submit(4, {{&nothing, &nothing, 8'000'000}});
+  const JobDone done = *inbox_.wait_until(Time::max());
+  EXPECT_EQ(done.tag, 4u);
+  EXPECT_THROW(std::rethrow_exception(done.error), std::runtime_error);
 }
 
 TEST_F(LinkWorkerTest, EndsWhileACopyWaits) {

@@ -58,6 +58,39 @@ TEST(OperationPrices, SumsServingByKind) {
             "prefill,5,0,1,0.031000000,0.000,4000.000,5000.000,0.000\n");
 }
 
+// Of the three decode steps two are the first of their size: 20 ms, priced 5 ms.
+TEST(OperationPrices, TablesTellTheFirstOfASizeApart) {
+  const PerToken steps;
+  OperationPrices prices(steps, nullptr, TurnCosts(ColdStart(), 1));
+  for (const std::int32_t count : {2, 3, 3})
+    prices.step(decodes(count), Duration(), Bytes(), {Time(), Duration::milliseconds(10), Duration()});
+  EXPECT_EQ(operation_table(prices.all()),
+            "operation                      count            real s          priced s     error\n"
+            "decode                             3            0.0300            0.0080   -73.3 %\n"
+            "the first of a size            count            real s          priced s     error\n"
+            "decode                             2            0.0200            0.0050   -75.0 %\n");
+}
+
+// Copies that last as long as a piece does double its time. An update is as large as what it updates.
+TEST(OperationPrices, PiecesAreToldWithTheirSizesAndCopies) {
+  const PerToken steps;
+  const TrainingCost training = training_cost();
+  OperationPrices prices(steps, &training, TurnCosts(ColdStart(), 2.0));
+  TrainingPiece forward;
+  forward.tokens = 100;
+  forward.attended_keys = 5050;
+  TrainingPiece update;
+  update.kind = PieceKind::kOptimizer;
+  update.tokens = 3;
+  update.parameters = 1234;
+  prices.piece(forward, {Time(), Duration::milliseconds(1), Duration::seconds(9)});
+  prices.piece(update, {Time(), Duration::milliseconds(2), Duration()});
+  EXPECT_EQ(of(prices, OperationKind::kForward).priced, training.piece(forward) * 2);
+  const std::string csv = operation_times_csv(prices.all());
+  EXPECT_NE(csv.find("\nforward,100,5050,1,0.000000000,9000000.000,1000.000,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("\noptimizer,1234,0,1,0.000000000,0.000,2000.000,"), std::string::npos) << csv;
+}
+
 // Step, piece, piece, step, step: the first piece and the step after the pieces find cold caches, and the last step
 // runs beside copies, which double the time of what they run beside: those of 4 ms keep it from 2 ms of its work, those
 // that last as long as it does make it 10 ms. Recording is charged on top.
