@@ -78,6 +78,7 @@ TEST_F(LinkWorkerTest, TellsThatACopyFailed) {
   link.submit(4, {{&nothing, &nothing, 8'000'000}});
   const JobDone done = *inbox_.wait_until(Time::max());
   EXPECT_EQ(done.tag, 4u);
+  ASSERT_TRUE(done.error);
   EXPECT_THROW(std::rethrow_exception(done.error), std::runtime_error);
 }
 

@@ -16,6 +16,7 @@ TEST(Worker, TellsWhatAJobThrew) {
   worker.submit(2, [] {});
   const JobDone failed = *inbox.wait_until(Time::max()), next = *inbox.wait_until(Time::max());
   EXPECT_EQ(failed.tag, 1u);
+  ASSERT_TRUE(failed.error);
   EXPECT_THROW(std::rethrow_exception(failed.error), std::runtime_error);
   EXPECT_EQ(next.tag, 2u);
   EXPECT_FALSE(next.error);
