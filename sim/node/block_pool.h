@@ -114,10 +114,11 @@ class BlockPool {
 };
 
 inline std::optional<BlockId> BlockPool::find(PrefixHash hash) const {
+  std::optional<BlockId> first;  // the later ones come before it
   for (std::int32_t i = buckets_[hash & (buckets_.size() - 1)]; i != kNone; i = blocks_[i].next_in_bucket) {
-    if (blocks_[i].hash == hash) return BlockId(static_cast<std::uint32_t>(i));
+    if (blocks_[i].hash == hash) first = BlockId(static_cast<std::uint32_t>(i));
   }
-  return std::nullopt;
+  return first;
 }
 
 inline void BlockPool::share(BlockId block) {
@@ -157,10 +158,9 @@ inline void BlockPool::publish(BlockId block, PrefixHash hash) {
   Block& b = blocks_[block.value()];
   b.hash = hash;
   b.weights = weights_;
-  std::int32_t* end = &bucket(hash);
-  while (*end != kNone) end = &blocks_[*end].next_in_bucket;
-  b.next_in_bucket = kNone;
-  *end = static_cast<std::int32_t>(block.value());
+  std::int32_t& head = bucket(hash);
+  b.next_in_bucket = head;
+  head = static_cast<std::int32_t>(block.value());
 }
 
 inline void BlockPool::release(BlockId block) {
