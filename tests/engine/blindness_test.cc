@@ -122,7 +122,7 @@ TEST_P(RouterIsBlind, UntilTheFirstCompletionThatDiffers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, RouterIsBlind, ::testing::ValuesIn(kRoutings),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test_case) { return std::string(test_case.param.name); });
 
 }  // namespace
 }  // namespace alchemist

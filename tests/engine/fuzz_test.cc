@@ -93,7 +93,7 @@ TEST(Fuzz, TokensAndBlocksAreConserved) {
       ASSERT_TRUE(o.arrived <= o.scheduled && o.scheduled < o.first_token && o.first_token <= o.finished) << seed;
       ASSERT_EQ(o.output_tokens == 1, !o.longest_gap.has_value()) << seed;
       ASSERT_TRUE(o.prefix_hit_tokens < o.prompt_tokens && o.prefix_hit_tokens % c.config.serving.block_size == 0)
-      seed;
+          << seed;
       ASSERT_TRUE(c.config.serving.prefix_caching || o.prefix_hit_tokens == 0) << seed;
       to_compute += o.prompt_tokens - o.prefix_hit_tokens;
       preemptions += o.preemptions;
