@@ -30,7 +30,7 @@ class RecordingHost final : public Host {
     for (const RequestHandle handle : op.preempted) text << "preempt " << handle.value() << ", ";
     text << op.max_steps << " steps, " << op.running << " running, " << op.waiting << " waiting";
     commands.push_back({now, text.str()});
-    on_submit();
+    on_submit(op);
     return inner->submit(op);
   }
   OpId submit(const TrainingPiece& piece) override { return inner->submit(piece); }
@@ -50,7 +50,7 @@ class RecordingHost final : public Host {
   SimHost* inner = nullptr;
   Time now;
   std::vector<Command> commands;
-  std::function<void()> on_submit;
+  std::function<void(const ServingOp&)> on_submit;
 };
 
 class NodeWorld {
@@ -61,8 +61,16 @@ class NodeWorld {
         host_(ReplicaId(0), cost, queue_, observer, options(config)),
         node_(config.serving, config.kv_blocks, recorder_) {
     recorder_.inner = &host_;
-    recorder_.on_submit = [this] { node_.scheduler().pool().check_consistency(); };
+    recorder_.on_submit = [this](const ServingOp& op) {
+      node_.scheduler().pool().check_consistency();
+      if (on_serving) on_serving(recorder_.now, op);
+    };
   }
+  // For those who look on: an operation before the host has it, a completion before the node is told.
+  std::function<void(Time, const ServingOp&)> on_serving;
+  std::function<void(Time, const Completion&)> on_completion;
+  std::uint32_t number_of(RequestHandle handle) const { return numbers_[handle.value()]; }  // in the workload
+  std::int32_t free_blocks() const { return node_.scheduler().pool().free(); }
 
   // Every request must fit the pool.
   std::vector<Command> run() {
@@ -92,12 +100,18 @@ class NodeWorld {
     recorder_.now = now;
     host_.set_now(now);
   }
+  void complete(Time now, const Completion& completion) {
+    if (on_completion) on_completion(now, completion);
+    node_.on_completion(now, completion);
+  }
   void answer(Time now) {
-    while (const auto completion = host_.after_node()) node_.on_completion(now, *completion);
+    while (const auto completion = host_.after_node()) complete(now, *completion);
   }
   void admit() {
     const WorkloadRequest request = workload_.next();
-    const Arrival arrival = host_.accept(RequestId(next_id_++), request);
+    const Arrival arrival = host_.accept(RequestId(next_id_), request);
+    if (arrival.request.value() >= numbers_.size()) numbers_.resize(arrival.request.value() + 1);
+    numbers_[arrival.request.value()] = next_id_++;
     set_now(request.arrival);
     host_.interrupt();
     node_.on_arrival(request.arrival, arrival);
@@ -118,7 +132,7 @@ class NodeWorld {
     for (const RequestHandle handle : report->completion.ended) {
       observer_.on_request_outcome(host_.take_outcome(handle, report->time));
     }
-    node_.on_completion(report->time, report->completion);
+    complete(report->time, report->completion);
     answer(report->time);
   }
 
@@ -129,6 +143,7 @@ class NodeWorld {
   RecordingHost recorder_;
   Node node_;
   std::uint32_t next_id_ = 0;
+  std::vector<std::uint32_t> numbers_;  // by handle
 };
 
 }  // namespace alchemist::testing
