@@ -77,6 +77,8 @@ class LayerDescription {
     line("Decoder layer of {} ({} layers), {}{}", shape_.name, shape_.layers, lora ? "LoRA" : "full fine-tuning",
          lora ? fmt::format(", rank {}, adapters on {}", training_.lora_rank, joined(modules, " ")) : "");
     if (gpus_ > 1) line("What one of {} GPUs has and does of it.", gpus_);
+    if (shape_.experts > 0)
+      line("A token passes {} of {} experts; weight bytes are those of all.", shape_.experts_per_token, shape_.experts);
     line("Figures are for one token of one layer unless they say otherwise. A key is one (token, attended key) pair.");
   }
 

@@ -207,6 +207,7 @@ class LayerBuilder {
     const std::string linear = name + ".linear", normed = name + ".normed";
     if (!shape_.qk_norm) return linear;
     norm(name + "_norm", linear, "rstd." + name, per_head(normed, heads), "rotary");
+    spec_.operators.back().gradient_gpus = gpus_;  // each has some of the heads, and all have the weights
     return normed;
   }
 

@@ -23,6 +23,16 @@ TEST(DescribeLayer, ShowsTheSetsOfAModel) {
   EXPECT_THAT(lora, HasSubstr("rank 8, adapters on q\n"));
 }
 
+TEST(DescribeLayer, ShowsTheExpertsOfAMixture) {
+  ModelShape shape = llama31_8b();
+  EXPECT_THAT(describe_layer_graph(shape, full_training()), Not(HasSubstr("experts")));
+  shape.experts = 8;
+  shape.experts_per_token = 2;
+  const std::string mixture = describe_layer_graph(shape, full_training());
+  EXPECT_THAT(mixture, HasSubstr("A token passes 2 of 8 experts"));
+  EXPECT_THAT(mixture, HasSubstr("939,524,096"));  // bytes of gate, of all experts: 8 x 4,096 x 14,336 x 2
+}
+
 // Of two tensors that cost 4,096 FLOPs a byte, the cut lets go when the machine's balance passes 4,096.
 TEST(DescribeLayer, CheapestSetChangesAtTheTensorsIntensities) {
   const std::string full = describe_layer_graph(llama31_8b(), full_training());

@@ -124,6 +124,8 @@ TEST(MixtureOfExperts, SplitsOverGpus) {
   EXPECT_EQ(half.forward.work().reduced_bytes_per_token, 2 * 2048 * 2.0);
   EXPECT_EQ(half.backward.work().reduced_bytes_per_token, 2 * 2048 * 2.0);
   EXPECT_EQ(half.parameters, gpu_shard(qwen3_30b_a3b(), 2).layer_parameters());
+  ASSERT_EQ(half.gradient_sums.size(), 1u);
+  EXPECT_EQ(half.gradient_sums.front().parameters, 2048 * 128 + 2 * 128);  // the router's, and the head norms'
 }
 
 HardwareSpec memory_bound() {
@@ -201,6 +203,11 @@ TEST(QueryKeyNorm, IsOneKernelWithTheRotation) {
   EXPECT_EQ(forward.vector_flops_per_token, before.vector_flops_per_token + 4 * (4096 + 1024));
   EXPECT_EQ(forward.weight_bytes, before.weight_bytes + 2 * 2 * 128);
   EXPECT_EQ(forward.bytes_per_token, before.bytes_per_token + 4 * (32 + 8));
+  // Two GPUs have half of the heads each, and each makes a part of the gradient of the same 2 x 128 weights.
+  const std::vector<GradientSum> sums = layer_costs(build_layer_graph(shape, full_training(), 2)).gradient_sums;
+  ASSERT_EQ(sums.size(), 1u);
+  EXPECT_EQ(sums.front().gpus, 2);
+  EXPECT_EQ(sums.front().parameters, 2 * 128);
   EXPECT_EQ(serving_origin(graph, graph.find_tensor("rstd.q").value()), ServingOrigin::kInRegisters);
   EXPECT_EQ(serving_origin(graph, graph.find_tensor("k").value()), ServingOrigin::kCached);
   EXPECT_EQ(serving_origin(graph, graph.find_tensor("k.linear").value()), ServingOrigin::kTransient);
