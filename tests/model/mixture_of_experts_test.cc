@@ -128,6 +128,15 @@ TEST(MixtureOfExperts, SplitsOverGpus) {
   EXPECT_EQ(half.gradient_sums.front().parameters, 2048 * 128 + 2 * 128);  // the router's, and the head norms'
 }
 
+// The router's, which sees parts of experts, and those of the norms of heads, of which each GPU has some. The norms of
+// the stream get the whole gradient everywhere; of 4 key/value heads none is on two GPUs.
+TEST(MixtureOfExperts, GradientsThatGpusMakeInPartAreSummed) {
+  const LayerCosts half = layer_costs(build_layer_graph(qwen3_30b_a3b(), full_training(), 2));
+  ASSERT_EQ(half.gradient_sums.size(), 1U);
+  EXPECT_EQ(half.gradient_sums[0].gpus, 2);
+  EXPECT_EQ(half.gradient_sums[0].parameters, 2048 * 128 + 2 * 128);
+}
+
 HardwareSpec memory_bound() {
   HardwareSpec hardware;
   hardware.memory_bandwidth = 1e12;
