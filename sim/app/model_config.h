@@ -11,9 +11,9 @@ namespace alchemist {
 
 // Reads the value of a `model` key: a built-in name, the path of a YAML file or of a HuggingFace config.json, or a
 // mapping with the fields of ModelShape as keys. `base: NAME_OR_PATH` starts from another model. A config.json must be
-// a dense decoder of the Llama family (model_type llama, mistral or qwen2); where attention is limited to a sliding
-// window, max_position becomes that window: up to there it is the same as full attention. ConfigError for anything else
-// and for shapes that contradict themselves.
+// a decoder of the Llama family (model_type llama, mistral, qwen2 or qwen3; mixtral or qwen3_moe with experts in every
+// layer); where attention is limited to a sliding window, max_position becomes that window: up to there it is the same
+// as full attention. ConfigError for anything else and for shapes that contradict themselves.
 ModelShape read_model(const YamlValue& value);
 
 // The same for a name or path on the command line.
