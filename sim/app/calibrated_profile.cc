@@ -1,9 +1,11 @@
 #include "sim/app/calibrated_profile.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include "sim/app/config_paths.h"
 #include "sim/app/experiment_names.h"
@@ -68,18 +70,23 @@ void warn_of_origin(const Origin& origin, const Experiment& experiment, bool tra
                     std::vector<std::string>& warnings) {
   const std::string method = word_of(experiment.training.method, training_methods());
   const std::string profile = experiment.profile->string();
-  std::string other;
-  if (origin.model && is_another_model(*origin.model, experiment.model.name)) other = "model " + *origin.model;
-  if (trains && origin.training && *origin.training != method) {
-    other += (other.empty() ? "" : " and ") + ("training.method " + *origin.training);
-  }
-  if (trains && origin.training == "lora" && method == "lora" &&
-      experiment.training.lora_modules != all_linear_modules()) {
-    other += std::string(other.empty() ? "" : " and ") + "adapters on all linear modules";
-  }
-  if (!other.empty()) {
+  const std::set<LinearModule>& modules = experiment.training.lora_modules;
+  const bool some_modules = experiment.training.method == TrainingMethod::lora && modules != all_linear_modules();
+  std::vector<std::string> others;
+  if (origin.model && is_another_model(*origin.model, experiment.model.name))
+    others.push_back("model " + *origin.model);
+  if (trains && origin.training && *origin.training != method)
+    others.push_back("training.method " + *origin.training);
+  else if (trains && origin.training && some_modules)
+    others.emplace_back("adapters on all linear modules");
+  if (!others.empty()) {
+    std::string training = method;
+    if (some_modules) {
+      training += " on";
+      for (const LinearModule module : modules) training += " " + word_of(module, linear_modules());
+    }
     warnings.push_back(fmt::format("profile {} was measured with {}, but this is {} with {}: its times may be far off",
-                                   profile, other, experiment.model.name, method));
+                                   profile, fmt::join(others, " and "), experiment.model.name, training));
   }
   if (is_another_device(origin.device, experiment.hardware.name)) {
     warnings.push_back(fmt::format(

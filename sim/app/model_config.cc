@@ -186,7 +186,7 @@ void read_experts(YamlMap& map, const std::string& model_type, ModelShape& model
   model.intermediate = map.required("moe_intermediate_size").as_int(1, kMaxIntermediate);
   if (auto step = given(map, "decoder_sparse_step"); step && step->as_int(0, kMaxLayers) != 1)
     step->fail("layers without experts are not supported: expected 1");
-  if (auto dense = given(map, "mlp_only_layers"); dense && dense->node().size() > 0)
+  if (auto dense = given(map, "mlp_only_layers"); dense && !dense->as_list().empty())
     dense->fail("layers without experts are not supported: expected none");
 }
 

@@ -228,6 +228,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadModel{"no_experts", changed("\"qwen2\"", "\"qwen3_moe\""), "1: key num_experts: missing"},
         BadModel{"dense_layers", changed_mixture("[]", "[0, 3]"),
                  "10: key mlp_only_layers: layers without experts are not supported: expected none"},
+        BadModel{"dense_layer_alone", changed_mixture("[]", "3"), "10: key mlp_only_layers: expected a list"},
         BadModel{"sparse_step", changed_mixture("\"decoder_sparse_step\": 1", "\"decoder_sparse_step\": 2"),
                  "4: key decoder_sparse_step: layers without experts are not supported: expected 1"},
         BadModel{"experts_per_token", changed_mixture("\"num_experts_per_tok\": 8", "\"num_experts_per_tok\": 200"),

@@ -261,7 +261,7 @@ class BadInput(CliTestCase):
         self.assertNotIn("was measured with", result.stderr)
         result = run("run", "default", "--policy", "temporal", "--set", "training.lora_modules=[q, v]", *arguments)
         self.assert_done(result)
-        self.assertIn("was measured with adapters on all linear modules, but this is llama-3.1-8b with lora",
+        self.assertIn("was measured with adapters on all linear modules, but this is llama-3.1-8b with lora on q v:",
                       result.stderr)
 
     def test_captured_steps_of_a_calibration_are_not_padded(self):
