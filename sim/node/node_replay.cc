@@ -82,9 +82,8 @@ std::string difference(const std::string& given, const std::string& recorded) {
   const std::size_t word = space == std::string::npos ? 0 : space + 1;
   const auto excerpt = [&](const std::string& text) {
     constexpr std::size_t kShown = 60;
-    return text.size() <= word           ? "its end"
-           : text.size() - word > kShown ? "\"" + text.substr(word, kShown) + "...\""
-                                         : "\"" + text.substr(word) + "\"";
+    if (text.size() <= word) return std::string("its end");
+    return fmt::format("\"{}{}\"", text.substr(word, kShown), text.size() - word > kShown ? "..." : "");
   };
   return fmt::format("a fresh node gives another command than this \"{}\": from character {} on {} in place of {}",
                      recorded.substr(0, recorded.find(' ')), word + 1, excerpt(given), excerpt(recorded));
