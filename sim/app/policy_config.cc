@@ -98,7 +98,10 @@ PolicySpec read_keys(YamlMap& map, bool has_base, PolicySpec spec) {
   if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
   if (const auto value = map.optional("record_answers")) spec.record_answers = value->as_bool();
   if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
-  if (const auto value = map.optional("micro_batch_tokens")) spec.micro_batch_tokens = value->as_int(1, 1 << 24);
+  if (auto value = map.optional("micro_batch_tokens")) {
+    spec.micro_batch_tokens.reset();
+    if (!value->is("auto")) spec.micro_batch_tokens = value->as_int(1, 1 << 24);
+  }
   map.finish();
   check_combination(spec, map.value());
   return spec;

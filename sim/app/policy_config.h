@@ -1,6 +1,7 @@
 // Policies in YAML: which of the decisions that ship make up a named policy, and its few numbers.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "sim/app/yaml_reader.h"
@@ -23,7 +24,7 @@ struct PolicySpec : PolicyParameters {
   double gpu_record_share = 0.05;  // of the KV memory that records may take; more costs serving cached prefixes
   bool spare_memory = false;       // records may take more of it where the prefix cache loses hardly anything by that
   double host_record_share = 0.5;  // of the machine's memory, pinned for records and for activations that `fresh` sends
-  std::int64_t micro_batch_tokens = 2048;
+  std::optional<std::int64_t> micro_batch_tokens;  // none: usual_micro_batch_tokens()
   std::int32_t window_layers =
       16;  // whose activations are on the GPU at once, of those on their way from or to the host
 

@@ -23,7 +23,8 @@ std::string policy_keys(const PolicySpec& spec) {
   keys["host_record_share"] = format_number(spec.host_record_share);
   keys["record_answers"] = spec.record_answers;
   if (spec.keep_for != PolicySpec().keep_for) keys["keep_for"] = format_duration(spec.keep_for);
-  keys["micro_batch_tokens"] = spec.micro_batch_tokens;
+  keys["micro_batch_tokens"] = "auto";
+  if (spec.micro_batch_tokens) keys["micro_batch_tokens"] = *spec.micro_batch_tokens;
   keys["window_layers"] = spec.window_layers;
   return flow_text(keys);
 }

@@ -37,6 +37,12 @@ void check_real_run(const Experiment& experiment, const PolicySpec& policy) {
   }
 }
 
+// 0 without training.
+std::int64_t micro_batch_tokens(const ExperimentWorld& world) {
+  const auto& training = world.config().training;
+  return training ? training->trainer.micro_batch_tokens : 0;
+}
+
 DecoderOptions decoder_options(const Experiment& experiment, const ExperimentWorld& world) {
   DecoderOptions options;
   options.shape = experiment.model;
@@ -44,7 +50,7 @@ DecoderOptions decoder_options(const Experiment& experiment, const ExperimentWor
   options.seed = static_cast<std::uint64_t>(experiment.seed);
   options.limits.step_tokens = experiment.serving.max_num_batched_tokens;
   options.limits.step_sequences = experiment.serving.max_num_seqs;
-  options.limits.micro_batch_tokens = std::max(world.policy().micro_batch_tokens, max_model_len(experiment));
+  options.limits.micro_batch_tokens = std::max(micro_batch_tokens(world), max_model_len(experiment));
   options.limits.block_size = experiment.serving.block_size;
   options.repeat_decodes = experiment.serving.cuda_graphs;
   options.train = world.policy().trains();
@@ -88,7 +94,7 @@ RealReport run_real(const Experiment& experiment, DeviceKind device, std::option
   ExpectedRequests expected;
   if (device != DeviceKind::cpu) {
     const std::int64_t tile = model.decoder().device().token_tile();
-    expected = expected_requests(*new_workload(), tile, world.policy().micro_batch_tokens);
+    expected = expected_requests(*new_workload(), tile, micro_batch_tokens(world));
     warm_up(model.decoder(), tile, expected.rests);
   }
   const std::unique_ptr<WorkloadSource> workload = new_workload();

@@ -9,6 +9,7 @@
 #include "sim/base/check.h"
 #include "sim/base/error.h"
 #include "sim/model/largest_batch.h"
+#include "sim/model/micro_batch.h"
 #include "sim/model/roofline_cost.h"
 
 namespace alchemist {
@@ -98,9 +99,15 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   separate_pages_ = static_cast<std::int32_t>(pages);
 }
 
+std::int64_t TrainingWorld::micro_batch_tokens() const {
+  if (policy_.micro_batch_tokens) return *policy_.micro_batch_tokens;
+  return usual_micro_batch_tokens(experiment_.hardware, experiment_.model, training_shape_of(experiment_.training),
+                                  experiment_.serving.tensor_parallel);
+}
+
 // Of a micro-batch whose working set is set aside.
 std::int64_t TrainingWorld::reserved_tokens() const {
-  return std::min(policy_.micro_batch_tokens, experiment_.training.batch_tokens);
+  return std::min(micro_batch_tokens(), experiment_.training.batch_tokens);
 }
 
 TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
@@ -138,7 +145,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.training = experiment_.training;
   setup.trainer.replicas = replicas_;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
-  setup.trainer.micro_batch_tokens = policy_.micro_batch_tokens;
+  setup.trainer.micro_batch_tokens = micro_batch_tokens();
   setup.trainer.token_tile = experiment_.hardware.token_tile;
   setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;

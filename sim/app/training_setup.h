@@ -53,6 +53,7 @@ class TrainingWorld {
   std::vector<std::string> cost_warnings() const { return cost_->warnings(); }
 
  private:
+  std::int64_t micro_batch_tokens() const;
   std::int64_t reserved_tokens() const;
 
   Experiment experiment_;

@@ -111,8 +111,9 @@ TEST(TensorParallelRun, MemoryOfOneGpu) {
   EXPECT_EQ(config.training->trainer.trained_parameters, 32 * 884'736);
   EXPECT_EQ(config.training->trainer.bytes.minimal, Bytes(32 * 55'368));
   const TrainingCost cost(e.hardware, e.model, training_shape_of(e.training), 2, 2);
-  EXPECT_EQ(config.training->static_bytes, Bytes(32 * 884'736 * 14 + 1024 * 64'128 * 6) +
-                                               cost.working_bytes_per_token() * world.policy().micro_batch_tokens);
+  EXPECT_EQ(config.training->static_bytes,
+            Bytes(32 * 884'736 * 14 + 1024 * 64'128 * 6) +
+                cost.working_bytes_per_token() * config.training->trainer.micro_batch_tokens);
   EXPECT_EQ(config.training->store.host_capacity,
             Bytes(static_cast<std::int64_t>(e.hardware.host_memory.as_double() * world.policy().host_record_share)));
 }
