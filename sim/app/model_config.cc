@@ -177,10 +177,8 @@ std::int64_t element_bytes(YamlMap& map) {
 void read_experts(YamlMap& map, const std::string& model_type, ModelShape& model) {
   const bool mixtral = model_type == "mixtral";
   // Since version 5 transformers writes Mixtral's name for it whatever the family.
-  const bool own_name = !mixtral && map.optional("num_experts");
-  const bool other_name = mixtral || map.optional("num_local_experts");
-  const char* key = other_name && !own_name ? "num_local_experts" : "num_experts";
-  model.experts = map.required(key).as_int(1, kMaxExperts);
+  const bool mixtrals_name = mixtral || (!map.optional("num_experts") && map.optional("num_local_experts"));
+  model.experts = map.required(mixtrals_name ? "num_local_experts" : "num_experts").as_int(1, kMaxExperts);
   model.experts_per_token = map.required("num_experts_per_tok").as_int(1, kMaxExperts);
   if (mixtral) return;
   model.intermediate = map.required("moe_intermediate_size").as_int(1, kMaxIntermediate);

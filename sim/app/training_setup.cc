@@ -63,6 +63,8 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   const std::int32_t gpus = policy.separate ? experiment.cluster.training_gpus : experiment.cluster.gpus;
   check(gpus % tensor_parallel == 0, "the cluster was validated");
   replicas_ = gpus / tensor_parallel;
+  micro_batch_tokens_ = policy.micro_batch_tokens.value_or(usual_micro_batch_tokens(
+      experiment.hardware, experiment.model, training_shape_of(experiment.training), tensor_parallel));
   cost_ = std::make_unique<TrainingCost>(experiment.hardware, experiment.model, training_shape_of(experiment.training),
                                          replicas_, tensor_parallel, training_profile(experiment));
   if (policy.separate) cost_->send_weights();
@@ -99,15 +101,9 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   separate_pages_ = static_cast<std::int32_t>(pages);
 }
 
-std::int64_t TrainingWorld::micro_batch_tokens() const {
-  if (policy_.micro_batch_tokens) return *policy_.micro_batch_tokens;
-  return usual_micro_batch_tokens(experiment_.hardware, experiment_.model, training_shape_of(experiment_.training),
-                                  experiment_.serving.tensor_parallel);
-}
-
 // Of a micro-batch whose working set is set aside.
 std::int64_t TrainingWorld::reserved_tokens() const {
-  return std::min(micro_batch_tokens(), experiment_.training.batch_tokens);
+  return std::min(micro_batch_tokens_, experiment_.training.batch_tokens);
 }
 
 TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
@@ -145,7 +141,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.training = experiment_.training;
   setup.trainer.replicas = replicas_;
   setup.trainer.layers = static_cast<std::int32_t>(layers);
-  setup.trainer.micro_batch_tokens = micro_batch_tokens();
+  setup.trainer.micro_batch_tokens = micro_batch_tokens_;
   setup.trainer.token_tile = experiment_.hardware.token_tile;
   setup.trainer.trained_parameters = cost_->trained_parameters();
   setup.trainer.page_bytes = page_bytes_;

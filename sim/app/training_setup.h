@@ -53,13 +53,13 @@ class TrainingWorld {
   std::vector<std::string> cost_warnings() const { return cost_->warnings(); }
 
  private:
-  std::int64_t micro_batch_tokens() const;
   std::int64_t reserved_tokens() const;
 
   Experiment experiment_;
   PolicySpec policy_;
   Bytes page_bytes_;
   std::int32_t replicas_;  // that train
+  std::int64_t micro_batch_tokens_;
   std::unique_ptr<TrainingCost> cost_;
   std::unique_ptr<TrainingCost> beside_cost_;  // on its share of the SMs
   std::unique_ptr<StepCost> beside_serving_;   // on the rest of them

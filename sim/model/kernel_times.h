@@ -2,8 +2,8 @@
 // arithmetic and its memory traffic at the rates that large kernels reach, plus a launch; an all-reduce of activations
 // its time between the GPUs (all_reduce.h), beside which nothing else runs. Products with large weights are made of
 // whole waves of tiles (matrix_tiles.h), in training as in serving; those of experts are not, and read the experts that
-// their tokens reach (expert_share.h). Pieces of training are priced for every gap
-// between two serving steps, so what can be is worked out beforehand.
+// their tokens reach (expert_share.h). Pieces of training are priced for every gap between two serving steps, so what
+// can be is worked out beforehand.
 #pragma once
 
 #include <cstdint>
@@ -53,9 +53,9 @@ class KernelTimes {
   Line sum_;                   // of the kernels that the same resource bounds whatever their size, and of the launches
   std::vector<Bound> bounds_;  // of the others: the highest counts
   double processors_ = 1;
-  double weight_bytes_ = 0;  // but for
+  double weight_bytes_ = 0;  // of all but experts
   double expert_bytes_ = 0;  // of all experts
-  double token_share_ = 1;   // of these, that one token needs
+  double token_share_ = 1;   // of the experts, that one token needs
   double bytes_per_token_ = 0;
 };
 

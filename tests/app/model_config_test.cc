@@ -73,12 +73,12 @@ constexpr const char* kQwenJson = R"({
   "vocab_size": 152064
 })";
 
-// The text above with one line replaced.
-std::string changed(const std::string& from, const std::string& to) {
-  std::string text = kQwenJson;
-  text.replace(text.find(from), from.size(), to);
-  return text;
+// A text with one line replaced.
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
 }
+
+std::string changed(const std::string& from, const std::string& to) { return replaced(kQwenJson, from, to); }
 
 TEST(HuggingFace, ConfigJsonGivesTheBuiltInShape) {
   const TemporaryFolder folder;
@@ -111,9 +111,7 @@ constexpr const char* kQwen3MixtureJson = R"({
 })";
 
 std::string changed_mixture(const std::string& from, const std::string& to) {
-  std::string text = kQwen3MixtureJson;
-  text.replace(text.find(from), from.size(), to);
-  return text;
+  return replaced(kQwen3MixtureJson, from, to);
 }
 
 TEST(HuggingFace, MixturesGiveTheBuiltInShapes) {
