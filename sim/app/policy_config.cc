@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 
 #include "sim/app/config_paths.h"
-#include "sim/app/distribution_config.h"
-#include "sim/app/experiment_names.h"
+#include "sim/app/policy_key.h"
 #include "sim/policy/decision_registry.h"
 
 namespace alchemist {
@@ -21,20 +20,6 @@ std::string read_decision(const YamlValue& value, const std::vector<DecisionName
   }
   const auto near = nearest_name(text, names);
   value.fail("expected one of " + list + ", got \"" + text + "\"" + (near ? "; did you mean \"" + *near + "\"?" : ""));
-}
-
-const char* fresh_meaning(FreshActivations fresh) {
-  switch (fresh) {
-    case FreshActivations::kKeep:
-      return "stay on the GPU until backward";
-    case FreshActivations::kCheckpoint:
-      return "are computed anew in backward, from each layer's input";
-    case FreshActivations::kOffload:
-      return "go to the host and come back";
-    case FreshActivations::kSpill:
-      return "go to the host and come back, where serving would miss the memory for them and the link keeps up";
-  }
-  return "";
 }
 
 void check_combination(const PolicySpec& spec, const YamlValue& value) {
@@ -59,48 +44,19 @@ void check_combination(const PolicySpec& spec, const YamlValue& value) {
   if (spec.records() && spec.separate) value.fail("a separate training cluster cannot reach serving's records");
 }
 
-// Each from the mapping, or as the base has it.
-void read_decisions(YamlMap& map, bool has_base, PolicySpec& spec) {
-  const auto read = [&](const char* key, const std::vector<DecisionName>& choices, std::string& decision) {
-    const auto value = has_base ? map.optional(key) : map.required(key);
-    if (value) decision = read_decision(*value, choices);
-  };
-  read("record", record_decisions(), spec.record);
-  read("place", place_decisions(), spec.place);
-  read("evict", evict_decisions(), spec.evict);
-  read("restore", restore_decisions(), spec.restore);
-  read("train", train_decisions(), spec.train);
-}
-
-void read_sm_share(YamlMap& map, PolicySpec& spec) {
-  if (!spec.beside()) spec.sm_share = PolicySpec().sm_share;
-  if (const auto value = map.optional("sm_share")) {
-    spec.sm_share = value->as_number(0.01, 0.99);
-    if (!spec.beside()) value->fail("is for train: beside, which shares the SMs");
-  } else if (spec.beside() && spec.sm_share == PolicySpec().sm_share) {
-    map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
-  }
-}
-
 // `spec`: the base, if there is one.
 PolicySpec read_keys(YamlMap& map, bool has_base, PolicySpec spec) {
-  read_decisions(map, has_base, spec);
-  if (const auto value = map.optional("separate")) spec.separate = value->as_bool();
-  if (const auto value = map.optional("fresh")) spec.fresh = read_word(*value, fresh_activations());
-  if (const auto value = map.optional("samples")) spec.samples = read_word(*value, sample_orders());
-  if (const auto value = map.optional("window_layers")) {
-    spec.window_layers = static_cast<std::int32_t>(value->as_int(1, 1 << 16));
+  for (const DecisionKey& key : decision_keys()) {
+    const auto value = has_base ? map.optional(key.name) : map.required(key.name);
+    if (value) spec.*key.choice = read_decision(*value, key.choices());
   }
-  if (const auto value = map.optional("stretch")) spec.stretch = value->as_number(0, 100);
-  read_sm_share(map, spec);
-  if (const auto value = map.optional("gpu_record_share")) spec.gpu_record_share = value->as_number(0, 1);
-  if (const auto value = map.optional("spare_memory")) spec.spare_memory = value->as_bool();
-  if (const auto value = map.optional("host_record_share")) spec.host_record_share = value->as_number(0, 1);
-  if (const auto value = map.optional("record_answers")) spec.record_answers = value->as_bool();
-  if (const auto value = map.optional("keep_for")) spec.keep_for = value->as_duration();
-  if (auto value = map.optional("micro_batch_tokens")) {
-    spec.micro_batch_tokens.reset();
-    if (!value->is("auto")) spec.micro_batch_tokens = value->as_int(1, 1 << 24);
+  constexpr double kNoShare = PolicySpec().sm_share;
+  if (!spec.beside()) spec.sm_share = kNoShare;  // of a base that was
+  for (const PolicyKey& key : other_policy_keys()) {
+    if (const auto value = map.optional(key.name)) key.read(*value, spec);
+  }
+  if (spec.beside() && spec.sm_share == kNoShare) {
+    map.value().fail("train: beside needs the key sm_share, training's share of the SMs");
   }
   map.finish();
   check_combination(spec, map.value());
@@ -195,38 +151,16 @@ Policy make_policy(const PolicySpec& spec) {
 }
 
 std::string describe_policy(const PolicySpec& spec) {
-  const auto row = [](const char* decision, const std::string& name, const std::vector<DecisionName>& names) {
-    for (const DecisionName& candidate : names) {
-      if (candidate.name == name) return fmt::format("  {:<8} {:<11} {}\n", decision, name, candidate.meaning);
-    }
-    return std::string();
-  };
   std::string text = fmt::format("{}: {}\n\n", spec.name, spec.description);
-  text += row("record", spec.record, record_decisions());
-  text += row("place", spec.place, place_decisions());
-  text += row("evict", spec.evict, evict_decisions());
-  text += row("restore", spec.restore, restore_decisions());
-  text += row("train", spec.train, train_decisions());
-  text += fmt::format("\n  {}\n", spec.separate ? "training has GPUs of its own (cluster.training_gpus)"
-                                                : "every GPU serves, and trains if the policy trains");
-  if (spec.beside()) text += fmt::format("  training has {:.0f} % of the SMs while it runs\n", 100 * spec.sm_share);
-  if (spec.records()) {
-    text += fmt::format("  recorded while it is computed: {}\n",
-                        spec.record_answers ? "the prompt, and the answer as it is decoded" : "the prompt");
-    text += fmt::format(
-        "  records: at most {:.0f} % of the KV memory{}{}{}\n", 100 * spec.gpu_record_share,
-        spec.spare_memory ? ", or all of it that serving and its prefix cache do not use," : "",
-        spec.records_on_host() ? fmt::format(" and {:.0f} % of host memory", 100 * spec.host_record_share) : "",
-        spec.keep_for == Duration::max() ? std::string()
-                                         : ", dropped after " + format_duration(spec.keep_for) + " without feedback");
+  for (const DecisionKey& key : decision_keys()) {
+    for (const DecisionName& choice : key.choices()) {
+      if (choice.name != spec.*key.choice) continue;
+      text += fmt::format("  {:<8} {:<11} {}\n", key.name, choice.name, choice.meaning);
+    }
   }
-  if (!spec.trains()) return text;
-  text += fmt::format("  activations of training's own forward {}\n", fresh_meaning(spec.fresh));
-  if (spec.records_on_host() || spec.fresh_on_host()) {
-    text += fmt::format(
-        "  of what comes from the host or goes there, at most {} layers are on the GPU at once, fewer where "
-        "serving would miss the memory\n",
-        spec.window_layers);
+  text += '\n';
+  for (const PolicyKey& key : other_policy_keys()) {
+    if (const std::string line = key.tell(spec); !line.empty()) text += fmt::format("  {}\n", line);
   }
   return text;
 }

@@ -31,6 +31,7 @@ struct PolicySpec : PolicyParameters {
   bool trains() const { return train != "none"; }
   bool records() const { return record != "none"; }
   bool fresh_on_host() const { return fresh == FreshActivations::kOffload || fresh == FreshActivations::kSpill; }
+  bool uses_host() const { return records_on_host() || fresh_on_host(); }
   // As the decisions themselves say.
   bool beside() const;
   bool heeds_max_itl() const;

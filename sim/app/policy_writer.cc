@@ -1,31 +1,16 @@
 // Writes a policy back to YAML.
-#include "sim/app/distribution_config.h"
-#include "sim/app/experiment_names.h"
 #include "sim/app/policy_config.h"
+#include "sim/app/policy_key.h"
 
 namespace alchemist {
 
 std::string policy_keys(const PolicySpec& spec) {
   YAML::Node keys(YAML::NodeType::Map);
   keys["description"] = spec.description;
-  keys["record"] = spec.record;
-  keys["place"] = spec.place;
-  keys["evict"] = spec.evict;
-  keys["restore"] = spec.restore;
-  keys["train"] = spec.train;
-  keys["separate"] = spec.separate;
-  keys["fresh"] = word_of(spec.fresh, fresh_activations());
-  keys["samples"] = word_of(spec.samples, sample_orders());
-  if (spec.beside()) keys["sm_share"] = format_number(spec.sm_share);
-  keys["stretch"] = format_number(spec.stretch);
-  keys["gpu_record_share"] = format_number(spec.gpu_record_share);
-  keys["spare_memory"] = spec.spare_memory;
-  keys["host_record_share"] = format_number(spec.host_record_share);
-  keys["record_answers"] = spec.record_answers;
-  if (spec.keep_for != PolicySpec().keep_for) keys["keep_for"] = format_duration(spec.keep_for);
-  keys["micro_batch_tokens"] = "auto";
-  if (spec.micro_batch_tokens) keys["micro_batch_tokens"] = *spec.micro_batch_tokens;
-  keys["window_layers"] = spec.window_layers;
+  for (const DecisionKey& key : decision_keys()) keys[key.name] = spec.*key.choice;
+  for (const PolicyKey& key : other_policy_keys()) {
+    if (const YAML::Node value = key.write(spec); !value.IsNull()) keys[key.name] = value;
+  }
   return flow_text(keys);
 }
 

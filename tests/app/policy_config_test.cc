@@ -1,10 +1,15 @@
 #include "sim/app/policy_config.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "sim/app/config_paths.h"
+#include "sim/app/policy_key.h"
 #include "sim/policy/decision_registry.h"
 #include "tests/app/support.h"
 
@@ -68,7 +73,7 @@ TEST(PolicyKeys, AreWrittenAsTheyAreRead) {
     const YAML::Node written = YAML::Load(policy_keys(load_policy(folder.write("p.yaml", text))));
     for (const auto& entry : given) {
       const auto key = entry.first.as<std::string>();
-      ASSERT_TRUE(written[key]) << key << " is missing in sim/app/policy_writer.cc";
+      ASSERT_TRUE(written[key]) << key << " is not written (sim/app/policy_key.cc)";
       EXPECT_EQ(written[key].as<std::string>(), entry.second.as<std::string>()) << key;
     }
   }
@@ -79,6 +84,24 @@ TEST(PolicyKeys, AreWrittenAsTheyAreRead) {
     bool tested = key == "base";
     for (const char* text : {kWholePolicy, kBeside, kSeparate}) tested = tested || YAML::Load(text)[key];
     EXPECT_TRUE(tested) << key << " is missing in kWholePolicy";
+  }
+}
+
+// A key that says the same of two policies would hide what it decides.
+TEST(PolicyKeys, AreToldToPeople) {
+  const TemporaryFolder folder;
+  std::ifstream file(std::filesystem::path(ALCHEMIST_SOURCE_DIR) / "README.md");
+  const std::string readme(std::istreambuf_iterator<char>(file), {});
+  for (const PolicyKey& key : other_policy_keys()) {
+    EXPECT_THAT(readme, testing::HasSubstr(fmt::format("`{}`", key.name)));
+    for (const char* text : {kWholePolicy, kBeside, kSeparate}) {
+      YAML::Node keys = YAML::Load(text);
+      if (!keys[key.name]) continue;
+      const std::string told = key.tell(load_policy(folder.write("p.yaml", text)));
+      keys.remove(key.name);
+      if (std::string_view(key.name) == "sm_share") keys[key.name] = 0.5;  // has no default
+      EXPECT_NE(key.tell(load_policy(folder.write("p.yaml", flow_text(keys)))), told) << key.name;
+    }
   }
 }
 
