@@ -142,11 +142,7 @@ PolicySpec load_policy(const PolicyChoice& policy) {
 Policy make_policy(const PolicySpec& spec) {
   Policy policy;
   static_cast<PolicyParameters&>(policy) = spec;
-  policy.record = make_record_decision(spec.record);
-  policy.place = make_place_decision(spec.place);
-  policy.evict = make_evict_decision(spec.evict);
-  policy.restore = make_restore_decision(spec.restore);
-  policy.train = make_train_decision(spec.train);
+  for (const DecisionKey& key : decision_keys()) key.make(spec, policy);
   return policy;
 }
 

@@ -8,10 +8,19 @@
 namespace alchemist {
 namespace {
 
+using Spec = const PolicySpec&;
+
 constexpr DecisionKey kDecisionKeys[] = {
-    {"record", &PolicySpec::record, record_decisions}, {"place", &PolicySpec::place, place_decisions},
-    {"evict", &PolicySpec::evict, evict_decisions},    {"restore", &PolicySpec::restore, restore_decisions},
-    {"train", &PolicySpec::train, train_decisions},
+    {"record", &PolicySpec::record, record_decisions,
+     [](Spec spec, Policy& policy) { policy.record = make_record_decision(spec.record); }},
+    {"place", &PolicySpec::place, place_decisions,
+     [](Spec spec, Policy& policy) { policy.place = make_place_decision(spec.place); }},
+    {"evict", &PolicySpec::evict, evict_decisions,
+     [](Spec spec, Policy& policy) { policy.evict = make_evict_decision(spec.evict); }},
+    {"restore", &PolicySpec::restore, restore_decisions,
+     [](Spec spec, Policy& policy) { policy.restore = make_restore_decision(spec.restore); }},
+    {"train", &PolicySpec::train, train_decisions,
+     [](Spec spec, Policy& policy) { policy.train = make_train_decision(spec.train); }},
 };
 
 const char* fresh_meaning(FreshActivations fresh) {
@@ -39,8 +48,6 @@ const char* order_meaning(SampleOrder order) {
 }
 
 std::string percent(double share) { return fmt::format("{:.0f} %", 100 * share); }
-
-using Spec = const PolicySpec&;
 
 constexpr PolicyKey kPolicyKeys[] = {
     {"separate", [](YamlValue value, PolicySpec& spec) { spec.separate = value.as_bool(); },

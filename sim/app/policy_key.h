@@ -16,6 +16,7 @@ struct DecisionKey {
   const char* name;
   std::string PolicySpec::*choice;
   const std::vector<DecisionName>& (*choices)();
+  void (*make)(const PolicySpec& spec, Policy& policy);
 };
 
 // Any other key but `base`, `name` and `description`.
