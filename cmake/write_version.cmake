@@ -3,6 +3,9 @@
 set(hash "unknown")
 find_package(Git QUIET)
 if(GIT_FOUND)
+  # Of a folder without git inside another one's, the other's says nothing.
+  get_filename_component(parent ${SOURCE} DIRECTORY)
+  set(ENV{GIT_CEILING_DIRECTORIES} ${parent})
   execute_process(COMMAND ${GIT_EXECUTABLE} describe --always --dirty --abbrev=12 --exclude=*
                   WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE described RESULT_VARIABLE failed
                   OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
