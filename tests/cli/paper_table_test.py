@@ -66,6 +66,9 @@ class PaperTable(CliTestCase):
         self.assertEqual(("1.05", "1", "1.1"), tuple(claims["ITL P50"][k] for k in ("ours_mean", "ours_least", "ours_most")))
         self.assertEqual(("0.35", "0.45"), tuple(claims["redundant forward by prompt length"][k]
                                                  for k in ("ours_least", "ours_most")))
+        with open(folder / "out" / "policies.csv", newline="", encoding="utf-8") as file:
+            means = {row["policy"]: row for row in csv.DictReader(file) if row["training"].startswith("LoRA")}
+        self.assertEqual(("10.5", "10"), tuple(means[name]["median_itl_ms"] for name in ("alchemist", "separate")))
         text = (folder / "out" / "table.md").read_text(encoding="utf-8")
         self.assertIn("| h200 | LoRA, Llama-3.1-8B | `separate` | 16.7 | 25.0 | 8.3 | 0.0 | 0.0 | 50.0 |", text)
         self.assertIn("| h200 | LoRA, Llama-3.1-8B | `alchemist` | 6.7 | 25.0 | 8.3 | 0.0 | 0.0 | 40.0 |", text)

@@ -15,7 +15,7 @@ SOURCE = Path(os.environ["ALCHEMIST_SOURCE_DIR"])
 # Writes what it was asked for with --out where that is a folder of results; fails where $FAIL is among its words.
 PROGRAM = r'''
 echo "alchemist $*" >> "$CALLS"
-case "$*" in *"${FAIL:-no such words}"*) echo broken >&2; exit 7;; esac
+case "$*" in *"${FAIL:-no such words}"*) echo "table of $2"; echo broken >&2; exit 7;; esac
 command=$1 name=$2 out=
 while [ $# -gt 0 ]; do [ "$1" != --out ] || out=$2; shift; done
 case $command in
@@ -29,7 +29,7 @@ case $command in
     done;;
   sweep | validate | calibrate)
     mkdir -p "$out"
-    echo "metric,real,simulated" > "$out/comparison.csv"
+    printf 'metric,real,simulated\nmean_ttft_ms,20,30\n' > "$out/comparison.csv"
     echo "operation,count,real_s,priced_s,error" > "$out/operations.csv"
     echo "of $name" > "$out/results.csv"
     echo "profile: $PWD/configs/p.yaml" > "$out/sweep.yaml"
@@ -233,7 +233,7 @@ class ToolsTest(CliTestCase):
         for words, last in (("sweep routing", "sweep routing"), ("plot out/sweeps/default", "plot out/sweeps/default"),
                             ("validate", "validate"), ("sweep paper_full", "sweep paper_full")):
             result = self.call("tools/reproduce", FAIL=words)
-            self.assertNotEqual(0, result.returncode, words)
+            self.assertEqual(7, result.returncode, words)
             self.assertIn(last, result.calls[-1])
 
     def test_validate_cpu(self):
@@ -241,6 +241,8 @@ class ToolsTest(CliTestCase):
         says, seen from where he stands."""
         self.program(self.root / "tools/scale_load",
                      'echo "scale_load $*" >> "$CALLS"; echo workload.rate=2; echo training.max_itl=3 ms')
+        self.program(self.root / "build/release/alchemist",
+                     PROGRAM.replace('"alchemist $*"', '"alchemist $(IFS=,; echo "$*")"', 1))
         old = self.folder / "my runs/reuse/3"
         old.mkdir(parents=True)
         for file in ("comparison.csv", "operations.csv"):
@@ -251,12 +253,15 @@ class ToolsTest(CliTestCase):
         self.assertFalse(old.exists(), "a third run, of another call, would count")
         calls = [self.BUILD]
         for number in (1, 2):
-            calls.append(f"alchemist calibrate --device cpu --model tiny --out {out}/profile-{number}")
+            calls.append(f"alchemist calibrate,--device,cpu,--model,tiny,--out,{out}/profile-{number}")
             calls += [f"scale_load {out}/profile-1"] if number == 1 else []
-            calls += [f"alchemist validate tiny --device cpu --policy {policy} --set=workload.rate=2 "
-                      f"--set=training.max_itl=3 ms --set profile={out}/profile-{number} --out {out}/{policy}/{number}"
+            calls += [f"alchemist validate,tiny,--device,cpu,--policy,{policy},--set=workload.rate=2,"
+                      f"--set=training.max_itl=3 ms,--set,profile={out}/profile-{number},--out,{out}/{policy}/{number}"
                       for policy in ("temporal", "reuse")]
+        self.assert_done(result)
         self.assertEqual(calls, result.calls)
+        self.assertRegex(result.stdout, r"reuse +mean_ttft_ms +20 +30 +\+50\.0 %")
+        self.assertEqual(result.stdout, (out / "summary.txt").read_text(encoding="utf-8"))
         self.assertEqual("table of tiny\n", (out / "reuse-2.txt").read_text().splitlines(True)[0])
         for words, count in (("calibrate", 2), ("policy reuse", 5)):
             result = self.call("tools/validate_cpu", *arguments, cwd=self.folder, FAIL=words)

@@ -1,10 +1,11 @@
+import re
 import tempfile
 import unittest
 from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import output, summary_table
+from plot import output, study, summary_table
 from plot.errors import InputError
 from plot.tables import Table, read_columns
 
@@ -44,7 +45,8 @@ class Tables(Folder):
 
     def test_errors(self):
         for text, expected in (("", "table.csv:1: column a is missing"), ("b\n1\n", "table.csv:1: column a is missing"),
-                               ("a,b\n1\n", "table.csv:2: expected 2 fields"), (b"a\n\xff\n", "UTF-8"),
+                               ("a,b\n1\n", "table.csv:2: expected 2 fields"),
+                               ("a,b\n1,2,3\n", "table.csv:2: expected 2 fields"), (b"a\n\xff\n", "UTF-8"),
                                ('a\n"x\n', "table.csv:2: ")):
             with self.subTest(text=text), self.assertRaises(InputError) as caught:
                 Table(self.file(text), ["a"])
@@ -75,6 +77,26 @@ class Numbers(unittest.TestCase):
     def test_digits(self):
         self.assertEqual(["0", "0.012", "1.23", "12.3", "123", "12,346", "−1.50"],
                          [summary_table.number(v) for v in (0, 0.0123, 1.234, 12.34, 123.4, 12345.6, -1.5)])
+
+    def test_every_column_is_the_key_that_its_heading_says(self):
+        """Each key has a value of its own, the first run's interval of 8 around it; the second point failed."""
+        values = {key: study.Interval((100 + i) / factor, (96 + i) / factor, (104 + i) / factor)
+                  for i, (key, (_, _, factor)) in enumerate(summary_table.COLUMNS.items())}
+        points = [study.Point({"policy": "reuse"}, values, [("1", "ok", ""), ("2", "failed", "x")]),
+                  study.Point({"policy": "race"}, {}, [("1", "failed", "x")])]
+        html = summary_table.numbers(study.Study("s", ["policy"], points, []))
+        headings = re.findall(r"<button type=\"button\">(.*?)</button>", html)
+        cells = re.findall(r"<td data-value=\"([^\"]*)\">(.*?)</td>", html.split("<tbody>")[1].splitlines()[1])
+        told = dict(zip(headings[1:], cells, strict=True))
+        self.assertEqual(("1", "1 of 2"), told.pop("runs"))
+        expected = ["training", "training per GPU-second", "of the bound", "redundant forward", "goodput", "P99 TTFT",
+                    "P99 TPOT", "P99 ITL", "peak GPU memory", "peak host memory", "version lag"]
+        keys = ["train_tokens_per_s", "train_tokens_per_gpu_s", "bound_fraction", "train_redundant_forward_fraction",
+                "request_goodput", "p99_ttft_ms", "p99_tpot_ms", "p99_itl_ms", "peak_total_bytes", "peak_host_bytes",
+                "train_mean_version_lag"]
+        self.assertEqual(keys, list(summary_table.COLUMNS))
+        self.assertEqual({name: (f"{100 + i}", f"{100 + i} <span class=\"interval\">± 4.00</span>")
+                          for i, name in enumerate(expected)}, told)
 
 
 if __name__ == "__main__":

@@ -110,16 +110,6 @@ TEST(RequestTimesRecorder, GivesRequestsInOrderOfNumber) {
   EXPECT_NEAR(runs[1].e2el_ms(), 120, 1e-9);
 }
 
-// Scheduled 0, 1, 2 on the workload's clock; queued 10.5, 11.2, 12.9: the clocks differ by 10.2 at most.
-TEST(MeasuredRun, ScheduledArrivalsAreAlignedByTheSmallestDelay) {
-  auto run = read(std::string(kHeader) + "0,1,1,10.5,11,12,12\n1,1,1,11.2,12,13,13\n2,1,1,12.9,13,14,14\n");
-  arrive_as_scheduled(run, std::vector<double>{0, 1, 2});
-  EXPECT_NEAR(run[0].arrived_s, 10.2, 1e-9);
-  EXPECT_NEAR(run[1].arrived_s, 11.2, 1e-9);
-  EXPECT_NEAR(run[2].arrived_s, 12.2, 1e-9);
-  EXPECT_THROW(arrive_as_scheduled(run, std::vector<double>{0}), ConfigError);
-}
-
 TEST(MeasuredRun, ColumnsMayComeInAnyOrder) {
   const auto run = read(
       "note,last_token_s,first_token_s,scheduled_s,queued_s,output_length,input_length,request\r\n"
