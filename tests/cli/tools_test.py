@@ -1,5 +1,5 @@
 """The scripts in tools/ that build, test and make evidence: in which order they do what, and that a failure ends them.
-Scripts stand in for all programs that they call; the project lies in a folder whose name has spaces."""
+Scripts stand in for all programs that they call; the project lies in a folder whose name a shell has to quote."""
 
 import json
 import os
@@ -43,7 +43,7 @@ esac
 class ToolsTest(CliTestCase):
     def setUp(self):
         self.folder = self.make_directory()
-        self.root = self.folder / "it's a (copy)" / "alchemist"
+        self.root = self.folder / "it's a (copy) #1" / "alchemist"
         self.calls = self.folder / "calls"
         shutil.copytree(SOURCE / "tools", self.root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(SOURCE / ".ci", self.root / ".ci")
