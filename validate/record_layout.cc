@@ -36,10 +36,18 @@ RecordLayout::RecordLayout(const ModelShape& shape) {
 }
 
 std::span<const RecordTensor> RecordLayout::tensors(RecordKind kind) const {
-  if (kind == RecordKind::kInput) return kInputTensors;
-  if (kind == RecordKind::kKeyValue) return kKeyValueTensors;
   const std::span<const RecordTensor> all(kMinimalTensors);
-  return kind == RecordKind::kLean ? all.subspan(1) : all;
+  switch (kind) {
+    case RecordKind::kMinimal:
+      return all;
+    case RecordKind::kLean:
+      return all.subspan(1);
+    case RecordKind::kInput:
+      return kInputTensors;
+    case RecordKind::kKeyValue:
+      return kKeyValueTensors;
+  }
+  return {};
 }
 
 std::int64_t RecordLayout::row_bytes(RecordTensor tensor) const { return row_bytes_[static_cast<std::size_t>(tensor)]; }

@@ -354,8 +354,28 @@ bool is_elementwise(OperatorKind kind) {
 }
 
 bool is_matrix_product(OperatorKind kind) {
-  return kind == OperatorKind::kLinear || kind == OperatorKind::kAdapterDown || kind == OperatorKind::kAdapterUp ||
-         kind == OperatorKind::kExpertLinear || kind == OperatorKind::kAttention;
+  switch (kind) {
+    case OperatorKind::kLinear:
+    case OperatorKind::kAdapterDown:
+    case OperatorKind::kAdapterUp:
+    case OperatorKind::kAttention:
+    case OperatorKind::kExpertLinear:
+      return true;
+    case OperatorKind::kNormStatistics:
+    case OperatorKind::kNormScale:
+    case OperatorKind::kRotary:
+    case OperatorKind::kCacheWrite:
+    case OperatorKind::kResidual:
+    case OperatorKind::kGatedActivation:
+    case OperatorKind::kRouting:
+    case OperatorKind::kDispatch:
+    case OperatorKind::kExpertScale:
+    case OperatorKind::kExpertSum:
+    case OperatorKind::kSplit:
+    case OperatorKind::kAllReduce:
+      return false;
+  }
+  return false;
 }
 
 std::int64_t TensorSpec::elements() const {

@@ -40,17 +40,4 @@ std::vector<RequestTimes> read_measured_requests(const std::string& path) {
   return requests;
 }
 
-void arrive_as_scheduled(std::vector<RequestTimes>& measured, std::span<const double> scheduled_arrivals_s) {
-  if (measured.size() != scheduled_arrivals_s.size()) {
-    throw ConfigError(
-        fmt::format("the measured run has {} requests, the workload {}", measured.size(), scheduled_arrivals_s.size()));
-  }
-  if (measured.empty()) return;
-  double offset = measured[0].arrived_s - scheduled_arrivals_s[0];
-  for (std::size_t i = 1; i < measured.size(); ++i) {
-    offset = std::min(offset, measured[i].arrived_s - scheduled_arrivals_s[i]);
-  }
-  for (std::size_t i = 0; i < measured.size(); ++i) measured[i].arrived_s = scheduled_arrivals_s[i] + offset;
-}
-
 }  // namespace alchemist

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -31,16 +30,10 @@ struct RequestTimes {
 // queued_s, when the engine took the request in, stands for the arrival. That is what vLLM's own latency columns count
 // from (its log of the RTX 4090 run gives a mean TTFT of 65456.6 ms: first_token_s - queued_s gives 65456.57, counting
 // from the trace's timestamps 65401.6 or 65448.5, depending on where its clock starts). It is later than the scheduled
-// arrival by up to one engine step, since the engine looks for new requests between steps; to count from the scheduled
-// arrival instead, see arrive_as_scheduled().
+// arrival by up to one engine step, since the engine looks for new requests between steps.
 //
 // Throws ConfigError (FILE:LINE) for a missing file or column, a field that is not a number, times that run backwards,
 // a number twice or missing, and a file without requests.
 std::vector<RequestTimes> read_measured_requests(const std::string& path);
-
-// Replaces the arrivals by the scheduled ones (seconds, in order of the request numbers, on the workload's clock). The
-// clocks of workload and engine differ by a constant, taken as the smallest value that has no request enter the engine
-// before it arrives. ConfigError if there are not as many as requests.
-void arrive_as_scheduled(std::vector<RequestTimes>& measured, std::span<const double> scheduled_arrivals_s);
 
 }  // namespace alchemist
