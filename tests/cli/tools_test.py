@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -298,12 +299,18 @@ awk "BEGIN { printf \"{\\\"gpu_busy_fraction\\\": %.9f, \\\"mean_tpot_ms\\\": %.
         self.program(tests / "x_benchmark", f"echo \"x $*\" >> \"$CALLS\"; echo '{text}'")
         self.program(tests / "empty_benchmark", "exit 0")
         self.program(tests / "kernels_benchmark", "exit 1")
+        self.program(self.root / "build/release/alchemist",
+                     'echo "alchemist $*" >> "$CALLS"; [ "$*$(grep -c "run default$" "$CALLS")" != "run default3" ] || '
+                     f"exec {sys.executable} -c 'b\"x\" * (300 << 20)'")
         result = self.call("tools/benchmark", "--repetitions", "3", "--filter", "c d")
         self.assert_done(result)
         self.assertEqual([self.BUILD + " --target alchemist benchmarks",
                           "x --benchmark_format=json --benchmark_filter=c d"], result.calls[:2])
         self.assertEqual(3, result.calls.count("alchemist run default"))
+        memory = re.search(r"conversations.* ([0-9]+) MiB", result.stdout)[1]
+        self.assertLess(int(memory), 100, "one run of three took 300: not the median")
         self.assertRegex(result.stdout, r"a +250\.0 ns +4\.00 million/s\nb +2\.5 us *\n")
+        self.program(self.root / "build/release/alchemist", PROGRAM)
         result = self.call("tools/benchmark", "--no-build", "--runs-only", "--repetitions", "1", FAIL="run day")
         self.assertEqual(1, result.returncode)
         self.assertIn("alchemist run day", result.stderr)
