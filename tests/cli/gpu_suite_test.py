@@ -127,12 +127,6 @@ class GpuSuiteTest(unittest.TestCase):
         self.assertEqual([["graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist", "validate_2k_alchemist"]], same,
                          "only what is another mode of the program is the same to the simulation")
 
-    def test_programs_know_that_a_gpu_is_needed_and_whose_configurations_are_meant(self):
-        """Without it, tests that find no GPU would be skipped and count as done."""
-        self.add_gpu()
-        self.script("build/tests/test_gpu", f'[ "$ALCHEMIST_NEEDS_GPU" = 1 ] && [ "$ALCHEMIST_CONFIGS" = "{SOURCE}/configs" ]')
-        self.assertEqual(0, self.run_suite("--only", "correctness").returncode)
-
     def test_unknown_gpu_has_no_simulation_to_compare_with(self):
         self.add_gpu()
         self.script("bin/nvidia-smi", 'echo "NVIDIA Unheard, 580.0, 81559 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"')
