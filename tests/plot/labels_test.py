@@ -38,6 +38,19 @@ class Labels(unittest.TestCase):
         self.assertEqual(["a, 1/real"], labels.labels([("a", {"run": "1/real"})]))
 
 
+class Wrapped(unittest.TestCase):
+    def test_a_long_name_is_broken_behind_its_own_marks(self):
+        self.assertEqual("my_policy_for_the_night_shift_\nof_europe_in_winter",
+                         labels.wrapped("my_policy_for_the_night_shift_of_europe_in_winter"))
+        self.assertEqual([31, 9], [len(line) for line in labels.wrapped(40 * "x").splitlines()])
+
+    def test_no_character_is_lost(self):
+        for name in ("_" * 70, "a/b-c_" * 20, "x" * 31 + "_" + "y" * 40, "planned, max_itl=20 ms"):
+            lines = labels.wrapped(name).splitlines()
+            self.assertEqual(name.replace(" ", ""), "".join(lines).replace(" ", "").replace("\N{NO-BREAK SPACE}", ""))
+            self.assertLessEqual(max(map(len, lines)), 32)
+
+
 class Drawn(unittest.TestCase):
     NAMES = [f"alchemist, hardware-{i}, max_version_lag={i}, max_itl={i}0 ms" for i in range(8)]
 

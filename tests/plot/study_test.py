@@ -5,7 +5,7 @@ import support  # noqa: F401
 
 from plot import axes, differences, pareto, study, style, throughput
 from plot.errors import InputError
-from plot.inputs import Run, Sweep
+from plot.inputs import Run, Sweep, policy_name
 from plot.tables import Row
 
 
@@ -43,6 +43,14 @@ class Ticks(unittest.TestCase):
         self.assertEqual("50k", axis.get_major_formatter()(50000, 0))
 
 
+    def test_large_numbers_stand_whole(self):
+        """No "1e6" in the corner of a panel, which is read as part of its label."""
+        style.use()
+        figure, panels = style.panels(1, 1)
+        panels[0][0].barh([0, 1], [3e6, 20])
+        figure.draw_without_rendering()
+        self.assertEqual("", panels[0][0].xaxis.get_offset_text().get_text())
+
     def test_numbers_of_an_axis_do_not_touch(self):
         """Five digits in a third of a figure, as in the figure of throughput: 15000 and 17500 must not read as one."""
         style.use()
@@ -69,6 +77,19 @@ class Titles(unittest.TestCase):
             widest = max(panel.title.get_window_extent().width for panel in axes[0]) / figure.dpi
             self.assertLess(widest, figure.get_figwidth() / columns)
             self.assertTrue(axes[0][0].get_title().endswith("\nrequest rate = 4/s"))
+
+
+    def test_long_ones_are_wrapped_to_panels_that_long_names_make_narrow(self):
+        style.use()
+        figure, panels = style.panels(1, 2, sharey=True)
+        panels[0][0].set_yticks([0], ["a_long_name_of_some_policy_or_other"])
+        for panel in panels[0]:
+            style.title(panel, "hardware = a_gpu_of_next_year with more memory and a faster link")
+        style.spread_ticks(figure)
+        for panel in panels[0]:
+            title = panel.title.get_window_extent()
+            self.assertLess(title.x1, figure.bbox.x1)
+            self.assertLess(title.width, 1.1 * panel.get_window_extent().width)
 
 
 class Policies(unittest.TestCase):
@@ -214,7 +235,7 @@ class Scales(unittest.TestCase):
 
     def test_times_of_a_step_begin_at_0(self):
         style.use()
-        panel = throughput.step_breakdown(self.study()).drawing.axes[0]
+        panel = list(throughput.figures(self.study()))[1].drawing.axes[0]
         self.assertEqual(0, panel.get_xlim()[0])
         self.assertGreater(panel.get_xlim()[1], 1100)
 
@@ -258,6 +279,13 @@ class Helpers(unittest.TestCase):
         self.assertEqual("link, host to device (GB/s)", axes.axis_label("hardware.link_h2d_bandwidth", "GB/s"))
         self.assertEqual("link, both directions at once", axes.axis_name("hardware.link_duplex_bandwidth"))
         self.assertEqual("some.key", axes.axis_label("some.key", ""))
+
+    def test_maps_go_by_their_names(self):
+        self.assertEqual("hardware = larger",
+                         axes.axis_value("hardware", "{base: h200, name: larger, memory: 160 GiB}"))
+        self.assertEqual("mine", policy_name("{name: 'mine', base: elastic}"))
+        for other in ("h200", "{base: h200, memory: 160 GiB}", "name: x"):
+            self.assertEqual(other, axes.value_name(other))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the axes of a study are called."""
 
+import re
+
 # Axes in words, with the unit of those that are written without one.
 _AXES = {
     "workload.rate": ("request rate", "1/s"),
@@ -28,8 +30,14 @@ def axis_label(axis, unit):
     return f"{name} ({unit or own})" if unit or own else name
 
 
+def value_name(value):
+    """What a value is called: of a map, such as {base: h200, name: larger, memory: 160 GiB}, the name in it if it has one."""
+    name = re.search(r"[{,]\s*name:\s*([^,{}]+?)\s*[,}]", value) if value.startswith("{") else None
+    return name.group(1).strip("\"'") if name else value
+
+
 def axis_value(axis, value):
     """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
     name, unit = _AXES.get(axis, (axis, ""))
     unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
-    return f"{name} = {value}{unit}"
+    return f"{name} = {value_name(value)}{unit}"

@@ -6,7 +6,6 @@ from plot import style
 from plot.labels import wrapped
 
 BAR = 0.72
-MOST_PANELS = 4  # beside each other
 
 
 def _errors(interval):

@@ -1,9 +1,7 @@
 """Differences between policies on the same arrivals: what is left when the luck of a seed, which all of them share, is
 taken out."""
 
-from plot import bars, style
-from plot.figure import Figure
-from plot.study import left_out
+from plot import bars, pages
 
 _METRICS = {"train_tokens_per_s": "trained tokens/s", "p99_ttft_ms": "P99 TTFT (ms)", "p99_itl_ms": "P99 ITL (ms)"}
 
@@ -20,21 +18,23 @@ def _draw(panel, study, policies, load, metric):
     bars.names_down(panel, policies)
 
 
+def _figure(study, page, policies, title):
+    figure, axes = page.panels(len(_METRICS), f"{title} on the same arrivals",  # axes alone would read as what was reached
+                               height=bars.height(policies), sharey=True)
+    for row, (metric, label) in zip(axes, _METRICS.items()):
+        for panel, load in zip(row, page.loads):
+            _draw(panel, study, policies, load, metric)
+            panel.set_xlabel(label)
+    return page.figure("differences", title,
+                       "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that "
+                       "does not hold 0 is a difference that the seeds do not explain.", figure)
+
+
 def figures(study):
     baselines = sorted({d.baseline for d in study.differences})
     policies = [p for p in study.policies if any(d.policy == p for d in study.differences)]
     if not policies:
         return
-    loads = study.panel_loads(bars.MOST_PANELS)
-    figure, axes = style.panels(len(_METRICS), len(loads), height=bars.height(policies), sharey=True)
-    for row, (metric, label) in zip(axes, _METRICS.items()):
-        for panel, load in zip(row, loads):
-            _draw(panel, study, policies, load, metric)
-            panel.set_xlabel(label)
-    for panel, load in zip(axes[0], loads):
-        style.title(panel, study.title(load))
     title = f"Differences from {', '.join(baselines)}"
-    style.heading(figure, f"{title} on the same arrivals")  # the axes alone would read as what was reached
-    yield Figure("differences", title,
-                 "Mean over the seeds of the difference on the same arrivals, with its 95 % interval; an interval that "
-                 "does not hold 0 is a difference that the seeds do not explain." + left_out(study, loads), figure)
+    for page in pages.of(study):
+        yield _figure(study, page, policies, title)

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from plot import validation
+from plot.axes import value_name
 from plot.errors import InputError, at
 from plot.tables import Table
 
@@ -64,8 +65,8 @@ class Sweep:
 
 
 def policy_name(text):
-    """A policy's name; of a policy in a file of its own, the file's."""
-    return Path(text).stem if text.endswith((".yaml", ".yml")) else text
+    """A policy's name; of a policy in a file of its own, the file's; of one with keys changed, the one it was given."""
+    return Path(text).stem if text.endswith((".yaml", ".yml")) else value_name(text)
 
 
 def _read_text(path):

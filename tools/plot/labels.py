@@ -1,6 +1,7 @@
 """Short labels of what stands beside each other: the policy, and what else tells one run or candidate from another."""
 
 import itertools
+import re
 import textwrap
 from pathlib import Path
 
@@ -60,7 +61,16 @@ def labels(rows):
     return result
 
 
+def _broken(word):
+    """A word longer than a line in pieces with a space between them, behind its "_", "-" and "/" where it has any."""
+    lines = [""]
+    for piece in re.findall(rf"[^_/-]{{1,{_LINE - 1}}}[_/-]?|[_/-]", word):
+        lines += [piece] if len(lines[-1] + piece) > _LINE else [lines.pop() + piece]
+    return " ".join(lines)
+
+
 def wrapped(label):
-    """In lines, for the axis of a panel; a value stays in one piece with its key and its unit."""
+    """In lines, for the axis of a panel; a value stays in one piece with its key and its unit, as far as a line goes."""
     parts = [part.replace(" ", "\N{NO-BREAK SPACE}") for part in label.split(", ")]
+    parts = [_broken(part) if len(part) > _LINE else part for part in parts]
     return textwrap.fill(", ".join(parts), _LINE, break_long_words=False, break_on_hyphens=False)

@@ -3,9 +3,7 @@
 import numpy
 from matplotlib.lines import Line2D
 
-from plot import bars, lines, style
-from plot.figure import Figure
-from plot.study import left_out, spread
+from plot import bars, lines, pages, style
 from plot.tables import read_columns
 
 _STATISTICS = {"median": "|", "p90": "o", "p95": "s", "p99": "D"}  # with their marks
@@ -37,23 +35,19 @@ def _all_rungs(study, loads, metric):
     return [bound for rung in rungs if rung for bound in (rung.mean, rung.high or rung.mean)]
 
 
-def percentiles(study):
-    loads = study.panel_loads(bars.MOST_PANELS)
-    height = bars.height(study.names)
-    figure, axes = style.panels(len(_METRICS), len(loads), height=height, sharey=True, sharex="row")
+def percentiles(study, page):
+    figure, axes = page.panels(len(_METRICS), height=bars.height(study.names), sharey=True, sharex="row")
     for row, (metric, label) in zip(axes, _METRICS.items()):
-        for panel, load in zip(row, loads):
+        for panel, load in zip(row, page.loads):
             _draw_ladder(panel, study, study.at(load), metric)
             panel.set_xlabel(f"{label} (ms)")
-        style.fit_axis(row, "x", _all_rungs(study, loads, metric))
-    for panel, load in zip(axes[0], loads):
-        style.title(panel, study.title(load))
+        style.fit_axis(row, "x", _all_rungs(study, page.loads, metric))
     handles = [Line2D([], [], color="grey", marker=marker, markeredgecolor="black", markeredgewidth=0.5)
                for marker in _STATISTICS.values()]
     style.legend_below(figure, handles, [s if s == "median" else s.upper() for s in _STATISTICS])
-    return Figure("latency", "Latency percentiles",
-                  "Percentiles over the requests of a run, means over the seeds; the bar is the 95 % interval of P99."
-                  + left_out(study, loads), figure)
+    return page.figure("latency", "Latency percentiles",
+                       "Percentiles over the requests of a run, means over the seeds; the bar is the 95 % interval of P99.",
+                       figure)
 
 
 def _steps(values):
@@ -66,14 +60,11 @@ def _steps(values):
     return values[chosen], (chosen + 1) / len(values)
 
 
-def distributions(study):
+def distributions(study, page):
     """Of the first seed of each point whose requests.csv is there."""
-    loads = spread([load for load in study.loads() if any(p.directories for p in study.at(load))], bars.MOST_PANELS)
-    if not loads:
-        return None
-    figure, axes = style.panels(len(_COLUMNS), len(loads), height=2.3, sharex="row", sharey=True)
+    figure, axes = page.panels(len(_COLUMNS), height=2.3, sharex="row", sharey=True)
     shown, ends = set(), [[] for _ in _COLUMNS]
-    for column, load in zip(axes.T, loads):
+    for column, load in zip(axes.T, page.loads):
         for point in (p for p in study.at(load) if p.directories):
             shown.add(point.name)
             requests = read_columns(point.directories[0] / "requests.csv", list(_COLUMNS))
@@ -81,17 +72,18 @@ def distributions(study):
             for panel, values, seen in zip(column, requests.values(), ends):
                 panel.step(*_steps(values), where="post", color=colour, linestyle=line)
                 seen += [values.min(), values.max()] if len(values) else []
-        style.title(column[0], study.title(load))
     for row, label, seen in zip(axes, _COLUMNS.values(), ends):
         row[0].set_ylabel("share of requests")
         style.fit_axis(row, "x", seen)
         for panel in row:
             panel.set_xlabel(f"{label} (ms)")
     lines.legend(figure, study, [name for name in study.names if name in shown], marker=False)
-    return Figure("latency_distribution", "Latency distributions",
-                  "Share of the requests that took at most so long, in the run of the first seed."
-                  + left_out(study, loads), figure)
+    return page.figure("latency_distribution", "Latency distributions",
+                       "Share of the requests that took at most so long, in the run of the first seed.", figure)
 
 
 def figures(study):
-    return [figure for figure in (percentiles(study), distributions(study)) if figure]
+    for page in pages.of(study):
+        yield percentiles(study, page)
+    for page in pages.of(study, [load for load in study.loads() if any(p.directories for p in study.at(load))]):
+        yield distributions(study, page)

@@ -5,6 +5,7 @@ import collections
 from plot import lines, quantities, style
 from plot.axes import axis_label, axis_name, axis_value
 from plot.figure import Figure
+from plot.pages import along
 
 # Key of summary.json: (label, factor).
 _PANELS = {"train_tokens_per_s": ("trained tokens/s", 1),
@@ -21,14 +22,6 @@ def _draw(panel, study, points, axis, key, factor):
                       if p.policy == policy and key in p.values), key=lambda pair: pair[0])
         if own:
             lines.draw_line(panel, study, policy, [x for x, _ in own], [interval for _, interval in own])
-
-
-def along(study, axis):
-    """The other axes that go along with this one: each of its values comes with only one of theirs."""
-    def pairs(*axes):
-        return len({tuple(p.axes[a] for a in axes) for p in study.points})
-    return [other for other in study.other_axes
-            if other != axis and pairs(other) > 1 and pairs(axis, other) == pairs(axis)]
 
 
 def _held(study, axes):

@@ -3,9 +3,7 @@
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from plot import bars, style
-from plot.figure import Figure
-from plot.study import left_out
+from plot import bars, pages, style
 
 GIB = 2**30
 WORDS = {"weights": "weights", "kv": "KV blocks", "activations": "activation records", "training": "training"}
@@ -49,22 +47,23 @@ def _draw(panel, names, point):
         panel.plot([size / GIB] * 2, [middle - 0.5, middle + 0.5], **_GPU)
 
 
-def figures(study):
-    loads = study.panel_loads(bars.MOST_PANELS)
-    height = bars.height(study.names, _INCHES)
-    figure, axes = style.panels(1, len(loads), height=height, sharex=True, sharey=True)
-    for panel, load in zip(axes[0], loads):
+def _figure(study, page):
+    figure, axes = page.panels(1, height=bars.height(study.names, _INCHES), sharex=True, sharey=True)
+    for panel, load in zip(axes[0], page.loads):
         for point in study.at(load):
             _draw(panel, study.names, point)
         bars.names_down(panel, study.names)
         panel.set_xlabel("peak (GiB of one GPU)")
-        style.title(panel, study.title(load))
     axes[0][0].set_xlim(left=0)  # of all, once everything is drawn
     handles = [Patch(color=_TOTAL), Patch(color=_TRAIN_SIDE), *(Patch(color=colour) for colour in style.MEMORY.values()),
                Line2D([], [], **_HOST), Line2D([], [], **_GPU)]
     words = ["all at one moment", "records and training at one moment", *WORDS.values(), "host memory", "GPU memory"]
     style.legend_below(figure, handles, words, 4)
-    yield Figure("memory", "GPU memory by category",
-                 "The most that one GPU held at any moment (light bar) and the most that each category took (thin bars). "
-                 "Thin bars do not add up: their peaks come at different moments and, where GPUs are set apart for "
-                 "training, on different GPUs." + left_out(study, loads), figure)
+    return page.figure("memory", "GPU memory by category",
+                       "The most that one GPU held at any moment (light bar) and the most that each category took (thin "
+                       "bars). Thin bars do not add up: their peaks come at different moments and, where GPUs are set apart "
+                       "for training, on different GPUs.", figure)
+
+
+def figures(study):
+    return (_figure(study, page) for page in pages.of(study))

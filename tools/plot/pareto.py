@@ -1,8 +1,6 @@
 """What training costs serving: training throughput against the slowest first tokens."""
 
-from plot import bars, lines, style
-from plot.figure import Figure
-from plot.study import left_out
+from plot import lines, pages, style
 
 _COST, _GAIN = "p99_ttft_ms", "train_tokens_per_s"
 
@@ -41,19 +39,19 @@ def _gains(study, loads):
     return [bound for gain in gains for bound in (gain.mean, gain.high or 0)]
 
 
-def figures(study):
-    if not study.training_names():
-        return
-    loads = study.panel_loads(bars.MOST_PANELS)
-    figure, axes = style.panels(1, len(loads), height=3.2, sharey=True)
-    for panel, load in zip(axes[0], loads):
+def _figure(study, page):
+    figure, axes = page.panels(1, height=3.2, sharey=True)
+    for panel, load in zip(axes[0], page.loads):
         _draw(panel, study, study.at(load))
-        style.title(panel, study.title(load))
     axes[0][0].set_ylabel("trained tokens/s")
-    most = max(_gains(study, loads), default=0)
+    most = max(_gains(study, page.loads), default=0)
     if most > 0:
         axes[0][0].set_ylim(-0.05 * most, 1.08 * most)  # room for the marks of those that train nothing, at 0
     lines.legend(figure, study, study.names, line=False)
-    yield Figure("pareto", "Training throughput against P99 TTFT",
-                 "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
-                 "beaten in both. Bars are 95 % intervals." + left_out(study, loads), figure)
+    return page.figure("pareto", "Training throughput against P99 TTFT",
+                       "Up and to the left is better. The grey line is the Pareto front of the means: no policy on it is "
+                       "beaten in both. Bars are 95 % intervals.", figure)
+
+
+def figures(study):
+    return (_figure(study, page) for page in pages.of(study)) if study.training_names() else ()

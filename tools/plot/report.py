@@ -69,7 +69,7 @@ def _figures(drawn):
 
 def _study(study, drawn):
     links, figures = _figures(drawn)
-    return (f"<p class=\"subject\">{escape(_subjects(study))}</p>\n{links}"
+    return (f"<p class=\"subject\">{escape(_subjects(study))}</p>\n{summary_table.choice(study)}{links}"
             f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}")
 
 

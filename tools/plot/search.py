@@ -2,7 +2,7 @@
 
 from matplotlib.patches import Patch
 
-from plot import bars, quantities, style
+from plot import bars, pages, quantities, style
 from plot.figure import Figure
 from plot.inputs import policy_name
 from plot.labels import labels
@@ -65,7 +65,7 @@ def _figure(study, sweep):
     rows, dropped = _best(sweep, sweep.search.rows)
     names = _names(study, sweep, rows)
     numbers = sorted({row.count("round") for row in rows})
-    rounds = spread(numbers, bars.MOST_PANELS)
+    rounds = spread(numbers, pages.PANELS)
     height = bars.height([name for name, _ in names.values()])
     figure, axes = style.panels(1, len(rounds), height=height, sharex=True, sharey=True)
     for panel, number in zip(axes[0], rounds):

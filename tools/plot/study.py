@@ -99,11 +99,6 @@ class Study:
         """Values of the axes but the policy, in order."""
         return list(dict.fromkeys(p.load() for p in self.points if p.values))
 
-    def panel_loads(self, most):
-        """At most so many loads for panels beside each other, of those at which the most policies ran."""
-        counts = {load: sum(p.load() == load for p in self.points) for load in self.loads()}
-        return spread([load for load in counts if counts[load] == max(counts.values())], most)
-
     def at(self, load):
         return [p for p in self.points if p.load() == load and p.values]
 
@@ -122,11 +117,6 @@ class Study:
         same = [other for other in self.names if self.policy_of[other] == policy]
         look = style.policy_style(policy, self.policies)
         return style.variant(look, same.index(name)) if name in same else look
-
-
-def left_out(study, loads):
-    """A sentence for the caption where not every load has a panel."""
-    return "" if len(loads) == len(study.loads()) else f" {len(loads)} of {len(study.loads())} loads are shown."
 
 
 def spread(items, most):

@@ -87,6 +87,7 @@ def use():
         "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
         "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.formatter.limits": (-6, 9),  # no "1e6" in a corner: what does not fit is thinned out
         "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
         "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
 
@@ -185,9 +186,24 @@ def _numbers_touch(axis, space):
     return any(right.x0 - left.x1 < space for left, right in zip(boxes, boxes[1:]))
 
 
+def _fit_titles(figure):
+    """Wraps titles that are wider than their panels, which long names beside them make narrow. True if there are any."""
+    changed = False
+    for panel in figure.axes:
+        room, needed = panel.get_window_extent().width, panel.title.get_window_extent().width
+        longest = max(map(len, panel.get_title().splitlines()), default=0)
+        if panel.get_visible() and needed > 1.1 * room:
+            words = panel.get_title().replace("\N{NO-BREAK SPACE}", " ").splitlines()
+            panel.set_title("\n".join(textwrap.fill(line, max(int(longest * room / needed), 8)) for line in words))
+            changed = True
+    return changed
+
+
 def spread_ticks(figure):
     """Lays the figure out, with fewer ticks on x axes whose numbers would touch: matplotlib counts on three digits."""
     figure.draw_without_rendering()
+    if _fit_titles(figure):
+        figure.draw_without_rendering()
     space = 0.6 * plt.rcParams["xtick.labelsize"] / 72 * figure.dpi  # of a digit
     changed = False
     for panel in figure.axes:

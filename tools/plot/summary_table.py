@@ -1,4 +1,4 @@
-"""The tables of the report: every point with its numbers, and the paired differences between policies."""
+"""The tables of the report: the policy to choose, every point with its numbers, and the paired differences between policies."""
 
 from html import escape
 
@@ -19,6 +19,13 @@ COLUMNS = {
     "peak_host_bytes": ("peak host memory", "GiB", 1 / 2**30),
     "train_mean_version_lag": ("version lag", "updates", 1.0),
 }
+
+# What the table of the policy to choose shows of it.
+_CHOICE = ("train_tokens_per_s", "train_tokens_per_gpu_s", "request_goodput", "p99_ttft_ms", "p99_itl_ms")
+_KEPT = 0.95            # of the best goodput at a load, by a policy that is worth choosing
+_NEXT = 3               # policies behind the chosen one that are named
+_FORESEES = "oracle"    # nobody can choose it
+_COMPARABLE = ("policy.", "training.max_itl")  # what runs may differ in and still be a choice
 
 
 def number(value):
@@ -87,6 +94,53 @@ def numbers(study):
         rows.append("".join(cells))
     return _table(headings, rows, "Means over the runs, ± half of the 95 % interval. Saturated: in a run of this point, "
                   "the service fell behind its arrivals.")
+
+
+def _worth_choosing(points):
+    """Those that keep enough of the best goodput and train, the one that trains most first."""
+    best = max((p.mean("request_goodput") or 0 for p in points), default=0)
+    kept = [p for p in points if p.policy != _FORESEES and (p.mean("train_tokens_per_s") or 0) > 0
+            and best > 0 and (p.mean("request_goodput") or 0) >= _KEPT * best]
+    return sorted(kept, key=lambda p: -p.mean("train_tokens_per_s"))
+
+
+def _choice(study, load):
+    """The cells of one load; none where nothing is worth choosing."""
+    ranked = _worth_choosing(study.at(load))
+    if not ranked:
+        return ""
+    first, others = ranked[0], ranked[1:1 + _NEXT]
+    axes = [] if first.label else [_axis_cell(first.axes[axis]) for axis in study.other_axes]
+    most = first.mean("train_tokens_per_s")
+    behind = [f"{p.name} {number(100 * (p.mean('train_tokens_per_s') / most - 1))} %" for p in others]
+    place = study.names.index(first.name)
+    return "".join([*axes, f"<th scope=\"row\" data-value=\"{place}\">{escape(first.name)}</th>",
+                    *(_cell(first.values.get(key), COLUMNS[key][2]) for key in _CHOICE),
+                    f"<td class=\"word\" data-value=\"{len(others)}\">{escape(', '.join(behind)) or '–'}</td>"])
+
+
+def _objectives(study):
+    """The latencies that goodput asks for, where all points ask for the same."""
+    asked = {tuple(p.config.get("slo", {}).items()) for p in study.points if isinstance(p.config.get("slo", {}), dict)}
+    words = [f"{key.upper()} {value}" for key, value in asked.pop()] if len(asked) == 1 else []
+    return f" ({', '.join(words)})" if words else ""
+
+
+def choice(study):
+    """What to take at each load; nothing where there is no choice between policies that train."""
+    runs = any(point.label for point in study.points)
+    if runs and not all(axis.startswith(_COMPARABLE) for axis in study.other_axes):
+        return ""
+    rows = [row for row in (_choice(study, load) for load in study.loads()) if row]
+    if len(study.training_names()) < 2 or not rows:
+        return ""
+    headings = [] if runs else [_heading(axis_name(axis), word=True) for axis in study.other_axes]
+    headings += [_heading("trains most", word=True), *(_heading(*COLUMNS[key][:2]) for key in _CHOICE),
+                 _heading("next, and how far behind in tokens/s", word=True)]
+    return "<h3>Which policy?</h3>\n" + _table(
+        headings, rows, f"Of the policies that keep {100 * _KEPT:.0f} % of the best goodput at a load (requests/s within the "
+        f"SLO{_objectives(study)}) the one that trains most; oracle, which knows the future, is left out. What lies within the "
+        "intervals of each other is no difference. A stricter bound on latency: read the table of all points or the figures.")
 
 
 def differences(study):
