@@ -24,7 +24,7 @@ class Choice(unittest.TestCase):
         names, page = chosen(points)
         self.assertEqual(["alchemist"], names)
         self.assertIn("temporal −50.0 %", page)
-        self.assertIn("(TTFT 1 s, ITL 100 ms)", page)
+        self.assertIn("the SLO: TTFT 1 s, ITL 100 ms)", page)
 
     def test_each_load_has_its_own(self):
         points = [point("alchemist", 200, 7.7), point("temporal", 100, 7.9), point("alchemist", 100, 11, "12"),

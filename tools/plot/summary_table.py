@@ -112,7 +112,7 @@ def _choice(study, load):
     first, others = ranked[0], ranked[1:1 + _NEXT]
     axes = [] if first.label else [_axis_cell(first.axes[axis]) for axis in study.other_axes]
     most = first.mean("train_tokens_per_s")
-    behind = [f"{p.name} {number(100 * (p.mean('train_tokens_per_s') / most - 1))} %" for p in others]
+    behind = [f"{p.name} {100 * (p.mean('train_tokens_per_s') / most - 1):.1f} %".replace("-", "−") for p in others]
     place = study.names.index(first.name)
     return "".join([*axes, f"<th scope=\"row\" data-value=\"{place}\">{escape(first.name)}</th>",
                     *(_cell(first.values.get(key), COLUMNS[key][2]) for key in _CHOICE),
@@ -123,7 +123,7 @@ def _objectives(study):
     """The latencies that goodput asks for, where all points ask for the same."""
     asked = {tuple(p.config.get("slo", {}).items()) for p in study.points if isinstance(p.config.get("slo", {}), dict)}
     words = [f"{key.upper()} {value}" for key, value in asked.pop()] if len(asked) == 1 else []
-    return f" ({', '.join(words)})" if words else ""
+    return f": {', '.join(words)}" if words else ""
 
 
 def choice(study):
@@ -138,8 +138,8 @@ def choice(study):
     headings += [_heading("trains most", word=True), *(_heading(*COLUMNS[key][:2]) for key in _CHOICE),
                  _heading("next, and how far behind in tokens/s", word=True)]
     return "<h3>Which policy?</h3>\n" + _table(
-        headings, rows, f"Of the policies that keep {100 * _KEPT:.0f} % of the best goodput at a load (requests/s within the "
-        f"SLO{_objectives(study)}) the one that trains most; oracle, which knows the future, is left out. What lies within the "
+        headings, rows, f"Of the policies that keep {100 * _KEPT:.0f} % of the best goodput at a load (requests/s that meet "
+        f"the SLO{_objectives(study)}) the one that trains most; oracle, which knows the future, is left out. What lies within the "
         "intervals of each other is no difference. A stricter bound on latency: read the table of all points or the figures.")
 
 
