@@ -85,8 +85,9 @@ std::optional<ServingOp> Scheduler::plan() {
   budget_ = config_.max_num_batched_tokens;
   plan_decodes();
   plan_running_prefill();
-  // vLLM admits nobody in a step that had to preempt, unless that left the step without work.
-  if (!preempted_any_ || (decodes_ == 0 && prefills_.empty())) plan_waiting();
+  // vLLM admits nobody in a step that had to preempt. Here somebody is where that left the step without work, unless
+  // the step in flight may end who gave way and would be the first to be admitted.
+  if (!preempted_any_ || (decodes_ == 0 && prefills_.empty() && !in_flight_)) plan_waiting();
   if (decodes_ == 0 && prefills_.empty()) {
     check(lender_ != nullptr, "a replica with requests always has a step to run");
     return std::nullopt;
