@@ -74,7 +74,6 @@ std::int64_t RequestBook::recorded_tokens(const Request& request) {
 
 void RequestBook::preempt(RequestHandle handle, Time now) {
   Request& request = at(handle);
-  if (!request.live) return;  // its last token came after this was planned
   ++request.preemptions;
   observer_.on_preemption(replica_, request.id, now);
   if (!batch_.contains(handle)) return;  // it was still computing its prompt
@@ -138,7 +137,6 @@ RequestOutcome RequestBook::take_outcome(RequestHandle handle, Time now) {
   outcome.longest_gap = request.longest_gap;
   outcome.recorded_tokens = recorded_tokens(request);
   outcome.recorded_bytes = request.recorded_bytes;
-  request.live = false;
   free_handles_.push_back(handle);
   --live_;
   return outcome;

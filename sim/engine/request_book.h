@@ -27,7 +27,7 @@ class RequestBook {
   void take_in(Time now);
   // The node submits this.
   void submitted(const ServingOp& op, Time now);
-  // An operation begins. Returns the bytes that it records.
+  // An operation begins, which preempts these live requests. Returns the bytes that it records.
   Bytes begin(std::span<const PrefillWork> prefills, std::span<const RequestHandle> preempted, Time now);
   // The step of it that comes next: all that decode, and these prompts (the operation's first step only), whose chunks
   // are put into `chunks`, which outlives the shape.
@@ -65,8 +65,7 @@ class RequestBook {
     bool scheduled = false;
     Time scheduled_at;
     Time first_token;
-    Time last_token;  // valid while preempted
-    bool live = true;
+    Time last_token;                      // valid while preempted
     std::int64_t joined_step = 0;         // steps of this host when it last began to decode
     std::optional<Duration> longest_gap;  // before that
     std::int32_t prefix_hit_tokens = 0;

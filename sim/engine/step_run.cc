@@ -50,7 +50,10 @@ Completion StepRun::completion(Time now, bool done) const {
 void StepRun::finish(Time now) {
   report_span(now);
   in_progress_ = false;
-  if (!book_.ended().empty()) news_ = true;  // what follows was planned without this knowledge
+  if (book_.ended().empty()) return;
+  news_ = true;  // what follows was planned without this knowledge
+  // Who was to give way in it does not, and others may have the handle before it begins.
+  for (const RequestHandle handle : book_.ended()) std::erase(queued_.preempted, handle);
 }
 
 void StepRun::report_span(Time end) {
