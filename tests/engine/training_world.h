@@ -119,6 +119,13 @@ struct World {
 
   SimulationTotals run(const Decisions& names, std::vector<WorkloadRequest> requests, RunObserver& observer,
                        std::int32_t kv_blocks, double share, Duration delay, std::uint64_t seed = 1) {
+    ListWorkload workload(std::move(requests));
+    return Simulation(config(names, kv_blocks, share, delay, seed), serving_cost, workload, observer).run();
+  }
+
+  // Points at this world and at the names.
+  SimulationConfig config(const Decisions& names, std::int32_t kv_blocks, double share, Duration delay,
+                          std::uint64_t seed = 1) {
     SimulationConfig config = small_config(kv_blocks, replicas);
     config.serving.async_scheduling = async;
     config.serving.max_num_batched_tokens = step_tokens;
@@ -179,8 +186,7 @@ struct World {
       setup.separate_replicas = training_replicas;
       setup.separate_pages = kv_blocks;
     }
-    ListWorkload workload(std::move(requests));
-    return Simulation(config, serving_cost, workload, observer).run();
+    return config;
   }
 
   double estimated_link_rate = 1e10;  // bytes/s
