@@ -290,6 +290,7 @@ RealHost::Report RealHost::on_copy_end(const JobDone& done) {
   copies_.erase(found);
   copying_.end(done.end);
   if (done.error) std::rethrow_exception(done.error);
+  interrupt();  // for its memory, or for what it has brought
   observer_.on_transfer({ReplicaId(0), copy.op.direction, done.start, done.end, copy.op.bytes});
   return {done.end, {copy.id, true, 1, done.end - done.start, {}}};
 }

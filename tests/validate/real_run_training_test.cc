@@ -36,6 +36,23 @@ TEST_P(RealRunTraining, FeedbackEndsARunOfSteps) {
   EXPECT_GE(std::stoll(line->substr(2)), (world.books.outcomes.at(RequestId(0)).finished + world.delay).count_ns());
 }
 
+// So does a record that has arrived on the host while the step is under way: somebody may wait for its memory.
+TEST_P(RealRunTraining, ACopyThatIsDoneEndsARunOfSteps) {
+  world.policy = {"minimal", "eager", "oldest", "reload", "idle"};
+  world.delay = Duration::seconds(1'000);
+  Signal began, came;
+  world.model.link().before_copy = [&](CopyDirection) { began.wait(); };
+  world.books.when_transferred = [&](const TransferSpan&) { came.set(); };
+  world.model.before_call = [&](std::size_t call) {
+    if (call != 1) return;
+    began.set();
+    came.wait();
+  };
+  world.run({make_request(at_ms(0), 5, 1, 1), make_request(at_ms(0), 17, 30, 2)});
+  EXPECT_FALSE(began.in_vain() || came.in_vain());
+  for (std::size_t span = 1; span <= (GetParam() ? 2u : 1u); ++span) EXPECT_EQ(world.books.spans.at(span).steps, 1);
+}
+
 // Half of the answers get feedback, those that are drawn for their turns, whatever the policy; nothing is trained, for
 // a batch is never full. What will not be trained is told when the run is over, in order of arrival.
 TEST(RealRun, FeedbackIsOnTheTurnsThatAreDrawn) {
