@@ -68,7 +68,7 @@ bool RealRun::is_over() const {
 Time RealRun::next_deadline() const {
   Time deadline = host_.wake().value_or(Time::max());
   if (const auto arrival = workload_.peek()) deadline = std::min(deadline, *arrival);
-  if (!due_.empty()) deadline = std::min(deadline, due_.top().at);
+  if (!due_.empty()) deadline = std::min(deadline, due_.begin()->first);
   return deadline;
 }
 
@@ -111,9 +111,9 @@ void RealRun::admit(const WorkloadRequest& request, Time now) {
 }
 
 void RealRun::deliver_feedback(Time now) {
-  while (!due_.empty() && due_.top().at <= now) {
-    const Feedback feedback = due_.top().feedback;
-    due_.pop();
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const Feedback feedback = due_.begin()->second;
+    due_.erase(due_.begin());
     totals_.add(feedback);
     host_.interrupt();
     record(now, feedback);
@@ -153,7 +153,7 @@ void RealRun::end_requests(const RealHost::Report& report) {
     if (!feedback_) {
       observer_.on_request_outcome(outcome);
     } else if (const auto due = feedback_->finished(outcome)) {
-      due_.push(*due);
+      due_.emplace(due->at, due->feedback);
     }
     workload_.on_finished(outcome.session, outcome.turn, report.time);
   }

@@ -4,10 +4,9 @@
 
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
 #include <optional>
-#include <queue>
-#include <vector>
 
 #include "sim/base/observer.h"
 #include "sim/base/workload.h"
@@ -61,10 +60,7 @@ class RealRun {
   std::unique_ptr<NodeRecorder> recorder_;
   std::unique_ptr<Node> node_;
   std::optional<FeedbackBook> feedback_;
-  struct Later {
-    bool operator()(const FeedbackBook::Due& a, const FeedbackBook::Due& b) const { return a.at > b.at; }
-  };
-  std::priority_queue<FeedbackBook::Due, std::vector<FeedbackBook::Due>, Later> due_;
+  std::multimap<Time, Feedback> due_;  // of one moment in the order in which the answers ended
   Time last_stamp_;
   std::exception_ptr error_;
   SimulationTotals totals_;

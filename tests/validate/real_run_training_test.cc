@@ -98,6 +98,21 @@ TEST(RealRun, IsOverWithTheLastAnswer) {
   EXPECT_EQ(world.books.outcomes.size(), 1u);
 }
 
+// Five answers that end in the same step and whose feedback takes equally long: in the order in which they ended, as in
+// the simulation.
+TEST(RealRun, FeedbackOfOneMomentComesInOrder) {
+  TrainingRealWorld world(kTemporal);
+  std::vector<WorkloadRequest> requests;
+  for (std::uint64_t content = 1; content <= 5; ++content) requests.push_back(make_request(at_ms(0), 6, 4, content));
+  world.run(requests, [&] { return world.lines_with(" feedback ") < 5; });
+  std::vector<std::string> told;
+  for (const std::string& line : world.lines) {
+    const std::size_t at = line.find(" feedback ");
+    if (at != line.npos) told.push_back(line.substr(at + 10, 1));
+  }
+  EXPECT_EQ(told, (std::vector<std::string>{"0", "1", "2", "3", "4"}));
+}
+
 // Three samples that were recorded at once, each of which is a training step: the weights are none, one and two
 // versions younger when they are trained. Without a record there is no lag, which is not a lag of none.
 TEST(RealRun, TellsHowOldRecordsAre) {
