@@ -178,6 +178,8 @@ inline void expect_all_calls_are_told(const RealWorld& world) {
   for (const TrainingSpan& s : world.books.pieces) end = std::max(end, s.end);
   for (const TransferSpan& s : world.books.transfers) end = std::max(end, s.end);
   EXPECT_EQ(world.totals.end, end);
+  // The run waits; it looks at the workload when something has happened.
+  EXPECT_LE(world.workload->peeks, 5 * std::ssize(world.lines) + std::ssize(calls));
 }
 
 }  // namespace alchemist::testing

@@ -157,6 +157,17 @@ TEST(RealRun, TellsTheMemoryInUse) {
   EXPECT_GE(memory.back().first, world.books.outcomes.at(RequestId(0)).finished);
 }
 
+// Of a request of a single step too: what that takes is told when it begins.
+TEST(RealRun, TellsTheMemoryOfOneStep) {
+  RealWorld world;
+  world.run({make_request(at_ms(0), 20, 1, 1)});
+  std::vector<Bytes> told;
+  for (const auto& [at, use] : world.books.memory) {
+    if (told.empty() || told.back() != use.kv) told.push_back(use.kv);
+  }
+  EXPECT_EQ(told, (std::vector<Bytes>{Bytes(), page() * 2, Bytes()}));
+}
+
 // The model says at its tenth call what a device says that is lost: the request that was finished by then counts, the
 // one that was under way is no outcome, and the log has what led there.
 TEST(RealRun, WhatWasDoneBeforeTheDeviceFailedCounts) {

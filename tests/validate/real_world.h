@@ -67,8 +67,10 @@ class ConversationWorkload final : public WorkloadSource {
   std::vector<Answer> answers;       // told by the run
   std::vector<WorkloadRequest> out;  // to the run, with their arrival
   bool gave_up = false;
+  mutable std::int64_t peeks = 0;
 
   std::optional<Time> peek() const override {
+    ++peeks;
     if (const auto next = first(); next != pending_.end()) return next->request.arrival;
     return open() || !pending_.empty() ? std::optional(at_ms(20'000)) : std::nullopt;
   }
@@ -196,8 +198,8 @@ struct RealWorld : World {
     workload = std::make_unique<ConversationWorkload>(std::move(turns));
     workload->stays_open = std::move(stays_open);
     const SimulationConfig real = real_config();
-    begun = model.clock().now().since_start();
     RealRun run(real, model, pace, *workload, books, prices);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // as long as a model warms up; the run has not begun
     begun = model.clock().now().since_start();
     totals = run.run();
     error = run.error();
