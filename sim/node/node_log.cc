@@ -38,7 +38,8 @@ class Words {
   void append(Duration value) { append(value.count_ns()); }
   void append(Time value) { append(value.count_ns()); }
   void append(Bytes value) { append(value.count()); }
-  void append(const std::optional<Duration>& value) {
+  template <class Value>
+  void append(const std::optional<Value>& value) {
     if (value) {
       append(*value);
     } else {
@@ -65,7 +66,7 @@ void add_record(Words& words, const RecordPart& record) {
 
 void add_prefill(Words& words, const PrefillWork& work) {
   words.add(work.request, work.chunk.tokens, work.chunk.context, work.target, work.last, work.recorded,
-            work.recorded_tokens);
+            work.recorded_tokens, work.stale_context);
   words.list(work.blocks);
   words.add(work.record.has_value());
   if (work.record) add_record(words, *work.record);
@@ -143,7 +144,7 @@ std::string command_text(const TrainingStep& step, std::span<const TrainedSample
             step.backward, step.gradient_wait, step.optimizer, step.gpu_time, step.redundant_forward,
             step.reused_tokens, step.recomputed_tokens, step.dropped_tokens, step.reusing_samples,
             step.version_lag_sum);
-  words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag.value_or(0)); });
+  words.list(samples, [&](const TrainedSample& sample) { words.add(sample.request, sample.version_lag); });
   return words.take();
 }
 

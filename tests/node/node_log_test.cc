@@ -20,6 +20,7 @@ TEST(NodeLog, TextOfAServingOperation) {
   prefill.last = true;
   prefill.recorded = Bytes(4000);
   prefill.recorded_tokens = 3;
+  prefill.stale_context = 25;
   prefill.blocks = blocks;
   prefill.record = RecordPart{RecordId(9), true, 2, pages};
   const RequestHandle preempted(12);
@@ -36,10 +37,10 @@ TEST(NodeLog, TextOfAServingOperation) {
   op.running = 2;
   op.waiting = 3;
   EXPECT_EQ(command_text(op),
-            "serve 24 2 3 1 4 5 6 11 1 4000 3 2 7 8 1 9 1 2 1 10 1 12 1 13 14 1 15 16 17 18 19 0 0 2 20 21 22 23");
+            "serve 24 2 3 1 4 5 6 11 1 4000 3 25 2 7 8 1 9 1 2 1 10 1 12 1 13 14 1 15 16 17 18 19 0 0 2 20 21 22 23");
   prefill.record.reset();
   op.answers = {};
-  EXPECT_EQ(command_text(op), "serve 24 2 3 1 4 5 6 11 1 4000 3 2 7 8 0 1 12 1 13 14 0 22 23");
+  EXPECT_EQ(command_text(op), "serve 24 2 3 1 4 5 6 11 1 4000 3 25 2 7 8 0 1 12 1 13 14 0 22 23");
 }
 
 TEST(NodeLog, TextOfAPieceAndOfACopy) {
@@ -100,8 +101,9 @@ TEST(NodeLog, TextOfWhatANodeTells) {
   step.dropped_tokens = 15;
   step.reusing_samples = 16;
   step.version_lag_sum = 17;
-  const TrainedSample sample{RequestId(18), 19};
-  EXPECT_EQ(command_text(step, {&sample, 1}), "trained 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 1 18 19");
+  // Of a record of this very version, of an older one, and of none.
+  const std::vector<TrainedSample> samples = {{RequestId(18), 0}, {RequestId(19), 20}, {RequestId(21), {}}};
+  EXPECT_EQ(command_text(step, samples), "trained 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 3 18 0 19 20 21 -");
 }
 
 }  // namespace
