@@ -1,7 +1,10 @@
 // Training in the real world: when feedback comes, what is trained of which activations, and what is told of it.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "sim/base/error.h"
 #include "tests/validate/training_real_world.h"
@@ -123,12 +126,18 @@ TEST(RealRun, TellsHowOldRecordsAre) {
               world.until_trained(3));
     ASSERT_EQ(world.books.steps.size(), 3u);
     ASSERT_EQ(world.books.order.size(), 3u);
+    std::vector<std::string> logged;
+    std::ranges::copy_if(world.lines, std::back_inserter(logged),
+                         [](const std::string& line) { return line.starts_with("0 > trained "); });
+    ASSERT_EQ(logged.size(), 3u);
     for (std::size_t i = 0; i < 3; ++i) {
       const RequestOutcome& outcome = world.books.outcomes.at(world.books.order[i]);
       EXPECT_EQ(outcome.trained_at, world.books.steps[i].end);
       EXPECT_EQ(outcome.version_lag, records ? std::optional(static_cast<std::int32_t>(i)) : std::nullopt);
       EXPECT_EQ(world.books.steps[i].version_lag_sum, records ? static_cast<std::int64_t>(i) : 0);
       EXPECT_EQ(world.books.steps[i].reusing_samples, records ? 1 : 0);
+      const std::string lag = records ? std::to_string(i) : "-";
+      EXPECT_TRUE(logged[i].ends_with(" 1 " + std::to_string(outcome.id.value()) + " " + lag)) << logged[i];
     }
   }
 }
@@ -197,20 +206,22 @@ TEST(RealRun, TellsTheMemoryOfTraining) {
   EXPECT_EQ(world.totals.store.recorded, world.cost.record_bytes().minimal * small_model().layers * 90);
 }
 
-// An emulated link: no copy is faster than it, and what waits for a copy is told.
+// An emulated link, over which every layer of the fresh activations goes and comes back: no copy is faster than it, and
+// what waits for a copy is told.
 TEST(RealRun, CopiesTakeAsLongAsTheLinkIsSlow) {
-  TrainingRealWorld world({"minimal", "pressure", "oldest", "reload", "idle"});
-  world.record_pages = 120;
-  world.pace = LinkPace{2e8, Duration::milliseconds(2)};
+  TrainingRealWorld world({"none", "none", "none", "none", "idle", FreshActivations::kOffload});
+  world.pace = LinkPace{1e8, Duration::milliseconds(2)};
   world.run(samples(), world.until_trained(3));
   EXPECT_EQ(world.model.wrong_stamps(), 0);
   expect_link_books(world);
   expect_step_books(world);
   Duration copies;
   for (const TransferSpan& span : world.books.transfers) {
-    EXPECT_GE(span.end - span.start, world.pace->latency + Duration::seconds(span.bytes.as_double() / 2e8));
+    EXPECT_GE(span.end - span.start, world.pace->latency + Duration::seconds(span.bytes.as_double() / 1e8));
     copies += span.end - span.start;
   }
+  EXPECT_GT(world.moved(LinkDirection::kHostToDevice), Bytes());
+  EXPECT_EQ(world.moved(LinkDirection::kHostToDevice), world.moved(LinkDirection::kDeviceToHost));
   EXPECT_GT(world.sum(&TrainingStep::restore_stall), Duration());
   EXPECT_LE(world.sum(&TrainingStep::restore_stall), copies);
 }
