@@ -99,6 +99,10 @@ inline void expect_times_of_requests(const RealWorld& world) {
     EXPECT_GE(outcome.queued, world.books.arrived.at(id));
     EXPECT_GE(outcome.scheduled, outcome.queued);
     EXPECT_LE(outcome.scheduled, world.model.calls()[kernel.first_call].begin - world.begun);
+    // It is planned while the step before is under way at the earliest.
+    if (kernel.first_call >= 2 && world.books.pieces.empty()) {
+      EXPECT_GE(outcome.scheduled, world.model.calls()[kernel.first_call - 2].end - world.books.latest_start);
+    }
     EXPECT_WITHIN(outcome.first_token, end_of(world, kernel.tokens.front()));
     EXPECT_WITHIN(outcome.finished, end_of(world, kernel.tokens.back()));
     Duration least, most;
@@ -157,6 +161,7 @@ inline void expect_all_calls_are_told(const RealWorld& world) {
     recording += world.cost.recording(call.recorded);
     if (in_span == 0) {
       EXPECT_LE(told.start, timed[i].run.start);
+      EXPECT_GE(told.start, i == 0 ? Time() : timed[i - 1].run.start + timed[i - 1].run.took);
       EXPECT_EQ(told.prefill_tokens, prefilled);
       EXPECT_EQ(told.decodes, std::ranges::count_if(call.sequences, [](const auto& s) { return s.tokens == 1; }));
     }

@@ -124,6 +124,7 @@ TEST(RealRun, TellsHowOldRecordsAre) {
     world.batch_tokens = 100;
     world.run({make_request(at_ms(0), 90, 10, 1), make_request(at_ms(0), 90, 10, 2), make_request(at_ms(0), 90, 10, 3)},
               world.until_trained(3));
+    EXPECT_EQ(world.model.wrong_stamps(), 0) << "of prompts that were recorded in one step";
     ASSERT_EQ(world.books.steps.size(), 3u);
     ASSERT_EQ(world.books.order.size(), 3u);
     std::vector<std::string> logged;
