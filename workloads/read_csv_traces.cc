@@ -66,6 +66,7 @@ void read_vidur(const TraceSpec& spec, Trace& trace) {
   const auto arrival = csv.find_column({"arrived_at", "arrived_s"});
   const auto session = csv.find_column({"session_id", "conversation"});
   const auto turn = csv.find_column({"turn"});
+  if (turn && !session) csv.fail("has a column \"turn\": expected also \"session_id\" or \"conversation\"");
   trace.has_arrivals = arrival.has_value();
   TurnRows rows;
   while (csv.next()) {

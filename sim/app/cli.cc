@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "sim/base/check.h"
@@ -26,6 +28,17 @@ namespace {
 void finish_output() {
   errno = 0;
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail_output(errno);
+}
+
+// Messages quote what stands in files, and a terminal would obey its control characters.
+void print_error(const char* kind, std::string_view message) {
+  std::string text;
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool control = (byte < 0x20 && c != '\n') || byte == 0x7f;
+    text += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  std::fprintf(stderr, "alchemist: %s%s\n", kind, text.c_str());
 }
 
 // Returns the exit status.
@@ -68,13 +81,16 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
     finish_output();
     return status;
   } catch (const ConfigError& e) {
-    std::fprintf(stderr, "alchemist: %s\n", e.what());
+    print_error("", e.what());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    print_error("", "out of memory: expected more of it, or fewer requests, replicas or KV blocks");
     return 1;
   } catch (const InternalError& e) {
-    std::fprintf(stderr, "alchemist: internal error: %s\n", e.what());
+    print_error("internal error: ", e.what());
     return 2;
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "alchemist: unexpected error: %s\n", e.what());
+    print_error("unexpected error: ", e.what());
     return 2;
   }
 }

@@ -7,6 +7,7 @@
 
 #include "sim/app/calibrated_profile.h"
 #include "sim/app/experiment_world.h"
+#include "sim/app/idle_keys.h"
 #include "sim/base/error.h"
 #include "sim/base/observer_list.h"
 #include "sim/model/kernel_profile.h"
@@ -120,6 +121,7 @@ RunResult run_experiment(const Experiment& experiment, RunObserver& observer, co
   const SimulationTotals totals = Simulation(config, *cost, *workload, observers).run();
   std::vector<std::string> warnings = cost->warnings();
   for (std::string& warning : profile_warnings(experiment)) warnings.push_back(std::move(warning));
+  for (std::string& warning : idle_key_warnings(experiment)) warnings.push_back(std::move(warning));
   return run_result(totals, world, watch, warnings);
 }
 

@@ -91,7 +91,12 @@ std::vector<std::string> training_warnings(const SimulationTotals& totals, const
   if (world.policy().records() && watch.tokens() > kOneIn * watch.reused()) {
     warnings.push_back(little_reuse(world, watch));
   }
-  if (watch.steps() == 0 && totals.trainer.queued_samples > 0) {
+  if (totals.feedback_samples == 0) {
+    warnings.push_back(
+        fmt::format("nothing was trained: no feedback came before the run ended, after {:.3g} s "
+                    "(training.feedback says how much comes, and when)",
+                    totals.end.in_seconds()));
+  } else if (watch.steps() == 0 && totals.trainer.queued_samples > 0) {
     warnings.push_back(fmt::format("nothing was trained of the {} samples whose feedback came: {}",
                                    totals.feedback_samples, why_nothing(totals, world, watch)));
   } else if (falls_behind(totals, world)) {

@@ -9,6 +9,7 @@
 #include <ranges>
 #include <sstream>
 
+#include "sim/app/yaml_document.h"
 #include "sim/base/error.h"
 #include "sim/base/longest_run.h"
 
@@ -24,6 +25,12 @@ std::string join_key(const std::string& parent, const std::string& key) {
 }
 
 std::string quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+// A message is one line, whatever the text that it quotes.
+std::string one_line(std::string text) {
+  for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2) text.replace(at, 1, "\\n");
+  return text;
+}
 
 std::string join(const std::vector<std::string>& words) {
   std::string text;
@@ -55,7 +62,7 @@ void check_keys(const YAML::Node& node, const std::string& origin, const std::st
         throw ConfigError::at(origin, line_of(entry.first), "expected a word as a key, got " + describe(entry.first));
       const std::string path = join_key(key_path, entry.first.Scalar());
       if (!seen.insert(entry.first.Scalar()).second)
-        throw ConfigError::at(origin, line_of(entry.first), "key " + path + ": given twice");
+        throw ConfigError::at(origin, line_of(entry.first), one_line("key " + path + ": given twice"));
       check_keys(entry.second, origin, path, depth + 1, visited);
     }
   }
@@ -126,6 +133,13 @@ std::int64_t integer_amount(const YamlValue& value, const Quantity& quantity) {
   return std::llround(product);
 }
 
+// number * factor; "1e300 TB/s" would be infinite.
+double finite_amount(const YamlValue& value, const Quantity& quantity) {
+  const double product = quantity.number * static_cast<double>(quantity.factor);
+  if (!std::isfinite(product)) value.fail("too large");
+  return product;
+}
+
 // True for "", "null", "~".
 bool is_nothing(const std::string& yaml) {
   try {
@@ -164,18 +178,10 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 YamlValue YamlValue::load(const std::string& path) { return parse(read_text(path), path); }
 
 YamlValue YamlValue::parse(const std::string& text, const std::string& origin) {
-  std::vector<YAML::Node> documents;
-  try {
-    documents = YAML::LoadAll(text);
-  } catch (const YAML::Exception& e) {
-    throw ConfigError::at(origin, std::max(0, e.mark.line + 1), "not valid YAML: " + e.msg);
-  }
-  if (documents.empty() || documents.front().IsNull()) throw ConfigError::at(origin, 0, "is empty");
-  if (documents.size() > 1)
-    throw ConfigError::at(origin, line_of(documents[1]), "expected one YAML document, got a second after \"---\"");
+  const YAML::Node document = load_document(text, origin);
   std::int64_t visited = 0;
-  check_keys(documents.front(), origin, "", 0, visited);
-  return YamlValue(documents.front(), origin, "");
+  check_keys(document, origin, "", 0, visited);
+  return YamlValue(document, origin, "");
 }
 
 YamlValue::YamlValue(YAML::Node node, std::string origin, std::string key_path)
@@ -290,13 +296,11 @@ Duration YamlValue::as_duration() const {
 }
 
 double YamlValue::as_rate() const {
-  const Quantity q = parse_quantity(*this, kRateUnits, "a bandwidth such as \"25 GB/s\"");
-  return q.number * static_cast<double>(q.factor);
+  return finite_amount(*this, parse_quantity(*this, kRateUnits, "a bandwidth such as \"25 GB/s\""));
 }
 
 double YamlValue::as_flops() const {
-  const Quantity q = parse_quantity(*this, kFlopUnits, "a speed such as \"989 TFLOP/s\"");
-  return q.number * static_cast<double>(q.factor);
+  return finite_amount(*this, parse_quantity(*this, kFlopUnits, "a speed such as \"989 TFLOP/s\""));
 }
 
 std::vector<YamlValue> YamlValue::as_list() const {
@@ -331,10 +335,10 @@ void YamlValue::fail(std::string_view message) const {
   const std::string below = join(labels_below());
   // A mapping that stands in no file was made for what is below it.
   const YamlOverride* around = override_around();
-  if (around == nullptr && line_ == 0 && !below.empty()) throw ConfigError::at(below, 0, text);
-  const std::string changed = below.empty() ? "" : " (with " + below + ")";
-  if (around != nullptr) throw ConfigError::at(around->label, 0, text + changed);
-  throw ConfigError::at(source_->origin, line_, text + changed);
+  if (around == nullptr && line_ == 0 && !below.empty()) throw ConfigError::at(one_line(below), 0, one_line(text));
+  const std::string changed = one_line(text + (below.empty() ? "" : " (with " + below + ")"));
+  if (around != nullptr) throw ConfigError::at(one_line(around->label), 0, changed);
+  throw ConfigError::at(source_->origin, line_, changed);
 }
 
 void YamlValue::fail_together(std::string_view message) const {

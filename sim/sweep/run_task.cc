@@ -1,5 +1,7 @@
 #include "sim/sweep/run_task.h"
 
+#include <new>
+
 #include "sim/app/run_experiment.h"
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -50,9 +52,9 @@ RunOutcome run_task(const RunTask& task, std::stop_token stop) {
     run(task, std::move(stop), outcome);
   } catch (const Stopped&) { ends_as(RunStatus::kStopped, "stopped"); } catch (const OutputError& e) {
     ends_as(RunStatus::kUnwritable, e.what());
-  } catch (const ConfigError& e) { ends_as(RunStatus::kFailed, e.what()); } catch (const std::exception& e) {
-    ends_as(RunStatus::kBroken, std::string(kInternalError) + e.what());
-  }
+  } catch (const ConfigError& e) { ends_as(RunStatus::kFailed, e.what()); } catch (const std::bad_alloc&) {
+    ends_as(RunStatus::kFailed, "out of memory: expected more of it, or fewer --jobs");
+  } catch (const std::exception& e) { ends_as(RunStatus::kBroken, std::string(kInternalError) + e.what()); }
   return outcome;
 }
 

@@ -48,6 +48,13 @@ void SweepRun::check_same(const StoredRun& stored) const {
         "{}: point {} with seed {} was run with a configuration that has changed since:\n{}"
         "Choose another --out.",
         means_.directory.path().string(), stored.point, stored.seed, yaml_difference(stored.config, config)));
+  try {
+    read_results(stored.summary);
+  } catch (const ConfigError& e) {
+    throw ConfigError(fmt::format("{}: the summary of point {} with seed {} is damaged: {}; choose another --out",
+                                  (means_.directory.path() / "results.sqlite").string(), stored.point, stored.seed,
+                                  e.what()));
+  }
 }
 
 void SweepRun::evaluate(const std::vector<std::int64_t>& points, std::size_t seeds) {

@@ -36,8 +36,9 @@ void compare(const YAML::Node& there, const YAML::Node& here, const std::string&
 
 std::string yaml_difference(const std::string& there, const std::string& here) {
   std::vector<std::string> lines;
-  const YAML::Node a = YAML::Load(there), b = YAML::Load(here);
-  compare(a, b, "", lines);
+  try {
+    compare(YAML::Load(there), YAML::Load(here), "", lines);
+  } catch (const YAML::Exception&) { return "  what is there is damaged: it is not valid YAML\n"; }
   std::string text;
   for (std::size_t i = 0; i < std::min(lines.size(), kMostLines); ++i) text += lines[i];
   if (lines.size() > kMostLines) text += fmt::format("  … and {} more\n", lines.size() - kMostLines);
