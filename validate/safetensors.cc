@@ -106,7 +106,9 @@ SafetensorsFile::SafetensorsFile(std::string path) : path_(std::move(path)) {
     if (name == "__metadata__") continue;
     try {
       tensors_.emplace(name, read_entry(entry, kLengthBytes + static_cast<std::int64_t>(length), size));
-    } catch (const std::exception& e) {
+    } catch (const nlohmann::json::exception&) {
+      throw ConfigError(fmt::format("{}: tensor {}: expected dtype, shape and data_offsets", path_, name));
+    } catch (const ConfigError& e) {
       throw ConfigError(
           fmt::format("{}: tensor {}: {}; expected dtype, shape and data_offsets", path_, name, e.what()));
     }

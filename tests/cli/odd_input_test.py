@@ -99,6 +99,9 @@ class OddInput(CliTestCase):
                 database.close()
         self.assert_done(run("sweep", sweep, "--out", self.out, "--resume"))
 
+    def test_figures_of_a_folder_whose_name_is_too_long(self):
+        self.assert_one_line_error(run("plot", 300 * "x"), 300 * "x" + ": File name too long")
+
     def test_no_feedback_is_told(self):
         self.assertEqual([], self.warnings())
         for setting in ("training.feedback.share=0", "training.feedback.delay={fixed: 1 h}"):

@@ -88,6 +88,9 @@ def main(arguments):
     except InputError as error:
         print(f"alchemist: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a name that is too long, a file that may not be read
+        print(f"alchemist: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except Exception:  # noqa: BLE001 (whatever it is, it is ours)
         print("alchemist: internal error of the figures:", file=sys.stderr)
         traceback.print_exc()
