@@ -261,7 +261,8 @@ TEST_F(Pretrained, RefusesBrokenFiles) {
   EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32","shape":1,"data_offsets":[0,4]}})", "1234")), HasSubstr("list"));
   EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", "1234")),
               HasSubstr("two offsets"));
-  EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32"}})", "")), HasSubstr("tensor a: expected dtype, shape and data_offsets"));
+  EXPECT_THAT(error(file_of(R"({"a":{"dtype":"F32"}})", "")),
+              HasSubstr("tensor a: expected dtype, shape and data_offsets"));
   EXPECT_THAT(error_of([&] { SafetensorsFile file(path("none")); }), HasSubstr("cannot be read"));
   EXPECT_THAT(error_of([&] {
                 TestDecoder<float> model(small_options<float>(TrainingMethod::lora));
