@@ -89,7 +89,7 @@ std::optional<ServingOp> Scheduler::plan() {
   // the step in flight may end who gave way and would be the first to be admitted.
   if (!preempted_any_ || (decodes_ == 0 && prefills_.empty() && !in_flight_)) plan_waiting();
   if (decodes_ == 0 && prefills_.empty()) {
-    check(lender_ != nullptr, "a replica with requests always has a step to run");
+    check(lender_ != nullptr || in_flight_, "a replica with requests and nothing under way has a step to run");
     return std::nullopt;
   }
   preempted_told_ = true;
