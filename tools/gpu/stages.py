@@ -188,8 +188,11 @@ def validate(out, context, policy, calibration="calibrate", *options, device="cu
     if hardware is None:
         raise Skip(f"no file in configs/hardware describes {gpu}")
     text = (ROOT / f"configs/policies/{policy}.yaml").read_text(encoding="utf-8").rstrip("\n")
-    keys = [line.partition(":")[0] for line in text.splitlines()]
-    text = "\n".join([text, *(f"{key}: {share}" for key, share in shares.items() if key not in keys)])
+    lines = text.splitlines()
+    if "record: none" not in lines:  # of which such a policy makes no use, and says so
+        keys = [line.partition(":")[0] for line in lines]
+        lines += [f"{key}: {share}" for key, share in shares.items() if key not in keys]
+    text = "\n".join(lines)
     (out / f"{policy}.yaml").write_text(text + "\n", encoding="utf-8")
     return [Command([ALCHEMIST, "validate", f"gpu_8b_{context}", "--device", device, "--policy", out / f"{policy}.yaml",
                      "--set", f"hardware={hardware}", *options, "--out", out / "comparison",
