@@ -339,10 +339,7 @@ void ActivationStore::end_of_use(Time now, RequestId request) {
     if (record.users > 0) continue;  // another sample of its session uses it at this moment
     record.ready_at.reset();         // from here on nobody waits for it
     constexpr double kWeight = 0.05;
-    if (record.feedback_at) {
-      const Time known = record.needed_at.value_or(*record.feedback_at);
-      queued_s_ += kWeight * ((now - known).in_seconds() - queued_s_);
-    }
+    if (record.feedback_at) queued_s_ += kWeight * ((now - *record.feedback_at).in_seconds() - queued_s_);
     become_trained(id);
     settle_trained(now, id);
   }

@@ -252,9 +252,9 @@ class ActivationStore {
   TokenRate chosen_;  // tokens that were to be recorded
   TokenRate kept_;    // of them, those whose record was completed
   TokenRate trained_;
-  TokenRate restorable_, used_;  // tokens that came to training with a record, and those of them that used it
-  std::int64_t used_again_ = 0;  // trained records that another sample has used
-  double queued_s_ = 0;          // from the feedback, or when it was foreseen for, until the sample was trained, fading
+  TokenRate restorable_, used_;     // tokens that came to training with a record, and those of them that used it
+  std::int64_t used_again_ = 0;     // trained records that another sample has used
+  double queued_s_ = 0;             // from the feedback until the sample was trained, fading
   std::optional<Time> taken_at_;    // when a training step last took samples
   std::int64_t prompt_tokens_ = 0;  // of complete records
   std::int64_t answer_tokens_ = 0;

@@ -29,7 +29,7 @@ struct RecordView {
   bool whole = false;         // with this record, nearly all of the prompt will have one
   double kept_share = 1;      // of the tokens of late that were to be recorded, those that found room on the GPU
   double trained_per_s = 0;   // tokens of late that were trained, recorded or not
-  double queued_s = 0;        // from the feedback, or when it was foreseen for, until its sample was trained, of late
+  double queued_s = 0;        // from the feedback until its sample was trained, of late
   double copy_bandwidth = 0;  // bytes/s to where records are kept in the end
   double used_share = 1;  // of late, of the layers of tokens that came to training with a record, those not recomputed
   double copied_share = 0;                  // of the bytes recorded so far, those that were copied there

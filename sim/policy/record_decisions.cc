@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "sim/base/check.h"
 #include "sim/base/longest_run.h"
@@ -90,22 +89,15 @@ bool answers_pay(const RecordView& view, double recorded, double useful) {
   return recorded * view.decoding * useful * view.forward_s >= view.step_s;
 }
 
-// That one has on average, of late.
-struct PromptTokens {
-  double mean = 0;
-  void add(double tokens) {
-    constexpr double kWeight = 1.0 / 32;
-    mean += (mean == 0 ? 1 : kWeight) * (tokens - mean);
-  }
-};
-
 // As many prompts as training has a use for, of each the set that saves more of its forward in all. Prompts whose
 // conversation is recorded whole come first, since a sample is a whole conversation; others only if those do not
 // suffice.
 class RecordAdaptive final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
-    prompt_tokens_.add(static_cast<double>(view.tokens));
+    constexpr double kWeight = 1.0 / 32;
+    const auto tokens = static_cast<double>(view.tokens);
+    prompt_tokens_ += (calls_ == 0 ? 1 : kWeight) * (tokens - prompt_tokens_);
     if (calls_++ % kCallsBetweenPlans == 0) plan(view);
     if (!planned_) return to_learn(view);
     if (!view.whole && !others_too_) return RecordChoice::kNothing;
@@ -130,8 +122,8 @@ class RecordAdaptive final : public RecordDecision {
     planned_ = view.feedback->knows() && view.trained_per_s > 0 && view.whole_per_s > 0;
     if (!planned_) return;
     const Prospects prospects = view.feedback->prospects();
-    const RecordRate lean = best_rate(view, prospects, view.lean_bytes, view.lean_saving, prompt_tokens_.mean);
-    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes, 1, prompt_tokens_.mean);
+    const RecordRate lean = best_rate(view, prospects, view.lean_bytes, view.lean_saving, prompt_tokens_);
+    const RecordRate minimal = best_rate(view, prospects, view.minimal_bytes, 1, prompt_tokens_);
     const double demand = view.trained_per_s;
     const RecordRate& best = minimal.gain >= lean.gain ? minimal : lean;
     choice_ = minimal.gain >= lean.gain ? RecordChoice::kMinimal : RecordChoice::kLean;
@@ -145,8 +137,8 @@ class RecordAdaptive final : public RecordDecision {
 
   static constexpr int kCallsBetweenPlans = 16;
   int calls_ = 0;
-  PromptTokens prompt_tokens_;
-  bool planned_ = false;  // the rest is known
+  double prompt_tokens_ = 0;  // of late
+  bool planned_ = false;      // the rest is known
   RecordChoice choice_ = RecordChoice::kLean;
   double share_ = 1;
   bool suffices_ = false;     // what is recorded for what training takes, as far as is known
@@ -155,68 +147,28 @@ class RecordAdaptive final : public RecordDecision {
   double due_ = 0;  // prompts
 };
 
-// What to record of the prompts whose feedback is known to come.
-struct Foresight {
-  double within_s = std::numeric_limits<double>::infinity();  // those whose feedback comes so soon after the answer
-  double gain = 0;                                            // as above
-};
-
-// The soonest, up to `wanted` tokens a second, as far as memory holds them until they are trained.
-Foresight foresee(const RecordView& view, const Prospects& prospects, Bytes bytes, double saving, double prompt_tokens,
-                  double wanted) {
-  const double per_token = bytes.as_double() / static_cast<double>(view.tokens);
-  const double capacity = std::max(0.0, view.capacity.as_double() / per_token - records_lost(view) * prompt_tokens);
-  const double offered = view.whole_per_s * view.kept_share;
-  Foresight best;
-  double useful = 0, held = 0, age_s = 0;
-  for (const FeedbackModel::Prospect& next : prospects) {
-    const double next_useful = offered * next.wanted;
-    const double not_waited_s = (1 - next.wanted) * next.age_s;  // for those whose feedback comes later
-    const double next_held = offered * (next.wait_s - not_waited_s + next.wanted * view.queued_s);
-    double part = 1;  // of what this bin adds
-    if (next_useful > wanted) part = (wanted - useful) / (next_useful - useful);
-    if (next_held > capacity) part = std::min(part, (capacity - held) / (next_held - held));
-    useful += part * (next_useful - useful);
-    if (part < 1) {
-      best.within_s = age_s + part * (next.age_s - age_s);
-      break;
-    }
-    held = next_held;
-    age_s = next.age_s;
-  }
-  best.gain = saving * std::min(useful, view.trained_per_s) * view.used_share * view.forward_s -
-              useful * per_token * view.copied_share / view.copy_bandwidth * view.copy_costs;
-  return best;
-}
-
-// Only what will be trained, and of that what is needed soonest, as much as training can take and memory hold, of each
-// prompt the set that saves more in all. Whole conversations first, as above.
+// Only what will be trained, and of that what is needed soonest, as much as training can take. Whole conversations
+// first, as above.
 class RecordForeseen final : public RecordDecision {
  public:
   RecordChoice choose(const RecordView& view) override {
     check(view.foresees, "this decision is for a clairvoyant policy");
-    prompt_tokens_.add(static_cast<double>(view.tokens));
     if (!view.needed_in) return RecordChoice::kNothing;
     if (!view.feedback->knows() || view.trained_per_s <= 0) return RecordChoice::kMinimal;
     constexpr double kReserve = 2;  // of the queue of recorded samples, the best are taken
     const double wanted = kReserve * view.trained_per_s;
-    const double ever = view.feedback->wanted_within(kLongestRun.in_seconds()) * view.whole_per_s;
+    const auto needed_within = [&](double seconds) { return view.feedback->wanted_within(seconds) * view.whole_per_s; };
+    const double ever = needed_within(kLongestRun.in_seconds());
     training_is_short_ = ever >= kReserve * wanted;
     answers_pay_ = answers_pay(view, std::min(1.0, wanted / std::max(view.whole_per_s, 1.0)), 1 / kReserve);
-    const Prospects prospects = view.feedback->prospects();
-    const Foresight lean = foresee(view, prospects, view.lean_bytes, view.lean_saving, prompt_tokens_.mean, wanted);
-    const Foresight minimal = foresee(view, prospects, view.minimal_bytes, 1, prompt_tokens_.mean, wanted);
-    const Foresight& best = minimal.gain >= lean.gain ? minimal : lean;
-    const bool use = view.whole ? view.needed_in->in_seconds() <= best.within_s : ever < wanted;
-    if (!use) return RecordChoice::kNothing;
-    return minimal.gain >= lean.gain ? RecordChoice::kMinimal : RecordChoice::kLean;
+    const bool use = view.whole ? needed_within(view.needed_in->in_seconds()) <= wanted : ever < wanted;
+    return use ? RecordChoice::kMinimal : RecordChoice::kNothing;
   }
   // As above: where training takes much of what comes, it is memory that is short.
   bool answer_too() const override { return training_is_short_ && answers_pay_; }
   bool clairvoyant() const override { return true; }
 
  private:
-  PromptTokens prompt_tokens_;
   bool training_is_short_ = true;
   bool answers_pay_ = true;
 };
@@ -228,7 +180,7 @@ constexpr DecisionChoice<RecordDecision> kRecordDecisions[] = {
     {{"lean", "the minimal set without gate and up"}, make_choice<RecordDecision, RecordAlways, RecordChoice::kLean>},
     {{"adaptive", "as many prompts as training has a use for, minimal or lean, whichever saves more"},
      make_choice<RecordDecision, RecordAdaptive>},
-    {{"foreseen", "only what will be trained, of that what is needed soonest, minimal or lean (clairvoyant)"},
+    {{"foreseen", "only what will be trained, and of that what is needed soonest (clairvoyant)"},
      make_choice<RecordDecision, RecordForeseen>},
 };
 

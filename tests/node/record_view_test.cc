@@ -223,25 +223,6 @@ TEST(RecordView, TellsHowLongSamplesStandInLine) {
   EXPECT_NEAR(view.seen.queued_s, 3, 1e-3);
 }
 
-// Who was told at the prompt that feedback would come 4 s after the answer waits longer by the answer's time, too.
-TEST(RecordView, WhatWasForeseenStandsInLineFromThenOn) {
-  Store s("stay", 40);
-  LastView& view = watch(s);
-  for (std::uint32_t request = 1; request <= 200; ++request) {
-    const Time now = Time() + Duration::seconds(10.0 * request);
-    Arrival arrival = Store::arrival(request);
-    arrival.foresees_feedback = true;
-    arrival.feedback_delay = Duration::seconds(4);
-    const RecordId record = s.store->begin(now, arrival, 0, 40, WeightVersion()).value();
-    s.store->extend(now, record, 40);
-    s.store->complete(now, record);
-    s.store->on_feedback(now + Duration::seconds(6), {RequestId(request), SessionId(request), 40, 30, 0, 0});
-    s.store->end_of_use(now + Duration::seconds(7), RequestId(request));
-  }
-  s.record(201);
-  EXPECT_NEAR(view.seen.queued_s, 3, 1e-3);
-}
-
 // Half of the sample's tokens have a lean record, which saves 0.6 of their forward.
 TEST(RecordView, ALeanRecordCountsByWhatItSaves) {
   Store s("stay", 20);

@@ -270,27 +270,6 @@ TEST(ForeseenRecord, WhatIsNeededFirstAsMuchAsTrainingTakes) {
   EXPECT_EQ(record->choose(view), RecordChoice::kNothing);
 }
 
-// Training takes all, and memory holds two thirds of what would wait for it. Lean records of all save 0.9 of the
-// forward and fit; minimal ones of those alone that are needed within some 10 s. Which is better is a matter of what
-// lean ones save.
-TEST(ForeseenRecord, OfWhatMemoryHoldsTheSetThatSavesMore) {
-  const FeedbackModel feedback = after_ten_seconds();
-  RecordView view = thousand_a_second(feedback);
-  view.foresees = true;
-  view.capacity = view.free = Bytes(900'000);
-  view.forward_s = 1e-3;
-  view.trained_per_s = 1'000;
-  const auto choice = [&](double lean_saving, double needed_in_s) {
-    view.lean_saving = lean_saving;
-    view.needed_in = Duration::seconds(needed_in_s);
-    return make_record_decision("foreseen")->choose(view);
-  };
-  EXPECT_EQ(choice(0.9, 8.2), RecordChoice::kLean);
-  EXPECT_EQ(choice(0.9, 11), RecordChoice::kLean);
-  EXPECT_EQ(choice(0.4, 8.2), RecordChoice::kMinimal);
-  EXPECT_EQ(choice(0.4, 11), RecordChoice::kNothing);
-}
-
 // 40 tokens through all layers are what a step of 64 with 24 requests leaves. When so many have gone through since the
 // last one, nothing more runs before the next, unless nobody waits for it.
 TEST(TokenFill, FillsAStepOnce) {
