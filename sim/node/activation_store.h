@@ -220,6 +220,8 @@ class ActivationStore {
   RecordView record_view(Time now, const Arrival& request, std::int64_t tokens) const;
   void observe_open_records(Time now);
   PlaceView place_view() const;
+  double value_of(Time now, const Record& record) const;
+  bool is_spared(Time now, const Record& record, const Record& newer) const;
   bool covers_whole(const Arrival& request, std::int32_t first_token, std::int32_t end_token) const;
   static void add_last_token(std::int32_t total, Coverage& coverage);
   template <class Visit>

@@ -31,7 +31,22 @@ PlaceView ActivationStore::place_view() const {
           config_.page_bytes * (most_pages() - reserve() - pages_ + trained_records_.pages())};
 }
 
-// The complete record without user that is worth least: one that has been trained, or else what the policy says.
+double ActivationStore::value_of(Time now, const Record& record) const {
+  EvictView view{now - record.recorded_at, record.ready_at.has_value(), false, {}};
+  view.passed_over = record.ready_at && taken_at_ && *record.ready_at < *taken_at_;
+  if (record.needed_at) view.needed_in = *record.needed_at - now;
+  return policy_.evict ? policy_.evict->value(view) : 0;
+}
+
+// Who knows when records will be needed drops none for a newer one that is needed later. To others the newest is worth
+// most, but for those whose feedback came: sparing these made no difference where it was tried.
+bool ActivationStore::is_spared(Time now, const Record& record, const Record& newer) const {
+  const bool clairvoyant = policy_.evict && policy_.evict->clairvoyant();
+  return clairvoyant && !record.trained_as && value_of(now, record) >= value_of(now, newer);
+}
+
+// The complete record without user that is worth least, to make place for `except`: one that has been trained, or else
+// what the policy says.
 std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::optional<RecordId> except) {
   // What is on both is wanted: of a trained one the pages on the GPU are freed at once.
   if (lies != Lies::kOnBoth) {
@@ -44,10 +59,8 @@ std::optional<RecordId> ActivationStore::victim(Time now, Lies lies, std::option
   for (const RecordId id : live_) {
     const Record& record = at(id);
     if (!may_leave(record, lies) || id == except) continue;
-    EvictView view{now - record.recorded_at, record.ready_at.has_value(), false, {}};
-    view.passed_over = record.ready_at && taken_at_ && *record.ready_at < *taken_at_;
-    if (record.needed_at) view.needed_in = *record.needed_at - now;
-    const double value = policy_.evict ? policy_.evict->value(view) : 0;
+    if (except && is_spared(now, record, at(*except))) continue;
+    const double value = value_of(now, record);
     // Ties go to the older one, and then to the smaller id, so that the order of the list does not matter.
     if (!least || value < least_value ||
         (value == least_value && std::pair(record.recorded_at, id) < std::pair(at(*least).recorded_at, *least))) {
@@ -102,7 +115,8 @@ bool ActivationStore::make_pages(Time now, std::int32_t pages, std::int32_t limi
   std::int64_t missing = std::max(static_cast<std::int64_t>(pages_) + pages - limit,
                                   static_cast<std::int64_t>(pages) + spare - pool_.free());
   const auto count = [&](RecordId id) {
-    if (may_leave(at(id), givers) && id != except) missing -= std::ssize(at(id).pages);
+    const bool spared = except && is_spared(now, at(id), at(*except));
+    if (may_leave(at(id), givers) && id != except && !spared) missing -= std::ssize(at(id).pages);
   };
   for (auto next = trained_records_.on_gpu().begin(); missing > 0 && next != trained_records_.on_gpu().end(); ++next) {
     count(next->second);

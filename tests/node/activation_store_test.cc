@@ -295,6 +295,33 @@ TEST(ActivationStore, RecordsThatTrainingPassesOverGiveWay) {
   EXPECT_TRUE(is_there(2));
 }
 
+// Memory holds two records. To make a third that is needed later than both would cost more than it is worth; one that
+// is needed before them takes the place of the later one.
+TEST(ActivationStore, WhoForeseesDropsNothingForWhatIsNeededLater) {
+  Store s("stay", 8);
+  s.policy.evict = make_evict_decision("farthest");
+  const auto made = [&](std::uint32_t request, double needed_in_s) {
+    Arrival arrival = Store::arrival(request);
+    arrival.foresees_feedback = true;
+    arrival.feedback_delay = Duration::seconds(needed_in_s);
+    const RecordId id = s.store->begin(Time(), arrival, 0, 40, WeightVersion()).value();
+    const std::int32_t tokens = s.store->extend(Time(), id, 40);
+    tokens > 0 ? s.store->complete(Time(), id) : s.store->abandon(Time(), id);
+    s.store->check_consistency();
+    return tokens;
+  };
+  const auto is_there = [&](std::uint32_t request) {
+    return s.store->saved_share({RequestId(request), SessionId(request), 40, 30, 0, 0}, {}, 1) > 0;
+  };
+  EXPECT_EQ(made(1, 20), 40);
+  EXPECT_EQ(made(2, 10), 40);
+  EXPECT_EQ(made(3, 30), 0);
+  EXPECT_TRUE(is_there(1) && is_there(2));
+  EXPECT_EQ(made(4, 5), 40);
+  EXPECT_FALSE(is_there(1));
+  EXPECT_TRUE(is_there(2) && is_there(4));
+}
+
 // Host memory that training takes counts against the pool, and records give way to it.
 TEST(ActivationStore, TrainingTakesHostMemory) {
   Store s("eager");
