@@ -41,6 +41,13 @@ esac
 '''
 
 
+# Of the caller's environment, without what these programs or those that stand in for them heed: with a GIT_DIR, as in a
+# hook, git would commit to the caller's repository.
+ENVIRONMENT = {key: value for key, value in os.environ.items()
+               if not key.startswith(("GIT_", "CCACHE")) and key not in ("FAIL", "MISSING", "STATUS", "SUDO", "USER_ID")}
+ENVIRONMENT |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
 class ToolsTest(CliTestCase):
     def setUp(self):
         self.folder = self.make_directory()
@@ -74,7 +81,7 @@ class ToolsTest(CliTestCase):
         """Runs a tool of the copy; its calls of others, line by line."""
         self.calls.write_text("")
         (self.folder / "ccache").mkdir(exist_ok=True)
-        environment = {**os.environ, "PATH": f"{self.folder}/bin:/usr/bin:/bin", "CALLS": str(self.calls),
+        environment = {**ENVIRONMENT, "PATH": f"{self.folder}/bin:/usr/bin:/bin", "CALLS": str(self.calls),
                        "CCACHE": str(self.folder / "ccache"), **environment}
         result = subprocess.run([self.root / tool, *arguments], cwd=cwd, env=environment, capture_output=True, text=True,
                                 check=False, timeout=60)
@@ -116,7 +123,7 @@ class ToolsTest(CliTestCase):
         shutil.copytree(SOURCE / "cmake", source)
 
         def do(*command):
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+            done = subprocess.run(list(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, check=False)
             self.assertEqual(0, done.returncode, done.stdout + done.stderr)
             return done.stdout.strip()
 
