@@ -102,6 +102,22 @@ class OddInput(CliTestCase):
     def test_figures_of_a_folder_whose_name_is_too_long(self):
         self.assert_one_line_error(run("plot", 300 * "x"), 300 * "x" + ": File name too long")
 
+    def test_figures_told_to_an_output_that_is_full(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("/dev/full is missing")
+        self.assert_done(run("run", self.experiment, "--out", self.out))
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = subprocess.run([os.environ["ALCHEMIST"], "plot", str(self.out), "--format", "svg"], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((1, "alchemist: cannot write to standard output: No space left on device\n"),
+                         (result.returncode, result.stderr))
+
+    def test_figures_without_a_home(self):
+        """matplotlib, which keeps its files there, would say so."""
+        result = subprocess.run([os.environ["ALCHEMIST"], "plot", str(self.folder / "nothing")], capture_output=True,
+                                text=True, check=False, env={**os.environ, "MPLCONFIGDIR": "/proc/none"})
+        self.assert_one_line_error(result, "nothing")
+
     def test_no_feedback_is_told(self):
         self.assertEqual([], self.warnings())
         for setting in ("training.feedback.share=0", "training.feedback.delay={fixed: 1 h}"):

@@ -79,7 +79,7 @@ def run(options):
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files)
-    print(f"Figures: {out / 'figures'} ({len(files) - 1} files)\nReport:  {out / 'report.html'}")
+    print(f"Figures: {out / 'figures'} ({len(files) - 1} files)\nReport:  {out / 'report.html'}", flush=True)
 
 
 def main(arguments):
@@ -88,8 +88,9 @@ def main(arguments):
     except InputError as error:
         print(f"alchemist: {error}", file=sys.stderr)
         return 1
-    except OSError as error:  # a name that is too long, a file that may not be read
-        print(f"alchemist: {error.filename}: {error.strerror}", file=sys.stderr)
+    except OSError as error:  # a name that is too long, a file that may not be read; without a name it is the output's
+        where = error.filename or "cannot write to standard output"
+        print(f"alchemist: {where}: {error.strerror}", file=sys.stderr)
         return 1
     except Exception:  # noqa: BLE001 (whatever it is, it is ours)
         print("alchemist: internal error of the figures:", file=sys.stderr)
