@@ -31,6 +31,23 @@ class Choice(unittest.TestCase):
                   point("temporal", 200, 12, "12")]
         self.assertEqual(["alchemist", "temporal"], chosen(points)[0])
 
+    def test_nobody_can_choose_what_knows_the_future_whatever_it_is_called(self):
+        for seer in ("{base: oracle, name: seer}", "{base: reuse, record: foreseen, evict: farthest}"):
+            points = [point(seer, 400, 8.0), point("alchemist", 200, 8.0), point("temporal", 100, 8.0)]
+            self.assertEqual(["alchemist"], chosen(points)[0])
+        points = [point("temporal", 100, 8.0), point("alchemist", 200, 8.0), point("seer", 400, 8.0)]
+        points[2].config["policy"] = {"name": "seer", "base": "oracle"}
+        self.assertEqual(["alchemist"], chosen(points)[0])
+
+    def test_a_name_keeps_its_hyphens(self):
+        self.assertIn("re-use −50.0 %", chosen([point("alchemist", 200, 8.0), point("re-use", 100, 8.0)])[1])
+
+    def test_objectives_that_an_axis_sets_are_not_those_of_the_base(self):
+        points = [point(policy, 100, 8.0) for policy in ("alchemist", "temporal")]
+        for each in points:
+            each.axes["slo.ttft"] = "5 s"
+        self.assertIn("the SLO)", chosen(points, ["policy", "workload.rate", "slo.ttft"])[1])
+
     def test_no_choice_no_table(self):
         self.assertEqual("", chosen([point("serve_only", 0, 8.0), point("temporal", 100, 8.0)])[1])
         self.assertEqual("", chosen([point("alchemist", 100, 0), point("temporal", 100, 0)])[1])

@@ -49,6 +49,7 @@ class Sweep:
     minimised: bool = False
     found: list = field(default_factory=list)  # axes that are no choice: what it looks for, and how long runs are
     text: str = ""
+    policies: dict = field(default_factory=dict)  # by their names, those along the axis that are no other one's name
     kept: dict = field(default_factory=dict)  # directories of runs, by POINT-SEED
 
     def engines(self):
@@ -125,6 +126,9 @@ def _read_sweep(path):
         sweep.text = _read_text(path / "sweep.yaml")
         resolved = _read_yaml(path / "sweep.yaml")
         sweep.base = resolved["base"] if isinstance(resolved.get("base"), dict) else {}
+        axes = [resolved[how] for how in ("grid", "zip") if isinstance(resolved.get(how), dict)]
+        policies = [policy for axis in axes for policy in axis.get("policy") or [] if isinstance(policy, dict)]
+        sweep.policies = {str(policy["name"]): policy for policy in policies if "name" in policy}
         sweep.minimised = "minimise" in resolved
         sweep.goal = str(resolved.get("minimise" if sweep.minimised else "maximise", ""))
         sweep.found = [key for how in ("search", "halving") for key in resolved.get(how) or {}]

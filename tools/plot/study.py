@@ -150,6 +150,8 @@ def _point(sweep, key):
     policy = config.get("policy", "")
     if isinstance(policy, dict):
         policy = policy.get("name", policy.get("base", "inline"))
+    if "policy" in axes:
+        config["policy"] = sweep.policies.get(axes["policy"], axes["policy"])
     return Point({"policy": str(policy)} | axes, config=config)
 
 

@@ -1,5 +1,6 @@
 """The tables of the report: the policy to choose, every point with its numbers, and the paired differences between policies."""
 
+import re
 from html import escape
 
 from plot import quantities
@@ -24,7 +25,7 @@ COLUMNS = {
 _CHOICE = ("train_tokens_per_s", "train_tokens_per_gpu_s", "request_goodput", "p99_ttft_ms", "p99_itl_ms")
 _KEPT = 0.95            # of the best goodput at a load, by a policy that is worth choosing
 _NEXT = 3               # policies behind the chosen one that are named
-_FORESEES = "oracle"    # nobody can choose it
+_FORESEES = re.compile(r"^oracle$|\bbase'?: '?oracle\b|\brecord'?: '?foreseen\b")  # nobody can choose it
 _COMPARABLE = ("policy.", "training.max_itl")  # what runs may differ in and still be a choice
 
 
@@ -96,10 +97,15 @@ def numbers(study):
                   "the service fell behind its arrivals.")
 
 
+def _foresees(point):
+    """True of oracle and of what has keys of it changed, whatever that is called."""
+    return any(_FORESEES.search(str(text)) for text in (point.axes["policy"], point.config.get("policy")))
+
+
 def _worth_choosing(points):
     """Those that keep enough of the best goodput and train, the one that trains most first."""
     best = max((p.mean("request_goodput") or 0 for p in points), default=0)
-    kept = [p for p in points if p.policy != _FORESEES and (p.mean("train_tokens_per_s") or 0) > 0
+    kept = [p for p in points if not _foresees(p) and (p.mean("train_tokens_per_s") or 0) > 0
             and best > 0 and (p.mean("request_goodput") or 0) >= _KEPT * best]
     return sorted(kept, key=lambda p: -p.mean("train_tokens_per_s"))
 
@@ -112,7 +118,7 @@ def _choice(study, load):
     first, others = ranked[0], ranked[1:1 + _NEXT]
     axes = [] if first.label else [_axis_cell(first.axes[axis]) for axis in study.other_axes]
     most = first.mean("train_tokens_per_s")
-    behind = [f"{p.name} {100 * (p.mean('train_tokens_per_s') / most - 1):.1f} %".replace("-", "−") for p in others]
+    behind = [f"{p.name} −{100 * (1 - p.mean('train_tokens_per_s') / most):.1f} %" for p in others]
     place = study.names.index(first.name)
     return "".join([*axes, f"<th scope=\"row\" data-value=\"{place}\">{escape(first.name)}</th>",
                     *(_cell(first.values.get(key), COLUMNS[key][2]) for key in _CHOICE),
@@ -120,9 +126,10 @@ def _choice(study, load):
 
 
 def _objectives(study):
-    """The latencies that goodput asks for, where all points ask for the same."""
-    asked = {tuple(p.config.get("slo", {}).items()) for p in study.points if isinstance(p.config.get("slo", {}), dict)}
-    words = [f"{key.upper()} {value}" for key, value in asked.pop()] if len(asked) == 1 else []
+    """The latencies that goodput asks for, where all points ask for the same. What an axis sets, its column tells."""
+    asked = [p.config.get("slo") for p in study.points]
+    varied = asked.count(asked[0]) < len(asked) or any(axis.split(".")[0] == "slo" for axis in study.axes)
+    words = [f"{key.upper()} {value}" for key, value in asked[0].items()] if isinstance(asked[0], dict) and not varied else []
     return f": {', '.join(words)}" if words else ""
 
 
