@@ -113,7 +113,7 @@ HardwareSpec read_mapping(const YamlValue& value, const std::string& default_nam
   hardware.name = default_name;
   const std::optional<YamlValue> base = map.optional("base");
   if (base) hardware = read_hardware(*base, depth_below(*base, depth));
-  if (auto name = map.optional("name")) hardware.name = name->as_string();
+  if (auto name = map.optional("name")) hardware.name = name->as_name();
   std::string missing;
   for (const Field& field : kFields) {
     const std::optional<YamlValue> found = map.optional(field.key);

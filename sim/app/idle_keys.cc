@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <optional>
 #include <utility>
 #include <variant>
 
@@ -30,6 +29,7 @@ void warn_of_policy(const PolicySpec& policy, std::vector<std::string>& warnings
   if (!policy.trains()) {
     add(names({{"fresh", policy.fresh != usual.fresh},
                {"samples", policy.samples != usual.samples},
+               {"stretch", policy.stretch != usual.stretch},
                {"micro_batch_tokens", policy.micro_batch_tokens.has_value()}}),
         "train is none");
   }
@@ -38,7 +38,7 @@ void warn_of_policy(const PolicySpec& policy, std::vector<std::string>& warnings
                {"keep_for", policy.keep_for != usual.keep_for}}),
         "record is none");
   }
-  if (!policy.records_on_host() && !policy.fresh_on_host()) {
+  if (!policy.uses_host()) {
     add(names({{"host_record_share", policy.host_record_share != usual.host_record_share},
                {"window_layers", policy.window_layers != usual.window_layers}}),
         "neither place nor fresh sends anything to the host");

@@ -73,7 +73,7 @@ ModelShape read_own(const YamlValue& value, const std::string& default_name, int
   model.name = default_name;
   const std::optional<YamlValue> base = map.optional("base");
   if (base) model = read_model(*base, depth_below(*base, depth));
-  if (auto name = map.optional("name")) model.name = name->as_string();
+  if (auto name = map.optional("name")) model.name = name->as_name();
   for (const IntegerField& f : kRequired) {
     const std::optional<YamlValue> found = base ? map.optional(f.key) : map.required(f.key);
     if (found) model.*f.field = found->as_int(1, f.max);

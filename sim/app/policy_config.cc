@@ -80,7 +80,7 @@ PolicySpec read_mapping(const YamlValue& value) {
   PolicySpec spec;
   spec.name = kInlinePolicy;
   if (base) spec = read_file(resolve_named("policies", *base));
-  if (const auto name = map.optional("name")) spec.name = name->as_string();
+  if (const auto name = map.optional("name")) spec.name = name->as_name();
   if (const auto text = map.optional("description")) spec.description = text->as_string();
   return read_keys(map, base.has_value(), spec);
 }

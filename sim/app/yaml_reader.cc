@@ -240,6 +240,13 @@ std::string YamlValue::as_string() const {
   return node_.Scalar();
 }
 
+std::string YamlValue::as_name() const {
+  const std::string text = as_string();
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (std::ranges::any_of(text, is_control)) fail("expected a name without control characters, got " + quote(text));
+  return text;
+}
+
 bool YamlValue::as_bool() const {
   if (node_.IsScalar() && node_.Scalar() == "true") return true;
   if (node_.IsScalar() && node_.Scalar() == "false") return false;

@@ -62,7 +62,8 @@ class YamlValue {
 
   // Scalars. Each throws ConfigError "FILE:LINE: key KEY: expected WHAT, got TEXT" when the text does not fit.
   std::string as_string() const;
-  bool as_bool() const;  // true | false
+  std::string as_name() const;  // without control characters: tables and messages show it
+  bool as_bool() const;         // true | false
   std::int64_t as_int(std::int64_t min, std::int64_t max) const;
   double as_number(double min, double max) const;  // finite
   Bytes as_bytes() const;                          // "80 GiB", "16 KB"; units B kB KB MB GB TB KiB MiB GiB TiB

@@ -70,6 +70,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.yaml:1: key x: expected a text, got a list"},
         BadText{"nothing_for_text", "x:\n", [](YamlMap& m) { m.required("x").as_string(); },
                 "f.yaml:1: key x: expected a text, got nothing"},
+        BadText{"escape_in_name", "x: \"a\\e[31m\"\n", [](YamlMap& m) { m.required("x").as_name(); },
+                "f.yaml:1: key x: expected a name without control characters"},
         BadText{"text_for_mapping", "x: 1\n", [](YamlMap& m) { YamlMap x(m.required("x")); },
                 "f.yaml:1: key x: expected a mapping of keys to values, got \"1\""},
         BadText{"element_of_list", "x: [1,\n two]\n",

@@ -41,6 +41,8 @@ class OddInput(CliTestCase):
 
     def test_text_with_control_characters(self):
         self.refuse("--set", "seed=\n'1\n'", expected=["--set seed=\\n'1\\n': key seed: expected a whole number"])
+        for key, base in (("policy", "temporal"), ("hardware", "cpu-2core"), ("model", "tiny")):
+            self.refuse("--set", f'{key}={{base: {base}, name: "a\\e[31m"}}', expected=[f"key {key}.name: ", '"a\\x1b[31m"'])
         self.experiment.write_text('model: "ti\\e[31mny\\n"\n')
         self.refuse(expected=[':1: key model: "ti\\x1b[31mny\\n" is not among'])
         trace = self.folder / "trace.csv"
@@ -126,7 +128,8 @@ class OddInput(CliTestCase):
     def test_keys_of_which_no_use_is_made_are_told(self):
         for policy, keys in (("{base: temporal, gpu_record_share: 0.2, keep_for: 1 s}", "gpu_record_share, keep_for: record"),
                              ("{base: reuse, host_record_share: 0.2, gpu_record_share: 0.2}", "host_record_share: neither"),
-                             ("{base: serve_only, micro_batch_tokens: 64}", "micro_batch_tokens: train is none")):
+                             ("{base: serve_only, stretch: 0.1, micro_batch_tokens: 64}",
+                              "stretch, micro_batch_tokens: train is none")):
             with self.subTest(policy=policy):
                 warnings = self.warnings(f"policy={policy}")
                 self.assertEqual(1, len(warnings), warnings)
