@@ -79,6 +79,13 @@ class Pages(unittest.TestCase):
         self.assertEqual(pages.PAGES, len(found))
         self.assertIn(f"{4 * pages.PAGES} of 40 loads are shown", found[0].note)
 
+    def test_maps_of_one_name_stand_whole(self):
+        """Two panels of one title would be told apart by nothing."""
+        maps = [f"{{base: h200, name: x, memory: {memory} GiB}}" for memory in (80, 160)]
+        (page,) = pages.of(grid(hardware=[*maps, "{base: h200, name: y, memory: 1 GiB}"]))
+        titles = {" ".join(panel.get_title().split()) for panel in page.panels(1)[1][0]}
+        self.assertEqual({*(f"hardware = {each}" for each in maps), "hardware = y"}, titles)
+
     def test_runs_have_one_panel_without_a_title(self):
         one = grid(rate=["1", "2"])
         for point in one.points:

@@ -36,8 +36,9 @@ def value_name(value):
     return name.group(1).strip("\"'") if name else value
 
 
-def axis_value(axis, value):
-    """One value of an axis, as it stands above a panel: "request rate = 4/s"."""
+def axis_value(axis, value, others=()):
+    """One value of an axis, as it stands above a panel: "request rate = 4/s". Whole where one of `others` has its name."""
     name, unit = _AXES.get(axis, (axis, ""))
     unit = {"1/s": "/s", "": ""}.get(unit, f" {unit}")
-    return f"{name} = {value_name(value)}{unit}"
+    shared = any(other != value and value_name(other) == value_name(value) for other in others)
+    return f"{name} = {value if shared else value_name(value)}{unit}"

@@ -3,7 +3,7 @@
 import collections
 
 from plot import lines, quantities, style
-from plot.axes import axis_label, axis_name, axis_value
+from plot.axes import axis_label, axis_name
 from plot.figure import Figure
 from plot.pages import along
 
@@ -47,7 +47,7 @@ def _conditions(study, axis, followers, held, drawn):
         yield f"{axis_name(other)} goes along: {', '.join(in_order)}."
     for other, value in held.items():
         others = {p.axes[other] for p in study.points} - {value}
-        yield f"At {axis_value(other, value)}" + (f"; not drawn: {_listed(others)}." if others else ".")
+        yield f"At {study.axis_value(other, value)}" + (f"; not drawn: {_listed(others)}." if others else ".")
     missing = [policy for policy in study.policies if policy not in drawn]
     if held and missing:
         yield f"Not run there: {', '.join(missing)}."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plot import quantities, style
-from plot.axes import axis_name, axis_value
+from plot.axes import axis_name
 from plot.figure import Figure
 from plot.study import spread
 
@@ -45,7 +45,7 @@ class Page:
         figure, axes = style.panels(rows, len(self.loads), **options)
         for panel, load in zip(axes[0], self.loads):
             values = dict(zip(self.study.other_axes, load))
-            style.title(panel, "\n".join(axis_value(axis, values[axis]) for axis in self.axes))
+            style.title(panel, "\n".join(self.study.axis_value(axis, values[axis]) for axis in self.axes))
         words = "\n".join(filter(None, (above, self.heading)))
         if words:
             style.heading(figure, words)
@@ -118,5 +118,5 @@ def of(study, loads=None):
     rows = [row for row in rows if row in sorted(rows, key=lambda row: -len(row[1]))[:PAGES]]
     note = "".join(f" {sentence}" for sentence in _notes(study, loads, rows, followers))
     axes = [axis for axis in followers if axis == column or axis not in rows[0][0]]
-    return [Page(study, row, axes, "; ".join(axis_value(axis, value) for axis, value in held.items()), note, number)
+    return [Page(study, row, axes, "; ".join(study.axis_value(axis, value) for axis, value in held.items()), note, number)
             for number, (held, row) in enumerate(rows, 1)]

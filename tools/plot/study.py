@@ -109,7 +109,11 @@ class Study:
 
     def title(self, load):
         """What stands above the panel of one load: a line for each axis."""
-        return "\n".join(axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+        return "\n".join(self.axis_value(axis, value) for axis, value in zip(self.other_axes, load))
+
+    def axis_value(self, axis, value):
+        """A value of an axis in words that are those of no other one."""
+        return axis_value(axis, value, {p.axes[axis] for p in self.points})
 
     def style(self, name):
         """(colour, line, marker, hatch) of a policy or of a name."""
