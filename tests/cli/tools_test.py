@@ -116,6 +116,9 @@ class ToolsTest(CliTestCase):
         self.program("cmake", 'echo "cache ${CCACHE_DISABLE:-in use}" >> "$CALLS"')
         self.assertEqual(["cache in use"], self.call("tools/build").calls)
         self.assertEqual(["cache 1"], self.call("tools/build", CCACHE="/proc/none").calls)
+        self.program("cmake", 'echo "cache ${CCACHE_DISABLE:-in use}, home $HOME" >> "$CALLS"')
+        self.program("ccache", "echo 'ccache: error: Could not determine home directory' >&2; exit 1")
+        self.assertEqual(["cache 1, home /"], self.call("tools/build", HOME="").calls)
 
     def test_the_version_that_results_name(self):
         """Of this folder's own git, wherever the build lies; of a folder that has none, nothing."""
