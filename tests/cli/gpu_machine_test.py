@@ -16,7 +16,7 @@ from gpu import machine  # noqa: E402
 
 class Environment(CliTestCase):
     def environment(self, cudnn):
-        machine.library_paths.cache_clear()
+        machine.paths_of_libraries.cache_clear()
         with mock.patch.object(machine, "ask", return_value=(cudnn, None)), \
                 mock.patch.dict(os.environ, LD_LIBRARY_PATH="/caller"):
             return machine.environment()

@@ -103,7 +103,7 @@ def check_ready(machine):
 
 
 @functools.cache
-def library_paths():
+def paths_of_libraries():
     """The cuDNN that PyTorch uses, if it has one of its own: an older one may be on the machine too."""
     folder, _ = ask(PYTHON, "-c", "import nvidia.cudnn; print(list(nvidia.cudnn.__path__)[0])")
     library = Path(folder or "/nowhere") / "lib/libcudnn.so.9"
@@ -116,4 +116,4 @@ def library_paths():
 
 def environment():
     """Of every program."""
-    return {**os.environ, **library_paths(), "ALCHEMIST_CONFIGS": str(ROOT / "configs"), "ALCHEMIST_NEEDS_GPU": "1"}
+    return {**os.environ, **paths_of_libraries(), "ALCHEMIST_CONFIGS": str(ROOT / "configs"), "ALCHEMIST_NEEDS_GPU": "1"}
