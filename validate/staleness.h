@@ -6,7 +6,7 @@
 #include <iosfwd>
 #include <vector>
 
-#include "validate/decoder.h"
+#include "validate/aged_training.h"
 
 namespace alchemist {
 
@@ -14,14 +14,12 @@ struct StalenessOptions {
   std::int32_t max_lag = 8;        // weight versions between recording and use
   std::int32_t warm_up_steps = 8;  // before the first record: an adapter at its start has no effect on activations
   std::int32_t repeats = 3;        // records made, one after the other
-  std::int32_t samples = 4;        // of a batch
-  std::int32_t prompt_tokens = 96;
-  std::int32_t answer_tokens = 32;
-  std::uint64_t seed = 0;
+  RecordedRows recorded = RecordedRows::prompts;
+  SampleBatchShape batch;
 };
 
-// Gradient g with prompts from the record and answers fresh, against the gradient f of a fresh forward of everything,
-// under the same weights and of the same samples.
+// Gradient g from a record and what it lacks run now, against the gradient f of a fresh forward of everything, under
+// the same weights and of the same samples.
 struct StalenessPoint {
   std::int32_t lag = 0;
   std::int32_t repeat = 0;
@@ -30,9 +28,8 @@ struct StalenessPoint {
   double loss = 0;            // fresh, of the recorded samples
 };
 
-// Records a batch, then takes optimizer steps on other batches of the same distribution (each token has four possible
-// successors, drawn evenly, so that there is something to learn), and compares the gradients before each step. Points
-// by repeat, then lag. The model must have been made for training and hold such a batch in a micro-batch (checked).
+// Records a batch, then takes optimizer steps on other batches of the same distribution, and compares the gradients
+// before each step. Points by repeat, then lag. The model must have been made for training and hold such a batch in a micro-batch (checked).
 // ConfigError where weights or learning rate are such that a gradient is zero or not finite.
 std::vector<StalenessPoint> measure_staleness(Decoder& model, const StalenessOptions& options);
 

@@ -74,6 +74,7 @@ int run_command_line(int argc, char** argv, std::initializer_list<AddCommand> mo
   add_list_command(app);
   add_show_command(app);
   add_staleness_command(app);
+  add_learning_command(app);
   add_workload_command(app);
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow (ulimit -f) is an error of writing, not the end
   try {

@@ -17,6 +17,7 @@ void add_run_command(CLI::App& app);
 void add_list_command(CLI::App& app);
 void add_show_command(CLI::App& app);
 void add_staleness_command(CLI::App& app);
+void add_learning_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
 void add_calibrate_command(CLI::App& app);
 void add_replay_command(CLI::App& app);

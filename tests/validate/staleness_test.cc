@@ -8,15 +8,18 @@ namespace alchemist {
 namespace {
 
 StalenessOptions small_staleness() {
-  return {.max_lag = 4, .warm_up_steps = 2, .repeats = 2, .samples = 2, .prompt_tokens = 20, .answer_tokens = 8};
+  return {.max_lag = 4, .warm_up_steps = 2, .repeats = 2, .batch = {.samples = 2, .prompt_tokens = 20, .answer_tokens = 8}};
 }
 
-std::vector<StalenessPoint> measure(TrainingMethod method, double learning_rate) {
+std::vector<StalenessPoint> measure(TrainingMethod method, double learning_rate,
+                                    RecordedRows recorded = RecordedRows::prompts) {
   DecoderOptions options = small_options<float>(method);
   options.optimizer.learning_rate = learning_rate;
   const auto device = cpu::make_device<float>(std::int64_t{1} << 30);
   const auto model = make_decoder(*device, options);
-  return measure_staleness(*model, small_staleness());
+  StalenessOptions staleness = small_staleness();
+  staleness.recorded = recorded;
+  return measure_staleness(*model, staleness);
 }
 
 // A record as old as the weights gives the very same gradient. Every further step moves the weights on, and the
@@ -39,6 +42,15 @@ TEST(Staleness, GrowsWithTheLagFromExactlyNothing) {
     }
   }
   for (const StalenessPoint& point : measure(TrainingMethod::full, 0)) EXPECT_EQ(point.relative_error, 0);
+}
+
+// Answers bring the final hidden states from the record too.
+TEST(Staleness, OfRecordedAnswersIsLarger) {
+  const std::vector<StalenessPoint> prompts = measure(TrainingMethod::full, 1e-3);
+  const std::vector<StalenessPoint> all = measure(TrainingMethod::full, 1e-3, RecordedRows::all);
+  EXPECT_EQ(all[0].relative_error, 0);
+  EXPECT_NEAR(all[0].loss, prompts[0].loss, 1e-5);
+  EXPECT_GT(all[4].relative_error, prompts[4].relative_error);
 }
 
 TEST(Staleness, WritesOneLineAPoint) {

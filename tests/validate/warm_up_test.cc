@@ -13,9 +13,9 @@
 namespace alchemist {
 namespace {
 
-using testing::Each;
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 std::int64_t tokens_of(const StepCase& step) {
   std::int64_t tokens = step.decodes;

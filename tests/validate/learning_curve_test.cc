@@ -1,0 +1,148 @@
+#include "validate/learning_curve.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/validate/support.h"
+
+namespace alchemist {
+namespace {
+
+constexpr int kSteps = 12;
+
+LearningOptions small_learning(RecordedRows recorded) {
+  return {.steps = kSteps,
+          .every = 5,
+          .held_out = 2,
+          .recorded = recorded,
+          .batch = {.samples = 2, .prompt_tokens = 12, .answer_tokens = 10, .alphabet = 8}};
+}
+
+// A new model and its device.
+struct Model {
+  std::unique_ptr<Device<float>> device = cpu::make_device<float>(std::int64_t{1} << 30);
+  std::unique_ptr<Decoder> decoder;
+
+  explicit Model(double learning_rate) {
+    DecoderOptions options = small_options<float>(TrainingMethod::full);
+    options.optimizer.learning_rate = learning_rate;
+    decoder = make_decoder(*device, options);
+  }
+};
+
+std::vector<LearningPoint> curve(RecordedRows recorded, std::int32_t lag, double learning_rate = 3e-3) {
+  Model model(learning_rate);
+  return learning_curve(*model.decoder, small_learning(recorded), lag);
+}
+
+std::vector<std::int32_t> steps_of(const std::vector<LearningPoint>& points) {
+  std::vector<std::int32_t> steps;
+  for (const LearningPoint& point : points) steps.push_back(point.step);
+  return steps;
+}
+
+double distance(const std::vector<LearningPoint>& a, const std::vector<LearningPoint>& b) {
+  EXPECT_EQ(steps_of(a), steps_of(b));
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i].loss - b[i].loss));
+  return largest;
+}
+
+// Training of whole samples by the decoder's verbs alone: nothing is recorded ahead, nothing computed in parts.
+std::vector<double> trained_by_whole_forwards() {
+  Model model(3e-3);
+  Decoder& decoder = *model.decoder;
+  const LearningOptions options = small_learning(RecordedRows::all);
+  AgedTraining training(decoder, options.batch, RecordedRows::all);
+  const RowRecords activations = training.make_records();
+  for (int step = 0; step < kSteps; ++step) {
+    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
+    decoder.begin_micro_batch(batch.samples);
+    for (int layer = 0; layer < 3; ++layer) decoder.forward_layer({layer, batch.whole, {}, activations.layer(layer)});
+    decoder.head({{0, options.batch.rows()}, {}});
+    for (int layer = 2; layer >= 0; --layer) {
+      decoder.backward_layer({layer, {0, options.batch.rows()}, activations.layer(layer)});
+    }
+    decoder.optimizer_step();
+  }
+  return decoder.trained_parameters();
+}
+
+// The same by keeping old weights in place of old records: a batch is recorded when its turn has come, under the
+// weights of `lag` steps before.
+std::vector<double> trained_by_old_weights(RecordedRows recorded, int lag) {
+  Model model(3e-3);
+  Decoder& decoder = *model.decoder;
+  AgedTraining training(decoder, small_learning(recorded).batch, recorded);
+  const RowRecords records = training.make_records();
+  std::vector<std::vector<double>> weights{decoder.trained_parameters()};
+  for (int step = 0; step < kSteps; ++step) {
+    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
+    decoder.set_trained_parameters(weights[static_cast<std::size_t>(std::max(0, step - lag))]);
+    training.record(batch, records);
+    decoder.set_trained_parameters(weights.back());
+    training.gradient(batch, records);
+    decoder.optimizer_step();
+    weights.push_back(decoder.trained_parameters());
+  }
+  return weights.back();
+}
+
+std::vector<double> trained_by_curve(RecordedRows recorded, int lag) {
+  Model model(3e-3);
+  learning_curve(*model.decoder, small_learning(recorded), lag);
+  return model.decoder->trained_parameters();
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+  return largest;
+}
+
+// AdamW divides by the size of the gradient, so that where that is next to nothing roundings show.
+TEST(LearningCurve, WithoutAgeIsTrainingByAFreshForward) {
+  const std::vector<double> expected = trained_by_whole_forwards();
+  EXPECT_LT(distance(trained_by_curve(RecordedRows::all, 0), expected), 1e-5);
+  EXPECT_LT(distance(trained_by_curve(RecordedRows::prompts, 0), expected), 1e-3);
+  EXPECT_GT(distance(trained_by_curve(RecordedRows::all, 1), expected), 3e-3);
+}
+
+TEST(LearningCurve, RecordsAreExactlyAsOldAsTheyAreSaidToBe) {
+  for (const RecordedRows recorded : {RecordedRows::prompts, RecordedRows::all}) {
+    for (const int lag : {1, 4, 40}) {
+      EXPECT_EQ(trained_by_curve(recorded, lag), trained_by_old_weights(recorded, lag)) << lag;
+    }
+  }
+}
+
+TEST(LearningCurve, HasPointsFromTheStartToTheEndAndComesDown) {
+  const std::vector<LearningPoint> points = curve(RecordedRows::prompts, 0);
+  EXPECT_EQ(steps_of(points), (std::vector<std::int32_t>{0, 5, 10, 12}));
+  EXPECT_NEAR(points[0].loss, std::log(37), 0.1);  // random weights know nothing of a vocabulary of 37
+  EXPECT_LT(points[3].loss, points[0].loss - 0.5);
+  EXPECT_LT(distance(points, curve(RecordedRows::all, 0)), 1e-3);
+  EXPECT_GT(distance(points, curve(RecordedRows::prompts, 4)), 0);
+}
+
+TEST(LearningCurve, WeightsThatDoNotMoveLearnNothingAtAnyAge) {
+  const std::vector<LearningPoint> points = curve(RecordedRows::all, 0, 0);
+  EXPECT_EQ(points.back().loss, points.front().loss);
+  EXPECT_EQ(distance(points, curve(RecordedRows::all, 3, 0)), 0);
+}
+
+TEST(LearningCurve, EndsWhereTrainingDiverges) {
+  EXPECT_EQ(steps_of(curve(RecordedRows::prompts, 0, 1e30)), std::vector<std::int32_t>{0});
+}
+
+TEST(LearningCurve, FinalLossIsFoundOnTheReference) {
+  const std::vector<LearningPoint> reference{{0, 4}, {10, 3}, {20, 2}};
+  EXPECT_EQ(steps_to_final_loss(reference, reference), 20);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 2.5}}), 15);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 5}}), 0);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 1.9}}), std::nullopt);
+}
+
+}  // namespace
+}  // namespace alchemist

@@ -1,0 +1,99 @@
+#include "validate/aged_training.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/base/random.h"
+
+namespace alchemist {
+
+SampleBatch::SampleBatch(const SampleBatchShape& shape, std::int64_t vocabulary, std::uint64_t number) {
+  constexpr std::int64_t kSuccessors = 4;
+  const std::int64_t alphabet = shape.alphabet > 0 ? std::min(shape.alphabet, vocabulary) : vocabulary;
+  RandomStream random(mix64(shape.seed, number), "staleness samples");
+  const std::int32_t size = shape.sample_tokens();
+  for (std::int32_t s = 0; s < shape.samples; ++s) {
+    std::vector<std::int32_t>& sample = tokens.emplace_back();
+    sample.push_back(static_cast<std::int32_t>(random.uniform_int(0, alphabet - 1)));
+    while (static_cast<std::int32_t>(sample.size()) < size) {
+      const auto choice = static_cast<std::uint64_t>(random.uniform_int(0, kSuccessors - 1));
+      const std::uint64_t successor = mix64(static_cast<std::uint64_t>(sample.back()), choice);
+      sample.push_back(static_cast<std::int32_t>(successor % static_cast<std::uint64_t>(alphabet)));
+    }
+    const std::int32_t row = s * size, answer = row + shape.prompt_tokens - 1;
+    prompts.push_back({row, answer});
+    answers.push_back({answer, row + size});
+    whole.push_back({row, row + size});
+  }
+  for (const auto& sample : tokens) {
+    samples.push_back({sample, shape.prompt_tokens, 1.0 / (shape.samples * shape.answer_tokens), 0});
+  }
+}
+
+RowRecords::RowRecords(Decoder& model, std::span<const RowRange> rows) : rows_(rows.begin(), rows.end()) {
+  const ModelShape& shape = model.options().shape;
+  const std::int64_t per_token = RecordLayout(shape).bytes_per_token(RecordKind::kMinimal);
+  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (const RowRange& range : rows) memory_.emplace_back(model.device(), (range.end - range.begin) * per_token);
+  }
+}
+
+std::vector<ActivationPiece> RowRecords::layer(std::int32_t layer) const {
+  std::vector<ActivationPiece> pieces;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    ActivationPiece piece;
+    piece.rows = rows_[i];
+    piece.record_tokens = rows_[i].end - rows_[i].begin;
+    piece.memory = contiguous_memory(memory_[static_cast<std::size_t>(layer) * rows_.size() + i].data());
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+AgedTraining::AgedTraining(Decoder& model, const SampleBatchShape& shape, RecordedRows recorded)
+    : model_(model), shape_(shape), recorded_(recorded), layout_(batch(0)), answers_(model, layout_.answers) {
+  check(shape.prompt_tokens >= 2 && shape.answer_tokens >= 1 && shape.samples >= 1, "a batch has prompts and answers");
+}
+
+SampleBatch AgedTraining::batch(std::uint64_t number) const {
+  return SampleBatch(shape_, model_.options().shape.vocabulary, number);
+}
+
+const std::vector<RowRange>& AgedTraining::recorded_rows() const {
+  return recorded_ == RecordedRows::all ? layout_.whole : layout_.prompts;
+}
+
+RowRecords AgedTraining::make_records() const { return RowRecords(model_, recorded_rows()); }
+
+void AgedTraining::record(const SampleBatch& batch, const RowRecords& to) {
+  model_.begin_micro_batch(batch.samples);
+  forward(recorded_rows(), to, nullptr);
+}
+
+HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records) {
+  const bool all = recorded_ == RecordedRows::all;
+  const RowRange rows{0, shape_.rows()};
+  model_.zero_gradients();
+  model_.begin_micro_batch(batch.samples);
+  if (!all) forward(batch.answers, answers_, &records);
+  HeadResult result = model_.head({rows, all ? records.layer(layers() - 1) : std::vector<ActivationPiece>()});
+  for (std::int32_t layer = layers() - 1; layer >= 0; --layer) {
+    std::vector<ActivationPiece> pieces = records.layer(layer);
+    if (!all) {
+      const std::vector<ActivationPiece> fresh = answers_.layer(layer);
+      pieces.insert(pieces.end(), fresh.begin(), fresh.end());
+    }
+    model_.backward_layer({layer, rows, pieces});
+  }
+  return result;
+}
+
+// Rows through all layers, kept in `to`; `known`, if any, holds what is in front of them.
+void AgedTraining::forward(std::span<const RowRange> rows, const RowRecords& to, const RowRecords* known) {
+  for (std::int32_t layer = 0; layer < layers(); ++layer) {
+    const std::vector<ActivationPiece> front = known ? known->layer(layer) : std::vector<ActivationPiece>();
+    model_.forward_layer({layer, rows, front, to.layer(layer)});
+  }
+}
+
+}  // namespace alchemist

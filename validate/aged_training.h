@@ -1,0 +1,76 @@
+// Training from records of a known age: batches of something that can be learned, memory for their activations, and the
+// gradient that a batch gives with what was recorded of it. What staleness and learning curves have in common.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "validate/decoder.h"
+#include "validate/device_array.h"
+
+namespace alchemist {
+
+struct SampleBatchShape {
+  std::int32_t samples = 4;
+  std::int32_t prompt_tokens = 96;  // >= 2
+  std::int32_t answer_tokens = 32;  // >= 1
+  std::int64_t alphabet = 0;        // how many of the vocabulary's tokens samples are made of; 0: all
+  std::uint64_t seed = 0;
+
+  std::int32_t sample_tokens() const { return prompt_tokens + answer_tokens; }
+  std::int32_t rows() const { return samples * sample_tokens(); }
+};
+
+// A batch of samples that owns its tokens, and the rows that its prompts and answers take in a micro-batch. An answer's
+// rows begin with the last token of the prompt, whose hidden state predicts its first token. Each token has four
+// possible successors, drawn evenly: a model that has learned them all has a loss of log 4.
+struct SampleBatch {
+  SampleBatch(const SampleBatchShape& shape, std::int64_t vocabulary, std::uint64_t number);
+
+  std::vector<std::vector<std::int32_t>> tokens;
+  std::vector<TrainingSample> samples;  // the objective is the mean over the targets of the batch
+  std::vector<RowRange> prompts, answers, whole;
+};
+
+// What of a batch is recorded: prompts, as prefill does, or answers too, as decode can.
+enum class RecordedRows : std::uint8_t { prompts, all };
+
+// Device memory for the activations of some rows in every layer, as minimal records.
+class RowRecords {
+ public:
+  RowRecords(Decoder& model, std::span<const RowRange> rows);
+  std::vector<ActivationPiece> layer(std::int32_t layer) const;
+
+ private:
+  std::vector<RowRange> rows_;
+  std::vector<DeviceArray<std::byte>> memory_;  // by layer, then range
+};
+
+class AgedTraining {
+ public:
+  // The model must have been made for training, hold such a batch in a micro-batch (both checked), and outlive this.
+  AgedTraining(Decoder& model, const SampleBatchShape& shape, RecordedRows recorded);
+
+  SampleBatch batch(std::uint64_t number) const;
+  RowRecords make_records() const;  // room for one batch; all batches take the same rows
+
+  // What serving would keep of the batch under the weights of now.
+  void record(const SampleBatch& batch, const RowRecords& to);
+  // The batch's gradient, in place of any other, under the weights of now: the recorded rows are taken as they were
+  // recorded, the others are run now.
+  HeadResult gradient(const SampleBatch& batch, const RowRecords& records);
+
+ private:
+  std::int32_t layers() const { return static_cast<std::int32_t>(model_.options().shape.layers); }
+  const std::vector<RowRange>& recorded_rows() const;
+  void forward(std::span<const RowRange> rows, const RowRecords& to, const RowRecords* known);
+
+  Decoder& model_;
+  SampleBatchShape shape_;
+  RecordedRows recorded_;
+  SampleBatch layout_;
+  RowRecords answers_;
+};
+
+}  // namespace alchemist

@@ -1,0 +1,98 @@
+#include "validate/learning_curve.h"
+
+#include <cmath>
+#include <deque>
+
+#include "sim/base/check.h"
+
+namespace alchemist {
+namespace {
+
+constexpr std::uint64_t kHeldOut = std::uint64_t{1} << 32;  // the first number of a batch that is never trained
+
+class Training {
+ public:
+  Training(Decoder& model, const LearningOptions& options)
+      : model_(model),
+        options_(options),
+        training_(model, options.batch, options.recorded),
+        fresh_(training_.make_records()) {}
+
+  std::vector<LearningPoint> run(std::int32_t lag) {
+    for (std::int32_t i = 0; i <= lag; ++i) {
+      waiting_.push_back({training_.batch(recorded_), training_.make_records()});
+      training_.record(waiting_.back().batch, waiting_.back().records);
+      ++recorded_;
+    }
+    std::vector<LearningPoint> curve;
+    for (std::int32_t step = 0;; ++step) {
+      if (step % options_.every == 0 || step == options_.steps) {
+        const double loss = held_out_loss();
+        if (!std::isfinite(loss)) break;
+        curve.push_back({step, loss});
+      }
+      if (step == options_.steps) break;
+      take_step();
+    }
+    return curve;
+  }
+
+ private:
+  struct Recorded {
+    SampleBatch batch;
+    RowRecords records;
+  };
+
+  // Trains the oldest record; its memory takes the next batch, under the new weights.
+  void take_step() {
+    Recorded oldest = std::move(waiting_.front());
+    waiting_.pop_front();
+    training_.gradient(oldest.batch, oldest.records);
+    model_.optimizer_step();
+    oldest.batch = training_.batch(recorded_++);
+    training_.record(oldest.batch, oldest.records);
+    waiting_.push_back(std::move(oldest));
+  }
+
+  double held_out_loss() {
+    double sum = 0;
+    for (std::int32_t i = 0; i < options_.held_out; ++i) {
+      const SampleBatch batch = training_.batch(kHeldOut + static_cast<std::uint64_t>(i));
+      training_.record(batch, fresh_);
+      sum += training_.gradient(batch, fresh_).loss;
+    }
+    model_.zero_gradients();
+    return sum / options_.held_out;
+  }
+
+  Decoder& model_;
+  LearningOptions options_;
+  AgedTraining training_;
+  RowRecords fresh_;
+  std::deque<Recorded> waiting_;  // oldest first
+  std::uint64_t recorded_ = 0;
+};
+
+}  // namespace
+
+std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag) {
+  check(lag >= 0 && options.steps >= 1 && options.every >= 1 && options.held_out >= 1, "a curve has points");
+  return Training(model, options).run(lag);
+}
+
+std::optional<double> steps_to_final_loss(const std::vector<LearningPoint>& reference,
+                                          const std::vector<LearningPoint>& curve) {
+  check(!reference.empty() && !curve.empty(), "a curve has points");
+  const double loss = curve.back().loss;
+  const LearningPoint* before = &reference.front();
+  for (const LearningPoint& point : reference) {
+    if (point.loss <= loss) {
+      const double part = point.loss == before->loss ? 0 : (before->loss - loss) / (before->loss - point.loss);
+      return before->step + part * (point.step - before->step);
+    }
+    before = &point;
+  }
+  return std::nullopt;
+}
+
+}  // namespace alchemist
