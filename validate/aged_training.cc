@@ -16,7 +16,8 @@ SampleBatch::SampleBatch(const SampleBatchShape& shape, std::int64_t vocabulary,
     std::vector<std::int32_t>& sample = tokens.emplace_back();
     sample.push_back(static_cast<std::int32_t>(random.uniform_int(0, alphabet - 1)));
     while (static_cast<std::int32_t>(sample.size()) < size) {
-      const auto choice = static_cast<std::uint64_t>(random.uniform_int(0, kSuccessors - 1));
+      const auto choice =
+          static_cast<std::uint64_t>(random.uniform_int(0, kSuccessors - 1)) + shape.source * kSuccessors;
       const std::uint64_t successor = mix64(static_cast<std::uint64_t>(sample.back()), choice);
       sample.push_back(static_cast<std::int32_t>(successor % static_cast<std::uint64_t>(alphabet)));
     }
@@ -70,13 +71,19 @@ void AgedTraining::record(const SampleBatch& batch, const RowRecords& to) {
   forward(recorded_rows(), to, nullptr);
 }
 
-HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records) {
+// All rows through what they lack of the forward, then the head, whose gradient is left for the layers below.
+HeadResult AgedTraining::head(const SampleBatch& batch, const RowRecords& records) {
   const bool all = recorded_ == RecordedRows::all;
-  const RowRange rows{0, shape_.rows()};
   model_.zero_gradients();
   model_.begin_micro_batch(batch.samples);
   if (!all) forward(batch.answers, answers_, &records);
-  HeadResult result = model_.head({rows, all ? records.layer(layers() - 1) : std::vector<ActivationPiece>()});
+  return model_.head({{0, shape_.rows()}, all ? records.layer(layers() - 1) : std::vector<ActivationPiece>()});
+}
+
+HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records) {
+  const bool all = recorded_ == RecordedRows::all;
+  const RowRange rows{0, shape_.rows()};
+  HeadResult result = head(batch, records);
   for (std::int32_t layer = layers() - 1; layer >= 0; --layer) {
     std::vector<ActivationPiece> pieces = records.layer(layer);
     if (!all) {
@@ -86,6 +93,13 @@ HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& re
     model_.backward_layer({layer, rows, pieces});
   }
   return result;
+}
+
+double AgedTraining::loss(const SampleBatch& batch, const RowRecords& scratch) {
+  record(batch, scratch);
+  const double loss = head(batch, scratch).loss;
+  model_.zero_gradients();
+  return loss;
 }
 
 // Rows through all layers, kept in `to`; `known`, if any, holds what is in front of them.

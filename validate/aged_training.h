@@ -16,7 +16,8 @@ struct SampleBatchShape {
   std::int32_t prompt_tokens = 96;  // >= 2
   std::int32_t answer_tokens = 32;  // >= 1
   std::int64_t alphabet = 0;        // how many of the vocabulary's tokens samples are made of; 0: all
-  std::uint64_t seed = 0;
+  std::uint64_t source = 0;         // which successors a token has
+  std::uint64_t seed = 0;           // which of them come
 
   std::int32_t sample_tokens() const { return prompt_tokens + answer_tokens; }
   std::int32_t rows() const { return samples * sample_tokens(); }
@@ -60,8 +61,11 @@ class AgedTraining {
   // The batch's gradient, in place of any other, under the weights of now: the recorded rows are taken as they were
   // recorded, the others are run now.
   HeadResult gradient(const SampleBatch& batch, const RowRecords& records);
+  // Its loss under the weights of now, by a fresh forward through `scratch`. Gradients are zero afterwards.
+  double loss(const SampleBatch& batch, const RowRecords& scratch);
 
  private:
+  HeadResult head(const SampleBatch& batch, const RowRecords& records);
   std::int32_t layers() const { return static_cast<std::int32_t>(model_.options().shape.layers); }
   const std::vector<RowRange>& recorded_rows() const;
   void forward(std::span<const RowRange> rows, const RowRecords& to, const RowRecords* known);

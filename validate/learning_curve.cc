@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
 
 namespace alchemist {
 namespace {
@@ -28,7 +29,10 @@ class Training {
     for (std::int32_t step = 0;; ++step) {
       if (step % options_.every == 0 || step == options_.steps) {
         const double loss = held_out_loss();
-        if (!std::isfinite(loss)) break;
+        if (!std::isfinite(loss)) {
+          if (step == 0) throw ConfigError("the loss is not finite before any training: expected weights that serve");
+          break;
+        }
         curve.push_back({step, loss});
       }
       if (step == options_.steps) break;
@@ -57,11 +61,8 @@ class Training {
   double held_out_loss() {
     double sum = 0;
     for (std::int32_t i = 0; i < options_.held_out; ++i) {
-      const SampleBatch batch = training_.batch(kHeldOut + static_cast<std::uint64_t>(i));
-      training_.record(batch, fresh_);
-      sum += training_.gradient(batch, fresh_).loss;
+      sum += training_.loss(training_.batch(kHeldOut + static_cast<std::uint64_t>(i)), fresh_);
     }
-    model_.zero_gradients();
     return sum / options_.held_out;
   }
 
@@ -74,6 +75,21 @@ class Training {
 };
 
 }  // namespace
+
+std::vector<Decoder::NamedTensor> pretrained_weights(Decoder& model, const LearningOptions& options,
+                                                     std::int32_t steps) {
+  SampleBatchShape other = options.batch;
+  ++other.source;
+  AgedTraining training(model, other, options.recorded);
+  const RowRecords records = training.make_records();
+  for (std::int32_t step = 0; step < steps; ++step) {
+    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
+    training.record(batch, records);
+    training.gradient(batch, records);
+    model.optimizer_step();
+  }
+  return model.named_weights();
+}
 
 std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag) {
   check(lag >= 0 && options.steps >= 1 && options.every >= 1 && options.held_out >= 1, "a curve has points");

@@ -1,5 +1,5 @@
-// Does a model learn as well from aged records? It is trained from the same start on the same batches in the same order,
-// once for each age of the records, and its loss on other samples is measured on the way.
+// Does a model learn as well from aged records? It is trained from the same start on the same batches in the same
+// order, once for each age of the records, and its loss on other samples is measured on the way.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,18 @@
 namespace alchemist {
 
 struct LearningOptions {
-  std::int32_t steps = 400;  // of the optimizer, one batch each
-  std::int32_t every = 20;   // steps between two measurements
+  std::int32_t steps = 200;   // of the optimizer, one batch each
+  std::int32_t every = 20;    // steps between two measurements
   std::int32_t held_out = 8;  // batches of which the loss is measured; none of them is trained
   RecordedRows recorded = RecordedRows::prompts;
   SampleBatchShape batch;
 };
+
+// What curves may start from: all weights of `model`, which must have been made for full fine-tuning, are trained by
+// fresh forwards for so many steps, on samples whose tokens have other successors than those of the curves. By their
+// names, for Decoder::set_named_weight().
+std::vector<Decoder::NamedTensor> pretrained_weights(Decoder& model, const LearningOptions& options,
+                                                     std::int32_t steps);
 
 struct LearningPoint {
   std::int32_t step = 0;  // optimizer steps before
@@ -27,7 +33,7 @@ struct LearningPoint {
 // Every batch is recorded `lag` optimizer steps before its own (the first ones at the start) and trained from that
 // record; with lag 0 that is training by a fresh forward. The model must be as it was made, and is trained afterwards.
 // Points at the start, after every `every` steps and at the end. The curve ends early where the loss is not finite:
-// training has diverged. Memory: `lag` + 1 batches of records.
+// training has diverged; ConfigError if it is not finite at the start. Memory: `lag` + 1 batches of records.
 std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag);
 
 // How many steps of `reference` come to the loss that `curve` ends with, between two points in proportion; none where

@@ -29,8 +29,8 @@ struct StalenessPoint {
 };
 
 // Records a batch, then takes optimizer steps on other batches of the same distribution, and compares the gradients
-// before each step. Points by repeat, then lag. The model must have been made for training and hold such a batch in a micro-batch (checked).
-// ConfigError where weights or learning rate are such that a gradient is zero or not finite.
+// before each step. Points by repeat, then lag. The model must have been made for training and hold such a batch in a
+// micro-batch (checked). ConfigError where weights or learning rate are such that a gradient is zero or not finite.
 std::vector<StalenessPoint> measure_staleness(Decoder& model, const StalenessOptions& options);
 
 // CSV: one line a point, behind a header.

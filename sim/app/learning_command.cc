@@ -19,8 +19,13 @@ namespace {
 struct LearningArguments {
   AgedTrainingOptions training;
   LearningOptions learning;
-  std::vector<std::int32_t> lags = {1, 4, 16, 64};
+  std::vector<std::int32_t> lags = {1, 4, 16};
   std::int32_t repeats = 1;
+  std::optional<std::int32_t> pretrain_steps;
+  double pretrain_learning_rate = 1e-3;
+
+  // A model that knows nothing learns in another way than those that people train further.
+  std::int32_t steps_before() const { return pretrain_steps.value_or(training.weights.empty() ? 200 : 0); }
 };
 
 struct Curve {
@@ -28,6 +33,16 @@ struct Curve {
   std::uint64_t seed = 0;
   std::vector<LearningPoint> points;
 };
+
+// What all curves of a seed start from; empty: from what the model is made with.
+std::vector<Decoder::NamedTensor> start_of(AgedTrainingOptions training, const LearningOptions& learning,
+                                           const LearningArguments& arguments) {
+  if (arguments.steps_before() == 0) return {};
+  training.method = "full";
+  training.learning_rate = arguments.pretrain_learning_rate;
+  RealModel model = make_model(training, decoder_options(training));
+  return pretrained_weights(model.decoder(), learning, arguments.steps_before());
+}
 
 // Of each seed a curve for each lag, that of lag 0 first.
 std::vector<Curve> train_all(const LearningArguments& arguments, std::string& device) {
@@ -42,14 +57,19 @@ std::vector<Curve> train_all(const LearningArguments& arguments, std::string& de
     LearningOptions learning = arguments.learning;
     learning.batch = training.batch;
     learning.recorded = training.recorded_rows();
+    const std::vector<Decoder::NamedTensor> start = start_of(training, learning, arguments);
     for (const std::int32_t lag : lags) {
       RealModel model = make_model(training, decoder_options(training));
+      for (const Decoder::NamedTensor& weight : start) model.decoder().set_named_weight(weight);
       device = model.description();
       curves.push_back({lag, training.batch.seed, learning_curve(model.decoder(), learning, lag)});
-      if (lag > 0 || curves.back().points.back().step == learning.steps) continue;
-      throw ConfigError(fmt::format(
-          "training by a fresh forward diverges within {} steps: expected a --learning-rate below {}",
-          curves.back().points.back().step + learning.every, training.learning_rate));
+      const LearningPoint& last = curves.back().points.back();
+      fmt::print(stderr, "seed {}, lag {}: loss {:.4f} after {} steps\n", training.batch.seed, lag, last.loss,
+                 last.step);
+      if (lag > 0 || last.step == learning.steps) continue;
+      throw ConfigError(
+          fmt::format("training by a fresh forward diverges within {} steps: expected a --learning-rate below {}",
+                      last.step + learning.every, training.learning_rate));
     }
   }
   return curves;
@@ -94,10 +114,11 @@ void print_table(const std::vector<Curve>& curves, const LearningArguments& argu
     if (curve.lag <= last) break;  // the next seed
     print_row(curves, last = curve.lag, arguments);
   }
-  fmt::print("Loss of held-out samples after {} steps of {} samples of {} + {} tokens, and after how many steps with fresh "
-             "activations it is the same.\n",
-             arguments.learning.steps, arguments.training.batch.samples, arguments.training.batch.prompt_tokens,
-             arguments.training.batch.answer_tokens);
+  fmt::print(
+      "Loss of held-out samples after {} steps of {} samples of {} + {} tokens, and after how many steps with fresh "
+      "activations it is the same.\n",
+      arguments.learning.steps, arguments.training.batch.samples, arguments.training.batch.prompt_tokens,
+      arguments.training.batch.answer_tokens);
 }
 
 void learn(const LearningArguments& arguments) {
@@ -108,6 +129,8 @@ void learn(const LearningArguments& arguments) {
   const std::vector<Curve> curves = train_all(arguments, device);
   nlohmann::ordered_json json = provenance(training, options, device);
   json["alphabet"] = training.batch.alphabet;
+  json["pretrain_steps"] = arguments.steps_before();
+  json["pretrain_learning_rate"] = arguments.pretrain_learning_rate;
   json["steps"] = arguments.learning.steps;
   json["held_out"] = arguments.learning.held_out;
   json["repeats"] = arguments.repeats;
@@ -122,11 +145,12 @@ void learn(const LearningArguments& arguments) {
 
 void add_learning_command(CLI::App& app) {
   auto arguments = std::make_shared<LearningArguments>();
-  CLI::App* command = app.add_subcommand(
-      "learning", "Train a real model from records of several ages, and compare how well it learns");
+  arguments->training.method = "full";
+  arguments->training.batch.alphabet = 64;
+  CLI::App* command =
+      app.add_subcommand("learning", "Train a real model from records of several ages, and compare how well it learns");
   add_aged_training_options(*command, arguments->training, "learning.csv and learning.json");
   LearningOptions& options = arguments->learning;
-  arguments->training.batch.alphabet = 64;
   command->add_option("--alphabet", arguments->training.batch.alphabet, "different tokens in the samples")
       ->check(whole_number(4, 1 << 24))
       ->capture_default_str();
@@ -145,6 +169,14 @@ void add_learning_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--repeats", arguments->repeats, "trainings of each lag, with one seed after the other")
       ->check(whole_number(1, 1000))
+      ->capture_default_str();
+  command
+      ->add_option("--pretrain-steps", arguments->pretrain_steps,
+                   "of full fine-tuning by fresh forwards, on other samples, before the curves begin")
+      ->check(whole_number(0, 1000000))
+      ->capture_default_str();
+  command->add_option("--pretrain-learning-rate", arguments->pretrain_learning_rate)
+      ->check(number(0, 1))
       ->capture_default_str();
   command->callback([arguments] { learn(*arguments); });
 }

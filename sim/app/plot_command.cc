@@ -34,8 +34,8 @@ struct PlotOptions {
 void add_plot_command(CLI::App& app) {
   auto options = std::make_shared<PlotOptions>();
   CLI::App* command =
-      app.add_subcommand("plot", "Figures and a self-contained HTML report of runs, sweeps and validations");
-  command->add_option("DIR", options->directories, "directories that run --out, sweep --out or validate --out wrote")
+      app.add_subcommand("plot", "Figures and a self-contained HTML report of runs, sweeps, validations and learning");
+  command->add_option("DIR", options->directories, "directories that --out of run, sweep, validate or learning named")
       ->required();
   command->add_option("--out", options->out, "where report.html and figures/ go (default: the first DIR)");
   command->add_option("--format", options->format, "of the figures: some of png,svg,pdf (default: png,svg)");

@@ -59,6 +59,17 @@ class EmulatedProgram(CliTestCase):
         self.assertEqual(1, float(points[0]["cosine"]))
         self.assertLess(float(points[1]["cosine"]), 1)
 
+    def test_learning(self):
+        out = self.directory / "learning"
+        self.assert_done(run("learning", "--device", "cuda", "--model", self.model, "--samples", 1, "--prompt-tokens", 16,
+                             "--answer-tokens", 8, "--alphabet", 8, "--pretrain-steps", 1, "--steps", 3, "--held-out", 1, "--lags", 1, "--recorded",
+                             "all", "--learning-rate", 1e-3, "--out", out))
+        with open(out / "learning.csv", newline="", encoding="utf-8") as file:
+            loss = {(point["lag"], point["step"]): float(point["loss"]) for point in csv.DictReader(file)}
+        self.assertEqual({("0", "0"), ("0", "3"), ("1", "0"), ("1", "3")}, set(loss))
+        self.assertEqual(loss["0", "0"], loss["1", "0"])
+        self.assertNotEqual(loss["0", "0"], loss["0", "3"])
+
 
 if __name__ == "__main__":
     unittest.main()

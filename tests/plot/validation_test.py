@@ -21,7 +21,7 @@ class Rows:
 
 
 def figure_of(*tables, **options):
-    [figure] = validation.figures(validation.Validation(Path("v"), *tables, **options))
+    [figure] = validation.Validation(Path("v"), *tables, **options).figures()
     figure.drawing.draw_without_rendering()
     return figure.drawing
 

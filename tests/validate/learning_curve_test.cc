@@ -136,6 +136,22 @@ TEST(LearningCurve, EndsWhereTrainingDiverges) {
   EXPECT_EQ(steps_of(curve(RecordedRows::prompts, 0, 1e30)), std::vector<std::int32_t>{0});
 }
 
+// The curves' samples have other successors: what was learned of the first ones makes the start worse than knowing
+// nothing, and nothing is left to learn of which tokens come.
+TEST(LearningCurve, PretrainedWeightsKnowOtherSamples) {
+  const LearningOptions options = small_learning(RecordedRows::prompts);
+  Model teacher(3e-3), learner(3e-3);
+  const std::vector<Decoder::NamedTensor> weights = pretrained_weights(*teacher.decoder, options, 60);
+  for (const Decoder::NamedTensor& weight : weights) learner.decoder->set_named_weight(weight);
+  SampleBatchShape same = options.batch;
+  ++same.source;
+  AgedTraining training(*learner.decoder, same, options.recorded);
+  const double known = training.loss(training.batch(1000), training.make_records());
+  const double unknown = learning_curve(*learner.decoder, options, 0).front().loss;
+  EXPECT_LT(known, std::log(8));
+  EXPECT_GT(unknown, known + 0.2);
+}
+
 TEST(LearningCurve, FinalLossIsFoundOnTheReference) {
   const std::vector<LearningPoint> reference{{0, 4}, {10, 3}, {20, 2}};
   EXPECT_EQ(steps_to_final_loss(reference, reference), 20);

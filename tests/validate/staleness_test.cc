@@ -8,7 +8,8 @@ namespace alchemist {
 namespace {
 
 StalenessOptions small_staleness() {
-  return {.max_lag = 4, .warm_up_steps = 2, .repeats = 2, .batch = {.samples = 2, .prompt_tokens = 20, .answer_tokens = 8}};
+  return {
+      .max_lag = 4, .warm_up_steps = 2, .repeats = 2, .batch = {.samples = 2, .prompt_tokens = 20, .answer_tokens = 8}};
 }
 
 std::vector<StalenessPoint> measure(TrainingMethod method, double learning_rate,

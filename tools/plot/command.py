@@ -1,4 +1,4 @@
-"""alchemist plot DIR...: figures and one self-contained report of runs, sweeps and validations."""
+"""alchemist plot DIR...: figures and one self-contained report of runs, sweeps, validations and learning curves."""
 
 import argparse
 import functools
@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
-                  study, throughput, timeline, validation)
+                  study, throughput, timeline)
 from plot.errors import InputError
 from plot.labels import path_names, unique
 
@@ -36,7 +36,7 @@ def _parse(arguments):
 
 
 def _render(parts, formats):
-    """({file name: bytes}, sections of the report). `parts`: (name, study or validation, its figures) each."""
+    """({file name: bytes}, sections of the report). `parts`: (name, study or measurement, its figures) each."""
     files, sections = {}, []
     for name, part, figures in parts:
         drawn = []
@@ -55,12 +55,12 @@ def _parts(directories, program):
     """What the directories hold, each with a name of its own and its figures, which are drawn when they are asked for."""
     families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
                 load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
-    runs, sweeps, validations = inputs.read(directories)
+    runs, sweeps, measurements = inputs.read(directories)
     studies = study.make(runs, sweeps)
-    names = unique([*path_names([each.path for each in validations]), *(each.name for each in studies)])
-    figures = [*map(validation.figures, validations),
+    names = unique([*path_names([each.path for each in measurements]), *(each.name for each in studies)])
+    figures = [*(each.figures() for each in measurements),
                *(itertools.chain.from_iterable(family(each) for family in families) for each in studies)]
-    return list(zip(names, [*validations, *studies], figures))
+    return list(zip(names, [*measurements, *studies], figures))
 
 
 def _command(options):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from plot import validation
+from plot import learning, validation
 from plot.axes import value_name
 from plot.errors import InputError, at
 from plot.tables import Table
@@ -137,9 +137,9 @@ def _read_sweep(path):
 
 
 def read(directories):
-    """(runs, sweeps, validations) of the directories, in their order. A validation brings its real run and its
-    simulation."""
-    runs, sweeps, validations = [], [], []
+    """(runs, sweeps, measurements) of the directories, in their order. Measurements are validations, which bring their
+    real run and its simulation, and learning curves."""
+    runs, sweeps, measurements = [], [], []
     for path in map(Path, directories):
         if not path.is_dir():
             raise InputError(f"{path}: no such directory")
@@ -148,9 +148,12 @@ def read(directories):
         elif (path / "summary.json").exists():
             runs.append(read_run(path))
         elif (path / "comparison.csv").exists():
-            validations.append(validation.read(path))
+            measurements.append(validation.read(path))
             runs += [read_run(path / world) for world in ("real", "simulated") if (path / world).is_dir()]
+        elif (path / "learning.csv").exists():
+            measurements.append(learning.read(path))
         else:
             raise InputError(f"{path}: no results: expected summary.json of `alchemist run --out`, results.csv of "
-                             "`alchemist sweep --out` or comparison.csv of `alchemist validate --out`")
-    return runs, sweeps, validations
+                             "`alchemist sweep --out`, comparison.csv of `alchemist validate --out` or learning.csv of "
+                             "`alchemist learning --out`")
+    return runs, sweeps, measurements

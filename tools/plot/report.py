@@ -6,8 +6,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from plot import summary_table, validation
+from plot import summary_table
 from plot.inputs import Sweep
+from plot.measurement import Measurement
 
 _HERE = Path(__file__).resolve().parent
 
@@ -73,21 +74,21 @@ def _study(study, drawn):
             f"{summary_table.numbers(study)}{_failures(study)}{figures}{summary_table.differences(study)}")
 
 
-def _validation(each, drawn):
+def _measurement(each, drawn):
     links, figures = _figures(drawn)
-    return (f"<p class=\"subject\">{escape(str(each.path))}</p>\n{links}{figures}"
-            f"<details><summary>all numbers</summary>{validation.numbers(each)}</details>\n")
+    return (f"<p class=\"subject\">{escape(each.subject())}</p>\n{links}{figures}"
+            f"<details><summary>all numbers</summary>{each.numbers()}</details>\n")
 
 
 def page(title, command, sections):
-    """`sections`: (name, study or validation, its figures as (Figure, SVG)) each. The text of the whole file."""
+    """`sections`: (name, study or measurement, its figures as (Figure, SVG)) each. The text of the whole file."""
     css, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     body, sources = "", ""
     for name, part, drawn in sections:
         heading = f"<h2>{escape(name)}</h2>\n" if len(sections) > 1 else ""
-        is_validation = isinstance(part, validation.Validation)
-        body += f"<section>{heading}{(_validation if is_validation else _study)(part, drawn)}</section>\n"
-        sources += "" if is_validation else "".join(map(_source, part.sources))
+        is_measurement = isinstance(part, Measurement)
+        body += f"<section>{heading}{(_measurement if is_measurement else _study)(part, drawn)}</section>\n"
+        sources += "" if is_measurement else "".join(map(_source, part.sources))
     return (f"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
             f"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
             f"<link rel=\"icon\" href=\"data:,\">\n<title>{escape(title)}</title>\n<style>\n{css}</style></head>\n"

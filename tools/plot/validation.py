@@ -1,11 +1,11 @@
 """How far simulations are from the runs that they imitate: what `alchemist validate` wrote."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from plot import style, summary_table
 from plot.bars import names_down
 from plot.figure import Figure
+from plot.measurement import Measurement
 from plot.tables import Table
 
 # Of a run that somebody else measured: single requests, with line styles and hatches for print.
@@ -23,13 +23,21 @@ _ROWS = {"train_tokens_per_s": "training tokens/s", "train_tokens_per_gpu_s": "t
 
 
 @dataclass
-class Validation:
+class Validation(Measurement):
     """One directory of `alchemist validate`. `distribution`: of the requests of a run that somebody else measured;
     `operations`: of a real run of ours."""
-    path: Path
     comparison: Table
     distribution: Table = None
     operations: Table = None
+
+    def figures(self):
+        yield _of_requests(self) if self.distribution else _of_a_real_run(self)
+
+    def numbers(self):
+        """All of comparison.csv."""
+        words = [column for column in ("metric", "statistic") if column in self.comparison]
+        columns = [column for column in self.comparison.header if column not in words]
+        return summary_table.plain(self.comparison, words, columns, "Errors: simulated / real - 1.")
 
 
 def read(path):
@@ -132,14 +140,3 @@ def _of_a_real_run(validation):
                   "operation as long in sum as in the real run. What is off in the last is the simulator's, what is off in "
                   "the others and not in that the calibration's. To the right: what the calibration charges for the very "
                   "operations of the real run, with their number.", figure)
-
-
-def figures(validation):
-    yield _of_requests(validation) if validation.distribution else _of_a_real_run(validation)
-
-
-def numbers(validation):
-    """All of comparison.csv as a table of the report."""
-    words = [column for column in ("metric", "statistic") if column in validation.comparison]
-    columns = [column for column in validation.comparison.header if column not in words]
-    return summary_table.plain(validation.comparison, words, columns, "Errors: simulated / real - 1.")

@@ -1,0 +1,90 @@
+"""How a model learns from records of several ages: what `alchemist learning` wrote."""
+
+import json
+from dataclasses import dataclass
+
+import matplotlib
+import numpy
+
+from plot import style, summary_table
+from plot.errors import InputError, at
+from plot.figure import Figure
+from plot.measurement import Measurement
+from plot.tables import Table
+
+_WHAT = {"prompts": "prompts recorded, answers run when they are trained", "all": "prompts and answers recorded"}
+
+
+@dataclass
+class Learning(Measurement):
+    """One directory of `alchemist learning`. `trained`: what and how, in one line."""
+    table: Table
+    trained: str
+
+    def subject(self):
+        return self.trained
+
+    def figures(self):
+        yield _figure(_curves(self.table))
+
+    def numbers(self):
+        return summary_table.plain(self.table, ["lag", "seed"], ["step", "loss"], "Loss of held-out samples.")
+
+
+def _trained(path):
+    """From learning.json."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return (f"{said['model']} ({said['weights']} weights), {said['method']}, learning rate {said['learning_rate']:g}, "
+                f"after {said['pretrain_steps']} steps of pretraining, {_WHAT[said['recorded']]}, {said['samples']} samples "
+                f"of {said['prompt_tokens']} + {said['answer_tokens']} tokens a step; {said['device']}")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise at(path, 1, "expected what `alchemist learning` writes") from error
+
+
+def read(path):
+    """The learning curves of a directory with learning.csv."""
+    return Learning(path, Table(path / "learning.csv", ["lag", "seed", "step", "loss"]), _trained(path / "learning.json"))
+
+
+def _curves(table):
+    """{lag: {seed: {step: loss}}}, youngest records first."""
+    curves = {}
+    for row in table.rows:
+        curves.setdefault(row.count("lag"), {}).setdefault(row.text("seed"), {})[row.count("step")] = row.required("loss")
+    return dict(sorted(curves.items()))
+
+
+def _means(of_seeds):
+    """(steps that all seeds reached, the mean over seeds at each)."""
+    steps = sorted(set.intersection(*(set(curve) for curve in of_seeds.values())))
+    return steps, [numpy.mean([curve[step] for curve in of_seeds.values()]) for step in steps]
+
+
+def _behind(of_seeds, fresh):
+    """The same of how much higher a loss is than that with fresh activations and the same seed."""
+    return _means({seed: {step: loss - fresh[seed][step] for step, loss in curve.items() if step in fresh.get(seed, {})}
+                   for seed, curve in of_seeds.items()})
+
+
+def _figure(curves):
+    """The loss by step, and how far each age is behind fresh activations."""
+    figure, panels = style.panels(1, 2, width=10.0, height=3.4)
+    colours = matplotlib.colormaps["viridis"](numpy.linspace(0, 0.85, len(curves)))
+    markers = "osD^vP*X"
+    for i, (lag, of_seeds) in enumerate(curves.items()):
+        look = {"color": colours[i], "marker": markers[i % len(markers)], "markersize": 3}
+        label = "fresh activations" if lag == 0 else f"records {lag} step{'s' if lag > 1 else ''} old"
+        panels[0, 0].plot(*_means(of_seeds), label=label, **look)
+        if 0 in curves:
+            panels[0, 1].plot(*_behind(of_seeds, curves[0]), **look)
+    panels[0, 0].set_ylabel("loss of held-out samples")
+    panels[0, 1].set_ylabel("loss above that with fresh activations")
+    for panel in panels.flat:
+        panel.set_xlabel("optimizer steps")
+    style.legend_below(figure, *panels[0, 0].get_legend_handles_labels())
+    return Figure("learning", "Learning from aged records",
+                  "Means over the seeds. Every batch was recorded so many optimizer steps before it was trained; the "
+                  "batches and their order are the same for all ages.", figure)
