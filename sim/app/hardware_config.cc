@@ -42,6 +42,7 @@ const Field kFields[] = {
     {"link_latency", FigureKind::duration, &HardwareSpec::link_latency},
     {"copy_slowdown", FigureKind::factor, &HardwareSpec::copy_slowdown},
     {"link_slowdown", FigureKind::factor, &HardwareSpec::link_slowdown, false},
+    {"recording_slowdown", FigureKind::factor, &HardwareSpec::recording_slowdown, false},
     {"serving_cold_start", FigureKind::duration, &HardwareSpec::serving_cold_start, false},
     {"cold_start_steps", FigureKind::factor, &HardwareSpec::cold_start_steps, false},
     {"cold_piece_tokens", FigureKind::count, &HardwareSpec::cold_piece_tokens, false},

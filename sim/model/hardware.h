@@ -32,6 +32,7 @@ struct HardwareSpec {
   Duration link_latency;                // fixed cost of one transfer
   double copy_slowdown = 1;             // factor >= 1 on the time of kernels while a copy runs
   double link_slowdown = 1;             // factor >= 1 on the time of copies while kernels run
+  double recording_slowdown = 1;        // factor >= 1 on the roofline's time of recording; a profile has measured times
   Duration serving_cold_start;          // added to a serving step that follows a training piece: cold caches
   double cold_start_steps = 1;          // >= 1: added to all steps that follow it, in units of the first
   std::int64_t cold_piece_tokens = 0;   // of a layer's training pieces, that leave caches so cold; 0: any piece does

@@ -195,8 +195,9 @@ Duration TrainingCost::recording(Bytes bytes) const {
     const double tokens = bytes.as_double() / (record_bytes_.minimal * layers_).as_double();
     return Duration::seconds(profile_->recording.at(tokens) * 1e-6);
   }
-  return scaled(hardware_.kernel_overhead, static_cast<double>(layers_)) +
-         Duration::seconds(bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency));
+  const Duration launches = scaled(hardware_.kernel_overhead, static_cast<double>(layers_));
+  const double writing = bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency);
+  return scaled(launches + Duration::seconds(writing), hardware_.recording_slowdown);
 }
 
 }  // namespace alchemist

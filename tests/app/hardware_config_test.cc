@@ -37,11 +37,11 @@ TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
   YAML::Emitter plain, cold;
   emit_hardware(plain, load_hardware("h200"));
   for (const char* key : {"serving_cold_start", "cold_start_steps", "cold_piece_tokens", "cold_prompt_tokens",
-                          "cold_idle", "token_tile", "host_memory_pinned"})
+                          "cold_idle", "token_tile", "host_memory_pinned", "recording_slowdown"})
     EXPECT_THAT(plain.c_str(), testing::Not(testing::HasSubstr(key)));
   const HardwareSpec hardware = read_hardware(YamlValue::parse(
       "{base: h200, serving_cold_start: 0.3 ms, cold_start_steps: 2.5, cold_prompt_tokens: 200, cold_idle: 8 ms, "
-      "cold_piece_tokens: 512, token_tile: 128, host_memory_pinned: false}",
+      "cold_piece_tokens: 512, token_tile: 128, host_memory_pinned: false, recording_slowdown: 3.6}",
       "f"));
   EXPECT_EQ(hardware.serving_cold_start, Duration::microseconds(300));
   EXPECT_EQ(hardware.cold_start_steps, 2.5);
@@ -50,6 +50,7 @@ TEST(Hardware, FiguresThatMayBeLeftOutAreWrittenIfSet) {
   EXPECT_EQ(hardware.cold_idle, Duration::milliseconds(8));
   EXPECT_EQ(hardware.token_tile, 128);
   EXPECT_FALSE(hardware.host_memory_pinned);
+  EXPECT_EQ(hardware.recording_slowdown, 3.6);
   emit_hardware(cold, hardware);
   EXPECT_EQ(read_hardware(YamlValue::parse(cold.c_str(), "f")), hardware) << cold.c_str();
 }
@@ -89,6 +90,7 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_THAT(message("memory_efficiency", "1.2"), testing::StartsWith("f:1: key memory_efficiency: expected"));
   EXPECT_THAT(message("copy_slowdown", "0.5"), testing::StartsWith("f:1: key copy_slowdown: expected"));
   EXPECT_THAT(message("link_slowdown", "0.5"), testing::StartsWith("f:1: key link_slowdown: expected"));
+  EXPECT_THAT(message("recording_slowdown", "0.5"), testing::StartsWith("f:1: key recording_slowdown: expected"));
   EXPECT_THAT(message("cold_start_steps", "0.5"), testing::StartsWith("f:1: key cold_start_steps: expected"));
   EXPECT_THAT(message("cold_prompt_tokens", "0"), testing::StartsWith("f:1: key cold_prompt_tokens: expected"));
   EXPECT_THAT(message("host_memory_pinned", "2"), testing::StartsWith("f:1: key host_memory_pinned: expected"));

@@ -170,6 +170,12 @@ TEST(TrainingCost, TheFrozenModelHasNoAdapters) {
 TEST(TrainingCost, RecordingWritesAndLaunchesOnceALayer) {
   const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
   EXPECT_NEAR(cost.recording(Bytes(1'000'000)).in_seconds(), 4 * 2e-6 + 1e6 / 1e11, 2e-9);
+  HardwareSpec slower = simple_gpu();
+  slower.recording_slowdown = 3.5;
+  const TrainingCost dear(slower, simple_model(), TrainingShape(), 1);
+  EXPECT_NEAR(dear.recording(Bytes(1'000'000)).in_seconds(), 3.5 * (4 * 2e-6 + 1e6 / 1e11), 2e-9);
+  const TrainingPiece forward = piece_of(PieceKind::kForward, 512, 512 * 513 / 2.0);
+  EXPECT_EQ(dear.piece(forward), cost.piece(forward)) << "recording is serving's";
 }
 
 }  // namespace
