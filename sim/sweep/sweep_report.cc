@@ -1,6 +1,7 @@
 #include "sim/sweep/sweep_report.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cmath>
@@ -40,16 +41,36 @@ std::string interval_cell(const std::optional<ConfidenceInterval>& interval) {
   return fmt::format("{:.2f} +- {:.2f}", interval->mean, (*interval->high - *interval->low) / 2);
 }
 
+// What a value is called: a map by its name, if it has one.
+std::string name_of(const SweepValue& value) {
+  const YAML::Node node = YAML::Load(value.setting.text);
+  const bool named = node.IsMap() && node["name"] && node["name"].IsScalar();
+  return named ? node["name"].Scalar() : value.label;
+}
+
+// Whole where another value of the axis has its name.
+std::string axis_cell(const SweepAxis* axis, const SweepValue& value) {
+  const std::string name = name_of(value);
+  const auto is_other = [&](const SweepValue& v) { return v.label != value.label && name_of(v) == name; };
+  return axis != nullptr && std::ranges::any_of(axis->values, is_other) ? value.label : name;
+}
+
 Cells axis_cells(const SweepRun& run, std::int64_t point) {
+  const Cells keys = axis_keys(run.spec());
   Cells cells;
-  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values) cells.push_back(value.label);
+  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values)
+    cells.push_back(axis_cell(find_axis(run.spec(), keys[cells.size()]), value));
   return cells;
 }
 
 std::string axes_text(const SweepRun& run, std::int64_t point) {
-  const Cells keys = axis_keys(run.spec()), values = axis_cells(run, point);
+  const Cells keys = axis_keys(run.spec());
   std::string text;
-  for (std::size_t i = 0; i < values.size(); ++i) text += fmt::format("{}{}={}", i == 0 ? "" : " ", keys[i], values[i]);
+  std::size_t i = 0;
+  for (const SweepValue& value : run.points()[static_cast<std::size_t>(point)].values) {
+    text += fmt::format("{}{}={}", i == 0 ? "" : " ", keys[i], value.label);
+    ++i;
+  }
   return text;
 }
 

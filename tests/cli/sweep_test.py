@@ -150,6 +150,19 @@ class Sweep(SweepTestCase):
         self.assert_done(run("sweep", out / "sweep.yaml", "--out", self.folder / "b"))
         self.assertEqual(self.tables(out), self.tables(self.folder / "b"))
 
+    def test_maps_go_by_their_names_in_the_table(self):
+        """As long as these tell them apart; results.csv has them whole."""
+        values = ["{base: cpu-2core, name: %s, step_overhead: %s}" % each
+                  for each in (("slow host", "1 ms"), ("slow", "2 ms"), ("slow", "3 ms"))]
+        self.sweep_file.write_text("base: ./experiment.yaml\nseeds: [1]\n"
+                                   f"grid: {{hardware: [cpu-2core, {', '.join(values)}]}}\n")
+        result = run("sweep", self.sweep_file, "--out", self.folder / "out")
+        self.assert_done(result)
+        shown = [line.split("  ")[0] for line in result.stdout.splitlines()[:5]]
+        self.assertEqual(["hardware", "cpu-2core", "slow host", *values[1:]], shown)
+        self.assertEqual(["cpu-2core", *values],
+                         [row["hardware"] for row in read_table(self.folder / "out/results.csv")])
+
     def test_bad_sweep_writes_nothing(self):
         self.sweep_file.write_text(SWEEP + "sedes: [1]\n")
         result = run("sweep", self.sweep_file, "--out", self.folder / "out")
