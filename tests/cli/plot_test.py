@@ -7,6 +7,7 @@ import unittest
 
 from alchemist_cli import CliTestCase, run
 from plot_samples import run_directory, sweep_directory
+from samples import EXPERIMENT
 
 
 def files_of(folder):
@@ -82,6 +83,25 @@ class Plot(CliTestCase):
         for name in ("latency_distribution", "timeline_2-1", "timeline_4-1"):
             self.assertIn(f"figures/{name}.svg", files)
         self.assertIn("Time line: alchemist, workload = chat", files["report.html"].decode())
+
+    def test_hardware_changed_one_by_one(self):
+        experiment = self.folder / "experiment.yaml"
+        experiment.write_text(EXPERIMENT + "training: {feedback: {share: 1, delay: {exponential: 200 ms}}, "
+                              "batch_tokens: 512, max_itl: 20 ms}\n")
+        sweep = self.folder / "changes.yaml"
+        sweep.write_text("base: ./experiment.yaml\ngrid:\n  policy: [temporal, reuse]\n  hardware:\n    - cpu-2core\n" +
+                         "".join(f"    - {{base: cpu-2core, name: '{key} {value}', {key}: {value}}}\n" for key, value in
+                                 (("step_overhead", "1 ms"), ("step_overhead", "0 ms"), ("recording_slowdown", 9))) +
+                         "seeds: [1, 2]\n")
+        done = run("sweep", sweep, "--out", self.folder / "sweep")
+        self.assert_done(done)
+        self.assertIn("\ntemporal  recording_slowdown 9  ", done.stdout)
+        plotted = run("plot", self.folder / "sweep", "--format", "svg", "--out", self.folder / "plotted")
+        self.assert_done(plotted)
+        self.assertNotIn("note:", plotted.stderr)  # each of these is known by the figures that it has
+        files = files_of(self.folder / "plotted")
+        self.assertIn("recording_slowdown\N{NO-BREAK SPACE}9", files["figures/sensitivity.svg"].decode())
+        self.assertIn("figures/breakeven_tiny_recording_slowdown_9.svg", files)
 
     def test_traced_run_into_its_own_directory(self):
         directory = run_directory(self.folder, "alchemist", "--trace-events")

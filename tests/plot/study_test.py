@@ -92,6 +92,13 @@ class Titles(unittest.TestCase):
             self.assertLess(title.width, 1.1 * panel.get_window_extent().width)
 
 
+class Hardware(unittest.TestCase):
+    def test_one_that_changes_another_goes_by_its_own_name_or_by_that_ones(self):
+        for hardware, name in (("h200", "h200"), ({"base": "h200", "memory": "96 GiB"}, "h200"),
+                               ({"base": "h200", "name": "small", "memory": "96 GiB"}, "small")):
+            self.assertEqual(name, study.Point({"policy": "temporal"}, config={"hardware": hardware}).name_of("hardware"))
+
+
 class Policies(unittest.TestCase):
     def test_order_is_that_of_every_table_and_others_follow(self):
         names = ["zebra", "planned", "mine", "serve_only", "alchemist"]

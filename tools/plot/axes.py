@@ -2,6 +2,8 @@
 
 import re
 
+import yaml
+
 # Axes in words, with the unit of those that are written without one.
 _AXES = {
     "workload.rate": ("request rate", "1/s"),
@@ -28,6 +30,15 @@ def axis_label(axis, unit):
     """An axis in words, with its unit; `unit` is that of its values."""
     name, own = _AXES.get(axis, (axis, ""))
     return f"{name} ({unit or own})" if unit or own else name
+
+
+def map_of(value):
+    """A value that is a map, such as {base: h200, name: larger, memory: 160 GiB}, or none."""
+    try:
+        parsed = yaml.safe_load(value) if value.startswith("{") else None
+    except yaml.YAMLError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def value_name(value):

@@ -9,8 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, style,
-                  study, throughput, timeline)
+from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, sensitivity,
+                  style, study, throughput, timeline)
 from plot.errors import InputError
 from plot.labels import path_names, unique
 
@@ -53,7 +53,7 @@ def _render(parts, formats):
 
 def _parts(directories, program):
     """What the directories hold, each with a name of its own and its figures, which are drawn when they are asked for."""
-    families = [search.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
+    families = [search.figures, sensitivity.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
                 load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
     runs, sweeps, measurements = inputs.read(directories)
     studies = study.make(runs, sweeps)

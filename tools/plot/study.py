@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from plot import quantities, style
-from plot.axes import axis_value
+from plot.axes import axis_value, map_of
 from plot.errors import InputError
 from plot.inputs import policy_name
 from plot.labels import labels, path_names, unique
@@ -51,7 +51,7 @@ class Point:
     def name_of(self, kind):
         """The name of its model or hardware; empty where it is not known."""
         value = self.config.get(kind, "")
-        return str(value.get("name", "") if isinstance(value, dict) else value)
+        return str(value.get("name", value.get("base", "")) if isinstance(value, dict) else value)
 
     def load(self):
         """What the point differs in besides its name: points of one load stand on one axis."""
@@ -150,7 +150,7 @@ class Difference:
 def _point(sweep, key):
     """A point of a sweep, without its runs. What an axis sets stands over the base."""
     axes = dict(zip(sweep.axes, key))
-    config = {**sweep.base, **{axis: value for axis, value in axes.items() if axis in _NAMED}}
+    config = {**sweep.base, **{axis: map_of(value) or value for axis, value in axes.items() if axis in _NAMED}}
     policy = config.get("policy", "")
     if isinstance(policy, dict):
         policy = policy.get("name", policy.get("base", "inline"))
