@@ -24,7 +24,7 @@ case $command in
     out=${out:-$name}
     mkdir -p "$out/figures"
     for figure in validation throughput pareto against_workload_rate against_hardware_link_h2d_bandwidth \
-        against_workload_lengths_fixed_prompt against_training_feedback_share \
+        sensitivity sensitivity_2 against_workload_lengths_fixed_prompt against_training_feedback_share \
         against_training_feedback_delay_exponential against_workload_arrivals_gamma_cv; do
       echo "$figure" > "$out/figures/$figure.png"
     done;;
