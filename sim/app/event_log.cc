@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "sim/app/yaml_reader.h"
+#include "sim/base/error.h"
 #include "sim/base/line_reader.h"
 
 namespace alchemist {
@@ -24,7 +25,7 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 }  // namespace
 
 EventLogWriter::EventLogWriter(const std::filesystem::path& file, const Experiment& experiment, World world)
-    : path_(file), directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
+    : path_(file), world_(world), directory_(folder_of(file)), file_(directory_.create(file.filename().string())) {
   file_.write(first_line(world) + "\n");
   std::istringstream yaml(emit_experiment(experiment));
   for (std::string line; std::getline(yaml, line);) file_.write("# " + line + "\n");
@@ -46,14 +47,21 @@ void EventLogWriter::commit() {
 void EventLogWriter::commit_after(const std::function<void()>& run) {
   try {
     run();
+  } catch (const ConfigError&) {
+    if (world_ == World::kReal) commit_failed();  // what a device did cannot be had again
+    throw;
   } catch (...) {
-    if (events_ > 0) {
-      directory_.commit();
-      fmt::print(stderr, "alchemist: the run failed; its events up to then are in {}\n", path_.string());
-    }
+    commit_failed();
     throw;
   }
   commit();
+}
+
+void EventLogWriter::commit_failed() {
+  if (events_ == 0) return;
+  file_.write(fmt::format("{}\n", kFailedText));
+  directory_.commit();
+  fmt::print(stderr, "alchemist: the run failed; its events up to then are in {}\n", path_.string());
 }
 
 ReplayTotals replay_event_log(const std::string& file) {

@@ -26,18 +26,23 @@ class EventLogWriter {
   NodeRecorder::Sink sink();
   void commit();
   // Commits what `run` has recorded, also where it throws, which it then does: the log of a run that failed half-way
-  // has no end, and stderr says where it lies. Of one that failed before its first event nothing is left.
+  // says so at its end, and stderr says where it lies. Nothing is left of one that failed before its first event, or in
+  // simulation by the user's mistake.
   void commit_after(const std::function<void()>& run);
 
  private:
+  void commit_failed();
+
   std::filesystem::path path_;
+  World world_;
   ResultDirectory directory_;
   OutputFile& file_;
   std::int64_t events_ = 0, commands_ = 0;
 };
 
 // Feeds the log to fresh nodes. ConfigError (FILE:LINE) if it is no log of this version or cannot be read, for the
-// first command that is not the recorded one, and, after all the others, if the log is incomplete.
+// first command that is not the recorded one, for an event that fails a check of a fresh node, and, after all the
+// others, if the log is incomplete.
 ReplayTotals replay_event_log(const std::string& file);
 
 }  // namespace alchemist

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "sim/app/cli.h"
-#include "sim/app/event_log.h"
 #include "sim/app/experiment_options.h"
 #include "sim/app/interruption.h"
 #include "sim/app/run_experiment.h"
@@ -66,11 +65,9 @@ void add_run_command(CLI::App& app) {
     if (out) check_folder(*out);
     Interruption interruption;
     InterruptionWatch watch(interruption);
-    std::optional<EventLogWriter> log;
-    if (!arguments->record_events.empty()) log.emplace(arguments->record_events, experiment);
-    const Summary summary =
-        run_and_report(experiment, out, arguments->trace_events, watch, log ? log->sink() : NodeRecorder::Sink());
-    if (log) log->commit();
+    std::optional<fs::path> log;
+    if (!arguments->record_events.empty()) log = arguments->record_events;
+    const Summary summary = run_and_report(experiment, out, arguments->trace_events, watch, log);
     fmt::print("{}", arguments->json ? summary_json(summary) : summary_table(summary));
     if (out && !arguments->json) fmt::print("\nResults: {}\n", out->string());
   });

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "sim/app/calibrated_profile.h"
+#include "sim/app/event_log.h"
 #include "sim/app/experiment_world.h"
 #include "sim/app/idle_keys.h"
 #include "sim/base/error.h"
@@ -154,12 +155,21 @@ RunReport run_with_results(const Experiment& experiment, const std::optional<std
 }
 
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       RunObserver& watcher, NodeRecorder::Sink record_events) {
-  ProgressLine progress(std::nullopt);
-  ObserverList watchers{&progress, &watcher};
+                       RunObserver& watcher, const std::optional<std::filesystem::path>& event_log) {
   RunOptions options;
-  options.record_events = std::move(record_events);
-  const RunReport report = run_with_results(experiment, out, trace_events, &watchers, options);
+  RunReport report;
+  const auto run = [&] {
+    ProgressLine progress(std::nullopt);
+    ObserverList watchers{&progress, &watcher};
+    report = run_with_results(experiment, out, trace_events, &watchers, options);
+  };
+  if (event_log) {
+    EventLogWriter log(*event_log, experiment);
+    options.record_events = log.sink();
+    log.commit_after(run);
+  } else {
+    run();
+  }
   for (const std::string& warning : report.warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
   std::error_code unknown;  // then nothing is said
   if (out && std::filesystem::exists(*out / "report.html", unknown)) {

@@ -57,8 +57,8 @@ RunReport report_run(const RunInfo& info, const Experiment& experiment, const st
 RunReport run_with_results(const Experiment& experiment, const std::optional<std::filesystem::path>& out,
                            bool trace_events, RunObserver* watcher = nullptr, const RunOptions& options = {});
 
-// The same for people: warnings and progress on stderr.
+// The same for people: warnings and progress on stderr, and the nodes' log (sim/app/event_log.h) where a file is named.
 Summary run_and_report(const Experiment& experiment, const std::optional<std::filesystem::path>& out, bool trace_events,
-                       RunObserver& watcher, NodeRecorder::Sink record_events = {});
+                       RunObserver& watcher, const std::optional<std::filesystem::path>& event_log = {});
 
 }  // namespace alchemist

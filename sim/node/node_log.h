@@ -15,6 +15,7 @@
 //   R > COMMAND                       what the node commands in answer to the event above it
 //   end EVENTS COMMANDS               the last line of a file that holds all of a run, and how many lines of each it
 //                                     has
+//   failed                            the last line of one whose run failed, at its last event or outside of the nodes
 //
 // Times are nanoseconds. [LIST] is the number of the items and then the items; "-" stands for none.
 #pragma once
@@ -49,6 +50,7 @@ inline constexpr std::string_view kAllReduceText = "all_reduce";  // the command
 inline constexpr std::string_view kEndMicroBatchText = "end_micro_batch";
 
 bool is_command_line(std::string_view line);
+inline constexpr std::string_view kFailedText = "failed";
 std::string end_text(std::int64_t events, std::int64_t commands);
 
 // Stands between a node and its host: hands every command on and writes it down. The world calls event() before it

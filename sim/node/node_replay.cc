@@ -336,6 +336,10 @@ ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas
     replayer.deliver();
     return replayer.totals();
   }
+  if (line.text == kFailedText) {
+    replayer.deliver();
+    return replayer.totals();
+  }
   if (!line.text.starts_with("end ")) {
     // Commands of the last event may be missing too, and this line may be a part of one.
     const ReplayTotals totals = replayer.totals();

@@ -33,8 +33,8 @@ struct ReplayTotals {
 enum class LogEnd { kMarked, kUnmarked };
 
 // Feeds a log to a node for each replica, from the reader's present line on. ConfigError (FILE:LINE) for a line that
-// cannot be read, for the first command that differs, is missing or is one too many, and, once all the others were
-// found equal, where the end that it should have is missing.
+// cannot be read, for the first command that differs, is missing or is one too many, for an event that a node cannot
+// have been told, and, once all the others were found equal, where the end that it should have is missing.
 ReplayTotals replay_nodes(LineReader& log, const std::vector<NodeSpec>& replicas, LogEnd end = LogEnd::kUnmarked);
 
 }  // namespace alchemist

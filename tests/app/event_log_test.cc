@@ -7,6 +7,7 @@
 
 #include "sim/app/yaml_reader.h"
 #include "sim/base/check.h"
+#include "sim/base/error.h"
 #include "tests/app/support.h"
 
 namespace alchemist {
@@ -20,7 +21,7 @@ class EventLogTest : public ::testing::Test {
     const NodeRecorder::Sink sink = log.sink();
     try {
       log.commit_after([&] { run(sink); });
-    } catch (const InternalError& error) { failure_ = error.what(); }
+    } catch (const std::exception& error) { failure_ = error.what(); }
     std::ifstream file(file_);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     const std::size_t head = text.rfind("\n# ");
@@ -51,9 +52,18 @@ TEST_F(EventLogTest, ARunThatFailsLeavesItsEvents) {
     sink("0 5 wake");
     check(false, "all is well");
   });
-  EXPECT_EQ(log, "0 5 wake\n");
+  EXPECT_EQ(log, "0 5 wake\nfailed\n");
   EXPECT_NE(failure_.find("all is well"), std::string::npos);
   EXPECT_NE(testing::internal::GetCapturedStderr().find(file_.string()), std::string::npos);
+}
+
+TEST_F(EventLogTest, OneThatFailsByTheUsersMistakeLeavesNothing) {
+  EXPECT_EQ(log_of([](const NodeRecorder::Sink& sink) {
+              sink("0 5 wake");
+              throw ConfigError("trace.csv:9: expected a number");
+            }),
+            "");
+  EXPECT_FALSE(std::filesystem::exists(file_.parent_path()));
 }
 
 TEST_F(EventLogTest, OneThatFailsBeforeItsFirstEventLeavesNothing) {

@@ -3,11 +3,17 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 
+#include "sim/app/event_log.h"
 #include "sim/app/experiment_world.h"
+#include "sim/base/check.h"
+#include "sim/base/observer.h"
 #include "sim/report/metrics.h"
+#include "tests/app/support.h"
 
 namespace alchemist {
 namespace {
@@ -73,6 +79,36 @@ TEST(RunExperiment, WastedCopiesTakeTheLinkOnce) {
   ASSERT_GT(s.training.hedge_wasted_bytes, Bytes());
   EXPECT_NEAR(s.training.hedge_wasted_time.in_seconds(),
               s.training.hedge_wasted_bytes.as_double() / experiment.hardware.link_d2h_bandwidth, 1e-6);
+}
+
+// Fails a check of the program's own in the middle of a run.
+class FailingObserver final : public RunObserver {
+ public:
+  void on_serving_span(const ServingSpan&) override { check(++spans_ < 20, "all is well"); }
+
+ private:
+  int spans_ = 0;
+};
+
+// The events up to a crash tell whether a node is the cause: the last one is fed to a fresh node, too.
+TEST(RunExperiment, ACrashLeavesALogThatCanBeReplayed) {
+  const TemporaryFolder folder;
+  const std::filesystem::path log = folder.path() / "run.log";
+  const Experiment experiment = two_h200("temporal", true, "2 ms");
+  FailingObserver observer;
+  testing::internal::CaptureStderr();
+  EXPECT_THROW(run_and_report(experiment, folder.path() / "out", false, observer, log), InternalError);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find(log.string()), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "out"));
+  EXPECT_GT(replay_event_log(log.string()).events, 10);
+
+  std::ifstream file(log);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string event = "0 9000000000 completion 999999 1 1 5 0";  // of no operation
+  text.insert(text.rfind("failed"), event + "\n");
+  const std::string failing = folder.write("failing.log", text);
+  const std::string message = message_of([&] { replay_event_log(failing); });
+  EXPECT_NE(message.find("a fresh node cannot have been told this"), std::string::npos) << message;
 }
 
 }  // namespace
