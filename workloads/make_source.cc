@@ -21,6 +21,13 @@ std::unique_ptr<WorkloadSource> make_source(const WorkloadSpec& spec, std::uint6
       std::fprintf(stderr, "%s: %lld requests with no prompt or no output tokens left out\n", replay->path.c_str(),
                    static_cast<long long>(trace.skipped_rows));
     }
+    if (trace.late_turns > 0) {
+      std::fprintf(
+          stderr,
+          "%s:%d: arrives behind a later turn of its session, the first of %lld such lines; turns are taken as "
+          "they arrive\n",
+          replay->path.c_str(), trace.first_late_line, static_cast<long long>(trace.late_turns));
+    }
     return std::make_unique<TraceSource>(std::move(trace), spec.requests, spec.duration);
   }
   const auto& generated = std::get<GeneratedWorkload>(spec.source);

@@ -71,8 +71,8 @@ void read_vidur(const TraceSpec& spec, Trace& trace) {
   TurnRows rows;
   while (csv.next()) {
     const Duration at = arrival ? seconds(csv, *arrival) : Duration();
-    rows.add(session ? csv.field(*session) : std::string(), turn ? csv.tokens(*turn) : 0, at, csv.tokens(prompt),
-             csv.tokens(output));
+    rows.add(csv.line(), session ? csv.field(*session) : std::string(), turn ? csv.tokens(*turn) : 0, at,
+             csv.tokens(prompt), csv.tokens(output));
   }
   rows.build(trace);
 }
@@ -100,7 +100,7 @@ void read_burstgpt(const TraceSpec& spec, Trace& trace) {
   while (csv.next()) {
     const std::int32_t in = csv.tokens(prompt);
     const std::int32_t out = csv.tokens(output);
-    rows.add(session ? csv.field(*session) : std::string(), 0, seconds(csv, time), in, out);
+    rows.add(csv.line(), session ? csv.field(*session) : std::string(), 0, seconds(csv, time), in, out);
   }
   rows.build(trace);
 }

@@ -215,6 +215,16 @@ void TurnRows::order_turns(std::span<Row> rows) {
   for (const auto& [to, from] : moves) rows[to] = before[from];
 }
 
+void TurnRows::count_late(Trace& trace) const {
+  std::unordered_map<std::string_view, std::int32_t> latest;
+  for (const Row& row : rows_) {
+    if (row.session.empty()) continue;
+    std::int32_t& turn = latest.try_emplace(row.session, row.turn).first->second;
+    if (row.turn < turn && ++trace.late_turns == 1) trace.first_late_line = row.line;
+    turn = std::max(turn, row.turn);
+  }
+}
+
 void TurnRows::build(Trace& trace) {
   std::ranges::stable_sort(rows_, {}, &Row::arrival);
   const std::span<Row> all = rows_;
@@ -222,6 +232,7 @@ void TurnRows::build(Trace& trace) {
     while (end < all.size() && all[end].arrival == all[begin].arrival) ++end;
     if (end - begin > 1) order_turns(all.subspan(begin, end - begin));
   }
+  count_late(trace);
   TraceBuilder builder(trace);
   for (const Row& row : rows_) builder.add_turn(row.session, row.arrival, row.prompt_tokens, row.output_tokens);
 }

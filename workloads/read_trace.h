@@ -45,20 +45,23 @@ class TraceBuilder {
 // has no arrival times).
 class TurnRows {
  public:
-  void add(std::string session, std::int32_t turn, Duration arrival, std::int32_t prompt_tokens,
+  // `line`: of the file.
+  void add(int line, std::string session, std::int32_t turn, Duration arrival, std::int32_t prompt_tokens,
            std::int32_t output_tokens) {
-    rows_.push_back({std::move(session), turn, arrival, prompt_tokens, output_tokens});
+    rows_.push_back({line, std::move(session), turn, arrival, prompt_tokens, output_tokens});
   }
   void build(Trace& trace);
 
  private:
   struct Row {
+    int line;
     std::string session;
     std::int32_t turn;
     Duration arrival;
     std::int32_t prompt_tokens, output_tokens;
   };
   static void order_turns(std::span<Row> rows);
+  void count_late(Trace& trace) const;
   std::vector<Row> rows_;
 };
 

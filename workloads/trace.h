@@ -54,6 +54,8 @@ struct Trace {
   std::vector<std::uint64_t> chain_ids;  // of all rows
   std::vector<TraceRow> rows;            // by arrival; turns that follow a previous one come after it
   std::int64_t skipped_rows = 0;         // rows with no prompt or no output tokens
+  std::int64_t late_turns = 0;           // that come behind a later turn of their session, as the file numbers them
+  int first_late_line = 0;               // of the file, the first of them by arrival
 };
 
 // What TraceSpec::rate is the rate of: of all requests, or of the arrivals that the file gives, where nothing follows

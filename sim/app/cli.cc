@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "sim/base/check.h"
+#include "sim/base/control_characters.h"
 #include "sim/base/error.h"
 
 namespace alchemist {
@@ -33,10 +34,10 @@ void finish_output() {
 // Messages quote what stands in files, and a terminal would obey its control characters.
 void print_error(const char* kind, std::string_view message) {
   std::string text;
-  for (const char c : message) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool control = (byte < 0x20 && c != '\n') || byte == 0x7f;
-    text += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  for (std::size_t i = 0; i < message.size();) {
+    std::size_t escaped = message[i] == '\n' ? 0 : control_character(message, i);
+    if (escaped == 0) text += message[i++];
+    for (; escaped > 0; --escaped) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(message[i++]));
   }
   std::fprintf(stderr, "alchemist: %s%s\n", kind, text.c_str());
 }

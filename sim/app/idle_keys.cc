@@ -45,6 +45,14 @@ void warn_of_policy(const PolicySpec& policy, std::vector<std::string>& warnings
   }
 }
 
+void warn_of_training(const TrainingConfig& training, std::vector<std::string>& warnings) {
+  const TrainingConfig usual;
+  const std::string keys = names({{"lora_rank", training.lora_rank != usual.lora_rank},
+                                  {"lora_modules", training.lora_modules != usual.lora_modules}});
+  if (training.method == TrainingMethod::full && !keys.empty())
+    warnings.push_back(fmt::format("training: no use is made of {}: method is full", keys));
+}
+
 // A closed loop knows when answers really end, and has nobody who was there before it began.
 void warn_of_sessions(const WorkloadSpec& workload, std::vector<std::string>& warnings) {
   const auto* generated = std::get_if<GeneratedWorkload>(&workload.source);
@@ -68,6 +76,7 @@ void warn_of_sessions(const WorkloadSpec& workload, std::vector<std::string>& wa
 std::vector<std::string> idle_key_warnings(const Experiment& experiment) {
   std::vector<std::string> warnings;
   warn_of_policy(load_policy(experiment.policy), warnings);
+  warn_of_training(experiment.training, warnings);
   warn_of_sessions(experiment.workload, warnings);
   return warnings;
 }

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "sim/app/yaml_document.h"
+#include "sim/base/control_characters.h"
 #include "sim/base/error.h"
 #include "sim/base/longest_run.h"
 
@@ -242,8 +243,9 @@ std::string YamlValue::as_string() const {
 
 std::string YamlValue::as_name() const {
   const std::string text = as_string();
-  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
-  if (std::ranges::any_of(text, is_control)) fail("expected a name without control characters, got " + quote(text));
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (control_character(text, i) > 0) fail("expected a name without control characters, got " + quote(text));
+  }
   return text;
 }
 

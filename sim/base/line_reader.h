@@ -40,6 +40,7 @@ class CsvReader {
 
   bool next();  // the next record; ConfigError if it has another number of fields than the header
   const std::string& field(std::size_t column) const { return fields_[column]; }
+  int line() const { return record_line_; }                // on which the record begins
   std::int32_t tokens(std::size_t column) const;           // a whole number, 0..10^7, also written as 12.0
   double number(std::size_t column) const;                 // finite
   [[noreturn]] void fail(std::string_view message) const;  // ConfigError at the line on which the record begins

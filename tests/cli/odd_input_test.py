@@ -43,11 +43,14 @@ class OddInput(CliTestCase):
         self.refuse("--set", "seed=\n'1\n'", expected=["--set seed=\\n'1\\n': key seed: expected a whole number"])
         for key, base in (("policy", "temporal"), ("hardware", "cpu-2core"), ("model", "tiny")):
             self.refuse("--set", f'{key}={{base: {base}, name: "a\\e[31m"}}', expected=[f"key {key}.name: ", '"a\\x1b[31m"'])
+        self.refuse("--set", 'policy={base: temporal, name: "a\\u009b31m\u00e9"}', expected=['"a\\xc2\\x9b31m\u00e9"'])
         self.experiment.write_text('model: "ti\\e[31mny\\n"\n')
         self.refuse(expected=[':1: key model: "ti\\x1b[31mny\\n" is not among'])
         trace = self.folder / "trace.csv"
         trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n1,2\x1b[2J,5\n")
         self.assert_one_line_error(run("workload", "inspect", trace), 'got "2\\x1b[2J"')
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n1,2\u009b2J,5\n")
+        self.assert_one_line_error(run("workload", "inspect", trace), 'got "2\\xc2\\x9b2J"')
 
     def test_rates_beyond_numbers(self):
         for key, value in (("memory_bandwidth", "1e300 TB/s"), ("link_pageable_bandwidth", "1e300 GB/s"),
@@ -135,6 +138,20 @@ class OddInput(CliTestCase):
                 self.assertEqual(1, len(warnings), warnings)
                 self.assertIn(f"no use is made of {keys}", warnings[0])
         self.assertEqual([], self.warnings("policy={base: compact, gpu_record_share: 0.2, host_record_share: 0.2}"))
+
+    def test_adapters_of_full_fine_tuning(self):
+        full = ("policy=temporal", "training.method=full", "training.feedback.share=0.5")
+        self.assertNotIn("no use is made", "\n".join(self.warnings(*full)))
+        told = self.warnings(*full, "training.lora_rank=64", "training.lora_modules=[q, v]")
+        self.assertIn("no use is made of lora_rank, lora_modules: method is full", "\n".join(told))
+
+    def test_turns_that_come_before_earlier_ones_are_told(self):
+        trace = self.folder / "trace.csv"
+        lines = ["arrived_at,num_prefill_tokens,num_decode_tokens,session_id,turn", "2,90,5,a,2", "0,10,5,a,0", "1,30,5,a,1"]
+        trace.write_text("\n".join(lines) + "\n")
+        self.assertNotIn("turn", run("run", self.experiment, "--trace", trace).stderr)
+        trace.write_text("\n".join([*lines, "3,40,5,a,1", "4,50,5,b,0"]) + "\n")
+        self.assertIn(f"{trace}:5: arrives behind a later turn", run("run", self.experiment, "--trace", trace).stderr)
 
     def test_sessions_of_a_closed_loop(self):
         loop = "workload.arrivals={closed_loop: {concurrent: 3}}"
