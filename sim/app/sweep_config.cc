@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -34,6 +35,16 @@ SweepValue read_axis_value(const std::string& key, const YamlValue& value) {
   return {label, {key, text, place, value.origin()}};
 }
 
+// What tells a value from others: of numbers, with or without a unit, not how they are written.
+std::string meaning_of(const SweepValue& value) {
+  const std::string& text = value.label;
+  double number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
+  if (error != std::errc() || !(unit.empty() || unit.front() == ' ')) return text;
+  return format_number(number) + std::string(unit);
+}
+
 // `keys`: those of the sweep so far, to which this one is added.
 SweepAxis read_axis(const std::string& key, const YamlValue& values, std::set<std::string>& keys) {
   if (key == "seed") values.fail("give the seeds under the key seeds");
@@ -50,9 +61,12 @@ std::vector<AxisGroup> read_grid(const YamlValue& value, std::set<std::string>& 
   for (const std::string& key : map.keys()) {
     const YamlValue values = map.required(key);
     groups.push_back({read_axis(key, values, keys)});
-    std::set<std::string> seen;
+    std::map<std::string, std::string> seen;  // by their meaning, what they are called
     for (const SweepValue& v : groups.back().front().values) {
-      if (!seen.insert(v.label).second) values.fail("has the value " + v.label + " twice");
+      const auto [other, is_new] = seen.try_emplace(meaning_of(v), v.label);
+      if (is_new) continue;
+      values.fail("has the value " + v.label + " twice" +
+                  (other->second == v.label ? "" : ", also as " + other->second));
     }
   }
   return groups;
