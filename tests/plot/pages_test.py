@@ -59,6 +59,7 @@ class Pages(unittest.TestCase):
         found = pages.of(grid(model=list("abcdef")))
         self.assertEqual([list("abc"), list("def")], [[model for (model,) in page.loads] for page in found])
         self.assertNotIn("loads are shown", found[0].note)
+        self.assertEqual(["T: model = a, b, c", "T: model = d, e, f"], [p.figure("t", "T", "", None).title for p in found])
 
     def test_a_star_has_a_page_for_each_ray(self):
         rays = [("1", rate) for rate in "12345"] + [("2", "3"), ("3", "3")]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plot import quantities, style
-from plot.axes import axis_name
+from plot.axes import axis_name, value_name
 from plot.figure import Figure
 from plot.study import spread
 
@@ -32,13 +32,15 @@ def leading(study):
 @dataclass
 class Page:
     """`loads`: one for each panel. `axes`: those that the titles of panels name; `heading`: what all panels have in common
-    and other pages have otherwise; `note`: a sentence or more for the caption, about what is not seen."""
+    and other pages have otherwise; `part`: which of many values the panels of this page have; `note`: a sentence or more for
+    the caption, about what is not seen."""
     study: object
     loads: list
     axes: list
     heading: str = ""
     note: str = ""
     number: int = 1
+    part: str = ""
 
     def panels(self, rows, above="", **options):
         """A figure with a column for each load; `above` stands over all of them."""
@@ -53,8 +55,9 @@ class Page:
 
     def figure(self, name, title, caption, drawing):
         """The page as a figure. Those behind the first have a number, and all of them say what they show."""
-        return Figure(name if self.number == 1 else f"{name}_{self.number}",
-                      title + (f": {self.heading}" if self.heading else ""), caption + self.note, drawing)
+        shown = "; ".join(filter(None, (self.heading, self.part)))
+        return Figure(name if self.number == 1 else f"{name}_{self.number}", title + (f": {shown}" if shown else ""),
+                      caption + self.note, drawing)
 
 
 def _values(study, loads, axis):
@@ -93,6 +96,10 @@ def _rows(study, loads, axes):
     return column, [(dict(zip(held, values)), row) for values, own in groups.items() for row in _in_rows(study, own, column)]
 
 
+def _part(study, loads, axis):
+    return f"{axis_name(axis)} = {', '.join(map(value_name, _values(study, loads, axis)))}"
+
+
 def _notes(study, loads, pages, followers):
     """What holds for every page, a sentence each."""
     for axis, others in followers.items():
@@ -118,5 +125,7 @@ def of(study, loads=None):
     rows = [row for row in rows if row in sorted(rows, key=lambda row: -len(row[1]))[:PAGES]]
     note = "".join(f" {sentence}" for sentence in _notes(study, loads, rows, followers))
     axes = [axis for axis in followers if axis == column or axis not in rows[0][0]]
-    return [Page(study, row, axes, "; ".join(study.axis_value(axis, value) for axis, value in held.items()), note, number)
-            for number, (held, row) in enumerate(rows, 1)]
+    every_held = [held for held, _ in rows]
+    parts = [_part(study, row, column) if every_held.count(held) > 1 else "" for held, row in rows]
+    return [Page(study, row, axes, "; ".join(study.axis_value(axis, value) for axis, value in held.items()), note, number, part)
+            for number, ((held, row), part) in enumerate(zip(rows, parts), 1)]
