@@ -26,6 +26,21 @@ class Choice(unittest.TestCase):
         self.assertIn("temporal −50.0 %", page)
         self.assertIn("the SLO: TTFT 1 s, ITL 100 ms)", page)
 
+    def test_equals_are_not_behind(self):
+        page = chosen([point("alchemist", 200, 8.0), point("temporal", 200, 8.0), point("reuse", 199.99, 8.0)])[1]
+        self.assertIn(">alchemist 0.0 %, reuse 0.0 %<", page)
+        self.assertEqual(["0.000", "−0.001", "−200", "0"], [summary_table.number(x) for x in (-0.0004, -0.0006, -200, 0)])
+
+    def test_without_objectives_the_one_that_trains_most(self):
+        points = [point("alchemist", 200, 1.0), point("temporal", 100, 1.0), point("oracle", 300, 1.0)]
+        for each in points:
+            del each.values["request_goodput"]
+            each.config["slo"] = {}
+        names, page = chosen(points)
+        self.assertEqual(["alchemist"], names)
+        self.assertIn("Without an SLO", page)
+        self.assertNotIn("goodput", page)
+
     def test_each_load_has_its_own(self):
         points = [point("alchemist", 200, 7.7), point("temporal", 100, 7.9), point("alchemist", 100, 11, "12"),
                   point("temporal", 200, 12, "12")]

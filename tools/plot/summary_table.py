@@ -33,7 +33,7 @@ def number(value):
     """Three significant digits or more, never an exponent."""
     magnitude = abs(value)
     digits = 0 if magnitude >= 100 or value == 0 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0: what rounds to nothing has no sign
 
 
 def _cell(interval, factor, signed=False):
@@ -103,11 +103,18 @@ def _foresees(point):
 
 
 def _worth_choosing(points):
-    """Those that keep enough of the best goodput and train, the one that trains most first."""
-    best = max((p.mean("request_goodput") or 0 for p in points), default=0)
-    kept = [p for p in points if not _foresees(p) and (p.mean("train_tokens_per_s") or 0) > 0
-            and best > 0 and (p.mean("request_goodput") or 0) >= _KEPT * best]
+    """Those that train and, where there is an SLO, keep enough of the best goodput; the one that trains most first."""
+    kept = [p for p in points if not _foresees(p) and (p.mean("train_tokens_per_s") or 0) > 0]
+    if any("request_goodput" in p.values for p in points):
+        best = max(p.mean("request_goodput") or 0 for p in points)
+        kept = [p for p in kept if best > 0 and (p.mean("request_goodput") or 0) >= _KEPT * best]
     return sorted(kept, key=lambda p: -p.mean("train_tokens_per_s"))
+
+
+def _behind(value, most):
+    """How far a value is below the largest one."""
+    text = f"{100 * (1 - value / most):.1f} %"
+    return text if text == "0.0 %" else "−" + text
 
 
 def _choice(study, load):
@@ -118,10 +125,10 @@ def _choice(study, load):
     first, others = ranked[0], ranked[1:1 + _NEXT]
     axes = [] if first.label else [_axis_cell(first.axes[axis]) for axis in study.other_axes]
     most = first.mean("train_tokens_per_s")
-    behind = [f"{p.name} −{100 * (1 - p.mean('train_tokens_per_s') / most):.1f} %" for p in others]
+    behind = [f"{p.name} {_behind(p.mean('train_tokens_per_s'), most)}" for p in others]
     place = study.names.index(first.name)
     return "".join([*axes, f"<th scope=\"row\" data-value=\"{place}\">{escape(first.name)}</th>",
-                    *(_cell(first.values.get(key), COLUMNS[key][2]) for key in _CHOICE),
+                    *(_cell(first.values.get(key), COLUMNS[key][2]) for key in _choice_columns(study)),
                     f"<td class=\"word\" data-value=\"{len(others)}\">{escape(', '.join(behind)) or '–'}</td>"])
 
 
@@ -133,6 +140,18 @@ def _objectives(study):
     return f": {', '.join(words)}" if words else ""
 
 
+def _choice_columns(study):
+    return [key for key in _CHOICE if any(key in p.values for p in study.points)]
+
+
+def _eligible(study):
+    """Among whom the choice is."""
+    if "request_goodput" not in _choice_columns(study):
+        return "Without an SLO (key slo), so however late tokens come:"
+    return (f"Of the policies that keep {100 * _KEPT:.0f} % of the best goodput at a load (requests/s that meet the "
+            f"SLO{_objectives(study)})")
+
+
 def choice(study):
     """What to take at each load; nothing where there is no choice between policies that train."""
     runs = any(point.label for point in study.points)
@@ -142,12 +161,12 @@ def choice(study):
     if len(study.training_names()) < 2 or not rows:
         return ""
     headings = [] if runs else [_heading(axis_name(axis), word=True) for axis in study.other_axes]
-    headings += [_heading("trains most", word=True), *(_heading(*COLUMNS[key][:2]) for key in _CHOICE),
+    headings += [_heading("trains most", word=True), *(_heading(*COLUMNS[key][:2]) for key in _choice_columns(study)),
                  _heading("next, and how far behind in tokens/s", word=True)]
     return "<h3>Which policy?</h3>\n" + _table(
-        headings, rows, f"Of the policies that keep {100 * _KEPT:.0f} % of the best goodput at a load (requests/s that meet "
-        f"the SLO{_objectives(study)}) the one that trains most; oracle, which knows the future, is left out. What lies within the "
-        "intervals of each other is no difference. A stricter bound on latency: read the table of all points or the figures.")
+        headings, rows, f"{_eligible(study)} the one that trains most; oracle, which knows the future, is left out. What lies "
+        "within the intervals of each other is no difference. A stricter bound on latency: read the table of all points or the "
+        "figures.")
 
 
 def differences(study):
