@@ -112,6 +112,19 @@ class Plot(CliTestCase):
         self.assert_picture(after["figures/timeline.png"])
         self.assertIn("device to host", after["figures/timeline.svg"].decode())
 
+    def test_figures_that_the_report_has_no_longer_go_with_it(self):
+        out = self.folder / "report"
+        self.assert_done(run("plot", run_directory(self.folder, "temporal"), "--format", "png,svg", "--out", out))
+        (out / "figures/mine_2.png").write_bytes(b"somebody else's")
+        before = files_of(out)
+        self.assert_done(run("plot", run_directory(self.folder, "serve_only"), "--format", "svg", "--out", out))
+        after = files_of(out)
+        gone = {name for name in before if re.match("figures/(throughput|pareto|step_breakdown)", name)}
+        self.assertIn("figures/pareto.png", gone)
+        self.assertFalse(gone & after.keys())
+        self.assertTrue({"figures/mine_2.png", "figures/latency.png", "figures/latency.svg"} <= after.keys())
+        self.assertEqual(before["figures/latency.png"], after["figures/latency.png"], "a format that was not asked for")
+
     def test_runs_are_compared_with_each_other(self):
         runs = [run_directory(self.folder, policy) for policy in ("serve_only", "temporal")]
         runs.insert(0, run_directory(self.folder, "planned", "--set", "training.max_version_lag=32"))
@@ -170,10 +183,17 @@ class Plot(CliTestCase):
         out = self.folder / "nothing"
         self.assert_one_line_error(run("plot", self.folder, "--out", out), str(self.folder), "summary.json")
         self.assert_one_line_error(run("plot", self.folder / "absent", "--out", out), "absent", "no such directory")
-        self.assert_one_line_error(run("plot", sweep, "--format", "gif", "--out", out), "gif", "png")
+        for text in ("gif", "--"):
+            self.assert_one_line_error(run("plot", sweep, "--format", text, "--out", out), f"--format {text}: ", "png")
         failed = sweep_directory(self.folder / "failed", failed=range(6))
         self.assert_one_line_error(run("plot", failed, "--out", out), "no finished run", "no <room> left")
         self.assertFalse(out.exists())
+
+    def test_control_characters_of_files_stay_off_the_terminal(self):
+        sweep = sweep_directory(self.folder / "sweep")
+        text = (sweep / "intervals.csv").read_text(encoding="utf-8")
+        (sweep / "intervals.csv").write_text(text.replace(",3,", ",3\x1b[31m\u009b1m,", 1), encoding="utf-8")
+        self.assert_one_line_error(run("plot", sweep), "3\\x1b[31m\\x9b1m")
 
     def test_broken_run(self):
         directory = run_directory(self.folder)

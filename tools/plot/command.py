@@ -32,7 +32,11 @@ def _parse(arguments):
     parser.add_argument("--format", default=_FORMATS)
     parser.add_argument("--title", default=_TITLE)
     parser.add_argument("--program", required=True, help="the alchemist binary, for what it alone can compute")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name in ("out", "format", "title"):
+        if getattr(options, name) == []:  # of "--", which argparse takes away before Python 3.13
+            setattr(options, name, "--")
+    return options
 
 
 def _render(parts, formats):
@@ -72,21 +76,36 @@ def _command(options):
     return shlex.join(words)
 
 
+def _stale(out, sections):
+    """Files of figures that the report in this directory shows and the new one does not."""
+    try:
+        before = set(re.findall(r'<figure id="([\w.-]+)">', (out / "report.html").read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError):
+        return []
+    names = before - {figure.name for _, _, drawn in sections for figure, _ in drawn}
+    return [out / "figures" / f"{name}.{form}" for name in names for form in style.FORMATS]
+
+
 def run(options):
     style.use()
     formats = _formats(options.format)
     files, sections = _render(_parts(options.directories, options.program), formats)
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
-    output.write(out, files)
+    output.write(out, files, _stale(out, sections))
     print(f"Figures: {out / 'figures'} ({len(files) - 1} files)\nReport:  {out / 'report.html'}", flush=True)
+
+
+def _shown(error):
+    """A message quotes what stands in files, and a terminal would obey its control characters."""
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found.group()):02x}", str(error))
 
 
 def main(arguments):
     try:
         run(_parse(arguments))
     except InputError as error:
-        print(f"alchemist: {error}", file=sys.stderr)
+        print(f"alchemist: {_shown(error)}", file=sys.stderr)
         return 1
     except OSError as error:  # a name that is too long, a file that may not be read; without a name it is the output's
         where = error.filename or "cannot write to standard output"

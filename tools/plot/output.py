@@ -6,9 +6,9 @@ from pathlib import Path
 from plot.errors import InputError
 
 
-def write(directory, files):
+def write(directory, files, stale=()):
     """`files`: {path relative to `directory`: bytes}. All are written beside their places before the first one takes its
-    name, so that a full disk leaves what was there."""
+    name, so that a full disk leaves what was there. `stale`: files that go then, as far as they are there."""
     directory = Path(directory)
     partial = {}
     try:
@@ -19,6 +19,8 @@ def write(directory, files):
             partial[path].write_bytes(content)
         for path, written in partial.items():
             os.replace(written, path)
+        for path in stale:
+            path.unlink(missing_ok=True)
     except OSError as error:
         for written in partial.values():
             written.unlink(missing_ok=True)
