@@ -70,5 +70,12 @@ class Axes(unittest.TestCase):
         self.assertEqual([512, 512, 2048], list(line.get_xdata()))
 
 
+class Ticks(unittest.TestCase):
+    def test_numbers_of_a_search_do_not_stand_on_one_another(self):
+        self.assertEqual([1, 10, 15, 40], load.apart([1, 10, 11, 12, 15, 20, 30, 38, 40]))
+        powers = [2**i for i in range(8)]
+        self.assertEqual(powers, load.apart(powers))
+
+
 if __name__ == "__main__":
     unittest.main()

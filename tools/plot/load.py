@@ -14,6 +14,17 @@ _PANELS = {"train_tokens_per_s": ("trained tokens/s", 1),
            "p99_ttft_ms": ("P99 TTFT (ms)", 1), "p99_itl_ms": ("P99 ITL (ms)", 1)}
 _MOST_LISTED = 6  # values that are not drawn
 _DECADE = 20  # axes that span more than this factor are logarithmic
+_NARROWEST = 0.1  # of such an axis, from one of the numbers at it to the next
+
+
+def apart(xs):
+    """Of the values along a logarithmic axis, in order, those whose numbers do not stand on one another: the ends, and of the
+    others as many as there is room for."""
+    least = (xs[-1] / xs[0])**_NARROWEST
+    kept = xs[:1]
+    for x in xs[1:-1]:
+        kept += [x] if x >= kept[-1] * least and xs[-1] >= x * least else []
+    return kept + xs[-1:]
 
 
 def _draw(panel, study, points, axis, key, factor):
@@ -72,7 +83,8 @@ def _against(study, axis, unit, followers):
         panel.set_xlabel(axis_label(axis, unit))
         if xs[0] > 0 and xs[-1] / xs[0] > _DECADE:
             panel.set_xscale("log")
-            panel.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)
+            ticks = apart(xs)
+            panel.set_xticks(ticks, [f"{x:g}" for x in ticks], rotation=45 if len(ticks) > 6 else 0)
             panel.minorticks_off()
     drawn = [policy for policy in study.policies if any(p.policy == policy for p in points)]
     conditions = list(_conditions(study, axis, followers, held, drawn))
