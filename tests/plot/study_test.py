@@ -16,6 +16,15 @@ def run(name, policy="temporal", rate=4, seed=1, model="m", **summary):
     return Run(Path(name), numbers, config, "")
 
 
+class Looks(unittest.TestCase):
+    def test_runs_of_relatives_are_told_apart_without_lines(self):
+        """Colour and marker are all that a Pareto figure shows, colour and dashes all that a distribution does."""
+        looks = [style.variant(look, number) for look in style.POLICIES.values() for number in range(4)]
+        self.assertEqual(len(looks), len({(colour, marker) for colour, _, marker, _ in looks}))
+        looks = [style.variant(look, number) for look in style.POLICIES.values() for number in range(3)]
+        self.assertEqual(len(looks), len({(colour, line) for colour, line, _, _ in looks}))
+
+
 class Rows:
     """A table of a sweep with one axis and one row."""
 

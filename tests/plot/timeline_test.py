@@ -1,6 +1,7 @@
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import support  # noqa: F401
 
@@ -8,6 +9,7 @@ import numpy
 
 from plot import timeline
 from plot.errors import InputError
+from plot.study import Interval, Point, Study
 
 
 class StepFunction(unittest.TestCase):
@@ -49,6 +51,17 @@ class Rates(unittest.TestCase):
 
     def test_none(self):
         self.assertEqual([0, 0], list(timeline.rate(*[numpy.array([])] * 3, numpy.array([0, 1, 2]))))
+
+
+class Figures(unittest.TestCase):
+    def test_runs_that_are_left_out_are_counted(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(timeline, "_figure") as figure:
+            points = [Point({"policy": "reuse", "seed": str(i)}, {"train_tokens_per_s": Interval(1.0)}, label=f"reuse, {i}",
+                            directories=[Path(folder) / str(i)]) for i in range(7)]
+            for shown, note in ((7, " 6 of 7 runs are shown."), (6, "")):
+                figure.reset_mock()
+                list(timeline.figures(Study("s", ["policy", "seed"], points[:shown], [])))
+                self.assertEqual([note] * 6, [call.args[3] for call in figure.call_args_list])
 
 
 class Trace(unittest.TestCase):

@@ -61,13 +61,15 @@ def policy_style(name, names):
 
 
 def _with_marks(look, colour, number):
-    """A look in this colour, with the dashes, marker and hatch that come so many places behind its own."""
+    """A look in this colour, with the dashes, marker and hatch that come so many places behind its own. Relatives begin at
+    different markers, which alone tell them apart where there are no lines."""
     if number == 0:
         return look
-    _, line, marker, _ = look
-    others = [shape for shape in _MARKERS if shape != marker]
-    return (colour, _LINES[(_LINES.index(line) + number) % len(_LINES)], others[(number - 1) % len(others)],
-            _HATCHES[number % len(_HATCHES)])
+    own, line, marker, _ = look
+    taken = {marker, *(shape for shade, _, shape, _ in POLICIES.values() if shade == own)}
+    others = [shape for shape in _MARKERS if shape not in taken]
+    place = _LINES.index(line) + number
+    return colour, _LINES[place % len(_LINES)], others[(place - 1) % len(others)], _HATCHES[number % len(_HATCHES)]
 
 
 def variant(look, number):

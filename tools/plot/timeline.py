@@ -110,7 +110,7 @@ def _draw_link(panel, directory, edges):
     panel.set_ylabel("link (GB/s)")
 
 
-def _figure(study, point, name):
+def _figure(study, point, name, note):
     directory = point.directories[0]
     requests = read_columns(directory / "requests.csv", ["arrived_s", "scheduled_s", "finished_s"])
     steps = read_columns(directory / "steps.csv", ["end_s"])
@@ -132,7 +132,7 @@ def _figure(study, point, name):
     return Figure(name, f"Time line: {subject}",
                   "Memory is that of the moment of each interval at which most was in use; requests are the most in it, "
                   "rates its mean." +
-                  ("" if traced else " A run with --trace-events shows the link too."), figure)
+                  ("" if traced else " A run with --trace-events shows the link too.") + note, figure)
 
 
 def figures(study):
@@ -141,8 +141,10 @@ def figures(study):
     points = [p for load in loads for p in study.at(load) if p.directories]
     if any(p.load() != points[0].load() for p in points) and len(points) > _MOST_FIGURES:
         points = [p for p in points if p.load() == loads[-1]]
+    count = sum(1 for load in loads for p in study.at(load) if p.directories)
     points = spread(points, _MOST_FIGURES)
+    note = f" {len(points)} of {count} runs are shown." if len(points) < count else ""
     names = path_names([p.directories[0] for p in points])
     names = ["timeline"] if len(points) == 1 else [f"timeline_{name}" for name in names]
     for point, name in zip(points, names):
-        yield _figure(study, point, name)
+        yield _figure(study, point, name, note)
