@@ -65,7 +65,18 @@ class Choice(unittest.TestCase):
 
     def test_no_choice_no_table(self):
         self.assertEqual("", chosen([point("serve_only", 0, 8.0), point("temporal", 100, 8.0)])[1])
-        self.assertEqual("", chosen([point("alchemist", 100, 0), point("temporal", 100, 0)])[1])
+        self.assertEqual("", chosen([point("oracle", 100, 8.0), point("{base: oracle, name: seer}", 100, 8.0)])[1])
+
+    def test_loads_without_a_choice_are_told(self):
+        page = chosen([point("alchemist", 100, 0), point("temporal", 100, 0)])[1]
+        self.assertIn("None of those that train keeps, at any load, 95 % of the best goodput", page)
+        self.assertNotIn("<table", page)
+        points = [point("alchemist", 100, 8), point("temporal", 90, 8)]
+        self.assertNotIn("there is none", chosen(points)[1])
+        points += [point("serve_only", 0, 12, "12"), point("alchemist", 100, 5, "12"), point("temporal", 90, 5, "12")]
+        names, page = chosen(points)
+        self.assertEqual(["alchemist"], names)
+        self.assertIn("At 1 of 2 loads there is none.", page)
 
     def test_runs_of_different_loads_are_no_choice(self):
         points = [point("alchemist", 200, 7.7, label="alchemist, rate=8"),

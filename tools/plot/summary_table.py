@@ -102,9 +102,13 @@ def _foresees(point):
     return any(_FORESEES.search(str(text)) for text in (point.axes["policy"], point.config.get("policy")))
 
 
+def _that_train(points):
+    return [p for p in points if not _foresees(p) and (p.mean("train_tokens_per_s") or 0) > 0]
+
+
 def _worth_choosing(points):
     """Those that train and, where there is an SLO, keep enough of the best goodput; the one that trains most first."""
-    kept = [p for p in points if not _foresees(p) and (p.mean("train_tokens_per_s") or 0) > 0]
+    kept = _that_train(points)
     if any("request_goodput" in p.values for p in points):
         best = max(p.mean("request_goodput") or 0 for p in points)
         kept = [p for p in kept if best > 0 and (p.mean("request_goodput") or 0) >= _KEPT * best]
@@ -152,21 +156,29 @@ def _eligible(study):
             f"SLO{_objectives(study)})")
 
 
+def _missing(study, rows):
+    count = len(study.loads())
+    return f" At {count - len(rows)} of {count} loads there is none." if len(rows) < count else ""
+
+
 def choice(study):
     """What to take at each load; nothing where there is no choice between policies that train."""
     runs = any(point.label for point in study.points)
     if runs and not all(axis.startswith(_COMPARABLE) for axis in study.other_axes):
         return ""
-    rows = [row for row in (_choice(study, load) for load in study.loads()) if row]
-    if len(study.training_names()) < 2 or not rows:
+    if len(study.training_names()) < 2 or not _that_train(study.points):
         return ""
+    rows = [row for row in (_choice(study, load) for load in study.loads()) if row]
+    if not rows:
+        return ("<h3>Which policy?</h3>\n<p>None of those that train keeps, at any load, "
+                f"{100 * _KEPT:.0f} % of the best goodput (requests/s that meet the SLO{escape(_objectives(study))}).</p>\n")
     headings = [] if runs else [_heading(axis_name(axis), word=True) for axis in study.other_axes]
     headings += [_heading("trains most", word=True), *(_heading(*COLUMNS[key][:2]) for key in _choice_columns(study)),
                  _heading("next, and how far behind in tokens/s", word=True)]
     return "<h3>Which policy?</h3>\n" + _table(
         headings, rows, f"{_eligible(study)} the one that trains most; oracle, which knows the future, is left out. What lies "
-        "within the intervals of each other is no difference. A stricter bound on latency: read the table of all points or the "
-        "figures.")
+        f"within the intervals of each other is no difference.{_missing(study, rows)} A stricter bound on latency: read the table "
+        "of all points or the figures.")
 
 
 def differences(study):
