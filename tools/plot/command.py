@@ -59,11 +59,14 @@ def _parts(directories, program):
     """What the directories hold, each with a name of its own and its figures, which are drawn when they are asked for."""
     families = [search.figures, sensitivity.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
                 load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
+
+    def drawn(each):
+        return itertools.chain.from_iterable(family(each) for family in families)
+
     runs, sweeps, measurements = inputs.read(directories)
     studies = study.make(runs, sweeps)
     names = unique([*path_names([each.path for each in measurements]), *(each.name for each in studies)])
-    figures = [*(each.figures() for each in measurements),
-               *(itertools.chain.from_iterable(family(each) for family in families) for each in studies)]
+    figures = [*(each.figures() for each in measurements), *map(drawn, studies)]
     return list(zip(names, [*measurements, *studies], figures))
 
 
