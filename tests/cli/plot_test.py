@@ -197,6 +197,14 @@ class Plot(CliTestCase):
         self.assert_one_line_error(run("plot", failed, "--out", out), "no finished run", "no <room> left")
         self.assertFalse(out.exists())
 
+    def test_names_may_be_anything(self):
+        sweep = sweep_directory(self.folder / "sweep", "cluster.routing", ["$\\frac$", "\u65e5\u672c"])
+        out = self.folder / "out"
+        result = run("plot", sweep, "--format", "png", "--out", out)
+        self.assert_done(result)
+        self.assertEqual(["alchemist: warning: the font of the figures lacks characters of some names, which PNG and PDF show "
+                          "as boxes"], result.stderr.splitlines())
+
     def test_control_characters_of_files_stay_off_the_terminal(self):
         sweep = sweep_directory(self.folder / "sweep")
         text = (sweep / "intervals.csv").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from plot import (breakeven, differences, inputs, latency, load, memory, output, pareto, report, search, sensitivity,
@@ -89,10 +90,19 @@ def _stale(out, sections):
     return [out / "figures" / f"{name}.{form}" for name in names for form in style.FORMATS]
 
 
+def _told(found):
+    """The one warning of matplotlib's that is about what the user gave."""
+    if any("missing from" in str(each.message) for each in found):
+        print("alchemist: warning: the font of the figures lacks characters of some names, which PNG and PDF show as boxes",
+              file=sys.stderr)
+
+
 def run(options):
     style.use()
     formats = _formats(options.format)
-    files, sections = _render(_parts(options.directories, options.program), formats)
+    with warnings.catch_warnings(record=True) as found:
+        files, sections = _render(_parts(options.directories, options.program), formats)
+    _told(found)
     files["report.html"] = report.page(options.title, _command(options), sections).encode()
     out = Path(options.out or options.directories[0])
     output.write(out, files, _stale(out, sections))

@@ -91,6 +91,7 @@ def use():
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
         "axes.formatter.limits": (-6, 9),  # no "1e6" in a corner: what does not fit is thinned out
         "axes.axisbelow": True, "hatch.linewidth": 0.6, "legend.frameon": False,
+        "text.parse_math": False,     # a name with dollar signs is no formula
         "figure.constrained_layout.use": True, "lines.linewidth": 1.5, "lines.markersize": 5})
 
 
