@@ -1,6 +1,7 @@
 #include "sim/app/sweep_config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -83,6 +84,13 @@ AxisGroup read_zip(const YamlValue& value, std::set<std::string>& keys) {
                               group.front().values.size(), group.back().values.size()));
   }
   if (group.size() < 2) value.fail("expected at least two keys, to advance together");
+  std::set<std::vector<std::string>> seen;
+  for (std::size_t i = 0; i < group.front().values.size(); ++i) {
+    std::vector<std::string> together;
+    for (const SweepAxis& axis : group) together.push_back(meaning_of(axis.values[i]));
+    if (!seen.insert(together).second)
+      value.fail(fmt::format("has the values {} twice, as their number {}", fmt::join(together, ", "), i + 1));
+  }
   return group;
 }
 
