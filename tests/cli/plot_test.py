@@ -73,14 +73,6 @@ class Plot(CliTestCase):
         search.write_text(search.read_text().replace("true,16000", "false,16000"))
         self.assertIn("No candidate keeps the bounds", self.plot(sweep)["report.html"].decode())
 
-    def test_sweeps_beside_each_other_have_their_own_figures(self):
-        axes = {"first": ("workload.rate", ["4", "8"]), "second": ("training.batch_tokens", ["512", "1024"])}
-        files = self.plot(*(sweep_directory(self.folder / name, *axis) for name, axis in axes.items()))
-        self.assertEqual({"figures/first-against_workload_rate.svg", "figures/second-against_training_batch_tokens.svg"},
-                         {name for name in files if "against" in name})
-        self.assertIn("request rate = 4/s", files["figures/first-throughput.svg"].decode())
-        self.assertNotIn("request rate", files["figures/second-throughput.svg"].decode())
-
     def test_axis_of_words_and_files_that_were_kept(self):
         sweep = sweep_directory(self.folder / "sweep", "workload", ["chat", "code"])
         for point in (2, 4):  # temporal and alchemist with the first workload
