@@ -45,6 +45,20 @@ class Axes(unittest.TestCase):
         only = list(load.figures(study([("temporal", "512", rate, "1 s") for rate in "12"])))
         self.assertEqual("At prompt = 512.\nAt delay = 1 s.", only[0].drawing.texts[0].get_text())
 
+    def test_every_panel_has_the_numbers_of_its_axis_below(self):
+        values = {key: Interval(1.0) for key in ("train_tokens_per_s", "bound_fraction", "p99_ttft_ms", "p99_itl_ms")}
+        points = [Point({"policy": "temporal", "rate": rate}, values, [("1", "ok", "")]) for rate in "12"]
+        drawing = next(load.figures(Study("s", ["policy", "rate"], points, []))).drawing
+        drawing.canvas.draw()
+        numbered = [any(label.get_visible() and label.get_text() for label in panel.get_xticklabels()) for panel in drawing.axes]
+        self.assertEqual([False, True, True, True], numbered[:4])
+
+    def test_where_nothing_trains_there_is_no_panel_of_training(self):
+        values = {"train_tokens_per_s": Interval(0.0), "p99_ttft_ms": Interval(1.0)}
+        points = [Point({"policy": "serve_only", "rate": rate}, values, [("1", "ok", "")]) for rate in "12"]
+        drawing = next(load.figures(Study("s", ["policy", "rate"], points, []))).drawing
+        self.assertEqual(["P99 TTFT (ms)"], [panel.get_ylabel() for panel in drawing.axes if panel.get_visible()])
+
     def test_the_heading_lies_within_the_figure_and_above_the_panels(self):
         drawing = next(load.figures(ZIPPED)).drawing
         drawing.canvas.draw()

@@ -70,10 +70,13 @@ def _against(study, axis, unit, followers):
     xs = sorted({quantities.parse(p.axes[axis])[0] for p in points})
     if len(xs) < 2:
         return None
-    panels = {key: panel for key, panel in _PANELS.items() if any(key in p.values for p in points)}
+    panels = {key: panel for key, panel in _PANELS.items() if any(key in p.values for p in points)
+              and (key != "train_tokens_per_s" or study.training_names())}
     figure, axes = style.panels((len(panels) + 2) // 3, 3, height=2.7, sharex=True)
     for panel in axes.flat[len(panels):]:
         panel.set_visible(False)
+    for above, below in zip(axes[:-1].flat, axes[1:].flat):
+        above.xaxis.set_tick_params(labelbottom=not below.get_visible())
     for panel, (key, (label, factor)) in zip(axes.flat, panels.items()):
         _draw(panel, study, points, axis, key, factor)
         values = [p.values[key].scaled(factor) for p in points if key in p.values]
