@@ -112,19 +112,6 @@ class Plot(CliTestCase):
         self.assert_picture(after["figures/timeline.png"])
         self.assertIn("device to host", after["figures/timeline.svg"].decode())
 
-    def test_figures_that_the_report_has_no_longer_go_with_it(self):
-        out = self.folder / "report"
-        self.assert_done(run("plot", run_directory(self.folder, "temporal"), "--format", "png,svg", "--out", out))
-        (out / "figures/mine_2.png").write_bytes(b"somebody else's")
-        before = files_of(out)
-        self.assert_done(run("plot", run_directory(self.folder, "serve_only"), "--format", "svg", "--out", out))
-        after = files_of(out)
-        gone = {name for name in before if re.match("figures/(throughput|pareto|step_breakdown)", name)}
-        self.assertIn("figures/pareto.png", gone)
-        self.assertFalse(gone & after.keys())
-        self.assertTrue({"figures/mine_2.png", "figures/latency.png", "figures/latency.svg"} <= after.keys())
-        self.assertEqual(before["figures/latency.png"], after["figures/latency.png"], "a format that was not asked for")
-
     def test_runs_are_compared_with_each_other(self):
         runs = [run_directory(self.folder, policy) for policy in ("serve_only", "temporal")]
         runs.insert(0, run_directory(self.folder, "planned", "--set", "training.max_version_lag=32"))
