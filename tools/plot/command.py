@@ -58,8 +58,8 @@ def _render(parts, formats):
 
 def _parts(directories, program):
     """What the directories hold, each with a name of its own and its figures, which are drawn when they are asked for."""
-    families = [search.figures, sensitivity.figures, throughput.figures, memory.figures, latency.figures, pareto.figures, differences.figures,
-                load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
+    families = [search.figures, sensitivity.figures, throughput.figures, memory.figures, latency.figures, pareto.figures,
+                differences.figures, load.figures, functools.partial(breakeven.figures, program=program), timeline.figures]
 
     def drawn(each):
         return itertools.chain.from_iterable(family(each) for family in families)
