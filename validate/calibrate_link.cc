@@ -3,36 +3,42 @@
 #include <algorithm>
 #include <memory>
 
+#include "validate/device_array.h"
 #include "validate/link_worker.h"
 #include "validate/measure_in_turns.h"
+#include "validate/record_table.h"
 #include "validate/worker.h"
 
 namespace alchemist {
 namespace {
 
-// The threads of the real host, without its node.
+// The threads of the real host, without its node. What is copied is no part of the arena: a copy beside a step never
+// touches what the step uses.
 class LinkBench {
  public:
-  LinkBench(Decoder& model, PagedMemory arena, std::int64_t bytes)
-      : device_(model.device()),
-        arena_(arena),
-        bytes_(bytes),
-        host_(static_cast<std::byte*>(device_.allocate_host(2 * bytes))),
+  LinkBench(DeviceMemory& device, std::int64_t bytes)
+      : bytes_(bytes),
+        memory_(device, 2 * bytes),
+        pool_(device, 2 * bytes, 1),
         inbox_(clock_),
-        compute_(inbox_, device_.is_processor()),
-        to_host_(inbox_, device_, CopyDirection::kDeviceToHost, {}),
-        to_device_(inbox_, device_, CopyDirection::kHostToDevice, {}) {
-    std::fill(host_, host_ + 2 * bytes, std::byte{1});
+        compute_(inbox_, device.is_processor()),
+        to_host_(inbox_, device, CopyDirection::kDeviceToHost, {}),
+        to_device_(inbox_, device, CopyDirection::kHostToDevice, {}) {
+    memory_.fill_zero();
+    std::fill(host(), host() + 2 * bytes, std::byte{1});
+    device.synchronise();  // copies begin when memory is filled
   }
-  ~LinkBench() { device_.free_host(host_); }
 
-  void h2d(std::int64_t bytes) { to_device_.submit(kToDevice, {{arena_.base, host_, bytes}}); }
-  void d2h(std::int64_t bytes) { to_host_.submit(kToHost, {{host_ + bytes_, arena_.base + bytes_, bytes}}); }
+  void h2d(std::int64_t bytes) { to_device_.submit(kToDevice, {{memory_.data(), host(), bytes}}); }
+  void d2h(std::int64_t bytes) { to_host_.submit(kToHost, {{host() + bytes_, memory_.data() + bytes_, bytes}}); }
   void compute(std::function<void()> job) { compute_.submit(kStep, std::move(job)); }
-  // Waits for this many answers; returns the last one.
+  // Waits for this many answers; returns the last one. Rethrows what went wrong in a job.
   JobDone wait(int answers) {
     JobDone last;
-    for (; answers > 0; --answers) last = *inbox_.wait_until(Time::max());
+    for (; answers > 0; --answers) {
+      last = *inbox_.wait_until(Time::max());
+      if (last.error) std::rethrow_exception(last.error);
+    }
     return last;
   }
   // Copies in both directions until the step has ended; returns its microseconds.
@@ -42,7 +48,7 @@ class LinkBench {
     compute(step);
     double us = 0;
     for (int outstanding = 3; outstanding > 0; --outstanding) {
-      const JobDone done = *inbox_.wait_until(Time::max());
+      const JobDone done = wait(1);
       if (done.tag == kStep) {
         us = (done.end - done.start).in_seconds() * 1e6;
       } else if (us == 0) {  // the step still runs: so does the link
@@ -57,13 +63,14 @@ class LinkBench {
   static constexpr std::uint64_t kToDevice = 1;
   static constexpr std::uint64_t kToHost = 2;
   static constexpr std::uint64_t kStep = 3;
-  DeviceMemory& device_;
-  PagedMemory arena_;
+  std::byte* host() const { return pool_.memory().base; }
+
   std::int64_t bytes_;
-  std::byte* host_;
+  DeviceArray<std::byte> memory_;
+  HostPool pool_;
   WallClock clock_;
   Inbox inbox_;
-  Worker compute_;
+  Worker compute_;  // the workers end first: their jobs use the rest
   LinkWorker to_host_;
   LinkWorker to_device_;
 };
@@ -73,7 +80,7 @@ class LinkBench {
 void measure_link(Decoder& model, const StepBench& steps, const CalibrationConfig& config, Calibration& result) {
   const std::int64_t arena_bytes = steps.arena().page_bytes * steps.pages();
   const std::int64_t most = std::min<std::int64_t>(arena_bytes / 2, std::int64_t{64} << 20);
-  LinkBench bench(model, steps.arena(), most);
+  LinkBench bench(model.device(), most);
   std::vector<TimedCase> runs;
   for (const std::int64_t bytes : {most / 1024, most / 64, most / 8, most}) {
     result.links.push_back({"h2d", bytes, {}});
