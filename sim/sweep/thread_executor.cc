@@ -1,5 +1,6 @@
 #include "sim/sweep/thread_executor.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -8,7 +9,10 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
+
+#include "sim/base/error.h"
 
 namespace alchemist {
 
@@ -59,7 +63,13 @@ void ThreadExecutor::run(const std::vector<RunTask>& tasks, SweepListener& liste
   };
   std::vector<std::jthread> threads;  // waited for at their end
   const StopAtExit at_exit{stop};
-  for (std::size_t i = 0; i < std::min(threads_, tasks.size()); ++i) threads.emplace_back(work);
+  try {
+    for (std::size_t i = 0; i < std::min(threads_, tasks.size()); ++i) threads.emplace_back(work);
+  } catch (const std::system_error& e) {
+    throw ConfigError(
+        fmt::format("cannot start thread {} of {}: {}; expected a higher limit (ulimit -u, -v), or fewer --jobs",
+                    threads.size() + 1, std::min(threads_, tasks.size()), e.what()));
+  }
   for (std::size_t done = 0; done < tasks.size();) {
     if (const std::optional<RunOutcome> outcome = outcomes.pop()) {
       listener.on_outcome(*outcome);

@@ -1,9 +1,12 @@
 #include "sim/sweep/thread_executor.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <set>
 #include <stdexcept>
+
+#include "sim/base/error.h"
 
 namespace alchemist {
 namespace {
@@ -68,6 +71,23 @@ TEST(ThreadExecutor, RunningTasksEndWithTheListener) {
   EXPECT_THROW(ThreadExecutor(2).run(tasks(4, {{"workload.requests", "1000000000", ""}}), listener),
                std::runtime_error);
   EXPECT_TRUE(listener.outcomes.empty());
+}
+
+// Of a process that may have no more threads, as a limit for its user or its memory may say.
+TEST(ThreadExecutor, ALimitOfThreadsIsTheUsersMatter) {
+  pthread_attr_t before, huge;  // no address space has room for a stack of that size
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  ASSERT_EQ(pthread_attr_init(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, std::size_t{1} << 60), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  Listener listener;
+  EXPECT_THROW(ThreadExecutor(2).run(tasks(3), listener), ConfigError);
+  EXPECT_TRUE(listener.outcomes.empty());
+  ASSERT_EQ(pthread_setattr_default_np(&before), 0);
+  pthread_attr_destroy(&before);
+  pthread_attr_destroy(&huge);
+  ThreadExecutor(2).run(tasks(3), listener);
+  EXPECT_EQ(listener.outcomes.size(), 3U);
 }
 
 }  // namespace
