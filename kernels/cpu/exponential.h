@@ -14,7 +14,7 @@ inline double exponential(double x) { return std::exp(x); }
 // above 88.7 it is infinite.
 inline float exponential(float x) {
   constexpr float kLowest = -87.33654f, kHighest = 88.72283f;
-  const float clamped = x < kLowest ? kLowest : (x > kHighest ? kHighest : x);
+  const float clamped = x > kLowest ? (x < kHighest ? x : kHighest) : kLowest;  // NaN, too, of which there is no int
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to an integer
   const float n = (clamped * 1.44269504f + kShift) - kShift;
   const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts, the first of them exact
