@@ -1,5 +1,7 @@
 #include "sim/app/hardware_config.h"
 
+#include <fmt/format.h>
+
 #include <variant>
 
 #include "sim/app/config_paths.h"
@@ -56,19 +58,22 @@ const Field kFields[] = {
     {"interconnect_latency", FigureKind::duration, &HardwareSpec::interconnect_latency},
 };
 
-double positive(const YamlValue& value, double number) {
-  if (number <= 0) value.fail("expected more than 0");
+// Slower hardware than any: with much less a step would take longer than a clock of nanoseconds can tell, 292 years.
+constexpr double kLeastRate = 1e6, kLeastFlops = 1e9, kLeastShare = 1e-3;
+
+double at_least(const YamlValue& value, double number, double least, const char* text) {
+  if (number < least) value.fail(fmt::format("expected at least {}", text));
   return number;
 }
 
 double read_number(const YamlValue& value, FigureKind quantity) {
   switch (quantity) {
     case FigureKind::rate:
-      return positive(value, value.as_rate());
+      return at_least(value, value.as_rate(), kLeastRate, "1 MB/s");
     case FigureKind::flops:
-      return positive(value, value.as_flops());
+      return at_least(value, value.as_flops(), kLeastFlops, "1 GFLOP/s");
     case FigureKind::share:
-      return positive(value, value.as_number(0, 1));
+      return value.as_number(kLeastShare, 1);
     default:
       return value.as_number(1, 100);
   }

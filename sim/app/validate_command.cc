@@ -44,7 +44,7 @@ void validate_device(const Experiment& experiment, const ValidateArguments& argu
   std::optional<double> link;
   if (!arguments.link.empty()) {
     link = YamlValue::parse(arguments.link, "--link").as_rate();
-    if (*link <= 0) throw ConfigError("--link: expected more than 0");
+    if (*link < 1e6) throw ConfigError("--link: expected at least 1 MB/s");
   }
   const DeviceKind device = device_kinds().at(arguments.device);
   const RealValidation result = validate_on_device(experiment, device, link, arguments.out);
