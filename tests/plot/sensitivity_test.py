@@ -75,6 +75,17 @@ class Sensitivity(unittest.TestCase):
         self.assertIn("= 10 ms", figures[0].title)
         self.assertIn("= 20 ms", figures[1].drawing.texts[0].get_text())
 
+    def test_figures_of_two_axes_have_names_of_their_own(self):
+        made = study()
+        sizes = ["8b", *("{base: 8b, name: %s, layers: %s}" % each for each in (("a", 30), ("b", 28), ("c", 26)))]
+        points = [Point({**p.axes, "model": size}, p.values, p.rows) for p in made.points for size in sizes]
+        differences = [Difference((*d.axes, size), d.policy, d.baseline, d.metric, d.interval)
+                       for d in made.differences for size in sizes]
+        both = Study("s", [*made.axes, "model"], points, [], differences)
+        names = [figure.name for figure in sensitivity.figures(both)]
+        self.assertEqual(len(sizes) + len(AHEAD), len(names))
+        self.assertEqual(len(names), len(set(names)))
+
     def test_who_is_far_ahead_is_told_and_not_drawn(self):
         made = study({hardware: {**policies, "separate": 2000} for hardware, policies in AHEAD.items()})
         figure, = sensitivity.figures(made)

@@ -111,11 +111,12 @@ def _figure(study, axis, found, others, number):
 
 
 def figures(study):
+    numbers = itertools.count(1)
     for axis in study.other_axes if study.differences else ():
         found = changes({p.axes[axis] for p in study.points})
         if not found:
             continue
         others = [other for other in study.other_axes if other != axis]
         loads = dict.fromkeys(tuple(p.axes[other] for other in others) for p in study.points if p.values)
-        made = (_figure(study, axis, found, dict(zip(others, load)), number) for number, load in enumerate(loads, 1))
+        made = (_figure(study, axis, found, dict(zip(others, load)), next(numbers)) for load in loads)
         yield from filter(None, made)
