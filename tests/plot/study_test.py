@@ -1,9 +1,10 @@
+import tempfile
 import unittest
 from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import axes, differences, pareto, study, style, throughput
+from plot import axes, differences, inputs, pareto, study, style, throughput
 from plot.errors import InputError
 from plot.inputs import Run, Sweep, policy_name
 from plot.tables import Row
@@ -106,6 +107,14 @@ class Hardware(unittest.TestCase):
         for hardware, name in (("h200", "h200"), ({"base": "h200", "memory": "96 GiB"}, "h200"),
                                ({"base": "h200", "name": "small", "memory": "96 GiB"}, "small")):
             self.assertEqual(name, study.Point({"policy": "temporal"}, config={"hardware": hardware}).name_of("hardware"))
+
+    def test_names_may_look_like_dates_that_no_calendar_has(self):
+        self.assertEqual("2026-13-01", axes.map_of("{base: h200, name: 2026-13-01}")["name"])
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "config.yaml").write_text("hardware:\n  name: 2026-13-01\n", encoding="utf-8")
+        (folder / "summary.json").write_text('{"policy": "temporal", "model": "m", "hardware": "2026-13-01"}',
+                                             encoding="utf-8")
+        self.assertEqual("2026-13-01", inputs.read_run(folder).config["hardware"]["name"])
 
 
 class Policies(unittest.TestCase):

@@ -32,10 +32,19 @@ def axis_label(axis, unit):
     return f"{name} ({unit or own})" if unit or own else name
 
 
+class YamlLoader(yaml.SafeLoader):
+    """Without dates: a name may look like one that no calendar has."""
+
+
+YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+
 def map_of(value):
     """A value that is a map, such as {base: h200, name: larger, memory: 160 GiB}, or none."""
     try:
-        parsed = yaml.safe_load(value) if value.startswith("{") else None
+        parsed = yaml.load(value, YamlLoader) if value.startswith("{") else None
     except yaml.YAMLError:
         return None
     return parsed if isinstance(parsed, dict) else None

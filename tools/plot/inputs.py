@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from plot import learning, validation
-from plot.axes import value_name
+from plot.axes import YamlLoader, value_name
 from plot.errors import InputError, at
 from plot.tables import Table
 
@@ -81,7 +81,7 @@ def _read_text(path):
 
 def _read_yaml(path):
     try:
-        value = yaml.safe_load(_read_text(path))
+        value = yaml.load(_read_text(path), YamlLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise at(path, mark.line + 1 if mark else 0, getattr(error, "problem", None) or "not YAML") from error
