@@ -1,5 +1,6 @@
 #include "validate/learning_curve.h"
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 
@@ -20,7 +21,8 @@ class Training {
         fresh_(training_.make_records()) {}
 
   std::vector<LearningPoint> run(std::int32_t lag) {
-    for (std::int32_t i = 0; i <= lag; ++i) {
+    const std::int32_t ahead = std::min(lag, options_.steps - 1);  // batches behind the last one are never trained
+    for (std::int32_t i = 0; i <= ahead; ++i) {
       waiting_.push_back({training_.batch(recorded_), training_.make_records()});
       training_.record(waiting_.back().batch, waiting_.back().records);
       ++recorded_;

@@ -33,7 +33,8 @@ struct LearningPoint {
 // Every batch is recorded `lag` optimizer steps before its own (the first ones at the start) and trained from that
 // record; with lag 0 that is training by a fresh forward. The model must be as it was made, and is trained afterwards.
 // Points at the start, after every `every` steps and at the end. The curve ends early where the loss is not finite:
-// training has diverged; ConfigError if it is not finite at the start. Memory: `lag` + 1 batches of records.
+// training has diverged; ConfigError if it is not finite at the start. Memory: `lag` + 1 batches of records, or `steps`
+// if that is less.
 std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag);
 
 // How many steps of `reference` come to the loss that `curve` ends with, between two points in proportion; none where

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "tests/validate/support.h"
 
@@ -115,6 +116,12 @@ TEST(LearningCurve, RecordsAreExactlyAsOldAsTheyAreSaidToBe) {
       EXPECT_EQ(trained_by_curve(recorded, lag), trained_by_old_weights(recorded, lag)) << lag;
     }
   }
+}
+
+// A record of every batch that was asked for would be more than any memory holds.
+TEST(LearningCurve, NothingIsRecordedThatIsNeverTrained) {
+  const std::int32_t largest = std::numeric_limits<std::int32_t>::max();
+  EXPECT_EQ(trained_by_curve(RecordedRows::all, largest), trained_by_curve(RecordedRows::all, kSteps));
 }
 
 TEST(LearningCurve, HasPointsFromTheStartToTheEndAndComesDown) {
