@@ -108,6 +108,10 @@ class Changes(unittest.TestCase):
         self.assertEqual({SLOW: ("link_bandwidth",), FAST: ("link_bandwidth",), HOST: ("step_overhead",),
                           LATE: ("link_latency",)}, changed)
 
+    def test_the_base_is_what_most_change(self):
+        for other in ("{base: host, step_overhead: 2 ms}", "host"):
+            self.assertEqual("gpu", sensitivity.changes([other, *AHEAD])[0])
+
     def test_the_lowest_first(self):
         values = ["{base: gpu, name: %s, link_latency: %s}" % each for each in
                   (("a", "10 us"), ("b", "2.2 us"), ("c", "1 ms"), ("d", "900 ns"))]

@@ -133,6 +133,19 @@ TEST(LearningCurve, HasPointsFromTheStartToTheEndAndComesDown) {
   EXPECT_GT(distance(points, curve(RecordedRows::prompts, 4)), 0);
 }
 
+// Nor is a gradient left of them, which training would add to its own.
+TEST(LearningCurve, LossIsOfSamplesThatAreNotTrained) {
+  const LearningOptions options = small_learning(RecordedRows::prompts);
+  Model model(3e-3);
+  AgedTraining training(*model.decoder, options.batch, options.recorded);
+  const RowRecords scratch = training.make_records();
+  const double held_out = curve(options.recorded, 0).front().loss;
+  std::vector<double> trained;
+  for (std::uint64_t i = 0; i < kSteps; ++i) trained.push_back(training.loss(training.batch(i), scratch));
+  for (std::size_t i = 1; i < kSteps; ++i) EXPECT_NE(held_out, (trained[i - 1] + trained[i]) / options.held_out);
+  EXPECT_TRUE(std::ranges::all_of(model.decoder->gradients(), [](double each) { return each == 0; }));
+}
+
 TEST(LearningCurve, WeightsThatDoNotMoveLearnNothingAtAnyAge) {
   const std::vector<LearningPoint> points = curve(RecordedRows::all, 0, 0);
   EXPECT_EQ(points.back().loss, points.front().loss);
@@ -160,11 +173,11 @@ TEST(LearningCurve, PretrainedWeightsKnowOtherSamples) {
 }
 
 TEST(LearningCurve, FinalLossIsFoundOnTheReference) {
-  const std::vector<LearningPoint> reference{{0, 4}, {10, 3}, {20, 2}};
+  const std::vector<LearningPoint> reference{{0, 6}, {10, 3}, {20, 2}};
   EXPECT_EQ(steps_to_final_loss(reference, reference), 20);
-  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 2.5}}), 15);
-  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 5}}), 0);
-  EXPECT_EQ(steps_to_final_loss(reference, {{0, 4}, {20, 1.9}}), std::nullopt);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 6}, {20, 2.5}}), 15);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 6}, {20, 7}}), 0);
+  EXPECT_EQ(steps_to_final_loss(reference, {{0, 6}, {20, 1.9}}), std::nullopt);
 }
 
 }  // namespace
