@@ -171,8 +171,10 @@ void add_learning_command(CLI::App& app) {
       ->check(whole_number(1, 1000))
       ->capture_default_str();
   command
-      ->add_option("--pretrain-steps", arguments->pretrain_steps,
-                   "of full fine-tuning by fresh forwards, on other samples, before the curves begin")
+      ->add_option(
+          "--pretrain-steps", arguments->pretrain_steps,
+          "of full fine-tuning by fresh forwards, on other samples, before the curves begin (default: 200; 0 with "
+          "--weights)")
       ->check(whole_number(0, 1000000))
       ->capture_default_str();
   command->add_option("--pretrain-learning-rate", arguments->pretrain_learning_rate)
