@@ -26,6 +26,10 @@ def figure_of(*tables, **options):
     return figure.drawing
 
 
+def setUpModule():
+    style.use()
+
+
 class AgainstAMeasuredRun(unittest.TestCase):
     def test_numbers_of_bars_do_not_touch(self):
         """All bars as high as each other: their numbers stand side by side."""
