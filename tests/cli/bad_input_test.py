@@ -133,8 +133,9 @@ class BadInput(CliTestCase):
                     expected=["workload.arrivals", "mean_on"])
         for key, value in (("slo.ttft", "9000 h"), ("hardware.step_overhead", "2000000 h"), ("workload.duration", "1e9 s")):
             self.refuse("--set", f"{key}={value}", expected=[key, "at most a year"])
-        self.refuse("--set", "hardware.memory_bandwidth=1e-300 GB/s", expected=["more than 100 years"])
-        self.refuse("--set", "hardware.matrix_flops=1e-300 FLOP/s", expected=["more than 100 years"])
+        for key, value, least in (("memory_bandwidth", "1e-300 GB/s", "1 MB/s"), ("link_h2d_bandwidth", "4.8 B/s", "1 MB/s"),
+                                  ("matrix_flops", "1e-300 FLOP/s", "1 GFLOP/s")):
+            self.refuse("--set", f"hardware.{key}={value}", expected=[key, f"expected at least {least}"])
         trace = self.folder / "trace.csv"
         trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n-6e9,10,5\n6e9,20,3\n")
         self.refuse("--trace", trace, expected=[str(trace), "more than 100 years"])
