@@ -23,9 +23,8 @@ Experiment on_two_gpus(const std::string& policy, const std::string& more = "", 
 }
 
 constexpr const char* kManyPolicyKeys =
-    "{base: elastic, gpu_record_share: 0.3, host_record_share: 0.25, micro_batch_tokens: 512, window_layers: 3, "
-    "stretch: "
-    "0.07, keep_for: 90500 ms}";
+    "{base: elastic, record_answers: true, gpu_record_share: 0.3, host_record_share: 0.25, micro_batch_tokens: 512, "
+    "window_layers: 3, stretch: 0.07, keep_for: 90500 ms}";
 
 TEST(ExperimentWorld, APolicyHasWhatItsKeysSay) {
   const Policy policy = make_policy(load_policy(on_two_gpus(kManyPolicyKeys).policy));

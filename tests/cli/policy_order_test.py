@@ -54,35 +54,35 @@ class PolicyOrder(CliTestCase):
 
     def test_compact_takes_half_of_the_memory(self):
         """Hidden, beside nearly all of the speed-up and a larger batch: less memory than the paper's -47 %."""
-        memory = {p: self.mean(p, "peak_train_side_bytes") for p in ["separate", "answers", "compact"]}
+        memory = {p: self.mean(p, "peak_train_side_bytes") for p in ["separate", "planned", "compact"]}
         self.assertLess(memory["compact"], 0.53 * memory["separate"])
-        self.assertLess(memory["compact"], 0.5 * memory["answers"])
-        per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["separate", "answers", "compact"]}
+        self.assertLess(memory["compact"], 0.5 * memory["planned"])
+        per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s") for p in ["separate", "planned", "compact"]}
         self.assertGreater(per_gpu["compact"], 1.2 * per_gpu["separate"])  # 1.5 while records and adapters cost nothing
-        self.assertGreater(per_gpu["compact"], 0.9 * per_gpu["answers"])
+        self.assertGreater(per_gpu["compact"], 0.9 * per_gpu["planned"])
         self.assertGreater(self.mean("compact", "train_max_tokens"), 2 * self.mean("separate", "train_max_tokens"))
 
     def test_elastic_takes_memory_that_serving_does_not_miss(self):
         """More for each GPU-second where conversations are single prompts, whose prefixes nobody asks for again. Where they
         go on, the cache keeps its hits, which a share as large for records costs it."""
         budget = ("--set", "training.max_itl=20 ms")
-        per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s", *budget) for p in ["answers", "elastic", "oracle"]}
-        self.assertGreater(per_gpu["elastic"], 1.01 * per_gpu["answers"])  # 1.028; as above, it was 1.046
+        per_gpu = {p: self.mean(p, "train_tokens_per_gpu_s", *budget) for p in ["planned", "elastic", "oracle"]}
+        self.assertGreater(per_gpu["elastic"], 1.01 * per_gpu["planned"])  # 1.028; as above, it was 1.046
         self.assertGreater(per_gpu["oracle"], 1.03 * per_gpu["elastic"])
-        self.assertLess(self.mean("elastic", "mean_itl_ms", *budget), self.mean("answers", "mean_itl_ms", *budget))
+        self.assertLess(self.mean("elastic", "mean_itl_ms", *budget), self.mean("planned", "mean_itl_ms", *budget))
         self.assertGreater(self.mean("elastic", "peak_activations_bytes", *budget),
-                           5 * self.mean("answers", "peak_activations_bytes", *budget))
+                           5 * self.mean("planned", "peak_activations_bytes", *budget))
         greedy = self.make_directory() / "greedy.yaml"
         greedy.write_text("description: a\nrecord: minimal\nplace: tiered\nevict: oldest\nrestore: planned\ntrain: headroom\n"
-                          "samples: recorded\nfresh: spill\nrecord_answers: true\ngpu_record_share: 0.8\n")
+                          "samples: recorded\nfresh: spill\ngpu_record_share: 0.8\n")
         hits = {}
-        for policy in ["answers", "elastic", greedy]:
+        for policy in ["planned", "elastic", greedy]:
             result = run("run", "default", "--policy", policy, "--json", *budget, "--set", "workload.rate=8",
                          "--set", "workload.requests=3000")
             self.assert_done(result)
             hits[policy] = json.loads(result.stdout)["prefix_hit_tokens"]
-        self.assertGreater(hits["elastic"], 0.97 * hits["answers"])
-        self.assertLess(hits[greedy], 0.5 * hits["answers"])
+        self.assertGreater(hits["elastic"], 0.97 * hits["planned"])
+        self.assertLess(hits[greedy], 0.5 * hits["planned"])
 
     def test_serving_hardly_feels_alchemist(self):
         """At 70 % load: P99 within 2 % of serve_only's, and it does train. P99 of the gaps lies on the steep slope between

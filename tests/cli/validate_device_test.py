@@ -56,7 +56,7 @@ class ValidateDevice(CliTestCase):
         rest, so that a prompt that comes meanwhile waits for it. Users who wait for their answers are thinking often
         enough for training to begin, however slow the machine is, and come back while it goes on, however fast. The host
         has room for little more than a sample."""
-        for policy in ["alchemist", "compact", "elastic"]:
+        for policy in ["alchemist", "answers", "compact", "elastic"]:
             with self.subTest(policy=policy):
                 result, out, real, _ = self.validate(
                     policy, "--set", "policy.window_layers=1", "--set", "hardware.host_memory=32 MiB", "--set",
