@@ -22,6 +22,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/gated_activation.h"
+#include "kernels/head_norm.h"
 #include "kernels/linear.h"
 #include "kernels/paged_attention.h"
 #include "kernels/preference_loss.h"
@@ -94,6 +95,8 @@ class Device : public DeviceMemory {
   virtual void run(const RmsNormRebuild<T>& call) = 0;
   virtual void run(const RmsNormBackward<T>& call) = 0;
   virtual void run(const Rotary<T>& call) = 0;
+  virtual void run(const HeadNormForward<T>& call) = 0;
+  virtual void run(const HeadNormBackward<T>& call) = 0;
   virtual void run(const LinearForward<T>& call) = 0;
   virtual void run(const LinearInputGradient<T>& call) = 0;
   virtual void run(const LinearWeightGradient<T>& call) = 0;

@@ -21,7 +21,7 @@ struct PagedBytes {
 
 enum class RecordDirection : std::uint8_t { kToRecord, kFromRecord };
 
-inline constexpr std::int32_t kMostRecordTensors = 9;  // that one call copies
+inline constexpr std::int32_t kMostRecordTensors = 10;  // that one call copies
 
 // Row i of a tensor <-> bytes record_offset + i * row_bytes .. of the record, of several tensors in one call. All
 // sizes, offsets and addresses are multiples of 4 bytes; wider accesses are taken where a tensor is aligned for them.

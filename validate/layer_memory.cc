@@ -8,6 +8,7 @@ template <class T>
 LayerActivations<T> LayerActivations<T>::from_row(const ModelShape& shape, std::int64_t row) const {
   LayerActivations<T> part = *this;
   part.x += row * shape.hidden;
+  part.linear += row * (shape.q_width() + 2 * shape.kv_width());
   part.qkv += row * (shape.q_width() + 2 * shape.kv_width());
   part.attention += row * shape.q_width();
   part.x_mid += row * shape.hidden;
@@ -15,6 +16,7 @@ LayerActivations<T> LayerActivations<T>::from_row(const ModelShape& shape, std::
   part.lse += row * shape.heads;
   part.rstd1 += row;
   part.rstd2 += row;
+  if (shape.qk_norm) part.head_rstd += row * (shape.heads + shape.kv_heads);
   part.positions += row;
   return part;
 }
@@ -47,6 +49,11 @@ std::int64_t divide(std::byte* memory, const DecoderOptions& options, std::int64
   Divider divider(memory);
   divider.take(act.x, rows * s.hidden);
   divider.take(act.qkv, rows * qkv);
+  act.linear = act.qkv;
+  if (s.qk_norm) {
+    divider.take(act.linear, rows * qkv);
+    divider.take(act.head_rstd, rows * (s.heads + s.kv_heads));
+  }
   divider.take(act.attention, rows * s.q_width());
   divider.take(act.x_mid, rows * s.hidden);
   divider.take(act.gate_up, rows * 2 * s.intermediate);

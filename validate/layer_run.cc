@@ -144,10 +144,59 @@ void LayerRun<T>::for_ranges(std::int64_t rows, std::span<const KeptRows> kept, 
 
 template <class T>
 void LayerRun<T>::rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse) {
-  const std::int64_t stride = shape_.q_width() + 2 * shape_.kv_width();
   // Queries and keys lie side by side: one call rotates the heads of both.
   device_.run(Rotary<T>{rows_of_qkv, positions, cosine_.data(), sine_.data(), rows, shape_.heads + shape_.kv_heads,
-                        shape_.head_dim, stride, inverse});
+                        shape_.head_dim, qkv_width(), inverse});
+}
+
+template <class T>
+NormedHeads<T> LayerRun<T>::normed_heads(std::int32_t layer, const Activations& act, std::int64_t rows) const {
+  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+  NormedHeads<T> heads{};
+  heads.x = act.linear;
+  heads.x_stride = qkv_width();
+  heads.rstd = act.head_rstd;
+  heads.rstd_stride = shape_.heads + shape_.kv_heads;
+  heads.q_weight = w.q_norm;
+  heads.k_weight = w.k_norm;
+  heads.positions = act.positions;
+  heads.cosine = cosine_.data();
+  heads.sine = sine_.data();
+  heads.tokens = rows;
+  heads.q_heads = shape_.heads;
+  heads.k_heads = shape_.kv_heads;
+  heads.head_dim = shape_.head_dim;
+  return heads;
+}
+
+template <class T>
+void LayerRun<T>::make_queries(std::int32_t layer, const Activations& act, std::int64_t rows) {
+  if (!shape_.qk_norm) return;
+  NormedHeads<T> heads = normed_heads(layer, act, rows);
+  heads.k_heads = 0;
+  device_.run(HeadNormForward<T>{heads, act.qkv, qkv_width(), epsilon_, true});
+}
+
+template <class T>
+void LayerRun<T>::make_keys(std::int32_t layer, const Activations& act, std::int64_t rows) {
+  if (!shape_.qk_norm) return;
+  NormedHeads<T> heads = normed_heads(layer, act, rows);
+  heads.x += shape_.q_width();
+  heads.rstd += shape_.heads;
+  heads.q_heads = 0;
+  device_.run(HeadNormForward<T>{heads, act.keys(shape_), qkv_width(), epsilon_});
+}
+
+template <class T>
+void LayerRun<T>::make_keys(std::int32_t layer, T* keys, std::int64_t stride, const std::int32_t* positions,
+                            std::int64_t rows) {
+  if (!shape_.qk_norm) return;
+  NormedHeads<T> heads = normed_heads(layer, {}, rows);
+  heads.x = keys;
+  heads.x_stride = stride;
+  heads.positions = positions;
+  heads.q_heads = 0;
+  device_.run(HeadNormForward<T>{heads, keys, stride, epsilon_});
 }
 
 template <class T>
@@ -159,8 +208,12 @@ void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const Layer
     device_.run(RmsNormForward<T>{act.x + at, nullptr, nullptr, w.input_norm, scratch.normed + at, act.rstd1 + first,
                                   count, shape_.hidden, epsilon_, part.x, part.rstd1});
   });
-  linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.qkv, scratch, rows);
-  rotate(act.qkv, act.positions, rows, false);
+  linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.linear, scratch, rows);
+  if (shape_.qk_norm) {
+    device_.run(HeadNormForward<T>{normed_heads(layer, act, rows), act.qkv, qkv_width(), epsilon_});
+  } else {
+    rotate(act.qkv, act.positions, rows, false);
+  }
 }
 
 template <class T>
@@ -226,7 +279,11 @@ void LayerRun<T>::backward_qkv(std::int32_t layer, const Activations& act, const
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
   const Group qkv = group(layer, LinearModule::kQ);
-  rotate(scratch.d_qkv, act.positions, rows, true);
+  if (shape_.qk_norm) {
+    device_.run(HeadNormBackward<T>{normed_heads(layer, act, rows), scratch.d_qkv, qkv_width(), g.q_norm, g.k_norm});
+  } else {
+    rotate(scratch.d_qkv, act.positions, rows, true);
+  }
   input_gradient(layer, qkv, scratch.d_qkv, scratch.branch, scratch, rows);
   if (trains(layer, qkv)) {
     device_.run(RmsNormRebuild<T>{act.x, act.rstd1, w.input_norm, scratch.normed, rows, shape_.hidden});

@@ -12,17 +12,21 @@ namespace alchemist {
 template <class T>
 struct LayerActivations {
   using A = Accumulator<T>;
-  T* x = nullptr;                     // [rows, hidden]
-  T* qkv = nullptr;                   // [rows, q_width + 2 kv_width]: q and k rotated
-  T* attention = nullptr;             // [rows, q_width]
-  T* x_mid = nullptr;                 // [rows, hidden]
-  T* gate_up = nullptr;               // [rows, 2 intermediate]
-  A* lse = nullptr;                   // [rows, heads]
-  A* rstd1 = nullptr;                 // [rows]
-  A* rstd2 = nullptr;                 // [rows]
+  T* x = nullptr;          // [rows, hidden]
+  T* linear = nullptr;     // [rows, q_width + 2 kv_width]: q, k and v as the products make them
+  T* qkv = nullptr;        // as linear: q and k as attention reads them. Without norms of heads the same memory
+  T* attention = nullptr;  // [rows, q_width]
+  T* x_mid = nullptr;      // [rows, hidden]
+  T* gate_up = nullptr;    // [rows, 2 intermediate]
+  A* lse = nullptr;        // [rows, heads]
+  A* rstd1 = nullptr;      // [rows]
+  A* rstd2 = nullptr;      // [rows]
+  A* head_rstd = nullptr;  // [rows, heads + kv_heads]; null without norms of heads
   std::int32_t* positions = nullptr;  // [rows], in the sequence
 
   LayerActivations from_row(const ModelShape& shape, std::int64_t row) const;
+  T* keys(const ModelShape& shape) const { return qkv + shape.q_width(); }
+  T* values(const ModelShape& shape) const { return linear + shape.q_width() + shape.kv_width(); }
 };
 
 inline constexpr std::int64_t kGroupModules = 3;  // at most, in one product: q, k, v
@@ -72,6 +76,12 @@ class LayerRun {
   // x -> rstd1, qkv. Here and below what KeptRows says of some rows, ascending, is kept on the way.
   void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
               std::span<const KeptRows> kept = {});
+  // Of what a record has, whose queries and keys are those in front of the norms of heads, what attention reads;
+  // nothing to do without such norms. queries: linear, head_rstd -> qkv. keys: linear -> qkv, head_rstd.
+  void make_queries(std::int32_t layer, const Activations& act, std::int64_t rows);
+  void make_keys(std::int32_t layer, const Activations& act, std::int64_t rows);
+  // The same of keys alone, in place: `rows` of them, `stride` elements apart.
+  void make_keys(std::int32_t layer, T* keys, std::int64_t stride, const std::int32_t* positions, std::int64_t rows);
   // x, attention -> x_mid, rstd2, gate_up.
   void to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
                   std::span<const KeptRows> kept = {});
@@ -137,6 +147,9 @@ class LayerRun {
   static void for_ranges(std::int64_t rows, std::span<const KeptRows> kept, PagedBytes KeptRows::*tensor,
                          const Run& run);
   void rotate(T* rows_of_qkv, const std::int32_t* positions, std::int64_t rows, bool inverse);
+  // Both kinds of heads of `rows` rows.
+  NormedHeads<T> normed_heads(std::int32_t layer, const Activations& act, std::int64_t rows) const;
+  std::int64_t qkv_width() const { return shape_.q_width() + 2 * shape_.kv_width(); }
 
   Device<T>& device_;
   const ModelShape& shape_;

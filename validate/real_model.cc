@@ -21,11 +21,10 @@ cuda::AttentionBy attention_by(DeviceKind kind) {
 }
 
 RealModel::RealModel(DeviceKind kind, const DecoderOptions& options, std::int64_t memory_bytes) {
-  if (options.shape.qk_norm || options.shape.experts > 0) {
+  if (options.shape.experts > 0) {
     throw ConfigError(
-        fmt::format("model {}: {} not computed by the kernels, only simulated; expected a dense model "
-                    "without qk_norm",
-                    options.shape.name, options.shape.experts > 0 ? "experts are" : "norms of queries and keys are"));
+        fmt::format("model {}: experts are not computed by the kernels, only simulated; expected a dense model",
+                    options.shape.name));
   }
   if (kind == DeviceKind::cpu) {
     take(cpu::make_device<float>(memory_bytes), 4, options);

@@ -35,9 +35,9 @@ typename RecordIo<T>::Place RecordIo<T>::place(RecordTensor tensor, const LayerA
     case RecordTensor::kX:
       return {act.x, row};
     case RecordTensor::kQ:
-      return {act.qkv, qkv};
+      return {act.linear, qkv};
     case RecordTensor::kKeyValue:
-      return {act.qkv + shape_.q_width(), qkv};
+      return {act.linear + shape_.q_width(), qkv};
     case RecordTensor::kAttention:
       return {act.attention, row};
     case RecordTensor::kXMid:
@@ -48,6 +48,8 @@ typename RecordIo<T>::Place RecordIo<T>::place(RecordTensor tensor, const LayerA
       return {act.rstd1, row};
     case RecordTensor::kRstd2:
       return {act.rstd2, row};
+    case RecordTensor::kHeadRstd:
+      return {act.head_rstd, row};
   }
   return {};
 }

@@ -26,7 +26,7 @@ class RecordIo {
   RowPlace row_place(const ActivationPiece& piece, MetadataBuffer& pages) const;
   // The rows of `act`, which begins at row 0, that have a place.
   void keep_rows(const RowPlace* places, std::int32_t count, const LayerActivations<T>& act);
-  // The keys and values into rows of their own, [rows, 2 kv_width].
+  // The keys, as the record has them (RecordTensor), and values into rows of their own, [rows, 2 kv_width].
   void read_keys_and_values(const ActivationPiece& piece, T* rows);
 
  private:

@@ -8,9 +8,9 @@
 namespace alchemist {
 namespace {
 
-constexpr RecordTensor kMinimalTensors[] = {RecordTensor::kGateUp,   RecordTensor::kX,         RecordTensor::kQ,
-                                            RecordTensor::kKeyValue, RecordTensor::kAttention, RecordTensor::kXMid,
-                                            RecordTensor::kLse,      RecordTensor::kRstd1,     RecordTensor::kRstd2};
+constexpr RecordTensor kMinimalTensors[] = {
+    RecordTensor::kGateUp, RecordTensor::kX,   RecordTensor::kQ,     RecordTensor::kKeyValue, RecordTensor::kAttention,
+    RecordTensor::kXMid,   RecordTensor::kLse, RecordTensor::kRstd1, RecordTensor::kRstd2,    RecordTensor::kHeadRstd};
 constexpr RecordTensor kInputTensors[] = {RecordTensor::kX};
 constexpr RecordTensor kKeyValueTensors[] = {RecordTensor::kKeyValue};
 
@@ -22,7 +22,7 @@ RecordMemory contiguous_memory(std::byte* base) {
 }
 
 // Statistics are kept in f32, or as precisely as the activations if those are wider.
-RecordLayout::RecordLayout(const ModelShape& shape) {
+RecordLayout::RecordLayout(const ModelShape& shape) : head_norms_(shape.qk_norm) {
   const std::int64_t element = shape.dtype_bytes, statistic = std::max<std::int64_t>(4, element);
   row_bytes_ = {2 * shape.intermediate * element,
                 shape.hidden * element,
@@ -32,11 +32,12 @@ RecordLayout::RecordLayout(const ModelShape& shape) {
                 shape.hidden * element,
                 shape.heads * statistic,
                 statistic,
-                statistic};
+                statistic,
+                (shape.heads + shape.kv_heads) * statistic};
 }
 
 std::span<const RecordTensor> RecordLayout::tensors(RecordKind kind) const {
-  const std::span<const RecordTensor> all(kMinimalTensors);
+  const auto all = std::span<const RecordTensor>(kMinimalTensors).first(std::size(kMinimalTensors) - !head_norms_);
   switch (kind) {
     case RecordKind::kMinimal:
       return all;

@@ -10,8 +10,21 @@
 namespace alchemist {
 
 // The tensors of a record, in their order in memory, each for all tokens of the record, so that a lean record is the
-// end of a minimal one, and each tensor of wide rows begins at a multiple of its row.
-enum class RecordTensor : std::uint8_t { kGateUp, kX, kQ, kKeyValue, kAttention, kXMid, kLse, kRstd1, kRstd2 };
+// end of a minimal one, and each tensor of wide rows begins at a multiple of its row. Where heads are normed, queries
+// and keys are those in front of the norm, which backward reads and from which the others are rebuilt at almost no
+// cost; the statistics of these norms are kept there alone.
+enum class RecordTensor : std::uint8_t {
+  kGateUp,
+  kX,
+  kQ,
+  kKeyValue,
+  kAttention,
+  kXMid,
+  kLse,
+  kRstd1,
+  kRstd2,
+  kHeadRstd
+};
 
 enum class RecordKind : std::uint8_t {
   kMinimal,  // all of them
@@ -47,6 +60,7 @@ class RecordLayout {
   ByteRange range(RecordKind kind, RecordTensor tensor, std::int64_t tokens) const;
 
  private:
+  bool head_norms_;
   std::vector<std::int64_t> row_bytes_;  // by tensor
 };
 

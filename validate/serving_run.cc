@@ -139,7 +139,7 @@ void ServingRun<T>::run_layer(std::int32_t layer, const Tables& tables, std::spa
   const std::vector<KeptRows> kept = records_.kept_by_operators(pieces);
   layers_.to_qkv(layer, act, scratch, tables.tokens, kept);
   T* keys = reinterpret_cast<T*>(arena_ + layer * layer_bytes());
-  device_.run(KvCacheWrite<T>{act.qkv + shape.q_width(), act.qkv + shape.q_width() + shape.kv_width(), keys,
+  device_.run(KvCacheWrite<T>{act.keys(shape), act.values(shape), keys,
                               keys + options_.limits.block_size * shape.kv_width(), tables.slots, tables.tokens,
                               shape.kv_width(), shape.q_width() + 2 * shape.kv_width(), options_.limits.block_size,
                               page_bytes() / static_cast<std::int64_t>(sizeof(T))});

@@ -64,6 +64,10 @@ void TrainingRun<T>::begin_backward(const LayerBackward& call) {
   check(std::all_of(covered.begin(), covered.end(), [](bool c) { return c; }), "each row has a piece");
   const RowRange all{0, batch_.rows()};
   device_.upload(act.positions, batch_.positions(all).data(), batch_.rows() * 4);
+  for (const ActivationPiece& piece : call.activations) {
+    if (piece.kind == RecordKind::kInput) continue;
+    layers_.make_keys(call.layer, act.from_row(options_.shape, piece.rows.begin), piece.rows.end - piece.rows.begin);
+  }
   for (const RowRange& rows : ranges_of(call.activations, RecordKind::kInput)) {
     layers_.to_qkv(call.layer, act.from_row(options_.shape, rows.begin), memory_.scratch(), rows.end - rows.begin);
   }
@@ -84,7 +88,9 @@ void TrainingRun<T>::restore(std::int32_t layer, RowRange part) {
   }
   const auto from_row = [&](std::int32_t row) { return memory_.activations().from_row(options_.shape, row); };
   for (const ActivationPiece& piece : pieces) {
-    if (piece.kind != RecordKind::kInput) records_.read_all_but_keys_and_values(piece, from_row(piece.rows.begin));
+    if (piece.kind == RecordKind::kInput) continue;
+    records_.read_all_but_keys_and_values(piece, from_row(piece.rows.begin));
+    layers_.make_queries(layer, from_row(piece.rows.begin), piece.rows.end - piece.rows.begin);
   }
   for (const RowRange& rows : ranges_of(pieces, RecordKind::kLean)) {
     layers_.rebuild_gate_up(layer, from_row(rows.begin), memory_.scratch(), rows.end - rows.begin);
@@ -99,7 +105,7 @@ void TrainingRun<T>::rerun_from_qkv(std::int32_t layer, std::span<const RowRange
   const LayerActivations<T>& all = memory_.activations();
   std::vector<AttentionRows> rows;
   for (const RowRange& range : ranges) batch_.append_attention_rows(range, 0, rows);
-  run_attention(rows, all, all.qkv + options_.shape.q_width(), qkv_width());
+  run_attention(rows, all, all.keys(options_.shape), all.values(options_.shape), qkv_width());
   for (const RowRange& range : ranges) {
     layers_.to_gate_up(layer, all.from_row(options_.shape, range.begin), memory_.scratch(), range.end - range.begin);
   }
@@ -116,8 +122,8 @@ void TrainingRun<T>::backward_attention(RowRange part) {
   AttentionBackward<T> call{};
   call.shape = attention_shape(rows);
   call.q = act.qkv;
-  call.k = all.qkv + shape.q_width();
-  call.v = call.k + shape.kv_width();
+  call.k = all.keys(shape);
+  call.v = all.values(shape);
   call.out = act.attention;
   call.lse = act.lse;
   call.d_out = scratch.d_attention;

@@ -111,12 +111,24 @@ void TrainingRun<T>::share_keys_and_values(const LayerForward& call, const std::
   };
   for (const ActivationPiece& piece : call.known) {
     check(piece.kind != RecordKind::kInput, "a piece of known rows has keys and values");
-    records_.read_keys_and_values(piece, kv_.data() + piece.rows.begin * width);
+    T* rows = kv_.data() + piece.rows.begin * width;
+    records_.read_keys_and_values(piece, rows);
+    if (options_.shape.qk_norm) {
+      layers_.make_keys(call.layer, rows, width, metadata_.upload(batch_.positions(piece.rows)),
+                        piece.rows.end - piece.rows.begin);
+    }
     mark(piece.rows);
   }
   for (const CompactRange& range : ranges) {
-    copy_rows(memory_.activations().qkv + range.begin * qkv_width() + options_.shape.q_width(), qkv_width(),
-              kv_.data() + range.rows.begin * width, width, width, range.rows.end - range.rows.begin);
+    const LayerActivations<T> act = memory_.activations().from_row(options_.shape, range.begin);
+    T* rows = kv_.data() + range.rows.begin * width;
+    const std::int64_t kv_width = options_.shape.kv_width(), count = range.rows.end - range.rows.begin;
+    if (act.linear == act.qkv) {  // keys and values side by side
+      copy_rows(act.keys(options_.shape), qkv_width(), rows, width, width, count);
+    } else {
+      copy_rows(act.keys(options_.shape), qkv_width(), rows, width, kv_width, count);
+      copy_rows(act.values(options_.shape), qkv_width(), rows + kv_width, width, kv_width, count);
+    }
     mark(range.rows);
   }
   for (const CompactRange& range : ranges) {
@@ -132,7 +144,8 @@ void TrainingRun<T>::attend_forward(const std::vector<CompactRange>& ranges) {
   for (const CompactRange& range : ranges) {
     batch_.append_attention_rows(range.rows, range.rows.begin - range.begin, rows);
   }
-  run_attention(rows, memory_.activations(), kv_.data(), 2 * options_.shape.kv_width());
+  run_attention(rows, memory_.activations(), kv_.data(), kv_.data() + options_.shape.kv_width(),
+                2 * options_.shape.kv_width());
 }
 
 template <class T>
@@ -149,12 +162,12 @@ AttentionShape TrainingRun<T>::attention_shape(const std::vector<AttentionRows>&
   return shape;
 }
 
-// `keys`: keys and values side by side in rows of `kv_stride` elements.
+// `keys`, `values`: in rows of `kv_stride` elements.
 template <class T>
 void TrainingRun<T>::run_attention(const std::vector<AttentionRows>& rows, const LayerActivations<T>& act,
-                                   const T* keys, std::int64_t kv_stride) {
-  device_.run(AttentionForward<T>{attention_shape(rows), act.qkv, keys, keys + options_.shape.kv_width(), act.attention,
-                                  act.lse, qkv_width(), kv_stride});
+                                   const T* keys, const T* values, std::int64_t kv_stride) {
+  device_.run(AttentionForward<T>{attention_shape(rows), act.qkv, keys, values, act.attention, act.lse, qkv_width(),
+                                  kv_stride});
 }
 
 // What is kept of this layer, as rows of its buffers.

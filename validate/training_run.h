@@ -39,7 +39,7 @@ class TrainingRun {
   void rerun_from_qkv(std::int32_t layer, std::span<const RowRange> ranges);
   void backward_attention(RowRange part);
   void run_attention(const std::vector<AttentionRows>& rows, const LayerActivations<T>& act, const T* keys,
-                     std::int64_t kv_stride);
+                     const T* values, std::int64_t kv_stride);
   AttentionShape attention_shape(const std::vector<AttentionRows>& rows);
   void copy_rows(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride, std::int64_t width,
                  std::int64_t rows);

@@ -36,6 +36,10 @@ class TableBuilder {
       if (!shape_.qkv_bias) break;
       add({module_prefix(layer, module) + "bias", {module_out(shape_, module)}, WeightRole::kBias, layer, module});
     }
+    if (shape_.qk_norm) {
+      add({prefix + "self_attn.q_norm.weight", {shape_.head_dim}, WeightRole::kQNorm, layer});
+      add({prefix + "self_attn.k_norm.weight", {shape_.head_dim}, WeightRole::kKNorm, layer});
+    }
     add_linears(layer, {LinearModule::kO});
     add({prefix + "post_attention_layernorm.weight", {shape_.hidden}, WeightRole::kPostNorm, layer});
     add_linears(layer, {LinearModule::kGate, LinearModule::kUp});

@@ -19,6 +19,10 @@ E** place_in(LayerTensors<E*>& layer, const WeightEntry& entry) {
       return &layer.input_norm;
     case WeightRole::kPostNorm:
       return &layer.post_norm;
+    case WeightRole::kQNorm:
+      return &layer.q_norm;
+    case WeightRole::kKNorm:
+      return &layer.k_norm;
     case WeightRole::kBias:
       return entry.module == LinearModule::kQ ? &layer.qkv_bias : nullptr;
     case WeightRole::kLoraA:
@@ -72,6 +76,8 @@ struct StartingValues {
 StartingValues starting_values(const WeightEntry& entry) {
   switch (entry.role) {
     case WeightRole::kInputNorm:
+    case WeightRole::kQNorm:
+    case WeightRole::kKNorm:
     case WeightRole::kPostNorm:
     case WeightRole::kFinalNorm:
       return {RandomKind::kConstant, 1};
@@ -116,7 +122,8 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
   for (std::size_t l = 0; l < writable.layers.size(); ++l) {
     const LayerTensors<T*>& from = writable.layers[l];
     LayerTensors<const T*>& to = tensors_.layers[l];
-    to = {from.input_norm, from.qkv, from.qkv_bias, from.o, from.post_norm, from.gate_up, from.down, {}, {}};
+    to = {from.input_norm, from.qkv,     from.qkv_bias, from.q_norm, from.k_norm, from.o,
+          from.post_norm,  from.gate_up, from.down,     {},          {}};
     std::copy(from.lora_a.begin(), from.lora_a.end(), to.lora_a.begin());
     std::copy(from.lora_b.begin(), from.lora_b.end(), to.lora_b.begin());
   }

@@ -21,6 +21,8 @@ struct LayerTensors {
   P input_norm{};                    // [hidden]
   P qkv{};                           // [q_width + 2 kv_width, hidden]
   P qkv_bias{};                      // [q_width + 2 kv_width], or null
+  P q_norm{};                        // [head_dim], or null
+  P k_norm{};                        // [head_dim], or null
   P o{};                             // [hidden, q_width]
   P post_norm{};                     // [hidden]
   P gate_up{};                       // [2 intermediate, hidden]
@@ -46,6 +48,8 @@ enum class WeightRole : std::uint8_t {
   kFinalNorm,
   kHead,
   kInputNorm,  // from here on: of a layer
+  kQNorm,
+  kKNorm,
   kPostNorm,
   kLinear,  // of a module
   kBias,

@@ -78,6 +78,8 @@ class CpuDevice final : public Device<T> {
   void run(const RmsNormRebuild<T>& call) override { rms_norm_rebuild(call); }
   void run(const RmsNormBackward<T>& call) override { rms_norm_backward(call); }
   void run(const Rotary<T>& call) override { rotary(call); }
+  void run(const HeadNormForward<T>& call) override { head_norm_forward(call); }
+  void run(const HeadNormBackward<T>& call) override { head_norm_backward(call); }
   void run(const LinearForward<T>& call) override { linear_forward(call); }
   void run(const LinearInputGradient<T>& call) override { linear_input_gradient(call); }
   void run(const LinearWeightGradient<T>& call) override { linear_weight_gradient(call); }

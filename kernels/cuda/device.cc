@@ -62,6 +62,10 @@ class GpuDevice final : public Device<Bf16> {
     rms_norm_backward(call, workspace_.get(bytes), stream());
   }
   void run(const Rotary<Bf16>& call) override { rotary(call, stream()); }
+  void run(const HeadNormForward<Bf16>& call) override { head_norm_forward(call, stream()); }
+  void run(const HeadNormBackward<Bf16>& call) override {
+    head_norm_backward(call, workspace_.get(head_norm_backward_workspace(call)), stream());
+  }
   void run(const LinearForward<Bf16>& call) override;
   void run(const LinearInputGradient<Bf16>& call) override;
   void run(const LinearWeightGradient<Bf16>& call) override;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/cuda/column_sums.cuh"
 #include "kernels/cuda/paged_units.cuh"
 #include "kernels/rms_norm.h"
 
@@ -16,8 +17,6 @@ constexpr int kMostThreads = 512;  // as many as have registers for a row each w
 // written and read once more. The same on every GPU, so that the sums are too.
 constexpr std::int64_t kPartialRows = 264;
 constexpr std::int64_t kBlocksWithoutPartials = 4096;
-constexpr int kSumColumns = 32;
-constexpr int kSumRows = 32;
 
 int threads_for(std::int64_t width, int runs = kRuns) {
   check_runs(width, "norm: a width of whole runs");
@@ -177,22 +176,6 @@ __global__ void __launch_bounds__(kMostThreads) norm_backward(RmsNormBackward<BF
     });
 }
 
-// d_weight[j] += sum of column j of `partial`.
-__global__ void add_columns(const float* partial, std::int64_t rows, std::int64_t width, float* d_weight) {
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kSumColumns + threadIdx.x;
-  float sum = 0.0F;
-  if (column < width) {
-#pragma unroll 8
-    for (std::int64_t row = threadIdx.y; row < rows; row += kSumRows) sum += partial[row * width + column];
-  }
-  float* sums = scratch();
-  sums[threadIdx.y * kSumColumns + threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || column >= width) return;
-  for (int i = 1; i < kSumRows; ++i) sum += sums[i * kSumColumns + threadIdx.x];
-  d_weight[column] += sum;
-}
-
 }  // namespace
 
 void rms_norm_forward(const RmsNormForward<BFloat16>& call, Stream stream) {
@@ -221,8 +204,7 @@ void rms_norm_backward(const RmsNormBackward<BFloat16>& call, void* workspace, S
   const bool two_rows = call.width <= std::int64_t{kMostThreads} * kRunsOfTwoRows * kRun;
   launch(two_rows ? norm_backward<true, kRunsOfTwoRows> : norm_backward<true, kRuns>, dim3(static_cast<unsigned>(rows)),
          dim3(threads_for(call.width, two_rows ? kRunsOfTwoRows : kRuns)), kScratchBytes, stream, call, partial);
-  launch(add_columns, dim3(blocks_for(call.width, kSumColumns)), dim3(kSumColumns, kSumRows),
-         kSumColumns * kSumRows * sizeof(float), stream, partial, rows, call.width, call.d_weight);
+  launch_add_columns(partial, rows, call.width, call.d_weight, stream);
 }
 
 std::int64_t rms_norm_backward_workspace(std::int64_t tokens, std::int64_t width) {

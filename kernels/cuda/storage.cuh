@@ -7,8 +7,10 @@
 
 namespace alchemist::cuda {
 
-inline const std::uint16_t* bits(const BFloat16* p) { return reinterpret_cast<const std::uint16_t*>(p); }
-inline std::uint16_t* bits(BFloat16* p) { return reinterpret_cast<std::uint16_t*>(p); }
+__host__ __device__ inline const std::uint16_t* bits(const BFloat16* p) {
+  return reinterpret_cast<const std::uint16_t*>(p);
+}
+__host__ __device__ inline std::uint16_t* bits(BFloat16* p) { return reinterpret_cast<std::uint16_t*>(p); }
 
 inline constexpr int kRun = 8;
 

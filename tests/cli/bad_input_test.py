@@ -223,9 +223,8 @@ class BadInput(CliTestCase):
                 self.assert_one_line_error(run(*arguments), "is empty", f'behind "{arguments[-2]}"')
 
     def test_models_without_kernels(self):
-        for model, what in (("qwen3-30b-a3b", "experts are"), ("qwen3-8b", "norms of queries and keys are")):
-            self.assert_one_line_error(run("calibrate", "--device", "cpu", "--model", model, "--out", self.out),
-                                       f"model {model}: {what} not computed by the kernels, only simulated")
+        self.assert_one_line_error(run("calibrate", "--device", "cpu", "--model", "qwen3-30b-a3b", "--out", self.out),
+                                   "model qwen3-30b-a3b: experts are not computed by the kernels, only simulated")
         profile = self.folder / "profile"
         write_profile(profile)
         self.refuse("--set", f"profile={profile}", "--set", "model={base: tiny, experts: 8, experts_per_token: 2}",

@@ -69,6 +69,19 @@ class ValidateDevice(CliTestCase):
                 self.assertGreater(real["link_d2h_bytes"], 0)
                 self.assert_done(run("replay", out / "events.log"))
 
+    def test_a_model_with_norms_of_heads(self):
+        """Records have another layout there, and training makes queries and keys again from what they hold."""
+        result, out, real, simulated = self.validate(
+            "elastic", "--set", "model={base: tiny, qk_norm: true}", "--set", "training.batch_tokens=128", "--set",
+            "training.max_itl=40 ms", "--set",
+            "workload={arrivals: {closed_loop: {concurrent: 3}}, lengths: {fixed: {prompt: 90, output: 8}}, "
+            "sessions: {turns: 1, think_time: {exponential: 300 ms}}, requests: 30}")
+        self.assertIn("all equal", result.stdout)
+        self.assertGreater(real["train_steps"], 0)
+        self.assertGreater(real["train_tokens_reused"], 0)
+        self.assertEqual(simulated["completed"], real["completed"])
+        self.assert_done(run("replay", out / "events.log"))
+
     def test_short_records_fill_the_host(self):
         """Each takes whole pages there, in both worlds."""
         result, out, real, _ = self.validate(

@@ -99,6 +99,60 @@ Case backward(const Rows& s, bool train_weight) {
       }};
 }
 
+// Rows with room behind the heads, which is left alone. In place as well, and with rstd as it is known then.
+Case head_norm(std::int64_t tokens, std::int64_t q_heads, std::int64_t k_heads, std::int64_t head_dim, bool backward) {
+  const std::string name = std::string(backward ? "head_norm_backward_" : "head_norm_") + std::to_string(q_heads) +
+                           "and" + std::to_string(k_heads) + "x" + std::to_string(head_dim) + "_" +
+                           std::to_string(tokens);
+  return {name, [=]<class T>(Bench<T>& bench) -> Outputs {
+            const std::int64_t heads = q_heads + k_heads, stride = heads * head_dim + 64, count = tokens * stride;
+            std::vector<std::int32_t> positions;
+            for (std::int64_t i = 0; i < tokens; ++i) positions.push_back(static_cast<std::int32_t>(3 * i % 7));
+            const std::int64_t table = 7 * head_dim / 2;
+            T* x = bench.storage(normal_values(count, "x"));
+            Values known = normal_values(tokens * (heads + 1), "rstd", 0.1);
+            for (double& r : known) r += 1;
+            Accumulator<T>* rstd = bench.accumulators(known);
+            const NormedHeads<T> normed{.x = x,
+                                        .x_stride = stride,
+                                        .rstd = rstd,
+                                        .rstd_stride = heads + 1,
+                                        .q_weight = bench.storage(normal_values(head_dim, "q_weight")),
+                                        .k_weight = bench.storage(normal_values(head_dim, "k_weight")),
+                                        .positions = bench.plain(positions),
+                                        .cosine = bench.accumulators(normal_values(table, "cosine")),
+                                        .sine = bench.accumulators(normal_values(table, "sine")),
+                                        .tokens = tokens,
+                                        .q_heads = q_heads,
+                                        .k_heads = k_heads,
+                                        .head_dim = head_dim};
+            T* y = bench.storage(normal_values(count, "y"));
+            if (backward) {
+              Accumulator<T>* d_q = bench.accumulators(normal_values(head_dim, "d_q"));
+              Accumulator<T>* d_k = bench.accumulators(normal_values(head_dim, "d_k"));
+              T* frozen = bench.storage(normal_values(count, "y"));
+              bench.device().run(HeadNormBackward<T>{normed, y, stride, d_q, d_k});
+              bench.device().run(HeadNormBackward<T>{normed, frozen, stride, nullptr, nullptr});
+              return {{"d", bench.read(y, count), kRoundedOnce},
+                      {"d_q_weight", bench.read(d_q, head_dim), kSummed},
+                      {"d_k_weight", bench.read(d_k, head_dim), kSummed},
+                      {"frozen - d", difference<T>(bench, frozen, y, count), 0}};
+            }
+            HeadNormForward<T> call{normed, y, stride, static_cast<Accumulator<T>>(1e-5)};
+            bench.device().run(call);
+            const Values first = bench.read(y, count), kept = bench.read(rstd, tokens * (heads + 1));
+            call.rstd_is_known = true;
+            call.y = x;
+            bench.device().run(call);
+            Values rebuilt = bench.read(x, count);
+            for (std::int64_t i = 0; i < count; ++i) {
+              const auto at = static_cast<std::size_t>(i);
+              rebuilt[at] = i % stride < heads * head_dim ? rebuilt[at] - first[at] : 0;
+            }
+            return {{"y", first, kRoundedOnce}, {"rstd", kept, kSummed}, {"rebuilt - y", rebuilt, 0}};
+          }};
+}
+
 }  // namespace
 
 std::vector<Case> norm_cases(bool large) {
@@ -117,6 +171,16 @@ std::vector<Case> norm_cases(bool large) {
   cases.push_back(recorded("branch_words", {3, 1056}, true, 134, 6));
   cases.push_back(backward({1200, 1056}, true));  // blocks of three warps, with several rows each
   cases.push_back(backward({270, 8200}, true));   // the same, of rows too wide for two in a thread's registers
+  for (const bool back : {false, true}) {
+    cases.push_back(head_norm(5, 4, 2, 32, back));
+    cases.push_back(head_norm(3, 5, 1, 64, back));  // the last warp has room for more heads
+    cases.push_back(head_norm(2, 3, 3, 128, back));
+    cases.push_back(head_norm(700, 16, 4, 32, back));  // several heads a thread, where weights are trained
+  }
+  if (large) {
+    cases.push_back(head_norm(4096, 32, 8, 128, false));
+    cases.push_back(head_norm(4096, 32, 8, 128, true));
+  }
   return cases;
 }
 

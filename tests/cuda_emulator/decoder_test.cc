@@ -8,9 +8,10 @@ namespace alchemist {
 namespace {
 
 // Two layers with grouped queries; widths of whole runs of eight, and a head dimension that the kernels know.
-DecoderOptions options_of(TrainingMethod method, std::int64_t element_bytes) {
+DecoderOptions options_of(TrainingMethod method, std::int64_t element_bytes, bool head_norms = false) {
   DecoderOptions options;
   options.shape = {"emulated", 2, 64, 96, 4, 2, 32, 40, 64, true, false, element_bytes};
+  options.shape.qk_norm = head_norms;
   options.training.method = method;
   options.training.lora_rank = 8;
   options.lora_alpha = 4;  // softmaxes as flat as those of trained models: sharp ones magnify every rounding
@@ -38,13 +39,16 @@ INSTANTIATE_TEST_SUITE_P(Methods, EmulatedDecoder, testing::Values(TrainingMetho
 // Weights and every activation are rounded to bf16 (at most 2^-8 each, 2^-9 in the mean): some dozen roundings of
 // random sign on each path through two layers and back. A wrong or missing term is of the order of the gradient.
 TEST_P(EmulatedDecoder, LossAndGradientAreThoseOfDouble) {
-  const Samples samples({{9, 4}, {5, 6}, {12, 3}}, 40);
-  TestDecoder<BFloat16> gpu(options_of(GetParam(), 2), cuda::make_device(0));
-  TestDecoder<double> cpu(options_of(GetParam(), 8));
-  cpu->set_trained_parameters(gpu->trained_parameters());
-  const double gpu_loss = train_fresh(gpu, samples).loss, cpu_loss = train_fresh(cpu, samples).loss;
-  EXPECT_NEAR(gpu_loss, cpu_loss, 0.01 * cpu_loss);
-  EXPECT_LT(relative_error(gpu->gradients(), cpu->gradients()), 0.03);
+  for (const bool head_norms : {false, true}) {
+    SCOPED_TRACE(head_norms);
+    const Samples samples({{9, 4}, {5, 6}, {12, 3}}, 40);
+    TestDecoder<BFloat16> gpu(options_of(GetParam(), 2, head_norms), cuda::make_device(0));
+    TestDecoder<double> cpu(options_of(GetParam(), 8, head_norms));
+    cpu->set_trained_parameters(gpu->trained_parameters());
+    const double gpu_loss = train_fresh(gpu, samples).loss, cpu_loss = train_fresh(cpu, samples).loss;
+    EXPECT_NEAR(gpu_loss, cpu_loss, 0.01 * cpu_loss);
+    EXPECT_LT(relative_error(gpu->gradients(), cpu->gradients()), 0.03);
+  }
 }
 
 // Prompts served in one step with recording; training reuses the records, or runs the same products again.
@@ -93,8 +97,11 @@ void expect_reuse_is_recompute(TestDecoder<BFloat16>& model, const Samples& samp
 }
 
 TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBit) {
-  TestDecoder<BFloat16> model(options_of(GetParam(), 2), cuda::make_device(0));
-  expect_reuse_is_recompute(model, Samples({{9, 4}, {12, 3}}, 40));
+  for (const bool head_norms : {false, true}) {
+    SCOPED_TRACE(head_norms);
+    TestDecoder<BFloat16> model(options_of(GetParam(), 2, head_norms), cuda::make_device(0));
+    expect_reuse_is_recompute(model, Samples({{9, 4}, {12, 3}}, 40));
+  }
 }
 
 // With heads and a prompt that are long enough for warpgroups, in serving and in training.

@@ -18,9 +18,10 @@ nlohmann::json to_json(const std::vector<Decoder::NamedTensor>& tensors) {
 }
 
 nlohmann::json dump(const std::string& what) {
-  const bool full = what == "full", preference = what == "dpo";
-  DecoderOptions options = small_options<double>(full ? TrainingMethod::full : TrainingMethod::lora);
-  options.shape.qkv_bias = full;
+  const bool full = what == "full" || what == "full_head_norms", preference = what == "dpo";
+  const bool head_norms = what == "full_head_norms" || what == "lora_head_norms";
+  DecoderOptions options = small_options<double>(full ? TrainingMethod::full : TrainingMethod::lora, head_norms);
+  options.shape.qkv_bias = what == "full";
   if (preference) options.training.objective = TrainingObjective::dpo;
   Samples samples({{5, 7}, {5, 3}, {9, 4}, {9, 6}}, options.shape.vocabulary);
   if (preference) {
@@ -61,7 +62,7 @@ nlohmann::json dump(const std::string& what) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::cerr << "usage: dump_gradients full|lora|dpo\n";
+    std::cerr << "usage: dump_gradients full|lora|dpo|full_head_norms|lora_head_norms\n";
     return 1;
   }
   std::cout << alchemist::dump(argv[1]) << "\n";

@@ -38,6 +38,9 @@ class Model:
         mean = x.pow(2).mean(-1, keepdim=True)
         return x * torch.rsqrt(mean + self.shape["norm_epsilon"]) * self.weights[name + ".weight"]
 
+    def norm_of_heads(self, x, name):
+        return self.norm(x, name) if name + ".weight" in self.weights else x
+
     def rotate(self, x):
         """x: [heads, tokens, head_dim]."""
         dim = self.shape["head_dim"]
@@ -53,8 +56,8 @@ class Model:
         def heads(name, count):
             return self.linear(x, f"{prefix}.{name}").reshape(tokens, count, dim).transpose(0, 1)
 
-        q = self.rotate(heads("q_proj", self.shape["heads"]))
-        k = self.rotate(heads("k_proj", self.shape["kv_heads"]))
+        q = self.rotate(self.norm_of_heads(heads("q_proj", self.shape["heads"]), f"{prefix}.q_norm"))
+        k = self.rotate(self.norm_of_heads(heads("k_proj", self.shape["kv_heads"]), f"{prefix}.k_norm"))
         v = heads("v_proj", self.shape["kv_heads"])
         group = self.shape["heads"] // self.shape["kv_heads"]
         k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
@@ -112,6 +115,14 @@ class PyTorchTest(unittest.TestCase):
     def test_full_fine_tuning(self):
         dump = self.compare("full")
         self.assertEqual(dump["gradients"].keys(), dump["weights"].keys())
+
+    def test_full_fine_tuning_with_norms_of_heads(self):
+        dump = self.compare("full_head_norms")
+        self.assertEqual(dump["gradients"].keys(), dump["weights"].keys())
+        self.assertIn("model.layers.0.self_attn.q_norm.weight", dump["gradients"])
+
+    def test_lora_with_norms_of_heads(self):
+        self.compare("lora_head_norms")
 
     def test_lora(self):
         dump = self.compare("lora")

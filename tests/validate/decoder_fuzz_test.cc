@@ -14,6 +14,7 @@ class RandomRun {
     options_ = small_options<double>(full ? TrainingMethod::full : TrainingMethod::lora);
     options_.shape.qkv_bias = flip();
     options_.shape.tied_embeddings = flip();
+    options_.shape.qk_norm = flip();
     options_.shape.layers = random_.uniform_int(1, 3);
     while (batch_tokens_.empty() || (batch_tokens_.size() < 4 && flip())) {
       batch_tokens_.push_back(random_tokens(random_.uniform_int(2, 14), 37, random_.bits()));

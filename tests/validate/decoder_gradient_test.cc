@@ -1,4 +1,5 @@
 // The gradient of the whole model against central finite differences in double.
+#include <algorithm>
 #include <cmath>
 
 #include "tests/validate/support.h"
@@ -48,6 +49,50 @@ TEST(DecoderGradient, FullFineTuningWithBiasAndTiedEmbeddings) {
 
 TEST(DecoderGradient, Lora) {
   const DecoderOptions options = small_options<double>(TrainingMethod::lora);
+  expect_gradient_of_finite_differences(options, Samples({{3, 4}, {1, 2}, {6, 1}}, options.shape.vocabulary));
+}
+
+TEST(DecoderGradient, FullFineTuningWithNormsOfHeads) {
+  DecoderOptions options = small_options<double>(TrainingMethod::full, true);
+  options.shape.layers = 2;
+  expect_gradient_of_finite_differences(options, Samples({{3, 4}, {1, 2}, {6, 1}}, options.shape.vocabulary));
+}
+
+// Of each tensor of norms of heads every weight.
+TEST(DecoderGradient, WeightsOfNormsOfHeads) {
+  DecoderOptions options = small_options<double>(TrainingMethod::full, true);
+  options.shape.layers = 2;
+  const Samples samples({{3, 4}, {1, 2}, {6, 1}}, options.shape.vocabulary);
+  TestDecoder<double> model(options);
+  train_fresh(model, samples);
+  std::size_t met = 0;
+  const std::vector<Decoder::NamedTensor> gradients = model->named_gradients();
+  for (const Decoder::NamedTensor& weight : model->named_weights()) {
+    if (weight.name.find("_norm.weight") == std::string::npos || weight.name.find("self_attn") == std::string::npos) {
+      continue;
+    }
+    const auto gradient = std::find_if(gradients.begin(), gradients.end(),
+                                       [&](const Decoder::NamedTensor& g) { return g.name == weight.name; });
+    ASSERT_NE(gradient, gradients.end()) << weight.name;
+    ASSERT_EQ(weight.values.size(), 6u);
+    for (std::size_t i = 0; i < weight.values.size(); ++i, ++met) {
+      const auto loss_at = [&](double value) {
+        Decoder::NamedTensor moved = weight;
+        moved.values[i] = value;
+        model->set_named_weight(moved);
+        return train_fresh(model, samples).loss;
+      };
+      constexpr double kStep = 1e-5;
+      const double above = loss_at(weight.values[i] + kStep), below = loss_at(weight.values[i] - kStep);
+      EXPECT_NEAR(gradient->values[i], (above - below) / (2 * kStep), 1e-8) << weight.name << " " << i;
+    }
+    model->set_named_weight(weight);
+  }
+  EXPECT_EQ(met, 2u * 2 * 6);
+}
+
+TEST(DecoderGradient, LoraWithNormsOfHeads) {
+  const DecoderOptions options = small_options<double>(TrainingMethod::lora, true);
   expect_gradient_of_finite_differences(options, Samples({{3, 4}, {1, 2}, {6, 1}}, options.shape.vocabulary));
 }
 

@@ -22,13 +22,18 @@ double relative_error(const std::vector<double>& a, const std::vector<double>& b
   return std::sqrt(difference / norm);
 }
 
+struct Trained {
+  TrainingMethod method;
+  bool head_norms = false;
+};
+
 // Three conversations whose prompts are served, and recorded, in one step. In training the answers are fresh, and so is
 // the last token of each prompt, whose final hidden state predicts the first token of the answer.
 class Reuse {
  public:
   // The last `left_out` tokens of each prompt have no place in its record.
-  explicit Reuse(TrainingMethod method, RecordKind kind = RecordKind::kMinimal, std::int32_t left_out = 0)
-      : model(options(method)),
+  explicit Reuse(Trained trained, RecordKind kind = RecordKind::kMinimal, std::int32_t left_out = 0)
+      : model(options(trained)),
         samples({{9, 4}, {5, 6}, {12, 3}}, 37),
         kind_(kind),
         left_out_(left_out),
@@ -45,9 +50,9 @@ class Reuse {
     }
   }
 
-  static DecoderOptions options(TrainingMethod method) {
-    DecoderOptions result = small_options<float>(method);
-    result.optimizer.learning_rate = method == TrainingMethod::lora ? 2e-2 : 3e-3;
+  static DecoderOptions options(Trained trained) {
+    DecoderOptions result = small_options<float>(trained.method, trained.head_norms);
+    result.optimizer.learning_rate = trained.method == TrainingMethod::lora ? 2e-2 : 3e-3;
     return result;
   }
 
@@ -124,9 +129,14 @@ class Reuse {
   std::vector<PagedRecord> records_;
 };
 
-class ReuseByMethod : public testing::TestWithParam<TrainingMethod> {};
-INSTANTIATE_TEST_SUITE_P(Methods, ReuseByMethod, testing::Values(TrainingMethod::lora, TrainingMethod::full),
-                         [](const auto& param) { return param.param == TrainingMethod::lora ? "lora" : "full"; });
+class ReuseByMethod : public testing::TestWithParam<Trained> {};
+INSTANTIATE_TEST_SUITE_P(Methods, ReuseByMethod,
+                         testing::Values(Trained{TrainingMethod::lora}, Trained{TrainingMethod::full},
+                                         Trained{TrainingMethod::lora, true}, Trained{TrainingMethod::full, true}),
+                         [](const auto& param) {
+                           return std::string(param.param.method == TrainingMethod::lora ? "lora" : "full") +
+                                  (param.param.head_norms ? "_head_norms" : "");
+                         });
 
 TEST_P(ReuseByMethod, ResidentRecordGivesTheGradientOfRecomputingToTheBit) {
   Reuse reuse(GetParam());
@@ -331,7 +341,7 @@ TEST_P(ReuseByMethod, PlantedErrorIsSeen) {
       *element = right * 1.01f + 0.01f;
       reuse.train_reusing();
       const bool matters = layer < 2 || tensor == RecordTensor::kX || tensor == RecordTensor::kKeyValue ||
-                           tensor == RecordTensor::kRstd1;
+                           tensor == RecordTensor::kRstd1 || tensor == RecordTensor::kHeadRstd;
       EXPECT_EQ(recomputed != reuse.model->gradients(), matters)
           << "layer " << layer << ", tensor " << static_cast<int>(tensor);
       *element = right;
@@ -355,7 +365,7 @@ TEST_P(ReuseByMethod, LossOver50StepsIsTheSameCurve) {
     without.model->optimizer_step();
   }
   EXPECT_EQ(losses, others);
-  const double expected_fall = GetParam() == TrainingMethod::lora ? 0.4 : losses.front() / 2;
+  const double expected_fall = GetParam().method == TrainingMethod::lora ? 0.4 : losses.front() / 2;
   EXPECT_GT(losses.front() - losses.back(), expected_fall);
   EXPECT_EQ(with.model->version(), WeightVersion(50));
 }

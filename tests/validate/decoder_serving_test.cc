@@ -8,10 +8,6 @@
 namespace alchemist {
 namespace {
 
-constexpr RecordTensor kAllTensors[] = {RecordTensor::kGateUp,   RecordTensor::kX,         RecordTensor::kQ,
-                                        RecordTensor::kKeyValue, RecordTensor::kAttention, RecordTensor::kXMid,
-                                        RecordTensor::kLse,      RecordTensor::kRstd1,     RecordTensor::kRstd2};
-
 // The minimal record of all tokens of a request, by layer and tensor, served in chunks of these sizes, beside another
 // request that decodes. Returns the token after the last as well.
 struct Recorded {
@@ -19,8 +15,8 @@ struct Recorded {
   std::int32_t next = 0;
 };
 
-Recorded serve(const std::vector<std::int32_t>& chunks) {
-  TestDecoder<double> model(small_options<double>(TrainingMethod::lora));
+Recorded serve(const std::vector<std::int32_t>& chunks, bool head_norms) {
+  TestDecoder<double> model(small_options<double>(TrainingMethod::lora, head_norms));
   PageList pages(TestDecoder<double>::kPages);
   Served other = new_request(model, pages, random_tokens(40, 37, 2));
   Served request = new_request(model, pages, random_tokens(23, 37, 1));
@@ -34,7 +30,7 @@ Recorded serve(const std::vector<std::int32_t>& chunks) {
     steps[1].record = memory;
     model->step(steps, next);
     for (std::size_t l = 0; l < memory.size(); ++l) {
-      for (const RecordTensor tensor : kAllTensors) {
+      for (const RecordTensor tensor : model.layout().tensors(RecordKind::kMinimal)) {
         const auto chunk = record_values(model, memory[l], RecordKind::kMinimal, tensor, count);
         auto& all = recorded.values[{l, tensor}];
         all.insert(all.end(), chunk.begin(), chunk.end());
@@ -57,18 +53,24 @@ void expect_same(const Recorded& a, const Recorded& b) {
   }
 }
 
-TEST(DecoderServing, PrefillInChunksIsOnePrefill) { expect_same(serve({23}), serve({8, 3, 12})); }
+// Without and with norms of heads.
+class DecoderServing : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(HeadNorms, DecoderServing, testing::Bool());
 
-TEST(DecoderServing, DecodeIsPrefill) {
+TEST_P(DecoderServing, PrefillInChunksIsOnePrefill) {
+  expect_same(serve({23}, GetParam()), serve({8, 3, 12}, GetParam()));
+}
+
+TEST_P(DecoderServing, DecodeIsPrefill) {
   std::vector<std::int32_t> chunks(1 + 10, 1);
   chunks.front() = 13;
-  expect_same(serve({23}), serve(chunks));
+  expect_same(serve({23}, GetParam()), serve(chunks, GetParam()));
 }
 
 // Training's forward over rows gives what serving's over the paged cache gave.
-TEST(DecoderServing, TrainingForwardIsServing) {
-  const Recorded served = serve({23});
-  TestDecoder<double> model(small_options<double>(TrainingMethod::lora));
+TEST_P(DecoderServing, TrainingForwardIsServing) {
+  const Recorded served = serve({23}, GetParam());
+  TestDecoder<double> model(small_options<double>(TrainingMethod::lora, GetParam()));
   Samples samples({{20, 3}}, 37);
   const std::vector<std::int32_t> tokens = random_tokens(23, 37, 1);
   samples.list[0].tokens = tokens;
@@ -76,15 +78,15 @@ TEST(DecoderServing, TrainingForwardIsServing) {
   const LayerPieces pieces = run_forward(model, samples.whole(), RecordKind::kMinimal);
   Recorded trained{{}, served.next};
   for (std::size_t l = 0; l < pieces.size(); ++l) {
-    for (const RecordTensor tensor : kAllTensors) {
+    for (const RecordTensor tensor : model.layout().tensors(RecordKind::kMinimal)) {
       trained.values[{l, tensor}] = record_values(model, pieces[l][0].memory, RecordKind::kMinimal, tensor, 23);
     }
   }
   expect_same(served, trained);
 }
 
-TEST(DecoderServing, ChunksThatEndNoPromptYieldNothing) {
-  TestDecoder<double> model(small_options<double>(TrainingMethod::lora));
+TEST_P(DecoderServing, ChunksThatEndNoPromptYieldNothing) {
+  TestDecoder<double> model(small_options<double>(TrainingMethod::lora, GetParam()));
   PageList pages(TestDecoder<double>::kPages);
   Served request = new_request(model, pages, random_tokens(10, 37, 1));
   SequenceStep chunk = request.next_chunk(6);
@@ -101,7 +103,13 @@ TEST(RecordLayout, BytesAreTheSimulators) {
   EXPECT_EQ(RecordLayout(llama).bytes_per_token(RecordKind::kMinimal), 94'344);
   EXPECT_EQ(RecordLayout(llama).bytes_per_token(RecordKind::kLean), 37'000);
   EXPECT_EQ(RecordLayout(llama).bytes_per_token(RecordKind::kInput), 8'192);
-  for (const ModelShape& shape : {llama, small_shape<float>()}) {
+  const auto with_head_norms = [](ModelShape shape) {
+    shape.qk_norm = true;
+    return shape;
+  };
+  EXPECT_EQ(RecordLayout(with_head_norms(llama)).bytes_per_token(RecordKind::kMinimal), 94'344 + (32 + 8) * 4);
+  for (const ModelShape& shape :
+       {llama, small_shape<float>(), with_head_norms(llama), with_head_norms(small_shape<float>())}) {
     const LayerGraph graph = build_layer_graph(shape, {});
     const RecordLayout layout(shape);
     EXPECT_EQ(Bytes(layout.bytes_per_token(RecordKind::kMinimal)), find_record_set(graph, "minimal")->bytes_per_token);

@@ -125,6 +125,19 @@ TEST_F(Pretrained, LoadsWhatTheIndexNames) {
   expect_same(loaded(options), others);
 }
 
+TEST_F(Pretrained, LoadsNormsOfHeads) {
+  const DecoderOptions options = small_options<float>(TrainingMethod::full, true);
+  const auto weights = TestDecoder<float>(options)->named_weights();
+  const std::string query = "model.layers.2.self_attn.q_norm.weight";
+  EXPECT_TRUE(std::any_of(weights.begin(), weights.end(), [&](const auto& weight) { return weight.name == query; }));
+  write("model.safetensors", file_of(weights));
+  expect_same(loaded(options), weights);
+  auto fewer = weights;
+  std::erase_if(fewer, [&](const auto& weight) { return weight.name == query; });
+  write("model.safetensors", file_of(fewer));
+  EXPECT_THAT(loading_error(options), HasSubstr(query));
+}
+
 // Biases, further layers, norms of queries: without them it would be another model.
 TEST_F(Pretrained, RefusesPartsThatTheModelLacks) {
   const DecoderOptions options = small_options<float>(TrainingMethod::full);

@@ -29,11 +29,11 @@ struct StepOfBatch {
 
 // Two samples: 13 + 4 tokens of which 1 .. 11 are recorded in two chunks (the first token as if by a prefix hit, the
 // last of the prompt beyond the record), and 9 + 3 tokens of which 0 .. 8 are the beginning of a record of 9 tokens.
-class RestoredBatchTest : public ::testing::Test {
+class RestoredBatchTest : public ::testing::TestWithParam<bool> {
  protected:
   RestoredBatchTest()
-      : model_(small_options<double>(TrainingMethod::lora)),
-        layout_(small_shape<double>()),
+      : model_(small_options<double>(TrainingMethod::lora, GetParam())),
+        layout_(model_->options().shape),
         pool_(model_.device(), model_->page_bytes(), 128),
         records_(layout_, 3, {model_.arena(), model_->page_bytes()}, pool_) {
     samples_ = {{RequestId(0), SessionId(0), 13, 4}, {RequestId(1), SessionId(1), 9, 3}};
@@ -228,7 +228,10 @@ std::vector<LayerPlan> plan(std::vector<double> shares) {
 }
 
 // The pieces of a micro-batch without records are the model's own calls over all its rows.
-TEST_F(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
+// Without and with norms of heads.
+INSTANTIATE_TEST_SUITE_P(HeadNorms, RestoredBatchTest, ::testing::Bool());
+
+TEST_P(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
   std::vector<TrainingSample> samples;
   for (std::size_t i = 0; i < 2; ++i) samples.push_back({texts_[i], samples_[i].prompt_tokens, 1.0 / 7, 0});
   const std::vector<RowRange> rows = {{0, 17}, {17, 29}};
@@ -254,14 +257,14 @@ TEST_F(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
   for (const std::int64_t part : {5, 3, 1}) EXPECT_LT(difference(gradient({}, {}, 0, part), expected), kSummation);
 }
 
-TEST_F(RestoredBatchTest, ResidentRecordsGiveTheGradientOfAFreshForward) {
+TEST_P(RestoredBatchTest, ResidentRecordsGiveTheGradientOfAFreshForward) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   EXPECT_LT(difference(gradient(recorded(false, false), {}, 0), fresh), kSummation);
 }
 
 // The last token of an answer is never an input of decode: it may be fresh, or take the activations of the one before,
 // as it has no gradient. The last token of the first prompt is fresh in between.
-TEST_F(RestoredBatchTest, AnswersRecordedByDecodeGiveTheGradientOfAFreshForward) {
+TEST_P(RestoredBatchTest, AnswersRecordedByDecodeGiveTheGradientOfAFreshForward) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   for (const bool lean : {false, true}) {
     record_decoded(2, texts_[0], 13, 3, 6, lean);
@@ -283,13 +286,13 @@ TEST_F(RestoredBatchTest, AnswersRecordedByDecodeGiveTheGradientOfAFreshForward)
   }
 }
 
-TEST_F(RestoredBatchTest, DividedPiecesGiveTheSame) {
+TEST_P(RestoredBatchTest, DividedPiecesGiveTheSame) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   EXPECT_LT(difference(gradient({}, {}, 0, 5), fresh), kSummation);
   EXPECT_LT(difference(gradient(recorded(false, false), {}, 0, 3), fresh), kSummation);
 }
 
-TEST_F(RestoredBatchTest, ReloadedRecordsGiveTheSameWhateverShareOfGateAndUpComes) {
+TEST_P(RestoredBatchTest, ReloadedRecordsGiveTheSameWhateverShareOfGateAndUpComes) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   move_to_host(0);
   for (const double share : {1.0, 0.4, 0.0}) {
@@ -299,7 +302,7 @@ TEST_F(RestoredBatchTest, ReloadedRecordsGiveTheSameWhateverShareOfGateAndUpCome
   EXPECT_LT(difference(gradient(recorded(true, true), plan({0, 0.5, 1}), 0, 4), fresh), kSummation);
 }
 
-TEST_F(RestoredBatchTest, LayersThatAreRecomputedGiveTheSame) {
+TEST_P(RestoredBatchTest, LayersThatAreRecomputedGiveTheSame) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   move_to_host(0);
   move_to_host(1);
@@ -310,7 +313,7 @@ TEST_F(RestoredBatchTest, LayersThatAreRecomputedGiveTheSame) {
 
 // With two or one of the three layers' fresh activations on the device at once, the others on the host: the places are
 // written over as forward goes up, so that what does not come back would show.
-TEST_F(RestoredBatchTest, FreshActivationsThatLeaveGiveTheSame) {
+TEST_P(RestoredBatchTest, FreshActivationsThatLeaveGiveTheSame) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   for (const std::int32_t layers : {2, 1}) {
     EXPECT_EQ(difference(gradient({}, {}, 0, 100, layers), fresh), 0) << layers;
@@ -325,7 +328,7 @@ TEST_F(RestoredBatchTest, FreshActivationsThatLeaveGiveTheSame) {
 }
 
 // One value that is off by 0.1, of all that come back: a million times what summation in another order does.
-TEST_F(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
+TEST_P(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   move_to_host(0);
   const RecordTable::Entry& entry = records_.entry(RecordId(0));
@@ -341,7 +344,7 @@ TEST_F(RestoredBatchTest, APlantedErrorInOneReloadedLayerShows) {
 }
 
 // Its activations are made or brought again for the layers that are left; the gradient is the same to the bit.
-TEST_F(RestoredBatchTest, AMicroBatchThatGaveWayGivesTheSameGradient) {
+TEST_P(RestoredBatchTest, AMicroBatchThatGaveWayGivesTheSameGradient) {
   move_to_host(0);
   const StepOfBatch whole;
   for (const std::vector<std::int32_t>& stops : {std::vector{3}, {2}, {1}, {3, 2, 1}}) {
@@ -359,7 +362,7 @@ TEST_F(RestoredBatchTest, AMicroBatchThatGaveWayGivesTheSameGradient) {
 }
 
 // Bytes that come over the link for a layer: of 11 tokens all but gate and up, and gate and up of floor(11 * 0.5) = 5.
-TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
+TEST_P(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
   move_to_host(0);
   const std::vector<RecordedTokens> parts = {recorded(true, false)[0]};
   const std::vector<LayerPlan> restore = plan({1, 1, 0.5});
@@ -385,7 +388,7 @@ TEST_F(RestoredBatchTest, CopiesAreAsLargeAsPlanned) {
 }
 
 // All layers of the record come before backward begins, so that none may lie where another still does.
-TEST_F(RestoredBatchTest, LayersThatComeAheadHavePlacesOfTheirOwn) {
+TEST_P(RestoredBatchTest, LayersThatComeAheadHavePlacesOfTheirOwn) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   move_to_host(0);
   for (const std::int32_t meeting_layer : {0, 1}) {
@@ -396,21 +399,21 @@ TEST_F(RestoredBatchTest, LayersThatComeAheadHavePlacesOfTheirOwn) {
 }
 
 // The loss is the mean over the targets of the step: with as many again in other micro-batches, half of the gradient.
-TEST_F(RestoredBatchTest, TheLossIsTheMeanOverTheStep) {
+TEST_P(RestoredBatchTest, TheLossIsTheMeanOverTheStep) {
   std::vector<double> half = gradient({}, {}, 0);
   for (double& g : half) g /= 2;
   EXPECT_LT(difference(gradient({}, {}, 0, 100, 3, {.targets = 14}), half), kSummation);
 }
 
 // Tokens 3 .. 12 of the first sample are tokens 2 .. 11 of its record, which begins with token 1.
-TEST_F(RestoredBatchTest, ARecordIsUsedFromItsMiddle) {
+TEST_P(RestoredBatchTest, ARecordIsUsedFromItsMiddle) {
   const std::vector<double> fresh = gradient({}, {}, 0);
   std::vector<RecordedTokens> parts = recorded(false, false);
   parts[0] = {0, 3, 9, RecordId(0), 2, false, false};
   EXPECT_LT(difference(gradient(parts, {}, 0), fresh), kSummation);
 }
 
-TEST_F(RestoredBatchTest, AForgottenRecordGivesItsHostPagesBack) {
+TEST_P(RestoredBatchTest, AForgottenRecordGivesItsHostPagesBack) {
   const std::int64_t before = pool_.free();
   move_to_host(0);
   EXPECT_LT(pool_.free(), before);

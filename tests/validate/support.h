@@ -22,9 +22,10 @@ ModelShape small_shape() {
 }
 
 template <class T>
-DecoderOptions small_options(TrainingMethod method) {
+DecoderOptions small_options(TrainingMethod method, bool head_norms = false) {
   DecoderOptions options;
   options.shape = small_shape<T>();
+  options.shape.qk_norm = head_norms;
   options.training.method = method;
   options.training.lora_rank = 3;
   options.limits = {.step_tokens = 64, .step_sequences = 8, .micro_batch_tokens = 64, .block_size = 4};

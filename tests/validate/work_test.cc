@@ -31,6 +31,8 @@ class CountingDevice final : public Device<float> {
   void run(const RmsNormRebuild<float>& call) override { count(call); }
   void run(const RmsNormBackward<float>& call) override { count(call); }
   void run(const Rotary<float>& call) override { count(call); }
+  void run(const HeadNormForward<float>& call) override { count(call); }
+  void run(const HeadNormBackward<float>& call) override { count(call); }
   void run(const LinearForward<float>& call) override { count(call); }
   void run(const LinearInputGradient<float>& call) override { count(call); }
   void run(const LinearWeightGradient<float>& call) override { count(call); }

@@ -13,8 +13,8 @@ import unittest
 HEADER = "kernel,tokens,median_us,p10_us,p90_us,tflop_per_s,gbyte_per_s,roof,share_of_roof"
 # Some of each list; a list that lost its rows would be measured faster than before.
 KERNELS = ["cross_entropy_gradient", "adamw", "norm_backward_weight", "gated_forward_recorded", "keep_rows", "rotary",
-           "qkv_weight_gradient", "o_adapter_b_add", "gate_up_forward_add", "down_input_gradient_add", "attention_forward",
-           "attention_backward", "paged_prefill", "decode_64_sequences"]
+           "head_norm_backward", "qkv_weight_gradient", "o_adapter_b_add", "gate_up_forward_add", "down_input_gradient_add",
+           "attention_forward", "attention_backward", "paged_prefill", "decode_64_sequences"]
 LAYERS = [f"layer_{what}" for what in ["forward_lora", "backward_lora_minimal", "backward_lora_lean", "forward_full",
                                        "backward_full_minimal", "backward_full_lean"]]
 PREFILLS = ["prefill", "prefill_lean", "prefill_minimal"]

@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include "tests/benchmarks/kernels/kernel_list.h"
 #include "validate/record_layout.h"
 
@@ -44,11 +46,16 @@ void add_activations(std::vector<Entry>& list, Arrays<T>& a, std::int64_t tokens
   });
 }
 
+std::vector<std::int32_t> first_positions(std::int64_t tokens) {
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
+  std::iota(positions.begin(), positions.end(), 0);
+  return positions;
+}
+
 template <class T>
 void add_rotary(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
   const std::int64_t heads = shape.heads + shape.kv_heads, stride = shape.q_width() + 2 * shape.kv_width();
-  std::vector<std::int32_t> positions;
-  for (std::int64_t i = 0; i < tokens; ++i) positions.push_back(static_cast<std::int32_t>(i));
+  const std::vector<std::int32_t> positions = first_positions(tokens);
   add(list, a, "rotary", Roof::kCopy, static_cast<double>(tokens * stride) * sizeof(T), [&] {
     return Rotary<T>{a.random(tokens * stride),
                      a.plain(positions),
@@ -59,6 +66,37 @@ void add_rotary(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape,
                      shape.head_dim,
                      stride,
                      false};
+  });
+}
+
+// The norm of each head with its rotation: what models with such norms have in the rotation's place.
+template <class T>
+void add_head_norm(std::vector<Entry>& list, Arrays<T>& a, const ModelShape& shape, std::int64_t tokens) {
+  const std::int64_t heads = shape.heads + shape.kv_heads, stride = shape.q_width() + 2 * shape.kv_width();
+  const std::vector<std::int32_t> positions = first_positions(tokens);
+  const auto normed = [&] {
+    NormedHeads<T> n{};
+    n.x = a.random(tokens * stride);
+    n.x_stride = stride;
+    n.rstd = a.random_accumulators(tokens * heads);
+    n.rstd_stride = heads;
+    n.q_weight = a.random(shape.head_dim);
+    n.k_weight = a.random(shape.head_dim);
+    n.positions = a.plain(positions);
+    n.cosine = a.random_accumulators(tokens * shape.head_dim / 2);
+    n.sine = a.random_accumulators(tokens * shape.head_dim / 2);
+    n.tokens = tokens;
+    n.q_heads = shape.heads;
+    n.k_heads = shape.kv_heads;
+    n.head_dim = shape.head_dim;
+    return n;
+  };
+  const double bytes = static_cast<double>(tokens * heads * shape.head_dim) * sizeof(T);
+  add(list, a, "head_norm_forward", Roof::kCopy, 2 * bytes, [&] {
+    return HeadNormForward<T>{normed(), a.empty(tokens * stride), stride, static_cast<Accumulator<T>>(1e-6)};
+  });
+  add(list, a, "head_norm_backward", Roof::kCopy, 2 * bytes, [&] {
+    return HeadNormBackward<T>{normed(), a.random(tokens * stride), stride, nullptr, nullptr};
   });
 }
 
@@ -138,6 +176,7 @@ std::vector<Entry> row_kernels(Arrays<T>& arrays, const ModelShape& shape, std::
   add_norms(list, arrays, tokens, shape.hidden);
   add_activations(list, arrays, tokens, shape.intermediate);
   add_rotary(list, arrays, shape, tokens);
+  add_head_norm(list, arrays, shape, tokens);
   add_recording(list, arrays, shape, tokens);
   add_simple(list, arrays, shape, tokens);
   return list;
