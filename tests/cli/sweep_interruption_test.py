@@ -20,6 +20,24 @@ from sweep_samples import SWEEP, SweepTestCase
 # Enough runs, each long enough, for a kill to come in their midst.
 LONG = SWEEP.replace("[4, 2, 9]", "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
 REQUESTS = 400
+RUNS = 60
+
+
+def stop(pid):
+    """Stops the process, a child or a child's; true if it was still at work."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        while (state := Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]) not in "TZX":
+            time.sleep(0.002)
+    except (ProcessLookupError, FileNotFoundError):  # a child's child, of which nothing is left
+        return False
+    return state == "T"
+
+
+def last_rank(mpirun):
+    """Of three; none if they have ended."""
+    ranks = Path(f"/proc/{mpirun.pid}/task/{mpirun.pid}/children").read_text().split()
+    return int(ranks[2]) if len(ranks) == 3 else None
 
 
 class Interruption(SweepTestCase):
@@ -47,11 +65,21 @@ class Interruption(SweepTestCase):
         finally:
             database.close()
 
-    def wait_for(self, process, runs):
-        """Until that many runs are finished; true if the process is still at it."""
-        while process.poll() is None and self.finished() < runs:
-            time.sleep(0.002)
-        return process.poll() is None
+    def catch(self, runs, *arguments, pid_of=lambda process: process.pid, **options):
+        """A sweep that has finished that many runs or more and is held in the midst of the others: the process, and which
+        one of its own is stopped. Where this program gets no turn until all is over, it is begun once more."""
+        while True:
+            process = self.start(*arguments, **options)
+            while process.poll() is None and self.finished() < runs:
+                time.sleep(0.002)
+            held = pid_of(process) if process.poll() is None else None
+            if held and stop(held):
+                if self.finished() < RUNS - 2:  # the one in progress may end in spite of a signal
+                    return process, held
+                os.kill(held, signal.SIGCONT)
+            self.finish(process)
+            self.assertEqual(0, process.returncode)
+            shutil.rmtree(self.out)
 
     def finish(self, process):
         """Its stderr."""
@@ -75,9 +103,9 @@ class Interruption(SweepTestCase):
         self.assertEqual(expected, self.tables(self.out))
 
     def test_stopped_on_request(self):
-        process = self.start("--jobs", "1")
-        self.assertTrue(self.wait_for(process, 2))
+        process, _ = self.catch(2, "--jobs", "1")
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         message = self.finish(process)
         self.assertEqual(1, process.returncode)
         self.assertRegex(message, r"stopped by SIGINT; \d+ of 60 runs are done and kept, --resume goes on from there")
@@ -148,9 +176,7 @@ class Interruption(SweepTestCase):
         self.assert_one_line_error(result, "made by version 0.0.9 abc")
 
     def test_two_sweeps_on_one_directory(self):
-        process = self.start("--jobs", "1")
-        self.assertTrue(self.wait_for(process, 1))
-        process.send_signal(signal.SIGSTOP)
+        process, _ = self.catch(1, "--jobs", "1")
         try:
             result = run("sweep", self.sweep_file, "--out", self.out, "--resume")
         finally:
@@ -198,11 +224,8 @@ class Interruption(SweepTestCase):
 
     @unittest.skipUnless(shutil.which("mpirun"), "mpirun (openmpi-bin) is missing")
     def test_lost_rank(self):
-        process = self.start(launcher=("mpirun", "--oversubscribe", "-n", "3"))
-        self.assertTrue(self.wait_for(process, 3))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        self.assertEqual(3, len(children))
-        os.kill(int(children[2]), signal.SIGKILL)
+        process, rank = self.catch(3, pid_of=last_rank, launcher=("mpirun", "--oversubscribe", "-n", "3"))
+        os.kill(rank, signal.SIGKILL)
         message = self.finish(process)
         self.assertNotEqual(0, process.returncode)
         self.assertIn("exited on signal 9", message)
