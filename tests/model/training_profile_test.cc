@@ -1,6 +1,7 @@
 #include "sim/model/training_profile.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -27,7 +28,7 @@ class TrainingProfileTest : public ::testing::Test {
     }
   }
   std::string file_ = (std::filesystem::temp_directory_path() /
-                       ("training_profile_test." +
+                       ("training_profile_test." + std::to_string(::getpid()) + "." +
                         std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".csv"))
                           .string();
 };
