@@ -81,7 +81,7 @@ class ToolsTest(CliTestCase):
         """Runs a tool of the copy; its calls of others, line by line."""
         self.calls.write_text("")
         (self.folder / "ccache").mkdir(exist_ok=True)
-        environment = {**ENVIRONMENT, "PATH": f"{self.folder}/bin:/usr/bin:/bin", "CALLS": str(self.calls),
+        environment = {**ENVIRONMENT, "LC_ALL": "C", "PATH": f"{self.folder}/bin:/usr/bin:/bin", "CALLS": str(self.calls),
                        "CCACHE": str(self.folder / "ccache"), **environment}
         result = subprocess.run([self.root / tool, *arguments], cwd=cwd, env=environment, capture_output=True, text=True,
                                 check=False, timeout=60)
