@@ -71,20 +71,21 @@ void KernelTimes::add(std::span<const Line> bounds, const Bound& product) {
   bounds_.back().last = true;
 }
 
-double KernelTimes::at(const Bound& bound, double tokens, double keys) const {
+double KernelTimes::at(const Bound& bound, double tokens, double keys, double tiles_down) const {
   if (bound.token_share < 1) {
     const double unread = bound.line.fixed * (1 - reached_share(bound.token_share, tokens));
     return bound.line.at(tokens, keys) - unread;
   }
   if (bound.tiles_across == 0) return bound.line.at(tokens, keys);
-  return bound.tile_seconds * padded_tiles(tiles_along(tokens) * bound.tiles_across, processors_);
+  return bound.tile_seconds * padded_tiles(tiles_down * bound.tiles_across, processors_);
 }
 
 double KernelTimes::seconds(double tokens, double keys) const {
   double sum = sum_.at(tokens, keys);
+  const double tiles_down = tiles_along(tokens);
   double longest = 0;
   for (const Bound& bound : bounds_) {
-    longest = std::max(longest, at(bound, tokens, keys));
+    longest = std::max(longest, at(bound, tokens, keys, tiles_down));
     if (!bound.last) continue;
     sum += longest;
     longest = 0;

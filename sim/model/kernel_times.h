@@ -48,7 +48,7 @@ class KernelTimes {
     bool last = false;        // of its kernel
   };
   void add(std::span<const Line> bounds, const Bound& product);
-  double at(const Bound& bound, double tokens, double keys) const;
+  double at(const Bound& bound, double tokens, double keys, double tiles_down) const;
 
   Line sum_;                   // of the kernels that the same resource bounds whatever their size, and of the launches
   std::vector<Bound> bounds_;  // of the others: the highest counts

@@ -23,6 +23,13 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) {
   return set->bytes_per_token;
 }
 
+// Of which layer they are, and where in it they begin, makes no difference.
+bool cost_the_same(const TrainingPiece& a, const TrainingPiece& b) {
+  return a.kind == b.kind && a.tokens == b.tokens && a.parameters == b.parameters &&
+         a.attended_keys == b.attended_keys && a.rebuild_tokens == b.rebuild_tokens &&
+         a.recorded_targets == b.recorded_targets && a.checkpoint_tokens == b.checkpoint_tokens;
+}
+
 }  // namespace
 
 TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
@@ -132,10 +139,16 @@ std::vector<std::string> TrainingCost::warnings() const {
 }
 
 Duration TrainingCost::piece(const TrainingPiece& piece) const {
+  if (!latest_ || !cost_the_same(latest_->piece, piece)) {
+    latest_ = {piece, std::max(Duration::seconds(seconds(piece)), Duration::nanoseconds(1))};
+  }
+  return latest_->time;
+}
+
+double TrainingCost::seconds(const TrainingPiece& piece) const {
   most_tokens_ = std::max(most_tokens_, piece.tokens);
-  double seconds = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
-  if (piece.kind == PieceKind::kOptimizer) seconds += gradient_sum_seconds(piece.parameters);
-  return std::max(Duration::seconds(seconds), Duration::nanoseconds(1));
+  const double alone = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
+  return piece.kind == PieceKind::kOptimizer ? alone + gradient_sum_seconds(piece.parameters) : alone;
 }
 
 template <class Visit>

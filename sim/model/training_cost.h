@@ -37,7 +37,10 @@ class TrainingCost {
 
   // Serving is done elsewhere: each update's new weights cross the interconnect (bytes of the trained parameters at the
   // model's precision / bandwidth), and training waits for that.
-  void send_weights() { sends_weights_ = true; }
+  void send_weights() {
+    sends_weights_ = true;
+    latest_.reset();
+  }
 
   // By the roofline of each of its kernels (kernel_times.h), or as measured.
   Duration piece(const TrainingPiece& piece) const;
@@ -66,6 +69,7 @@ class TrainingCost {
   template <class Visit>
   void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
   double optimizer_bytes(std::int64_t parameters) const;
+  double seconds(const TrainingPiece& piece) const;
   double analytic_seconds(const TrainingPiece& piece) const;
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
@@ -90,6 +94,12 @@ class TrainingCost {
   bool sends_weights_ = false;
   Bytes working_bytes_per_token_;
   mutable std::int64_t most_tokens_ = 0;  // of a piece priced by the profile
+  // A piece is priced when it may run and again when it does, and the next layer's is often its equal.
+  struct Priced {
+    TrainingPiece piece;
+    Duration time;
+  };
+  mutable std::optional<Priced> latest_;
 };
 
 }  // namespace alchemist

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <vector>
+
 #include "sim/model/backward_schedule.h"
 #include "sim/model/record_set.h"
 #include "sim/model/roofline_cost.h"
@@ -55,11 +58,39 @@ TEST(TrainingCost, OptimizerByHand) {
 // New weights for serving elsewhere: 2 * 10^7 bytes at 10^10 a second are 2 ms more.
 TEST(TrainingCost, NewWeightsGoToServing) {
   TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
-  const Duration update = cost.piece(optimizer_of(10'000'000));
   const Duration forward = cost.piece(piece_of(PieceKind::kForward, 512));
+  const Duration update = cost.piece(optimizer_of(10'000'000));
   cost.send_weights();
   EXPECT_NEAR((cost.piece(optimizer_of(10'000'000)) - update).in_seconds(), 2e-3, 2e-9);
   EXPECT_EQ(cost.piece(piece_of(PieceKind::kForward, 512)), forward) << "an update's alone";
+}
+
+// What was priced before makes no difference, however much of it is equal.
+TEST(TrainingCost, OfEachPieceByItself) {
+  TrainingPiece backward = piece_of(PieceKind::kBackward, 640, 1e5);
+  std::vector<TrainingPiece> pieces(6, backward);
+  pieces[1].kind = PieceKind::kForward;
+  pieces[2].tokens = 768;
+  pieces[3].attended_keys = 2e5;
+  pieces[4].rebuild_tokens = 640;
+  pieces[5].checkpoint_tokens = 640;
+  for (const std::int64_t recorded : {0, 128}) {
+    pieces.push_back(piece_of(PieceKind::kHead, 640));
+    pieces.back().recorded_targets = recorded;
+  }
+  pieces.push_back(optimizer_of(1'000'000));
+  pieces.push_back(optimizer_of(2'000'000));
+  const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  std::set<Duration> prices;
+  for (const TrainingPiece& piece : pieces) {
+    const Duration alone = TrainingCost(simple_gpu(), simple_model(), TrainingShape(), 1).piece(piece);
+    for (const TrainingPiece& before : pieces) {
+      cost.piece(before);
+      EXPECT_EQ(cost.piece(piece), alone);
+    }
+    prices.insert(alone);
+  }
+  EXPECT_EQ(prices.size(), pieces.size()) << "all of them differ";
 }
 
 // The frozen model's forward in nothing but arithmetic, without attention. 640 tokens are 5 rows of tiles. q, k and v
