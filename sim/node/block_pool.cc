@@ -22,11 +22,11 @@ void BlockPool::allocate(std::int32_t count, std::vector<BlockId>& to) {
   const std::size_t held = to.size(), end = held + static_cast<std::size_t>(std::max(count, 0));
   const std::size_t blank = std::min(blank_.size(), end - held);
   to.resize(end);
-  for (std::size_t i = 0; i < blank; ++i) {
-    const std::int32_t index = blank_[blank_.size() - 1 - i];
-    states_[index].references = 1;
-    to[held + i] = BlockId(static_cast<std::uint32_t>(index));
-  }
+  const std::span taken = std::span(blank_).last(blank);
+  std::transform(taken.rbegin(), taken.rend(), to.begin() + static_cast<std::ptrdiff_t>(held), [this](auto index) {
+    states_[index] = {1, 0};
+    return BlockId(static_cast<std::uint32_t>(index));
+  });
   blank_.resize(blank_.size() - blank);
   free_ -= static_cast<std::int32_t>(blank);
   for (std::size_t i = held + blank; i < end; ++i) {
@@ -37,13 +37,15 @@ void BlockPool::allocate(std::int32_t count, std::vector<BlockId>& to) {
 }
 
 void BlockPool::release_first(std::span<const BlockId> blocks) {
-  for (const BlockId id : blocks) {
+  const std::size_t before = blank_.size();
+  blank_.resize(before + blocks.size());
+  std::ranges::transform(blocks, blank_.begin() + static_cast<std::ptrdiff_t>(before), [this](BlockId id) {
     const auto index = static_cast<std::int32_t>(id.value());
     check(states_[index].references == 1, "release_first() is for a block with one holder");
-    states_[index].references = 0;
     forget(index);
-    blank_.push_back(index);
-  }
+    states_[index] = {};
+    return index;
+  });
   free_ += static_cast<std::int32_t>(blocks.size());
 }
 
