@@ -2,6 +2,7 @@
 // children share a cache line.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -28,24 +29,25 @@ class EventQueue {
     Payload payload;
   };
 
-  bool empty() const { return heap_.empty(); }
-  std::size_t size() const { return heap_.size(); }
+  bool empty() const { return size() == 0; }
+  std::size_t size() const { return heap_.size() - (hole_ ? 1 : 0); }
   // Time of the next event; Time::max() if there is none.
-  Time next_time() const { return heap_.empty() ? Time::max() : Time::from_ns(heap_.front().time_ns); }
+  Time next_time() const { return empty() ? Time::max() : Time::from_ns(heap_[next()].time_ns); }
 
   void push(Time time, EventPriority priority, Payload payload) {
     const std::uint64_t order = (static_cast<std::uint64_t>(priority) << kSequenceBits) | sequence_++;
-    heap_.push_back({time.count_ns(), order, std::move(payload)});
+    Entry entry{time.count_ns(), order, std::move(payload)};
+    if (std::exchange(hole_, false)) return sift_down(std::move(entry));
+    heap_.push_back(std::move(entry));
     sift_up(heap_.size() - 1);
   }
 
   // Precondition: not empty.
   Event pop() {
-    check(!heap_.empty(), "pop() of an empty event queue");
+    check(!empty(), "pop() of an empty event queue");
+    if (hole_) fill_hole();
     Entry first = std::move(heap_.front());
-    Entry last = std::move(heap_.back());
-    heap_.pop_back();
-    if (!heap_.empty()) sift_down(std::move(last));
+    hole_ = true;
     return {Time::from_ns(first.time_ns), static_cast<EventPriority>(first.order >> kSequenceBits),
             std::move(first.payload)};
   }
@@ -61,6 +63,26 @@ class EventQueue {
     }
   };
 
+  // Where the next event is.
+  std::size_t next() const { return hole_ ? least_child(0) : 0; }
+
+  // The children's range is not empty.
+  std::size_t least_child(std::size_t i) const {
+    const std::size_t first = 4 * i + 1, end = std::min(first + 4, heap_.size());
+    std::size_t least = first;
+    for (std::size_t c = first + 1; c < end; ++c) {
+      if (heap_[c].before(heap_[least])) least = c;
+    }
+    return least;
+  }
+
+  void fill_hole() {
+    hole_ = false;
+    Entry last = std::move(heap_.back());
+    heap_.pop_back();
+    if (!heap_.empty()) sift_down(std::move(last));
+  }
+
   void sift_up(std::size_t i) {
     Entry entry = std::move(heap_[i]);
     while (i > 0) {
@@ -75,13 +97,8 @@ class EventQueue {
   // Puts `entry` in the hole at the root and lets it sink.
   void sift_down(Entry entry) {
     std::size_t i = 0;
-    for (;;) {
-      const std::size_t first = 4 * i + 1;
-      if (first >= heap_.size()) break;
-      std::size_t least = first;
-      for (std::size_t c = first + 1; c < first + 4 && c < heap_.size(); ++c) {
-        if (heap_[c].before(heap_[least])) least = c;
-      }
+    while (4 * i + 1 < heap_.size()) {
+      const std::size_t least = least_child(i);
       if (!heap_[least].before(entry)) break;
       heap_[i] = std::move(heap_[least]);
       i = least;
@@ -90,6 +107,8 @@ class EventQueue {
   }
 
   std::vector<Entry> heap_;
+  // The event popped last has left the root empty: what it leads to is put there, which is near the root anyway.
+  bool hole_ = false;
   std::uint64_t sequence_ = 0;
 };
 
