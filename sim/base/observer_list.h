@@ -1,4 +1,5 @@
-// Several observers as one.
+// Several observers as one. They are told of every token and every piece of training: lists in a list would take longer
+// than most of what is in them.
 #pragma once
 
 #include <initializer_list>
@@ -12,8 +13,17 @@ namespace alchemist {
 class ObserverList final : public RunObserver {
  public:
   ObserverList() = default;
-  ObserverList(std::initializer_list<RunObserver*> observers) : observers_(observers) {}
-  void add(RunObserver* observer) { observers_.push_back(observer); }
+  ObserverList(std::initializer_list<RunObserver*> observers) {
+    for (RunObserver* o : observers) add(o);
+  }
+  // Of a list, those that are in it now.
+  void add(RunObserver* observer) {
+    if (const auto* list = dynamic_cast<const ObserverList*>(observer)) {
+      observers_.insert(observers_.end(), list->observers_.begin(), list->observers_.end());
+    } else {
+      observers_.push_back(observer);
+    }
+  }
 
   void on_request_arrived(ReplicaId replica, RequestId request, Time now) override {
     for (RunObserver* o : observers_) o->on_request_arrived(replica, request, now);

@@ -30,5 +30,27 @@ TEST(ObserverList, HandsOnAllThatARunTells) {
   EXPECT_EQ(declared("observer_list.h", R"(observers_\) o->(on_\w+)\()"), told);
 }
 
+// Adds its name to what was told.
+class Named final : public RunObserver {
+ public:
+  Named(std::string& told, char name) : told_(told), name_(name) {}
+  void on_token_gap(Time, Duration, std::int64_t) override { told_ += name_; }
+
+ private:
+  std::string& told_;
+  char name_;
+};
+
+TEST(ObserverList, TellsThoseOfAListInItsPlace) {
+  std::string told;
+  Named a(told, 'a'), b(told, 'b'), c(told, 'c'), d(told, 'd');
+  ObserverList inner{&b, &c};
+  ObserverList middle{&inner};
+  ObserverList outer{&a, &middle};
+  outer.add(&d);
+  outer.on_token_gap(Time(), Duration(), 1);
+  EXPECT_EQ(told, "abcd");
+}
+
 }  // namespace
 }  // namespace alchemist
