@@ -10,7 +10,14 @@ std::size_t FeedbackModel::bin_of(double age_s) {
   return std::min(kBins - 1, static_cast<std::size_t>(std::ceil(2 * std::log2(age_s / kFirst_s))));
 }
 
-double FeedbackModel::upper_edge(std::size_t bin) { return kFirst_s * std::exp2(static_cast<double>(bin) / 2); }
+double FeedbackModel::upper_edge(std::size_t bin) {
+  static const std::array<double, kBins> edges = [] {
+    std::array<double, kBins> all;
+    for (std::size_t i = 0; i < kBins; ++i) all[i] = kFirst_s * std::exp2(static_cast<double>(i) / 2);
+    return all;
+  }();
+  return edges[bin];
+}
 
 void FeedbackModel::expose(std::array<double, kBins>& exposure, double age_s) {
   const std::size_t last = bin_of(age_s);

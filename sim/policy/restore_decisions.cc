@@ -20,6 +20,7 @@ class RestoreBy final : public RestoreDecision {
     double best_seconds = total_seconds(best, outlook);
     for (const RestoreProblem& problem : outlook.subspan(1)) {
       RestorePlan plan = function_(problem);
+      if (plan == best) continue;
       const double seconds = total_seconds(plan, outlook);
       if (seconds >= best_seconds) continue;
       best = std::move(plan);

@@ -49,6 +49,7 @@ RestorePlan meet_at(const RestoreProblem& problem, int meeting_layer) {
 
 ForwardTimes forward_times(const RestorePlan& plan, const RestoreProblem& problem) {
   ForwardTimes times;
+  times.layer_end.reserve(plan.layers.size());
   for (std::size_t layer = 0; layer < plan.layers.size(); ++layer) {
     double seconds = problem.fresh_forward;
     if (plan.layers[layer].source == LayerSource::reload) {

@@ -54,12 +54,14 @@ struct LayerPlan {
   LayerSource source = LayerSource::reload;
   // Reload only: of the reloaded tokens, those whose gate and up come too; for the rest they are rebuilt.
   double gate_up_share = 1;
+  bool operator==(const LayerPlan&) const = default;
 };
 
 // Recomputing goes up from layer 0: a layer may be recomputed only if each layer below it is resident (a resident
 // record is taken to hold the layer's output, where recomputing can start) or recomputed too.
 struct RestorePlan {
   std::vector<LayerPlan> layers;
+  bool operator==(const RestorePlan&) const = default;
 };
 
 // Seconds since the restore began.
