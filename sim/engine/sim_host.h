@@ -104,6 +104,7 @@ class SimHost final : public Host {
   // This one takes work over instead.
   void leave_all_reduce() { all_reduce_.reset(); }
 
+  bool has_reported() const { return step_.has_value(); }
   // What this replica did in the training step that was reported since the last call, if one was.
   std::optional<TrainingStep> take_step() { return std::exchange(step_, std::nullopt); }
   // Samples of it.

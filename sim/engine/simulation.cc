@@ -198,7 +198,7 @@ void Simulation::admit_arrival() {
 // Tells the node what its host has to say at once, until it has nothing more.
 void Simulation::answer(Replica& replica, Time now) {
   while (const auto completion = replica.host->after_node()) replica.tell(now, *completion);
-  if (config_.training) tell_trained(replica, now);
+  if (replica.host->has_reported()) tell_trained(replica, now);
 }
 
 void Simulation::tell_trained(Replica& replica, Time now) {

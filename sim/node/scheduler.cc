@@ -296,8 +296,10 @@ std::int64_t Scheduler::steps_that_fit() const {
   std::int64_t free = pool_.free();
   std::int64_t steps = 1 + period * (free / decodes_);
   free %= decodes_;
+  std::int64_t bucket = decode_clock_ % period;
   for (std::int64_t k = 1; k < period; ++k) {
-    free -= static_cast<std::int64_t>(buckets_[(decode_clock_ + k) % period].size());
+    bucket = bucket + 1 < period ? bucket + 1 : 0;
+    free -= std::ssize(buckets_[bucket]);
     if (free < 0) break;
     ++steps;
   }
