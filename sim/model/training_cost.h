@@ -28,6 +28,7 @@ struct RecordBytes {
   Bytes keys_and_values;
 };
 
+// Remembers what it was asked: for one thread at a time.
 class TrainingCost {
  public:
   // `replicas` of `tensor_parallel` GPUs each. With a profile, which is of one GPU, times are those measured, in place
