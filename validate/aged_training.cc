@@ -80,9 +80,10 @@ HeadResult AgedTraining::head(const SampleBatch& batch, const RowRecords& record
   return model_.head({{0, shape_.rows()}, all ? records.layer(layers() - 1) : std::vector<ActivationPiece>()});
 }
 
-HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records) {
+HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records,
+                                  const std::byte* recorded_under) {
   const bool all = recorded_ == RecordedRows::all;
-  const RowRange rows{0, shape_.rows()};
+  if (all) model_.read_trained_from(recorded_under);
   HeadResult result = head(batch, records);
   for (std::int32_t layer = layers() - 1; layer >= 0; --layer) {
     std::vector<ActivationPiece> pieces = records.layer(layer);
@@ -90,9 +91,25 @@ HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& re
       const std::vector<ActivationPiece> fresh = answers_.layer(layer);
       pieces.insert(pieces.end(), fresh.begin(), fresh.end());
     }
-    model_.backward_layer({layer, rows, pieces});
+    if (all || !recorded_under) {
+      model_.backward_layer({layer, {0, shape_.rows()}, pieces});
+    } else {
+      backward_in_turns(layer, pieces, recorded_under);
+    }
   }
+  model_.read_trained_from(nullptr);
   return result;
+}
+
+// Answers under the weights of now, prompts under those that they were recorded under: from the last row on.
+void AgedTraining::backward_in_turns(std::int32_t layer, std::span<const ActivationPiece> pieces,
+                                     const std::byte* recorded_under) {
+  for (std::size_t i = layout_.prompts.size(); i-- > 0;) {
+    model_.read_trained_from(nullptr);
+    model_.backward_layer({layer, layout_.answers[i], pieces});
+    model_.read_trained_from(recorded_under);
+    model_.backward_layer({layer, layout_.prompts[i], pieces});
+  }
 }
 
 double AgedTraining::loss(const SampleBatch& batch, const RowRecords& scratch) {

@@ -58,14 +58,17 @@ class AgedTraining {
 
   // What serving would keep of the batch under the weights of now.
   void record(const SampleBatch& batch, const RowRecords& to);
-  // The batch's gradient, in place of any other, under the weights of now: the recorded rows are taken as they were
-  // recorded, the others are run now.
-  HeadResult gradient(const SampleBatch& batch, const RowRecords& records);
+  // The batch's gradient, in place of any other: the recorded rows are taken as they were recorded, the others are run
+  // under the weights of now. Backward has the weights of now too, which is the gradient of nothing once they are not
+  // those of the record, or for the recorded rows what they were `recorded_under` (Decoder::copy_trained()): then it is
+  // that of the loss of two sets of weights, one for the recorded rows and one for the others.
+  HeadResult gradient(const SampleBatch& batch, const RowRecords& records, const std::byte* recorded_under = nullptr);
   // Its loss under the weights of now, by a fresh forward through `scratch`. Gradients are zero afterwards.
   double loss(const SampleBatch& batch, const RowRecords& scratch);
 
  private:
   HeadResult head(const SampleBatch& batch, const RowRecords& records);
+  void backward_in_turns(std::int32_t layer, std::span<const ActivationPiece> pieces, const std::byte* recorded_under);
   std::int32_t layers() const { return static_cast<std::int32_t>(model_.options().shape.layers); }
   const std::vector<RowRange>& recorded_rows() const;
   void forward(std::span<const RowRange> rows, const RowRecords& to, const RowRecords* known);

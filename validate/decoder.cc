@@ -44,6 +44,9 @@ class DecoderOf final : public Decoder {
   std::vector<double> trained_parameters() override { return weights_.trained_parameters(); }
   void set_trained_parameters(std::span<const double> values) override { weights_.set_trained_parameters(values); }
   std::vector<double> gradients() override { return weights_.trained_gradients(); }
+  std::int64_t trained_bytes() const override { return weights_.trained_bytes(); }
+  void copy_trained(std::byte* to) override { weights_.copy_trained(to); }
+  void read_trained_from(const std::byte* copy) override { weights_.read_trained_from(copy); }
   void zero_gradients() override { weights_.zero_gradients(); }
 
   std::vector<WeightName> weight_names() const override {

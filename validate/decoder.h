@@ -150,6 +150,12 @@ class Decoder {
   virtual std::vector<double> trained_parameters() = 0;
   virtual void set_trained_parameters(std::span<const double> values) = 0;
   virtual std::vector<double> gradients() = 0;
+  // A copy of the trained weights of now takes trained_bytes() of device memory. Training's forward and backward read
+  // them from `copy` until they are told otherwise (null: from the model's own again, which alone the optimizer
+  // trains). Not while the model serves.
+  virtual std::int64_t trained_bytes() const = 0;
+  virtual void copy_trained(std::byte* to) = 0;
+  virtual void read_trained_from(const std::byte* copy) = 0;
   virtual void zero_gradients() = 0;
   // All weights by the name that HuggingFace gives them ("model.layers.0.self_attn.q_proj.weight"; adapters as PEFT
   // does), their shape, and their values row by row.

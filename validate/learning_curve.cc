@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <memory>
 
 #include "sim/base/check.h"
 #include "sim/base/error.h"
@@ -21,11 +22,13 @@ class Training {
         fresh_(training_.make_records()) {}
 
   std::vector<LearningPoint> run(std::int32_t lag) {
+    // Without a lag backward has the weights of the record anyway.
+    keeps_weights_ = options_.recorded_backward && lag > 0;
     const std::int32_t ahead = std::min(lag, options_.steps - 1);  // batches behind the last one are never trained
+    const std::shared_ptr<const DeviceArray<std::byte>> start = weights_of_now();
     for (std::int32_t i = 0; i <= ahead; ++i) {
-      waiting_.push_back({training_.batch(recorded_), training_.make_records()});
+      waiting_.push_back({training_.batch(recorded_++), training_.make_records(), start});
       training_.record(waiting_.back().batch, waiting_.back().records);
-      ++recorded_;
     }
     std::vector<LearningPoint> curve;
     for (std::int32_t step = 0;; ++step) {
@@ -47,16 +50,25 @@ class Training {
   struct Recorded {
     SampleBatch batch;
     RowRecords records;
+    std::shared_ptr<const DeviceArray<std::byte>> weights;  // that it was recorded under, if they are kept
   };
+
+  std::shared_ptr<const DeviceArray<std::byte>> weights_of_now() {
+    if (!keeps_weights_) return nullptr;
+    auto copy = std::make_shared<DeviceArray<std::byte>>(model_.device(), model_.trained_bytes());
+    model_.copy_trained(copy->data());
+    return copy;
+  }
 
   // Trains the oldest record; its memory takes the next batch, under the new weights.
   void take_step() {
     Recorded oldest = std::move(waiting_.front());
     waiting_.pop_front();
-    training_.gradient(oldest.batch, oldest.records);
+    training_.gradient(oldest.batch, oldest.records, oldest.weights ? oldest.weights->data() : nullptr);
     model_.optimizer_step();
     oldest.batch = training_.batch(recorded_++);
     training_.record(oldest.batch, oldest.records);
+    oldest.weights = weights_of_now();
     waiting_.push_back(std::move(oldest));
   }
 
@@ -74,6 +86,7 @@ class Training {
   RowRecords fresh_;
   std::deque<Recorded> waiting_;  // oldest first
   std::uint64_t recorded_ = 0;
+  bool keeps_weights_ = false;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ struct LearningOptions {
   std::int32_t every = 20;    // steps between two measurements
   std::int32_t held_out = 8;  // batches of which the loss is measured; none of them is trained
   RecordedRows recorded = RecordedRows::prompts;
+  bool recorded_backward = false;  // of what is recorded, under the weights that it was recorded under
   SampleBatchShape batch;
 };
 
@@ -34,7 +35,7 @@ struct LearningPoint {
 // record; with lag 0 that is training by a fresh forward. The model must be as it was made, and is trained afterwards.
 // Points at the start, after every `every` steps and at the end. The curve ends early where the loss is not finite:
 // training has diverged; ConfigError if it is not finite at the start. Memory: `lag` + 1 batches of records, or `steps`
-// if that is less.
+// if that is less, and as many copies of the trained weights with `recorded_backward`.
 std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag);
 
 // How many steps of `reference` come to the loss that `curve` ends with, between two points in proportion; none where

@@ -109,24 +109,12 @@ std::vector<double> download_part(DeviceMemory& device, const E* from, std::int6
 template <class T>
 Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
     : device_(device),
+      shape_(options.shape),
       table_(weight_table(options.shape, options.training)),
       full_(options.training.method == TrainingMethod::full),
       model_(device, table_.model_count),
       adapters_(device, table_.adapter_count) {
-  tensors_.layers.resize(static_cast<std::size_t>(options.shape.layers));
-  const ModelTensors<T*> writable =
-      point_into<T>(table_, options.shape, model_.data(), table_.adapter_count > 0 ? adapters_.data() : nullptr);
-  tensors_.embedding = writable.embedding;
-  tensors_.final_norm = writable.final_norm;
-  tensors_.head = writable.head;
-  for (std::size_t l = 0; l < writable.layers.size(); ++l) {
-    const LayerTensors<T*>& from = writable.layers[l];
-    LayerTensors<const T*>& to = tensors_.layers[l];
-    to = {from.input_norm, from.qkv,     from.qkv_bias, from.q_norm, from.k_norm, from.o,
-          from.post_norm,  from.gate_up, from.down,     {},          {}};
-    std::copy(from.lora_a.begin(), from.lora_a.end(), to.lora_a.begin());
-    std::copy(from.lora_b.begin(), from.lora_b.end(), to.lora_b.begin());
-  }
+  read_trained_from(nullptr);
   for (const WeightEntry& entry : table_.entries) {
     const StartingValues start = starting_values(entry);
     device.run(RandomFill<T>{place(entry), entry.count(), mix64(options.seed, hash_name(entry.name)), start.kind,
@@ -186,6 +174,19 @@ void Weights<T>::set_trained_parameters(std::span<const double> values) {
   std::transform(values.begin(), values.end(), elements.begin(), to_element<T>);
   trained().upload(elements);
   copy_master();
+}
+
+template <class T>
+void Weights<T>::copy_trained(std::byte* to) const {
+  device_.upload(to, trained().download().data(), trained_bytes());
+}
+
+template <class T>
+void Weights<T>::read_trained_from(const std::byte* copy) {
+  const T* trained_weights = copy ? reinterpret_cast<const T*>(copy) : trained().data();
+  const T* adapters = full_ ? adapters_.data() : trained_weights;
+  tensors_ = point_into<const T>(table_, shape_, full_ ? trained_weights : model_.data(),
+                                 table_.adapter_count > 0 ? adapters : nullptr);
 }
 
 template <class T>

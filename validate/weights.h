@@ -93,6 +93,9 @@ class Weights {
 
   std::vector<double> trained_parameters() const;
   void set_trained_parameters(std::span<const double> values);
+  std::int64_t trained_bytes() const { return trained().bytes(); }
+  void copy_trained(std::byte* to) const;
+  void read_trained_from(const std::byte* copy);
   std::vector<double> trained_gradients() const;
   void zero_gradients() { gradient_.fill_zero(); }
   std::vector<double> values(const WeightEntry& entry) const;
@@ -106,6 +109,7 @@ class Weights {
   void copy_master();
 
   Device<T>& device_;
+  ModelShape shape_;
   WeightTable table_;
   bool full_;
   DeviceArray<T> model_, adapters_;

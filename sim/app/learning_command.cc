@@ -21,9 +21,11 @@ struct LearningArguments {
   LearningOptions learning;
   std::vector<std::int32_t> lags = {1, 4, 16};
   std::int32_t repeats = 1;
+  std::string backward = "current";
   std::optional<std::int32_t> pretrain_steps;
   double pretrain_learning_rate = 1e-3;
 
+  bool recorded_backward() const { return backward == "recorded"; }
   // A model that knows nothing learns in another way than those that people train further.
   std::int32_t steps_before() const { return pretrain_steps.value_or(training.weights.empty() ? 200 : 0); }
 };
@@ -57,6 +59,7 @@ std::vector<Curve> train_all(const LearningArguments& arguments, std::string& de
     LearningOptions learning = arguments.learning;
     learning.batch = training.batch;
     learning.recorded = training.recorded_rows();
+    learning.recorded_backward = arguments.recorded_backward();
     const std::vector<Decoder::NamedTensor> start = start_of(training, learning, arguments);
     for (const std::int32_t lag : lags) {
       RealModel model = make_model(training, decoder_options(training));
@@ -119,6 +122,7 @@ void print_table(const std::vector<Curve>& curves, const LearningArguments& argu
       "activations it is the same.\n",
       arguments.learning.steps, arguments.training.batch.samples, arguments.training.batch.prompt_tokens,
       arguments.training.batch.answer_tokens);
+  if (arguments.recorded_backward()) fmt::print("Backward of recorded tokens under the weights of their record.\n");
 }
 
 void learn(const LearningArguments& arguments) {
@@ -134,6 +138,7 @@ void learn(const LearningArguments& arguments) {
   json["steps"] = arguments.learning.steps;
   json["held_out"] = arguments.learning.held_out;
   json["repeats"] = arguments.repeats;
+  json["backward"] = arguments.backward;
   directory.create("learning.csv").write(csv_of(curves));
   directory.create("learning.json").write(json.dump(2) + "\n");
   directory.commit();
@@ -153,6 +158,11 @@ void add_learning_command(CLI::App& app) {
   LearningOptions& options = arguments->learning;
   command->add_option("--alphabet", arguments->training.batch.alphabet, "different tokens in the samples")
       ->check(whole_number(4, 1 << 24))
+      ->capture_default_str();
+  command
+      ->add_option("--backward", arguments->backward,
+                   "weights in the backward of what is recorded: the current ones, or those that it was recorded under")
+      ->check(CLI::IsMember({"current", "recorded"}))
       ->capture_default_str();
   command->add_option("--lags", arguments->lags, "optimizer steps between record and use; 0 comes by itself")
       ->delimiter(',')

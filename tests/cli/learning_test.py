@@ -41,6 +41,14 @@ class LearningTest(CliTestCase):
     def test_same_seed_same_bytes(self):
         self.assertEqual(self.learn("--lags", "1")[1:][1], self.learn("--lags", "1")[1:][1])
 
+    def test_backward_under_the_weights_of_the_record(self):
+        current, recorded = (self.learn("--lags", "2", "--backward", backward) for backward in ("current", "recorded"))
+        self.assertEqual(current[2][:3], recorded[2][:3])  # without a lag both are the same
+        self.assertNotEqual(current[2][-1], recorded[2][-1])
+        for (out, stdout, _), backward in [(current, "current"), (recorded, "recorded")]:
+            self.assertEqual(backward, json.loads((out / "learning.json").read_text())["backward"])
+            self.assertEqual(backward == "recorded", "under the weights of their record" in stdout)
+
     def test_figure_and_report(self):
         out, _, _ = self.learn("--lags", "2")
         self.assert_done(run("plot", out))
@@ -55,7 +63,8 @@ class LearningTest(CliTestCase):
         out = self.make_directory() / "out"
         for options, message in [(["--lags", "1,x"], "--lags"), (["--lags", "-1"], "--lags"), (["--lags", "1001"], "--lags"),
                                  (["--steps", "0"], "--steps"), (["--every", "1e3"], "--every"),
-                                 (["--alphabet", "3"], "--alphabet"), (["--recorded", "answers"], "--recorded")]:
+                                 (["--alphabet", "3"], "--alphabet"), (["--recorded", "answers"], "--recorded"),
+                                 (["--backward", "old"], "--backward")]:
             self.assert_user_error(run("learning", *options, "--out", out), message)
         self.assert_one_line_error(run("learning", "--prompt-tokens", "5000", "--out", out),
                                    "5032 tokens; model tiny has positions for 2048")

@@ -52,11 +52,17 @@ class LearningTest(unittest.TestCase):
         self.assertIn("tiny (random weights), full, learning rate 0.001, after 200 steps of pretraining, prompts and answers "
                       "recorded, 4 samples of 96 + 32", subject)
 
+    def test_says_whose_weights_backward_had(self):
+        for said, expected in [({}, "recorded, 4 samples"), ({"backward": "current"}, "recorded, 4 samples"),
+                               ({"backward": "recorded"}, "recorded, backward under the weights of the record, 4 samples")]:
+            self.assertIn(expected, learning.read(self.directory(TWO_SEEDS, SAID | said)).subject())
+
     def test_what_is_wrong_is_told_with_its_place(self):
         for csv, said, message in [(HEADER + "0,0,0,x\n", SAID, "learning.csv:2: column loss: expected a number"),
                                    (HEADER.replace("lag", "age"), SAID, "column lag is missing"),
                                    (TWO_SEEDS, {}, "learning.json:1: expected what `alchemist learning` writes"),
-                                   (TWO_SEEDS, SAID | {"recorded": "none"}, "learning.json:1: expected what")]:
+                                   (TWO_SEEDS, SAID | {"recorded": "none"}, "learning.json:1: expected what"),
+                                   (TWO_SEEDS, SAID | {"backward": "none"}, "learning.json:1: expected what")]:
             with self.assertRaisesRegex(InputError, message):
                 list(learning.read(self.directory(csv, said)).figures())
 

@@ -24,8 +24,8 @@ struct Model {
   std::unique_ptr<Device<float>> device = cpu::make_device<float>(std::int64_t{1} << 30);
   std::unique_ptr<Decoder> decoder;
 
-  explicit Model(double learning_rate) {
-    DecoderOptions options = small_options<float>(TrainingMethod::full);
+  explicit Model(double learning_rate, TrainingMethod method = TrainingMethod::full) {
+    DecoderOptions options = small_options<float>(method);
     options.optimizer.learning_rate = learning_rate;
     decoder = make_decoder(*device, options);
   }
@@ -89,10 +89,32 @@ std::vector<double> trained_by_old_weights(RecordedRows recorded, int lag) {
   return weights.back();
 }
 
-std::vector<double> trained_by_curve(RecordedRows recorded, int lag) {
-  Model model(3e-3);
-  learning_curve(*model.decoder, small_learning(recorded), lag);
+std::vector<double> trained_by_curve(RecordedRows recorded, int lag, bool recorded_backward = false,
+                                     TrainingMethod method = TrainingMethod::full) {
+  Model model(3e-3, method);
+  LearningOptions options = small_learning(recorded);
+  options.recorded_backward = recorded_backward;
+  learning_curve(*model.decoder, options, lag);
   return model.decoder->trained_parameters();
+}
+
+// The gradients of fresh forwards, each applied `lag` steps late.
+std::vector<double> trained_by_late_gradients(int lag, TrainingMethod method) {
+  Model model(3e-3, method);
+  Decoder& decoder = *model.decoder;
+  AgedTraining training(decoder, small_learning(RecordedRows::all).batch, RecordedRows::all);
+  const RowRecords records = training.make_records();
+  std::vector<std::vector<double>> weights{decoder.trained_parameters()};
+  for (int step = 0; step < kSteps; ++step) {
+    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
+    decoder.set_trained_parameters(weights[static_cast<std::size_t>(std::max(0, step - lag))]);
+    training.record(batch, records);
+    training.gradient(batch, records);
+    decoder.set_trained_parameters(weights.back());
+    decoder.optimizer_step();
+    weights.push_back(decoder.trained_parameters());
+  }
+  return weights.back();
 }
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
@@ -115,6 +137,65 @@ TEST(LearningCurve, RecordsAreExactlyAsOldAsTheyAreSaidToBe) {
     for (const int lag : {1, 4, 40}) {
       EXPECT_EQ(trained_by_curve(recorded, lag), trained_by_old_weights(recorded, lag)) << lag;
     }
+  }
+}
+
+TEST(LearningCurve, WithTheWeightsOfTheRecordBackwardGivesLateGradients) {
+  for (const TrainingMethod method : {TrainingMethod::lora, TrainingMethod::full}) {
+    for (const int lag : {0, 1, 4, 40}) {
+      EXPECT_EQ(trained_by_curve(RecordedRows::all, lag, true, method), trained_by_late_gradients(lag, method)) << lag;
+    }
+    EXPECT_EQ(trained_by_curve(RecordedRows::prompts, 0, true, method),
+              trained_by_curve(RecordedRows::prompts, 0, false, method));
+    EXPECT_NE(trained_by_curve(RecordedRows::prompts, 4, true, method),
+              trained_by_curve(RecordedRows::prompts, 4, false, method));
+  }
+}
+
+// Of a batch recorded under `weights` moved by `by` along `direction`, and run under those of now moved by as much.
+double loss_of_two_weights(TestDecoder<double>& model, AgedTraining& training, const std::vector<double>& recorded,
+                           const std::vector<double>& now, const std::vector<double>& direction, double by) {
+  const auto moved = [&](std::vector<double> weights) {
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] += by * direction[i];
+    return weights;
+  };
+  const SampleBatch batch = training.batch(0);
+  const RowRecords records = training.make_records();
+  model->set_trained_parameters(moved(recorded));
+  training.record(batch, records);
+  model->set_trained_parameters(moved(now));
+  return training.gradient(batch, records).loss;
+}
+
+// The slope of a loss by differences is what the gradient says, although half of the forward is of other weights. With
+// the weights of now it is not.
+TEST(AgedTraining, GradientUnderTheWeightsOfTheRecordIsThatOfALoss) {
+  for (const TrainingMethod method : {TrainingMethod::lora, TrainingMethod::full}) {
+    TestDecoder<double> model(small_options<double>(method));
+    AgedTraining training(*model, small_learning(RecordedRows::prompts).batch, RecordedRows::prompts);
+    RandomStream random(2, "directions");
+    const std::vector<double> recorded = model->trained_parameters();
+    std::vector<double> now = recorded, direction(now.size());
+    for (double& value : now) value += 0.05 * random.normal();
+    for (double& value : direction) value = random.normal();
+    DeviceArray<std::byte> copy(model.device(), model->trained_bytes());
+    model->copy_trained(copy.data());
+    const SampleBatch batch = training.batch(0);
+    const RowRecords records = training.make_records();
+    training.record(batch, records);
+    model->set_trained_parameters(now);
+    const auto slope = [&](const std::byte* recorded_under) {
+      training.gradient(batch, records, recorded_under);
+      const std::vector<double> gradient = model->gradients();
+      return std::inner_product(gradient.begin(), gradient.end(), direction.begin(), 0.0);
+    };
+    const double exact = slope(copy.data()), mixed = slope(nullptr);
+    const double step = 1e-5;
+    const double difference = (loss_of_two_weights(model, training, recorded, now, direction, step) -
+                               loss_of_two_weights(model, training, recorded, now, direction, -step)) /
+                              (2 * step);
+    EXPECT_NEAR(exact, difference, 1e-6 * std::abs(difference));
+    EXPECT_GT(std::abs(mixed - difference), 1e-3 * std::abs(difference));
   }
 }
 

@@ -178,6 +178,9 @@ class ScriptedModel final : public Decoder {
 
   std::vector<double> trained_parameters() override { return {}; }
   void set_trained_parameters(std::span<const double>) override {}
+  std::int64_t trained_bytes() const override { return 0; }
+  void copy_trained(std::byte*) override {}
+  void read_trained_from(const std::byte*) override {}
   std::vector<double> gradients() override { return {}; }
   void zero_gradients() override {}
   std::vector<WeightName> weight_names() const override { return {}; }

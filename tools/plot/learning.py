@@ -13,6 +13,7 @@ from plot.measurement import Measurement
 from plot.tables import Table
 
 _WHAT = {"prompts": "prompts recorded, answers run when they are trained", "all": "prompts and answers recorded"}
+_BACKWARD = {"current": "", "recorded": ", backward under the weights of the record"}
 
 
 @dataclass
@@ -36,8 +37,9 @@ def _trained(path):
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         return (f"{said['model']} ({said['weights']} weights), {said['method']}, learning rate {said['learning_rate']:g}, "
-                f"after {said['pretrain_steps']} steps of pretraining, {_WHAT[said['recorded']]}, {said['samples']} samples "
-                f"of {said['prompt_tokens']} + {said['answer_tokens']} tokens a step; {said['device']}")
+                f"after {said['pretrain_steps']} steps of pretraining, {_WHAT[said['recorded']]}"
+                f"{_BACKWARD[said.get('backward', 'current')]}, {said['samples']} samples of {said['prompt_tokens']} + "
+                f"{said['answer_tokens']} tokens a step; {said['device']}")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
