@@ -78,6 +78,23 @@ class Axes(unittest.TestCase):
         one.series = []
         self.assertEqual([], list(load.figures(one)))
 
+    def test_shares_are_in_percent_and_bands_reach_from_bound_to_bound(self):
+        points = [Point({"policy": "planned", "rate": rate}, {"bound_fraction": Interval(0.5, 0.375, 0.75, 3)},
+                        [("1", "ok", "")]) for rate in "12"]
+        panel = next(load.figures(Study("s", ["policy", "rate"], points, []))).drawing.axes[0]
+        self.assertEqual([50, 50], list(panel.lines[0].get_ydata()))
+        band = panel.collections[0].get_paths()[0].vertices[:, 1]
+        self.assertEqual((37.5, 75), (min(band), max(band)))
+
+    def test_only_what_spans_much_stands_on_a_logarithmic_axis(self):
+        for rates, scale in ((("1", "30"), "log"), (("100", "130"), "linear"), (("0", "30"), "linear")):
+            drawing = next(load.figures(study([("temporal", "512", rate, "1 s") for rate in rates]))).drawing
+            self.assertEqual(scale, drawing.axes[0].get_xscale())
+
+    def test_points_off_the_values_that_are_held_are_not_drawn(self):
+        drawing = next(load.figures(ZIPPED)).drawing  # against the prompt, at one delay of two
+        self.assertEqual([[512, 1024, 2048]] * 2, [list(line.get_xdata()) for line in drawing.axes[0].lines])
+
     def test_lines_are_sorted_and_equal_values_are_no_error(self):
         drawn = list(load.figures(study([("temporal", prompt, "1", "1 s") for prompt in ("2048", "512", "512.0")])))
         line = drawn[0].drawing.axes[0].lines[0]

@@ -17,6 +17,7 @@ def tearDownModule():
 def figure():
     style.use()
     values = {f"peak_{name}_bytes": Interval(gib * memory.GIB) for name, gib in PEAKS.items()}
+    values["peak_total_bytes"] = Interval(60 * memory.GIB, 58 * memory.GIB, 62 * memory.GIB, 3)
     points = [Point({"policy": policy}, values | {"gpu_memory_bytes": Interval(size * memory.GIB)})
               for policy, size in (("separate", 80), ("planned", 140))]
     return next(memory.figures(Study("s", ["policy"], points, [])))
@@ -41,6 +42,12 @@ class Memory(unittest.TestCase):
         self.assertGreaterEqual(total[1] + 1e-9, thin[-1][1])
         self.assertLess(thin[1][1], side[0])  # what training takes does not lie behind the KV blocks
         self.assertLess(side[0], thin[2][0])
+
+    def test_what_the_host_holds_and_the_interval_of_the_sum_are_in_the_same_unit(self):
+        panel = figure().drawing.axes[0]
+        self.assertEqual([9, 9], [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "x"])
+        ends = [segment[:, 0].tolist() for lines in panel.collections for segment in lines.get_segments()]
+        self.assertEqual([[58, 62]] * 2, ends)
 
     def test_each_name_has_the_line_of_its_own_gpu(self):
         lines = [line for line in figure().drawing.axes[0].lines if line.get_linestyle() == "--"]

@@ -26,13 +26,13 @@ def tearDownModule():
     style.plt.close("all")
 
 
-def drawn(found=_SEARCH):
+def drawn(found=_SEARCH, sweep="maximise: x\nhalving: {workload.requests: [300, 600]}\n"):
     style.use()
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("results.csv", _RESULTS), ("search.csv", found),
                            ("intervals.csv", f"point,{_AXES},metric,n,mean,ci95_low,ci95_high\n"
                                              "0,temporal,hidden,600,x,1,5,,\n1,alchemist,hidden,600,x,1,5,,\n"),
-                           ("sweep.yaml", "maximise: x\nhalving: {workload.requests: [300, 600]}\n")):
+                           ("sweep.yaml", sweep)):
             (Path(folder) / name).write_text(text)
         return next(search.figures(study.make(*inputs.read([folder])[:2])[0]))
 
@@ -57,11 +57,29 @@ class Search(unittest.TestCase):
         rows = [line for line in _SEARCH.splitlines(True) if "20 ms" in line or "round" in line]
         self.assertEqual({"temporal": 70, "alchemist": 90}, bars(drawn("".join(rows))))
 
+    def test_who_goes_on_has_a_tick_and_who_misses_a_bound_no_filling(self):
+        figure = drawn()
+        first = figure.drawing.axes[0]
+        self.assertEqual([90, 80, 70], [text.xy[0] for text in first.texts])
+        self.assertEqual([40], [bar.get_width() for bar in first.patches if bar.get_facecolor()[3] == 0])
+        self.assertEqual("Search for the highest x", figure.title)
+        self.assertNotIn("No candidate", figure.caption)
+
+    def test_nobody_of_the_last_round_within_the_bounds(self):
+        found = "".join(line.replace("true,", "false,") if line.startswith("2,") else line
+                        for line in _SEARCH.splitlines(True))
+        self.assertIn("No candidate keeps the bounds.", drawn(found).caption)
+
+    def test_lowest(self):
+        self.assertEqual("Search for the lowest x", drawn(sweep="minimise: x\nhalving: {workload.requests: [300, 600]}\n").title)
+
     def test_of_many_candidates_those_that_went_furthest(self):
         rows = [f"1,{i + 1},0,temporal,{i} ms,300,1,true,{1000 - i},true\n" for i in range(60)]
         figure = drawn(_SEARCH.splitlines(True)[0] + "".join(rows))
         self.assertEqual({f"temporal, max_itl={i} ms": 1000 - i for i in range(48)}, bars(figure))
         self.assertIn("12 more candidates are left out.", figure.caption)
+        rows += ["2,1,0,temporal,59 ms,600,1,true,5,true\n"]  # who went on is drawn, however far behind before
+        self.assertIn("temporal, max_itl=59 ms", bars(drawn(_SEARCH.splitlines(True)[0] + "".join(rows))))
 
 
 if __name__ == "__main__":

@@ -87,5 +87,41 @@ class Choice(unittest.TestCase):
         self.assertEqual(["alchemist, rate=8"], chosen(points, ["policy"])[0])
 
 
+class Cells(unittest.TestCase):
+    """The table of every point."""
+
+    def rows(self, *points):
+        page = summary_table.numbers(study.Study("s", ["policy"], points, []))
+        return [re.sub(r"<[^>]*>", "|", row) for row in re.findall(r"<tr>(.*?)</tr>", page)[1:]]
+
+    def test_numbers_stand_in_their_units_with_half_their_intervals(self):
+        values = {"bound_fraction": study.Interval(0.5, 0.375, 0.625, 3), "peak_total_bytes": study.Interval(3 * 2.0**30),
+                  "peak_host_bytes": study.Interval(2.0**31)}
+        row, = self.rows(study.Point({"policy": "planned"}, values, [("1", "ok", ""), ("2", "failed", "x")], saturated=1))
+        for text in ("|50.0 |± 12.5|", "|3.00|", "|2.00|", "|1 of 2|", "|saturated|"):
+            self.assertIn(text, row)
+
+    def test_digits(self):
+        self.assertEqual(["150", "99.9", "9.99", "0.999", "12,346"],
+                         [summary_table.number(value) for value in (150.4, 99.94, 9.994, 0.9994, 12345.6)])
+
+    def test_a_difference_is_bold_where_its_interval_does_not_hold_0(self):
+        points = [study.Point({"policy": policy}, {"p99_ttft_ms": study.Interval(5.0)}) for policy in ("temporal", "planned")]
+        for low, high, sure in ((1, 3, True), (-3, -1, True), (-3, 1, False), (-1, 3, False)):
+            each = study.Difference((), "planned", "temporal", "p99_ttft_ms", study.Interval((low + high) / 2, low, high, 3))
+            page = summary_table.differences(study.Study("s", ["policy"], points, [], [each]))
+            self.assertEqual(sure, 'class="sure"' in page, (low, high))
+            self.assertIn("from temporal", page)
+
+    def test_points_that_ask_for_different_objectives_name_none(self):
+        points = [point("alchemist", 200, 8.0), point("temporal", 100, 8.0)]
+        points[1].config["slo"] = {"ttft": "9 s"}
+        self.assertIn("the SLO)", chosen(points)[1])
+
+    def test_a_share_of_the_best_goodput_is_enough(self):
+        points = [point("serve_only", 0, 100.0), point("alchemist", 200, 96.0), point("temporal", 100, 99.0)]
+        self.assertEqual(["alchemist"], chosen(points)[0])
+
+
 if __name__ == "__main__":
     unittest.main()

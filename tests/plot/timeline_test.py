@@ -7,7 +7,7 @@ import support  # noqa: F401
 
 import numpy
 
-from plot import timeline
+from plot import memory, style, timeline
 from plot.errors import InputError
 from plot.study import Interval, Point, Study
 
@@ -62,6 +62,68 @@ class Figures(unittest.TestCase):
                 figure.reset_mock()
                 list(timeline.figures(Study("s", ["policy", "seed"], points[:shown], [])))
                 self.assertEqual([note] * 6, [call.args[3] for call in figure.call_args_list])
+
+
+class Panels(unittest.TestCase):
+    EDGES = numpy.array([0.0, 1, 2, 3, 4])
+
+    def panel(self, draw, *arguments):
+        figure, axes = style.panels(1, 1)
+        self.addCleanup(style.plt.close, figure)
+        draw(axes[0][0], *arguments, self.EDGES)
+        return axes[0][0]
+
+    def directory(self, **files):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name, text in files.items():
+            (folder / name.replace("_csv", ".csv").replace("_json", ".json")).write_text(text)
+        return folder
+
+    def test_requests_wait_until_they_are_scheduled_and_run_until_they_have_finished(self):
+        """One runs from 0 to 2 s, the next one comes at 1 s and takes its place at 2 s: never two that run."""
+        requests = {"arrived_s": numpy.array([0.0, 1]), "scheduled_s": numpy.array([0.0, 2]),
+                    "finished_s": numpy.array([2.0, 3])}
+        lines = {line.get_label(): list(line.get_ydata()) for line in self.panel(timeline._draw_queue, requests).lines}
+        self.assertEqual({"running": [1, 1, 1, 0], "waiting": [0, 1, 0, 0]}, lines)
+
+    def test_the_link_is_in_gigabytes_of_a_second(self):
+        event = '{"name":"reload","ph":"X","ts":1000000,"dur":2000000,"args":{"bytes":8000000000}}\n'
+        panel = self.panel(timeline._draw_link, self.directory(trace_json=event))
+        lines = {line.get_label(): line.get_ydata() for line in panel.lines}
+        numpy.testing.assert_allclose([0, 4, 4, 0], lines["host to device"])
+        numpy.testing.assert_allclose([0] * 4, lines["device to host"])
+
+    def test_tokens_with_a_record_are_those_called_reused(self):
+        steps = "start_s,end_s,reused_tokens,recomputed_tokens\n0,2,60,20\n"
+        panel = self.panel(timeline._draw_training, self.directory(steps_csv=steps))
+        heights = {area.get_label(): area.get_paths()[0].vertices[:, 1].max() for area in panel.collections}
+        self.assertAlmostEqual(30, heights["reused"])
+        self.assertAlmostEqual(40, heights["recomputed"])  # on top of it
+
+    def test_memory_is_the_mean_of_the_replicas(self):
+        rows = "".join(f"0,{replica},{gib * memory.GIB},0,0,0,{gib * memory.GIB},{memory.GIB}\n"
+                       for replica, gib in ((0, 2), (1, 6)))
+        header = "time_s,replica,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
+        panel = self.panel(timeline._draw_memory, self.directory(memory_csv=header + rows))
+        self.assertEqual(4, panel.collections[0].get_paths()[0].vertices[:, 1].max())
+        self.assertEqual([1] * 4, list(panel.lines[0].get_ydata()))
+
+    def test_a_run_ends_with_its_last_step(self):
+        folder = self.directory(requests_csv="arrived_s,scheduled_s,finished_s\n0,0,2\n",
+                                steps_csv="start_s,end_s,reused_tokens,recomputed_tokens\n1,5,8,8\n",
+                                memory_csv="time_s,replica,weights_bytes,kv_bytes,activations_bytes,training_bytes,"
+                                           "total_bytes,host_bytes\n0,0,1,1,1,1,4,0\n")
+        made = Study("s", ["policy"], [Point({"policy": "reuse"}, {"x": Interval(1.0)}, directories=[folder])], [])
+        figure, = timeline.figures(made)
+        self.addCleanup(style.plt.close, figure.drawing)
+        self.assertEqual((0, 5), figure.drawing.axes[0].get_xlim())
+
+    def test_of_many_loads_the_highest(self):
+        points = [Point({"policy": policy, "rate": rate}, {"x": Interval(1.0)}, directories=[Path(f"{policy}{rate}")])
+                  for policy in ("reuse", "planned") for rate in "1234"]
+        with mock.patch.object(timeline, "_figure") as figure:
+            list(timeline.figures(Study("s", ["policy", "rate"], points, [])))
+            self.assertEqual(["4", "4"], [call.args[1].axes["rate"] for call in figure.call_args_list])
 
 
 class Trace(unittest.TestCase):
