@@ -37,7 +37,8 @@ def segments(panel):
 class Percentiles(unittest.TestCase):
     def test_each_has_its_mark_and_p99_its_interval(self):
         panel = figures(point("1", 8))[0].drawing.axes[0]
-        marks = {line.get_marker(): line.get_xdata()[0] for line in panel.lines if line.get_color() == style.BLUE and line.get_marker() in list("|osD")}
+        marks = {line.get_marker(): line.get_xdata()[0] for line in panel.lines
+                 if line.get_color() == style.BLUE and line.get_marker() in list("|osD")}
         self.assertEqual({"|": 8, "o": 16, "s": 24, "D": 32}, marks)
         self.assertEqual([[30, 34]], segments(panel))
 

@@ -71,7 +71,8 @@ class Search(unittest.TestCase):
         self.assertIn("No candidate keeps the bounds.", drawn(found).caption)
 
     def test_lowest(self):
-        self.assertEqual("Search for the lowest x", drawn(sweep="minimise: x\nhalving: {workload.requests: [300, 600]}\n").title)
+        sweep = "minimise: x\nhalving: {workload.requests: [300, 600]}\n"
+        self.assertEqual("Search for the lowest x", drawn(sweep=sweep).title)
 
     def test_of_many_candidates_those_that_went_furthest(self):
         rows = [f"1,{i + 1},0,temporal,{i} ms,300,1,true,{1000 - i},true\n" for i in range(60)]

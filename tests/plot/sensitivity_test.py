@@ -58,6 +58,12 @@ class Sensitivity(unittest.TestCase):
         self.assertEqual([(20, 0), (21, 1), (16, 2), (24, 3), (19, 4)], marks(figure, made, "alchemist"))
         self.assertEqual([(10, 0), (70, 1), (10, 2), (10, 3), (10, 4)], marks(figure, made, "separate"))
 
+    def test_what_takes_from_an_advantage_moves_it_as_much_as_what_adds_to_it(self):
+        ahead = {**AHEAD, HOST: {"alchemist": 20, "separate": 7}, SLOW: {"alchemist": 16, "separate": 10}}
+        ahead[FAST] = ahead["gpu"]  # the link by 4, the host by 3, the latency by 1, all of them down
+        self.assertEqual(["gpu", "slow\N{NO-BREAK SPACE}link", "fast\N{NO-BREAK SPACE}link",
+                          "slow\N{NO-BREAK SPACE}host", "late"], rows(next(sensitivity.figures(study(ahead)))))
+
     def test_intervals_are_in_percent_of_the_baseline_too(self):
         made = study()
         figure, = sensitivity.figures(made)

@@ -280,6 +280,20 @@ class Differences(unittest.TestCase):
         heading = next(differences.figures(one)).drawing._suptitle
         self.assertEqual("Differences from temporal on the same arrivals", heading.get_text())
 
+    def test_each_panel_has_those_of_its_load_and_metric(self):
+        style.use()
+        means = {("4", "p99_ttft_ms"): 1.0, ("4", "p99_itl_ms"): 2.0, ("8", "p99_ttft_ms"): 3.0, ("8", "p99_itl_ms"): 4.0}
+        points = [study.Point({"policy": policy, "rate": rate}, {"p99_ttft_ms": study.Interval(9.0)}, [("1", "ok", "")])
+                  for policy in ("temporal", "reuse") for rate in "48"]
+        found = [study.Difference((rate,), "reuse", "temporal", metric, study.Interval(mean, mean - 0.5, mean + 0.25, 2))
+                 for (rate, metric), mean in means.items()]
+        panels = next(differences.figures(study.Study("s", ["policy", "rate"], points, [], found))).drawing.axes
+        marker = style.POLICIES["reuse"][2]
+        marks = [[line.get_xdata()[0] for line in panel.lines if line.get_marker() == marker] for panel in panels]
+        self.assertEqual([[], [], [1], [3], [2], [4]], marks)  # no panel of training, as none has it
+        ends = [segment[:, 0].tolist() for lines in panels[2].collections for segment in lines.get_segments()]
+        self.assertEqual([[0.5, 1.25]], ends)
+
 
 class Studies(unittest.TestCase):
     def test_names_are_unique(self):

@@ -50,6 +50,23 @@ class AgainstAMeasuredRun(unittest.TestCase):
         style.plt.close(figure)
 
 
+    def test_curves_are_those_of_their_run_and_errors_in_percent(self):
+        distribution = Rows(["metric", "run", "value_ms", "fraction"],
+                            [["ttft", "measured", "100", "0.5"], ["ttft", "measured", "3000", "1"],
+                             ["ttft", "simulated", "200", "1"], ["tpot", "measured", "7", "1"],
+                             ["tpot", "simulated", "8", "1"]])
+        comparison = Rows(["metric", "statistic", "measured_ms", "simulated_ms", "error"],
+                          [["ttft", "mean", "1550", "200", "-0.125"], ["tpot", "mean", "0", "8", ""]])
+        figure = figure_of(comparison, distribution=distribution)
+        lines = [{line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in panel.lines}
+                 for panel in figure.axes[:2]]
+        self.assertEqual({"measured": ([0.1, 0.1, 3], [0, 0.5, 1]), "simulated": ([0.2, 0.2], [0, 1])}, lines[0])
+        self.assertEqual({"measured": ([7, 7], [0, 1]), "simulated": ([8, 8], [0, 1])}, lines[1])
+        self.assertEqual(["TTFT (s)", "TPOT (ms)"], [panel.get_xlabel() for panel in figure.axes[:2]])
+        self.assertEqual([-12.5], [bar.get_height() for bar in figure.axes[3].patches])
+        style.plt.close(figure)
+
+
 class AgainstARealRun(unittest.TestCase):
     OPERATIONS = Rows(["operation", "count", "real_s", "priced_s", "error"],
                       [["decode", "12", "2", "1", "-0.5"], ["head", "0", "0", "0", ""]])
