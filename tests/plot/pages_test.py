@@ -80,6 +80,11 @@ class Pages(unittest.TestCase):
         self.assertEqual(pages.PAGES, len(found))
         self.assertIn(f"{4 * pages.PAGES} of 40 loads are shown", found[0].note)
 
+    def test_pages_of_few_loads_go_first(self):
+        rows = [(model, "1") for model in "abcdefgh"] + [("i", rate) for rate in "1234"]
+        found = pages.of(study(["model", "rate"], rows))
+        self.assertEqual([4], [len(page.loads) for page in found if page.heading == "model = i"])
+
     def test_maps_of_one_name_stand_whole(self):
         """Two panels of one title would be told apart by nothing."""
         maps = [f"{{base: h200, name: x, memory: {memory} GiB}}" for memory in (80, 160)]

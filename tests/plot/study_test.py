@@ -4,7 +4,7 @@ from pathlib import Path
 
 import support  # noqa: F401
 
-from plot import axes, differences, inputs, pareto, study, style, throughput
+from plot import axes, differences, inputs, pareto, report, study, style, throughput
 from plot.errors import InputError
 from plot.inputs import Run, Sweep, policy_name
 from plot.tables import Row
@@ -50,6 +50,11 @@ class Ticks(unittest.TestCase):
         style.fit_axis(axes[0], "x", [300, 60000])
         axis = axes[0][0].xaxis
         self.assertEqual("log", axes[0][0].get_xscale())
+        self.assertEqual([300 / 1.2, 60000 * 1.2], [round(end, 6) for end in axes[0][0].get_xlim()])
+        for values, scale in (([10, 60], "log"), ([10, 40], "linear")):
+            _, axes = style.panels(1, 1)
+            style.fit_axis(axes[0], "x", values)
+            self.assertEqual(scale, axes[0][0].get_xscale())
         self.assertEqual("50k", axis.get_major_formatter()(50000, 0))
 
 
@@ -293,6 +298,40 @@ class Differences(unittest.TestCase):
         self.assertEqual([[], [], [1], [3], [2], [4]], marks)  # no panel of training, as none has it
         ends = [segment[:, 0].tolist() for lines in panels[2].collections for segment in lines.get_segments()]
         self.assertEqual([[0.5, 1.25]], ends)
+
+
+class Sweeps(unittest.TestCase):
+    """From the files of a sweep: which runs failed, which fell behind, and whose differences from what."""
+
+    def read(self, **files):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name, text in files.items():
+            (folder / f"{name}.csv").write_text(text)
+        (folder / "sweep.yaml").write_text("minimise: p99_ttft_ms\nsearch: {workload.rate: {low: 1, high: 2, tolerance: 1}}\n")
+        return study.make(*inputs.read([folder])[:2])[0]
+
+    def test_runs_intervals_and_differences(self):
+        axes = "policy,workload.rate"
+        made = self.read(results=f"point,{axes},seed,status,message,saturated\n0,temporal,4,1,ok,,false\n"
+                                 "0,temporal,4,2,ok,,false\n1,reuse,4,1,ok,,true\n1,reuse,4,2,failed,out of luck,\n",
+                         intervals=f"point,{axes},metric,n,mean,ci95_low,ci95_high\n0,temporal,4,p99_ttft_ms,2,5,4,7\n"
+                                   "1,reuse,4,p99_ttft_ms,1,8,,\n",
+                         paired=f"point,{axes},baseline,metric,n,mean_difference,ci95_low,ci95_high\n"
+                                "1,reuse,4,temporal,p99_ttft_ms,2,3,1,6\n")
+        temporal, reuse = made.points
+        self.assertEqual((0, 0, 1, 1), (temporal.saturated, temporal.failed, reuse.saturated, reuse.failed))
+        self.assertEqual(study.Interval(5, 4, 7, 2), temporal.values["p99_ttft_ms"])
+        self.assertEqual(study.Interval(8), reuse.values["p99_ttft_ms"])
+        self.assertEqual([study.Difference(("4",), "reuse", "temporal", "p99_ttft_ms", study.Interval(3, 1, 6, 2))],
+                         made.differences)
+        self.assertIn("1 runs failed</summary><ul><li>policy reuse, workload.rate 4, seed 2: out of luck</li></ul>",
+                      report._failures(made))
+
+    def test_what_is_looked_for(self):
+        axes = "policy,workload.rate"
+        sweep, = self.read(results=f"point,{axes},seed,status,message\n0,temporal,4,1,ok,\n",
+                           intervals=f"point,{axes},metric,n,mean,ci95_low,ci95_high\n0,temporal,4,x,1,8,,\n").sources
+        self.assertEqual((True, "p99_ttft_ms", ["workload.rate"]), (sweep.minimised, sweep.goal, sweep.found))
 
 
 class Studies(unittest.TestCase):
