@@ -134,6 +134,7 @@ TEST(MeasuredRun, BrokenFilesAreNamed) {
       {std::string(kHeader) + "0,5,1,0,0,nan,1\n",
        "run.csv:2: column \"first_token_s\": expected a number, got \"nan\""},
       {std::string(kHeader) + "0,5,1,0,2,1,3\n", "run.csv:2: expected queued_s <= scheduled_s"},
+      {std::string(kHeader) + "0,5,1,0,0,3,2\n", "run.csv:2: expected queued_s <= scheduled_s"},
       {std::string(kHeader) + "0,5,1,0,0,1,1\n0,5,1,0,0,1,1\n", "request 0 is there twice"},
       {std::string(kHeader) + "0,5,1,0,0,1,1\n2,5,1,0,0,1,1\n", "request 1 is missing"},
   };

@@ -54,6 +54,8 @@ TEST(MemorySeries, KeepsPeaksWithinTheLimitOfRows) {
     EXPECT_EQ(std::prev(after)->peak.kv, Bytes(10'000 + i));
   }
   EXPECT_EQ(rows.back().peak.host, Bytes(kChanges - 1));
+  EXPECT_EQ(std::ranges::count_if(rows, [](const MemoryRow& row) { return row.peak.kv >= Bytes(10'000); }), 11)
+      << "and in no other row";
 }
 
 TEST(MemorySeries, RefusesTimeThatRunsBackwards) {

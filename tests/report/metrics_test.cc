@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "sim/base/check.h"
@@ -70,6 +71,7 @@ TEST(RunMetrics, ReplicasOfSeveralGpus) {
   RunMetrics m(pairs);
   tell_two_requests(m);
   m.on_transfer({ReplicaId(0), LinkDirection::kHostToDevice, at_ms(0), at_ms(100), Bytes(8)});
+  m.on_transfer({ReplicaId(0), LinkDirection::kDeviceToHost, at_ms(0), at_ms(100), Bytes(5)});
   TrainingStep step;
   step.end = at_ms(1000);
   step.tokens = 60;
@@ -77,6 +79,7 @@ TEST(RunMetrics, ReplicasOfSeveralGpus) {
   m.on_training_step(step);
   const json j = json::parse(summary_json(m.summary()));
   EXPECT_EQ(j["link_h2d_bytes"], 16);
+  EXPECT_EQ(j["link_d2h_bytes"], 10);
   EXPECT_NE(summary_table(m.summary()).find("to the GPU 20.0 %, to the host 0.0 %"), std::string::npos);
   EXPECT_DOUBLE_EQ(j["link_h2d_utilisation"], 8.0 / 40.0);
   EXPECT_DOUBLE_EQ(j["train_tokens_per_gpu_s"], 100);
@@ -129,6 +132,8 @@ TEST(RunMetrics, GoodputCountsRequestsThatMeetEveryTarget) {
   EXPECT_DOUBLE_EQ(goodput({.e2el = Duration::milliseconds(500)}), 1.0);
   EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(100), .tpot = Duration::milliseconds(9)}), 0.0);
   EXPECT_DOUBLE_EQ(goodput({.ttft = Duration::milliseconds(100)}), 0.5) << "as long as it may be";
+  EXPECT_EQ(meets({.tpot = Duration::milliseconds(10)}, outcome(0, 0, 0, 500, 10, 5)), true) << "as slow as it may be";
+  EXPECT_EQ(meets({.itl = Duration::milliseconds(9)}, outcome(0, 0, 0, 500, 10, 2)), false) << "a single gap";
   // One token has no gap to the next.
   EXPECT_EQ(meets({.itl = Duration::milliseconds(1)}, outcome(0, 0, 0, 500, 0, 1)), true);
   RequestOutcome untold = outcome(0, 0, 0, 1, 1, 5);
@@ -233,6 +238,69 @@ TEST(RunMetrics, SpansWithinALaterOneAreBusyOnce) {
   m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(0), .end = at_ms(100)});
   m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(90), at_ms(120)});
   EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, 120.0 / 400.0);
+}
+
+// 1,100 pieces of 1 ms, one every 2 ms, and then a run of serving steps that began with the 601st.
+TEST(RunMetrics, ALongSpanFindsTheManyThatEndedWithinIt) {
+  RunMetrics m(info());
+  m.on_request_outcome(outcome(0, 0, 0, 2200, 0, 1));
+  for (std::int64_t i = 0; i < 1100; ++i) {
+    m.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(2 * i), at_ms(2 * i + 1)});
+  }
+  m.on_serving_span({.replica = ReplicaId(0), .start = at_ms(1200), .end = at_ms(2200)});
+  EXPECT_DOUBLE_EQ(*m.summary().gpu_busy_fraction, (600.0 + 1000.0) / 4400.0);
+}
+
+// Each number has a value of its own, and stands under its own name.
+TEST(RunMetrics, SummaryKeysHaveTheirValues) {
+  Summary s;
+  s.num_preemptions = 1;
+  s.prefix_hit_tokens = 2;
+  s.stale_prefix_tokens = 3;
+  s.train_samples = 4;
+  s.feedback_samples = 5;
+  s.training.preemptions = 6;
+  s.peak = {Bytes(10), Bytes(11), Bytes(12), Bytes(13), Bytes(14)};
+  s.peak_total = Bytes(15);
+  s.peak_train_side = Bytes(16);
+  s.link_h2d = Bytes(17);
+  s.link_d2h = Bytes(18);
+  const json j = json::parse(summary_json(s));
+  const std::map<std::string, int> expected{
+      {"num_preemptions", 1},        {"prefix_hit_tokens", 2}, {"stale_prefix_hit_tokens", 3},
+      {"train_samples", 4},          {"feedback_samples", 5},  {"train_preemptions", 6},
+      {"peak_weights_bytes", 10},    {"peak_kv_bytes", 11},    {"peak_activations_bytes", 12},
+      {"peak_training_bytes", 13},   {"peak_host_bytes", 14},  {"peak_total_bytes", 15},
+      {"peak_train_side_bytes", 16}, {"link_h2d_bytes", 17},   {"link_d2h_bytes", 18}};
+  for (const auto& [key, value] : expected) EXPECT_EQ(j.at(key), value) << key;
+}
+
+// Memory in units of 2^30; of the step's 10 ms 4 are forward and 5 backward.
+TEST(SummaryTable, UnitsAndColumns) {
+  Summary s;
+  s.info.replicas = s.info.gpus_per_replica = 1;
+  s.info.gpu_memory = Bytes(std::int64_t{80} << 30);
+  s.peak.kv = Bytes(std::int64_t{3} << 29);
+  s.ttft_ms = LatencySummary{1, 2, 3, 4, 5};
+  EXPECT_EQ(summary_table(s).find("training\n"), std::string::npos) << "nothing to train";
+  s.feedback_samples = 1;
+  EXPECT_NE(summary_table(s).find("steps, samples            0, 0"), std::string::npos)
+      << "feedback, and no step of it";
+  s.train_steps = 1;
+  s.train_step_ms = 10;
+  s.train_forward_ms = 4;
+  s.train_backward_ms = 5;
+  const std::string text = summary_table(s);
+  EXPECT_NE(text.find("memory of one replica (GiB)"), std::string::npos) << text;
+  EXPECT_NE(text.find("KV 1.50,"), std::string::npos) << text;
+  EXPECT_NE(text.find("of 80.00;"), std::string::npos) << text;
+  EXPECT_NE(text.find("TTFT            1.00        2.00        3.00        4.00        5.00"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("+ waiting behind serving 1.00"), std::string::npos) << text;
+  // Replicas stall at different times: what the phases take on average may be more than from the first begin to the
+  // end.
+  s.train_backward_ms = 7;
+  EXPECT_NE(summary_table(s).find("+ waiting behind serving 0.00"), std::string::npos);
 }
 
 }  // namespace

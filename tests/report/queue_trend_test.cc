@@ -96,6 +96,19 @@ TEST(QueueTrend, AGrowthFarBelowARequestsTimeIsNot) {
   EXPECT_FALSE(trend.saturated());
 }
 
+// Waits that grow from 0 to 2.66 s: just more than a quarter of the 10 s that a request takes once it is scheduled.
+TEST(QueueTrend, TheTimeOfARequestIsThatInService) {
+  for (const auto& [step, expected] : {std::pair(140, true), std::pair(130, false)}) {
+    QueueTrend trend;
+    for (int i = 0; i < 20; ++i) {
+      RequestOutcome o = outcome(static_cast<std::uint32_t>(i), 100 * i, step * i, step * i, 0, 1);
+      o.finished = o.scheduled + Duration::seconds(10);
+      trend.add(o);
+    }
+    EXPECT_EQ(trend.saturated(), expected) << step;
+  }
+}
+
 // Outcomes may come in any order: with feedback they do in that of training.
 TEST(QueueTrend, TheOrderOfOutcomesDoesNotMatter) {
   QueueTrend forward, backward;

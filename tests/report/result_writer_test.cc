@@ -1,9 +1,11 @@
 #include "sim/report/result_writer.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "sim/base/error.h"
 #include "sim/report/metrics.h"
@@ -24,7 +26,8 @@ std::vector<std::string> files_in(const fs::path& directory) {
 
 Summary empty_summary() { return RunMetrics(RunInfo{}).summary(); }
 
-// Two requests (one trained on), one step, two changes of memory: every table to the letter.
+// Two requests (one trained on), one step, changes of memory, two of them at once: every table to the letter. What the
+// categories had at most is more than they ever had together.
 TEST(ResultWriter, TablesToTheLetter) {
   const TemporaryDirectory temporary("tables");
   const fs::path out = temporary.path() / "a" / "b";
@@ -53,10 +56,12 @@ TEST(ResultWriter, TablesToTheLetter) {
                            .reused_tokens = 600,
                            .recomputed_tokens = 400,
                            .dropped_tokens = 50,
-                           .reusing_samples = 4,
+                           .reusing_samples = 1,
                            .version_lag_sum = 3});
   writer.on_memory(ReplicaId(1), at_ms(2), {.weights = Bytes(10), .kv = Bytes(5), .host = Bytes(3)});
   writer.on_memory(ReplicaId(0), at_ms(1), {.weights = Bytes(10)});
+  writer.on_memory(ReplicaId(0), at_ms(1), {.weights = Bytes(4), .kv = Bytes(8)});
+  writer.on_memory(ReplicaId(0), at_ms(3), {.weights = Bytes(6), .kv = Bytes(3)});
   writer.on_serving_span({.replica = ReplicaId(1), .start = at_ms(2), .end = at_ms(3), .prefill_tokens = 4});
   writer.on_training_span({ReplicaId(0), TrainingPhase::kBackward, at_ms(1), at_ms(3)});
   writer.commit(empty_summary(), "seed: 1\n");
@@ -74,15 +79,16 @@ TEST(ResultWriter, TablesToTheLetter) {
   EXPECT_EQ(read_text(out / "steps.csv"),
             "step,version,start_s,end_s,tokens,samples,restore_ms,forward_ms,backward_ms,gradient_wait_ms,"
             "optimizer_ms,reused_tokens,recomputed_tokens,dropped_tokens,mean_version_lag\n"
-            "0,1,0.100000000,0.400000000,1000,4,20.000000,60.000001,100.000000,7.000000,10.000000,600,400,50,0.75\n");
+            "0,1,0.100000000,0.400000000,1000,4,20.000000,60.000001,100.000000,7.000000,10.000000,600,400,50,3\n");
   EXPECT_EQ(read_text(out / "memory.csv"),
             "time_s,replica,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
-            "0.001000000,0,10,0,0,0,10,0\n"
-            "0.002000000,1,10,5,0,0,15,3\n");
+            "0.001000000,0,10,8,0,0,12,0\n"
+            "0.002000000,1,10,5,0,0,15,3\n"
+            "0.003000000,0,6,3,0,0,9,0\n");
   EXPECT_EQ(read_text(out / "memory_phases.csv"),
             "phase,operations,weights_bytes,kv_bytes,activations_bytes,training_bytes,total_bytes,host_bytes\n"
             "prefill,1,10,5,0,0,15,3\n"
-            "backward,1,10,0,0,0,10,0\n");
+            "backward,1,6,8,0,0,12,0\n");
   EXPECT_EQ(read_text(out / "config.yaml"), "seed: 1\n");
 }
 
@@ -193,6 +199,18 @@ TEST(TraceEvents, LanesAreNamedAndDoNotOverlap) {
   EXPECT_EQ(lanes.size(), 9u);  // four for each replica and one beside
   EXPECT_EQ(counters["GPU memory"], 1);
   EXPECT_EQ(counters["requests"], 2);
+  std::map<std::string, std::multiset<std::string>> told;  // by kind, at which microseconds and what
+  for (const json& e : trace["traceEvents"]) {
+    if (e["ph"] == "M") continue;
+    const std::string detail = e.contains("args") ? e["args"].dump() : "";
+    told[e["name"]].insert(fmt::format("{:g} {}", e["ts"].get<double>(), detail));
+  }
+  using Told = std::multiset<std::string>;
+  EXPECT_EQ(told["reload"], (Told{"0 {\"bytes\":1}", "5000 {\"bytes\":2}", "10000 {\"bytes\":3}"}));
+  EXPECT_EQ(told["offload"], Told{"5000 {\"bytes\":4}"});
+  EXPECT_EQ(told["prefill"], Told{"0 {\"decodes\":0,\"prefill_tokens\":100,\"steps\":1}"});
+  EXPECT_EQ(told["decode"], Told{"5000 {\"decodes\":4,\"prefill_tokens\":0,\"steps\":3}"});
+  EXPECT_EQ(told["requests"], (Told{"0 {\"running\":1,\"waiting\":2}", "5000 {\"running\":4,\"waiting\":0}"}));
   // 10,000,001 ns is 10000.001 microseconds.
   EXPECT_NE(read_text(temporary.path() / "trace.json").find("\"ts\":10000.001,\"dur\":9999.999"), std::string::npos);
 }
@@ -220,6 +238,22 @@ TEST(TraceEvents, MemoryIsDrawnWhereverItChanges) {
   }
   EXPECT_EQ(drawn["GPU memory"], 1 + 4);
   EXPECT_EQ(drawn["host memory"], 1 + 1);
+  EXPECT_NE(trace.dump().find("{\"pinned\":7}"), std::string::npos);
+}
+
+// How many wait is drawn where that alone has changed.
+TEST(TraceEvents, TheQueueIsDrawnWhereItChanges) {
+  const TemporaryDirectory temporary("queue");
+  ResultWriter writer(temporary.path(), Slo{}, true);
+  for (const auto& [running, waiting] : {std::pair(1, 2), {1, 2}, {1, 3}, {2, 3}}) {
+    writer.on_serving_span({ReplicaId(0), at_ms(0), at_ms(1), 1, 100, 4, running, waiting});
+  }
+  writer.commit(empty_summary(), "");
+  const std::string text = read_text(temporary.path() / "trace.json");
+  std::size_t drawn = 0;
+  for (std::size_t at = 0; (at = text.find("{\"name\":\"requests\"", at)) != std::string::npos; ++at) ++drawn;
+  EXPECT_EQ(drawn, 3u);
+  EXPECT_NE(text.find("\"prefill + decode\""), std::string::npos);
 }
 
 }  // namespace

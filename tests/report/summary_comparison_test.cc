@@ -56,6 +56,7 @@ TEST(SummaryComparison, WhereNothingIsRealThereIsNoError) {
 TEST(SummaryComparison, OnlyOutcomesThatAllHaveAreCompared) {
   Summary with = summary(10, 2);
   with.train_step_ms = 5;
+  with.training.max_tokens = 7;
   const Summary without = summary(10, 2);
   EXPECT_TRUE(find(compare_summaries(with, with, with, {}), "train_step_ms"));
   EXPECT_FALSE(find(compare_summaries(with, without, with, {}), "train_step_ms"));

@@ -1,10 +1,19 @@
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "sim/base/error.h"
+#include "sim/report/json_text.h"
 #include "sim/report/summary.h"
 
 namespace alchemist {
 namespace {
+
+// Every control character, so that no name or message breaks the file that quotes it.
+TEST(JsonText, EscapesWhatJsonDoesNotTake) {
+  EXPECT_EQ(json_string("a\x01\n\x1f\"\\ b"), "\"a\\u0001\\u000a\\u001f\\\"\\\\ b\"");
+  EXPECT_EQ(json_number(std::numeric_limits<double>::quiet_NaN()), "null");
+}
 
 TEST(ReadResults, GivesWhatWasWritten) {
   Summary summary;

@@ -94,6 +94,29 @@ TEST(ConversationModel, NothingExceedsTheLimit) {
     EXPECT_LE(history, 300);
   }
   EXPECT_GT(turns_in_all, 5'500u) << "some have a second turn";
+  // A prompt and an answer of ten tokens each that fill the limit are within it, and leave no room for another turn.
+  m.first_prompt = m.new_user_tokens = m.answer = QuantileTable({0.1, 0.9}, {10, 10});
+  m.limit = 20;
+  for (const std::vector<Turn>& turns : draw(m, 100)) ASSERT_EQ(turns.size(), 1u);
+}
+
+// All that a user writes in a conversation follows the user; or it follows its turn, and the answer does alike.
+TEST(ConversationModel, WhatAUserWritesFollowsTheUserOrTheTurn) {
+  ConversationModel by_user = model();
+  by_user.user_share = 1;
+  int others = 0;  // than the first prompt, which is something else
+  for (const std::vector<Turn>& turns : draw(by_user, 1'000)) {
+    if (turns.size() < 3) continue;
+    EXPECT_EQ(turns[1].new_tokens, turns[2].new_tokens);
+    others += turns[0].new_tokens != turns[1].new_tokens;
+  }
+  EXPECT_GT(others, 50);
+  ConversationModel by_turn = model();
+  by_turn.user_share = by_turn.answer_share = by_turn.answer_memory = 0;
+  by_turn.same_turn = 1;
+  for (const std::vector<Turn>& turns : draw(by_turn, 1'000)) {
+    for (std::size_t t = 1; t < turns.size(); ++t) EXPECT_EQ(turns[t].new_tokens, turns[t].output_tokens);
+  }
 }
 
 }  // namespace

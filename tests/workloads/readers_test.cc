@@ -105,7 +105,11 @@ TEST(Vidur, TurnsOfOneMomentGoByTheirNumbers) {
     EXPECT_THAT(prompts, testing::ElementsAre(10, 9, 40, 80, 7));
     EXPECT_EQ(trace.rows[3].turn, 2);
     EXPECT_EQ(conversations_of(trace)[0].size(), 3U);
+    EXPECT_EQ(trace.late_turns, 0);
   }
+  const Trace late = read_text("v.csv", "arrived_at," + columns + "0,80,5,1,1\n1,40,5,1,0\n2,9,9,1,1\n");
+  EXPECT_EQ(late.late_turns, 1);
+  EXPECT_EQ(late.first_late_line, 3);
 }
 
 // The first three come at 1, 2 and 3 s: at 4 a second they come within half a second.
@@ -184,6 +188,7 @@ TEST(Azure, BrokenLines) {
   const std::string header = "TIMESTAMP,ContextTokens,GeneratedTokens\n";
   expect_error("a.csv", header + "2023-13-16 18:15:46,1,1\n", 2, "column \"TIMESTAMP\": expected YYYY-MM-DD");
   expect_error("a.csv", header + "12.5,1,1\n", 2, "got \"12.5\"");
+  expect_error("a.csv", header + "2023-11-16 18:15:61,1,1\n", 2, "got \"2023-11-16 18:15:61\"");
   expect_error("a.csv", header + "2023-11-16 18:15:46,1,\n", 2, "GeneratedTokens");
 }
 
@@ -224,6 +229,8 @@ TEST(Mooncake, BrokenLines) {
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \n", 2, "expected a JSON object on one line");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": \"6\", \"output_length\": 5}\n", 2,
                "key \"input_length\": expected a whole number of tokens");
+  expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": 6.5, \"output_length\": 5}\n", 2,
+               "key \"input_length\": expected a whole number of tokens");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"output_length\": 5}\n", 2, "expected a key \"input_length\"");
   expect_error("m.jsonl", good + "{\"timestamp\": 0, \"input_length\": 5, \"output_length\": 5, \"hash_ids\": [1.5]}\n",
                2, "hash_ids");
@@ -237,6 +244,8 @@ TEST(Mooncake, BrokenLines) {
   TraceSpec spec = trace_of(file.path());
   spec.block_tokens = 64;
   EXPECT_THAT(error_of(spec), HasSubstr(":1: expected 9 or 10 hash_ids for 600 prompt tokens in blocks of 64, got 2"));
+  spec.block_tokens = 600;
+  EXPECT_THAT(error_of(spec), HasSubstr("got 2")) << "no part of a block is left";
 }
 
 TEST(LlmServingSim, FlatRequestsShareTheBlocksOfEqualTokens) {
@@ -289,6 +298,8 @@ TEST(LlmServingSim, TheRateIsOfAllRequests) {
   TraceSpec spec = trace_of(file.path());
   spec.rate = 1.5;
   EXPECT_EQ(read_trace(spec).rows.back().arrival, Duration::seconds(1));
+  EXPECT_EQ(read_trace(spec, RateOf::requests, 1).rows.size(), 3U)
+      << "which one is the first is not known before the run";
   const auto arrivals = make_arrivals(TraceArrivals{spec}, 1);
   arrivals->next();
   EXPECT_EQ(arrivals->next(), Time() + Duration::seconds(2 / 3.0));
@@ -361,6 +372,24 @@ TEST(Write, HashesKeepTheSizeOfTheirBlocks) {
   EXPECT_NE(read.chain_ids.at(2), read.chain_ids.at(read.rows[1].chain_begin + 2));
 }
 
+// In blocks of another size than the ids were made for: two prompts that are the same for 16 of their 32 tokens.
+TEST(Write, IdsOfOtherBlocksAreNotTakenForThese) {
+  const TextFile file("m.jsonl",
+                      "{\"timestamp\": 0, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 2]}\n"
+                      "{\"timestamp\": 9, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 3]}\n"
+                      "{\"timestamp\": 9, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 3]}\n");
+  WorkloadSpec spec;
+  TraceSpec trace = trace_of(file.path());
+  trace.block_tokens = 16;
+  spec.source = trace;
+  TraceWriter writer(TraceFormat::mooncake, 32);
+  std::string text;
+  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, text); });
+  EXPECT_THAT(text, HasSubstr("\"hash_ids\": [0]}\n"));
+  EXPECT_EQ(text.find("\"hash_ids\": [1]}\n"), text.find("[1]}\n") - std::string("\"hash_ids\": ").size());
+  EXPECT_NE(text.find("[1]}\n"), text.rfind("[1]}\n")) << "the last two begin alike, the first does not";
+}
+
 // Two prompts of 40 and 36 tokens begin with the same blocks, of which the last is a part. The third has another one
 // there, the fourth a whole block more.
 TEST(Write, HashesOfPartialBlocksAreKept) {
@@ -405,6 +434,23 @@ TEST(Write, EveryFormatReadsBackTheSame) {
       EXPECT_NE(id(0, 0), id(1, 0));
     }
   }
+}
+
+// The nearest of what a format can say: of Azure a tick of 100 ns, of Mooncake a microsecond.
+TEST(Write, TimesAreRounded) {
+  WorkloadRequest request;
+  request.arrival = Time::from_ns(1'999'999'950);
+  request.prompt_tokens = 20;
+  request.output_tokens = 5;
+  const auto line = [&](TraceFormat format) {
+    std::string text;
+    TraceWriter(format, std::nullopt).request(request, text);
+    return text;
+  };
+  EXPECT_EQ(line(TraceFormat::azure), "2023-01-01 00:00:02.0000000,20,5\n");
+  EXPECT_EQ(line(TraceFormat::mooncake),
+            "{\"timestamp\": 2000.000, \"input_length\": 20, \"output_length\": 5, \"hash_ids\": [0]}\n");
+  EXPECT_EQ(line(TraceFormat::burstgpt), "1.999999950,0,ChatGPT,20,5,25,Conversation log\n") << "both together, too";
 }
 
 struct Expected {

@@ -42,11 +42,27 @@ TEST(SentencePiece, BpeMergesTheBestScoredNeighboursFirst) {
                             piece(kSpace, -4) + piece("a", -5) + piece("b", -6) + piece("c", -7) + trainer(2, true) +
                             kPlain;
   const auto model = SentencePieceModel::parse(bytes, "m");
-  EXPECT_EQ(model.count("abc"), 2 + 0);   // space mark | then b+c (best), then a+bc = abc
-  EXPECT_EQ(model.count("ab"), 2);        // space mark, ab
-  EXPECT_EQ(model.count("a b"), 4);       // space mark, a, space mark, b
-  EXPECT_EQ(model.count("\xc3\xa4"), 3);  // space mark and the two bytes of the unknown letter
+  EXPECT_EQ(model.count("abc"), 2 + 0);           // space mark | then b+c (best), then a+bc = abc
+  EXPECT_EQ(model.count("ab"), 2);                // space mark, ab
+  EXPECT_EQ(model.count("a b"), 4);               // space mark, a, space mark, b
+  EXPECT_EQ(model.count("\xc3\xa4"), 3);          // space mark and the two bytes of the unknown letter
+  EXPECT_EQ(model.count("\xc3\xa4\xc3\xb6"), 5);  // bytes of every unknown letter, though it follows another
   EXPECT_EQ(model.count(""), 0);
+}
+
+// "\u00e4b" and "bc" are as good as each other: the one on the left comes first. On the right the unknown letter would
+// have been left, with its two bytes.
+TEST(SentencePiece, OfEquallyGoodNeighboursThoseOnTheLeftAreMerged) {
+  const std::string bytes = piece("<unk>", 0, 2) + piece("bc", -1) +
+                            piece(
+                                "\xc3\xa4"
+                                "b",
+                                -1) +
+                            piece(kSpace, -4) + piece("b", -6) + piece("c", -7) + trainer(2, true) + kPlain;
+  EXPECT_EQ(SentencePieceModel::parse(bytes, "m")
+                .count("\xc3\xa4"
+                       "bc"),
+            3);
 }
 
 // Those that the user defined are whole from the beginning, and nothing is merged with them.
@@ -66,6 +82,13 @@ TEST(SentencePiece, UnigramTakesTheBestPath) {
   EXPECT_EQ(model.count("ab"), 2);    // _a b: -5 beats _ab: -10
   EXPECT_EQ(model.count("abb"), 2);   // _a bb: -5.5
   EXPECT_EQ(model.count("axyb"), 3);  // _a, one token for both unknown letters, b
+}
+
+// Of equally good paths the one stays whose last piece is the longer one, as in google/sentencepiece.
+TEST(SentencePiece, OfEquallyGoodPathsTheFirstStays) {
+  const std::string bytes =
+      piece("a", -1) + piece("y", -1) + piece("ay", -2) + piece(kSpace, -1) + trainer(1, false) + kPlain;
+  EXPECT_EQ(SentencePieceModel::parse(bytes, "m").count("ay"), 2);
 }
 
 // The counts of google/sentencepiece 0.2.

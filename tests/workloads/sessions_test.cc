@@ -31,6 +31,8 @@ TEST(OpenLoopSessions, ReadyConversationsGoFirst) {
   }
   EXPECT_EQ(requests[0].content.content_id, requests[2].content.content_id);
   EXPECT_NE(requests[0].content.content_id, requests[1].content.content_id);
+  // Half a second of thought less, and the next turn is ready at the very moment of the next request.
+  EXPECT_EQ(requests_of(with_sessions(FixedArrivals{1}, 2, 2, Duration::milliseconds(500)))[1].turn, 1);
 }
 
 TEST(OpenLoopSessions, RateIsOfRequestsWhateverTheTurns) {
@@ -149,6 +151,17 @@ TEST(ClosedLoop, NothingArrivesAtTheEnd) {
   source->on_finished(request.session, request.turn, Time() + Duration::seconds(4));
   EXPECT_FALSE(source->peek());
   EXPECT_TRUE(source->exhausted());
+}
+
+// Written to a file, a closed loop takes its answers to be as long as it is told: 5 tokens of 0.1 s and 1 s of thought.
+TEST(ClosedLoop, AFileTakesAnswersToBeAsLongAsTold) {
+  WorkloadSpec spec = with_sessions(ClosedLoopArrivals{1}, 3, 3, Duration::seconds(1));
+  std::vector<Time> arrivals;
+  for (const WorkloadRequest& r : requests_of(spec)) arrivals.push_back(r.arrival);
+  EXPECT_EQ(arrivals, (std::vector<Time>{Time() + Duration::seconds(1), Time() + Duration::seconds(2.5),
+                                         Time() + Duration::seconds(4)}));
+  std::get<GeneratedWorkload>(spec.source).sessions->answer_delay = Duration::seconds(2);
+  EXPECT_EQ(requests_of(spec)[1].arrival, Time() + Duration::seconds(4.5));
 }
 
 // Rows at 0 and 1 s, of a trace that is replayed for 1 s: as of other workloads, what would come at the end does not.
