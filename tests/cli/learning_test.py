@@ -33,10 +33,12 @@ class LearningTest(CliTestCase):
         self.assertEqual(["lag", "0", "1", "3"], [row[0] for row in rows])
         self.assertEqual([f"{(loss[lag, '5', '6'] + loss[lag, '6', '6']) / 2:.4f}" for lag in "013"], [row[1] for row in rows[1:]])
         self.assertEqual("6.0", rows[1][2])
+        self.assertTrue(stdout.splitlines()[4].startswith("Loss of held-out samples after 6 steps"), "one row for all seeds")
 
     def test_pretraining_is_what_curves_start_from(self):
         start = {steps: self.learn("--lags", "0", pretrain_steps=steps)[2][0]["loss"] for steps in (0, 2, 3)}
-        self.assertEqual(3, len(set(start.values())))
+        start["faster"] = self.learn("--lags", "0", "--pretrain-learning-rate", "1e-2")[2][0]["loss"]
+        self.assertEqual(4, len(set(start.values())))
 
     def test_same_seed_same_bytes(self):
         self.assertEqual(self.learn("--lags", "1")[1:][1], self.learn("--lags", "1")[1:][1])

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import unittest
 from pathlib import Path
 
@@ -44,6 +45,34 @@ class ListAndShow(CliTestCase):
         result = run("show", "model", "llama-3.1-8b")
         self.assertIn("8030261248", result.stdout)
         self.assertIn("128 KiB", result.stdout)
+
+    def test_what_one_of_several_gpus_holds(self):
+        """Twice the layers take twice the records and adapters; half of the heads half of the cache."""
+        file = self.make_directory() / "deep.yaml"
+        file.write_text("base: llama-3.1-8b\nlayers: 64\n")
+        numbers = []
+        for model in ("llama-3.1-8b", file):
+            result = run("show", "model", model, "--tensor-parallel", "2")
+            self.assert_done(result)
+            text = result.stdout.split("on each of 2 GPUs")[1]
+            numbers.append([int(re.search(rf"{what} +(\d+)", text)[1])
+                            for what in ("KV cache of a token", "record of a token", "trained parameters")])
+        self.assertEqual([64, 128], [cache for cache, _, _ in numbers])
+        for shallow, deep in list(zip(*numbers))[1:]:
+            self.assertEqual(2 * shallow, deep)
+        # Adapters of rank 16: A whole and B in half where outputs are split (q, k, v, gate, up), the other way for o, down.
+        hidden, keys, inner = 4096, 1024, 14336
+        split = [(hidden, hidden), (hidden, keys), (hidden, keys), (hidden, inner), (hidden, inner)]
+        self.assertEqual(32 * 16 * (sum(a + b // 2 for a, b in split) + sum(a // 2 + hidden for a in (hidden, inner))),
+                         numbers[0][2])
+
+    def test_what_hardware_reaches(self):
+        file = self.make_directory() / "gpu.yaml"
+        file.write_text("base: h200\nmatrix_flops: 1000 TFLOP/s\nmatrix_efficiency: 0.5\nmemory_bandwidth: 4 TB/s\n"
+                        "memory_efficiency: 0.8\n")
+        text = run("show", "hardware", file).stdout
+        for expected in (r"matrix products +500 TFLOP/s", r"from memory +3200 GB/s", r"balance +156\.2 FLOP/B"):
+            self.assertRegex(text, expected)
 
     def test_numbers_of_a_policy(self):
         text = run("show", "policy", "compact").stdout

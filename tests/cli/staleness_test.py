@@ -51,6 +51,19 @@ class StalenessTest(CliTestCase):
             self.assertIn("CPU, f32", provenance["device"])
             self.assertIn("relative error", stdout)
 
+    def test_the_table_has_the_means_of_the_repeats(self):
+        out, small = self.make_directory() / "out", SMALL[:SMALL.index("--repeats")]
+        result = run("staleness", *small, "--repeats", "2", "--warm-up-steps", "1", "--max-lag", "1", "--out", out)
+        self.assert_done(result)
+        points = csv.DictReader((out / "staleness.csv").read_text().splitlines())
+        aged = [point for point in points if point["lag"] == "1"]
+        self.assertEqual(2, len(aged))
+        cosine, error = (sum(float(point[key]) for point in aged) / 2 for key in ("cosine", "relative_error"))
+        lag, shown_cosine, shown_error, unit = result.stdout.splitlines()[2].split()
+        self.assertEqual(("1", "%"), (lag, unit))
+        self.assertAlmostEqual(cosine, float(shown_cosine), delta=2e-6)
+        self.assertAlmostEqual(100 * error, float(shown_error), delta=2e-3)
+
     def test_same_seed_same_bytes(self):
         self.assertEqual(self.measure("--max-lag", "1")[1:], self.measure("--max-lag", "1")[1:])
         self.assertNotEqual(self.measure("--max-lag", "1")[1], self.measure("--max-lag", "1", "--seed", "2")[1])
