@@ -43,6 +43,7 @@ class Breakeven : public testing::Test {
 TEST_F(Breakeven, SlowLink) {
   const BreakevenPoint point = breakeven_point(model, hardware, lora, 2048, 10e9);
   EXPECT_EQ(point.batch_tokens, 8192);
+  EXPECT_EQ(breakeven_point(model, hardware, lora, 16384, 10e9).batch_tokens, 16384) << "one sequence at least";
   const double reload = 94'344.0 * 8192 / 10e9 + 10e-6;
   EXPECT_NEAR(point.seconds.reload_all, 32 * reload + layer_seconds(PieceKind::kBackward), 1e-6);
 }

@@ -1,6 +1,7 @@
 // Numbers of whole runs that depend on how they are wired.
 #include "sim/app/run_experiment.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -17,6 +18,8 @@
 
 namespace alchemist {
 namespace {
+
+using ::testing::HasSubstr;
 
 struct Run {
   Experiment experiment;
@@ -79,6 +82,40 @@ TEST(RunExperiment, WastedCopiesTakeTheLinkOnce) {
   ASSERT_GT(s.training.hedge_wasted_bytes, Bytes());
   EXPECT_NEAR(s.training.hedge_wasted_time.in_seconds(),
               s.training.hedge_wasted_bytes.as_double() / experiment.hardware.link_d2h_bandwidth, 1e-6);
+}
+
+// What a summary is told of the links, and how much feedback came.
+TEST(RunExperiment, ASummaryKnowsBothLinksAndAllFeedback) {
+  Experiment e = two_h200("alchemist", true, "2 ms", "0.5");
+  e.hardware.link_d2h_bandwidth = 7e9;
+  EXPECT_EQ(run_info(e).link_d2h_bandwidth, 7e9);
+  EXPECT_NE(run_info(e).link_h2d_bandwidth, 7e9);
+  const Summary s = run_with_results(e, {}, false, nullptr, {}).summary;
+  EXPECT_GE(s.feedback_samples, s.train_samples);
+  EXPECT_GT(s.feedback_samples, 10);
+}
+
+// Prompts and answers of 1,100 tokens: too long for the model as it is set, or for the memory.
+TEST(RunExperiment, ARefusalNamesWhatIsTooSmall) {
+  const auto warning = [](const std::string& serving) {
+    RunMetrics metrics({});
+    const std::vector<std::string> warnings =
+        run_experiment(
+            read_experiment(YamlValue::parse(
+                "model: llama-3.2-1b\nhardware: h200\nworkload: {arrivals: {fixed: {rate: 2}}, lengths: {fixed: "
+                "{prompt: 900, output: 200}}, requests: 2}\npolicy: serve_only\nserving: " +
+                    serving + "\n",
+                "e.yaml")),
+            metrics)
+            .warnings;
+    return warnings.empty() ? "" : warnings.back();
+  };
+  EXPECT_THAT(warning("{max_model_len: 512}"),
+              HasSubstr("2 of 2 requests were refused: prompt and answer together exceed "
+                        "512 tokens, the most that one request may have (max_model_len)"));
+  EXPECT_THAT(warning("{kv_cache_tokens: 640}"),
+              HasSubstr("exceed 624 tokens, the most that one request may have (the KV "
+                        "blocks of one GPU"));
 }
 
 // Fails a check of the program's own in the middle of a run.

@@ -175,6 +175,11 @@ TEST_F(SweepConfig, Bounds) {
   EXPECT_FALSE(spec.goal->subject_to[1].holds(3));
   EXPECT_TRUE(spec.goal->subject_to[1].holds(4));
   EXPECT_EQ(spec.goal->subject_to[1].text(), "> 3");
+  const SweepSpec others = load("maximise: completed\nsubject_to: {p99_ttft_ms: \"< 10\", completed: \">=3\"}\n");
+  EXPECT_FALSE(others.goal->subject_to[0].holds(10));
+  EXPECT_TRUE(others.goal->subject_to[0].holds(9.5));
+  EXPECT_TRUE(others.goal->subject_to[1].holds(3));
+  EXPECT_FALSE(others.goal->subject_to[1].holds(2));
 }
 
 TEST(ShippedSweeps, AreSoundAndReadBack) {

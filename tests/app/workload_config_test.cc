@@ -70,6 +70,10 @@ TEST(WorkloadConfig, EveryShapeReadsBackTheSame) {
     const std::string once = emitted(read_spec(text));
     EXPECT_EQ(emitted(read_spec(once)), once);
   }
+  // The peak is in the middle of whatever period.
+  const WorkloadSpec night = read_spec("arrivals: {diurnal: {rate: 3, period: 2 h}}\nlengths: sharegpt\nrequests: 5");
+  EXPECT_EQ(std::get<DiurnalArrivals>(std::get<GeneratedWorkload>(night.source).arrivals).peak_at,
+            Duration::seconds(3600));
 }
 
 TEST(WorkloadConfig, BaseAndRate) {
@@ -125,7 +129,11 @@ TEST(WorkloadConfig, OneRateOfATrace) {
   const WorkloadSpec scaled = read_spec("{base: " + at_rate + ", trace: {rate_scale: 2}}");
   EXPECT_EQ(last_arrival(scaled), Duration::seconds(1));
   EXPECT_EQ(emitted(read_spec(emitted(scaled))), emitted(scaled));
-  EXPECT_EQ(last_arrival(read_spec("{base: " + at_scale + ", trace: {rate: 2}}")), Duration::milliseconds(500));
+  for (const char* rate : {", trace: {rate: 2}}", ", rate: 2}"}) {
+    const WorkloadSpec at_two = read_spec("{base: " + at_scale + rate);
+    EXPECT_EQ(last_arrival(at_two), Duration::milliseconds(500));
+    EXPECT_EQ(emitted(read_spec(emitted(at_two))), emitted(at_two)) << "with one of them";
+  }
   EXPECT_THAT(error("{base: " + at_scale + ", trace: {rate: 2, rate_scale: 2}}"),
               HasSubstr("either rate or rate_scale"));
 }

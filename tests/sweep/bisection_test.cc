@@ -51,6 +51,13 @@ TEST(Bisection, WholeNumbersAlone) {
   }
   EXPECT_GE(*b.best(), 500 - 64);
   EXPECT_LE(*b.best(), 500);
+  Bisection odd(1, 4, 1, true);
+  for (const double expected : {1, 4, 2, 3}) {  // the lower of the two in the middle
+    EXPECT_EQ(odd.next(), expected);
+    odd.tell(odd.next() < 4);
+  }
+  EXPECT_TRUE(odd.done());
+  EXPECT_EQ(odd.best(), 3);
 }
 
 TEST(Bisection, IntervalOfOneValue) { EXPECT_EQ(walk(3, 3, 0.5, 3).best, 3); }
