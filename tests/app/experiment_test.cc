@@ -225,6 +225,42 @@ INSTANTIATE_TEST_SUITE_P(
         BadExperiment{"seed", "seed: -1\n", "e.yaml:4: key seed: expected a whole number of at least 0, got \"-1\""}),
     [](const auto& test_case) { return std::string(test_case.param.name); });
 
+TEST(Experiment, AdaptersAreServedWhereTheyAreTrained) {
+  const auto served = [](const std::string& rest) { return read(small_experiment(rest)).serving.enable_lora; };
+  EXPECT_TRUE(served("training: {method: lora}\n"));
+  EXPECT_FALSE(served("training: {method: full}\n"));
+  EXPECT_FALSE(served("training: {method: full}\nserving: {enable_lora: true}\n"));
+  EXPECT_FALSE(served("training: {method: lora}\nserving: {enable_lora: false}\n"));
+}
+
+// What a calibration measured of the host holds for hardware that is named, not for what is written out in full, as in
+// the configuration of a run that is to be had again.
+TEST(Experiment, AProfileTellsOfTheHostOnlyWhereTheExperimentDoesNot) {
+  const TemporaryFolder folder;
+  folder.write("profile/host.yaml", "link_latency: 99 us\n");
+  const std::string profile = "profile: " + (folder.path() / "profile").string() + "\n";
+  const auto latency = [](const std::string& text) {
+    return read_keys(YamlValue::parse(text, "e.yaml")).hardware.link_latency;
+  };
+  EXPECT_EQ(latency(small_experiment(profile)), Duration::nanoseconds(99'000));
+  EXPECT_EQ(latency(emit_experiment(read(small_experiment(""))) + profile), load_hardware("h200").link_latency);
+}
+
+TEST(Experiment, LimitsMayBeReached) {
+  for (const char* rest :
+       {"serving: {max_num_seqs: 300, max_num_batched_tokens: 300}\n", "serving: {max_model_len: 131072}\n",
+        "serving: {max_model_len: 1600, kv_cache_tokens: 1600}\n",
+        "serving: {chunked_prefill: false, max_model_len: 2048, max_num_batched_tokens: 2048}\n"}) {
+    EXPECT_EQ(message_of([&] { read(small_experiment(rest)); }), "") << rest;
+  }
+}
+
+TEST(Experiment, NothingIsNoObjectiveAndNoMemory) {
+  const auto error = [](const std::string& rest) { return message_of([&] { read(small_experiment(rest)); }); };
+  EXPECT_THAT(error("slo: {ttft: 0 s}\n"), testing::HasSubstr("slo.ttft: expected more than 0"));
+  EXPECT_THAT(error("serving: {gpu_memory_utilization: 0}\n"), testing::HasSubstr("expected more than 0"));
+}
+
 TEST(Experiment, ModelThatDoesNotFitSaysWhatWouldHelp) {
   const std::string message =
       message_of([] { read("model: llama-2-70b\nhardware: rtx4090\nworkload: " + std::string(kWorkload) + "\n"); });

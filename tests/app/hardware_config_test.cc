@@ -88,6 +88,7 @@ TEST(Hardware, ImpossibleFiguresAreRefused) {
   EXPECT_EQ(message("memory", "0 B"), "f:1: key memory: expected more than 0");
   EXPECT_EQ(message("memory_bandwidth", "0 GB/s"), "f:1: key memory_bandwidth: expected at least 1 MB/s");
   EXPECT_EQ(message("link_h2d_bandwidth", "4.8 B/s"), "f:1: key link_h2d_bandwidth: expected at least 1 MB/s");
+  EXPECT_EQ(message("link_h2d_bandwidth", "1 MB/s"), "");
   EXPECT_EQ(message("matrix_flops", "0.001 GFLOP/s"), "f:1: key matrix_flops: expected at least 1 GFLOP/s");
   EXPECT_THAT(message("memory_efficiency", "1.2"), testing::StartsWith("f:1: key memory_efficiency: expected"));
   EXPECT_THAT(message("copy_slowdown", "0.5"), testing::StartsWith("f:1: key copy_slowdown: expected"));

@@ -153,6 +153,14 @@ TEST(HuggingFace, YarnServesAMultipleOfThePositions) {
   EXPECT_EQ(positions(changed("\"rope_scaling\": null",
                               R"("rope_parameters": {"factor": 2, "rope_type": "linear", "rope_theta": 10000})")),
             65536);
+  // An old key without anything in it says nothing.
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null",
+                              R"("rope_scaling": {}, "rope_parameters": {"factor": 2, "rope_type": "linear"})")),
+            65536);
+  // The factor is of the positions that the model was trained with; those that it has anyhow stay.
+  const std::string few = R"("rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": )";
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null", few + "16384}")), 65536);
+  EXPECT_EQ(positions(changed("\"rope_scaling\": null", few + "4096}")), 32768);
 }
 
 // Mistral v0.1: no head_dim, no use_sliding_window, a window of 4,096, which bounds the positions.
@@ -180,6 +188,10 @@ TEST(HuggingFace, FamiliesHaveTheirDefaults) {
   EXPECT_EQ(read(R"("model_type": "mistral")").kv_heads, 8);
   EXPECT_EQ(read(R"("model_type": "qwen2")").kv_heads, 32);
   EXPECT_EQ(read(R"("model_type": "mistral", "num_key_value_heads": null)").kv_heads, 64);
+  EXPECT_EQ(read(R"("model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2)").kv_heads, 8);
+  EXPECT_EQ(read(R"("model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 8)")
+                .kv_heads,
+            4);
   EXPECT_EQ(read(R"("model_type": "llama")").max_position, 32768);
   EXPECT_EQ(read(R"("model_type": "mistral")").max_position, 4096);
   EXPECT_EQ(read(R"("model_type": "mistral", "sliding_window": null)").max_position, 32768);
@@ -195,7 +207,8 @@ TEST(Models, ShapesThatDifferSayWhere) {
   other.heads = 1;
   EXPECT_EQ(shape_difference(model, other), "heads is 8, and not 1");
   for (auto change : {+[](ModelShape& m) { m.head_dim = 9; }, +[](ModelShape& m) { m.qkv_bias = true; },
-                      +[](ModelShape& m) { m.tied_embeddings = true; }}) {
+                      +[](ModelShape& m) { m.tied_embeddings = true; }, +[](ModelShape& m) { m.qk_norm = true; },
+                      +[](ModelShape& m) { m.experts = m.experts_per_token = 2; }}) {
     other = model;
     change(other);
     EXPECT_TRUE(shape_difference(model, other).has_value());

@@ -83,6 +83,7 @@ TEST(WorkloadConfig, BaseAndRate) {
   EXPECT_EQ(spec.requests, 7);
   const WorkloadSpec timed = read_spec("{base: sharegpt, duration: 2 h}");
   EXPECT_FALSE(timed.requests.has_value());
+  EXPECT_FALSE(read_spec("{base: diurnal, requests: 7}").duration.has_value()) << "it has a day";
 }
 
 TEST(WorkloadConfig, Mistakes) {
@@ -97,6 +98,15 @@ TEST(WorkloadConfig, Mistakes) {
   EXPECT_THAT(error("arrivals: {poisson: {rate: 4}}\nlengths: sharegpt\nduration: 24\n"), HasSubstr("duration"));
   EXPECT_THAT(error("arrivals: {closed_loop: {concurrent: 4}}\n" + lengths), HasSubstr("sessions"));
   EXPECT_THAT(error("{base: closed-loop, rate: 3}"), HasSubstr("rate"));
+  const std::string poisson = "arrivals: {poisson: {rate: 4}}\n";
+  EXPECT_THAT(
+      error(poisson + "lengths: {uniform: {prompt: {low: 9, high: 5}, output: {low: 1, high: 2}}}\nrequests: 3"),
+      HasSubstr("expected high not below low"));
+  EXPECT_THAT(error("arrivals: {on_off: {rate_on: 0, mean_on: 1 s, mean_off: 1 s}}\n" + lengths),
+              HasSubstr("expected a rate above 0 in one of the two states"));
+  EXPECT_THAT(error(poisson + lengths + "sessions: {think_time: {uniform: {low: 5 s, high: 2 s}}}"),
+              HasSubstr("expected low not above high"));
+  EXPECT_THAT(error(poisson + lengths + "max_total_tokens: 1"), HasSubstr("from 2 to")) << "a prompt and an answer";
   EXPECT_THAT(error("sharegtp"), HasSubstr("sharegpt"));
   EXPECT_THAT(error("nowhere/trace.csv"), HasSubstr("nowhere/trace.csv"));
   EXPECT_THAT(error("trace: {file: none.jsonl}"), HasSubstr("none.jsonl"));
