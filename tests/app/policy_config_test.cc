@@ -123,6 +123,15 @@ TEST(PolicyName, IsWhatTheKeySays) {
 }
 
 // As hardware and workloads do; what it does not say, its own description too, is the base's.
+TEST(PolicyKeys, ThatContradictEachOtherAreRefused) {
+  const auto error = [](const std::string& text) { return message_of([&] { choice_of(text); }); };
+  EXPECT_THAT(error("{base: reuse, train: none}"),
+              ::testing::HasSubstr("records that nobody trains on: train is none"));
+  EXPECT_THAT(error("{base: beside, separate: true}"), ::testing::HasSubstr("shares the SMs with serving"));
+  EXPECT_THAT(error("{base: temporal, spare_memory: true}"),
+              ::testing::HasSubstr("spare_memory: true is memory for records"));
+}
+
 TEST(PolicyFile, MayChangeKeysOfAnother) {
   const TemporaryFolder folder;
   const std::string file = folder.write("mine.yaml", "base: alchemist\ngpu_record_share: 0.2\n");

@@ -165,6 +165,8 @@ TEST_F(SweepConfig, ASearchOverWholeNumbersLooksAtNoOthers) {
   EXPECT_NO_THROW(load(goal + "search: {serving.max_num_seqs: {low: 1, high: 64, tolerance: 4}}\n"));
   EXPECT_THROW(load(goal + "search: {serving.max_num_seqs: {low: 1, high: 64, tolerance: 0.5}}\n"), ConfigError);
   EXPECT_NO_THROW(load(goal + "search: {workload.rate: {low: 1, high: 64, tolerance: 0.5}}\n"));
+  EXPECT_THROW(load(goal + "search: {workload.rate: {low: 1, high: 64, tolerance: 0.00001}}\n"), ConfigError)
+      << "more than twenty halvings";
 }
 
 TEST_F(SweepConfig, Bounds) {

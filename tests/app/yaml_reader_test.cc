@@ -120,6 +120,16 @@ TEST(YamlQuantities, Units) {
   map.finish();
 }
 
+// To the nearest whole one; a year is not too long.
+TEST(YamlQuantities, FractionsAndTheLongestTime) {
+  const auto duration = [](const char* text) { return YamlValue::parse(text, "f").as_duration(); };
+  EXPECT_EQ(duration("1.9999 us").count_ns(), 2000);
+  EXPECT_EQ(duration("1.9994 us").count_ns(), 1999);
+  EXPECT_EQ(YamlValue::parse("0.3 KiB", "f").as_bytes(), Bytes(307));  // 307.2
+  EXPECT_EQ(YamlValue::parse("0.7 KiB", "f").as_bytes(), Bytes(717));  // 716.8
+  EXPECT_EQ(duration("8760 h"), Duration::seconds(8760 * 3600.0));
+}
+
 TEST(YamlOverrides, ReplaceAddAndName) {
   const YamlValue file = YamlValue::parse("serving: {block_size: 16}\n", "f.yaml");
   const YamlValue v = file.with_overrides({{"serving.block_size", "zero", "--set serving.block_size=zero"},

@@ -1,4 +1,4 @@
-"""alchemist workload inspect: what it says of small files, by hand."""
+"""alchemist workload inspect, and convert: what they say of small files, by hand."""
 
 import json
 import unittest
@@ -66,6 +66,32 @@ class Inspect(CliTestCase):
         self.assertEqual((0, 0), rows["new user tokens, next new user tokens", None], "nobody has three turns")
         self.assertRegex(run("workload", "inspect", workload, "--against", real).stdout,
                          r"first_prompt_tokens +P50 +50 +25 +\+100\.0 %")
+
+
+    def test_against_texts_in_characters_for_a_token(self):
+        """Of 12 and 6 characters: six tokens and three at two characters each."""
+        texts = [{"conversations": [{"from": "human", "value": "a" * 12}, {"from": "gpt", "value": "b" * 6}]}]
+        real = self.file("s.json", json.dumps(texts))
+        rows = self.numbers(self.conversations(1), "--against", real, "--characters-per-token", "2")["against"]
+        files = {row["what"]: row["file"] for row in rows if row.get("quantile") == 0.5}
+        self.assertEqual((6, 3), (files["first_prompt_tokens"], files["answer_tokens"]))
+
+
+class Convert(CliTestCase):
+    def test_the_first_requests_alone(self):
+        folder = self.make_directory()
+        (folder / "t.csv").write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,41,8\n1,64,8\n2,40,8\n")
+        out = folder / "out.csv"
+        self.assert_done(run("workload", "convert", folder / "t.csv", "--to", "vidur", "--out", out, "--requests", "2"))
+        self.assertEqual(["41", "64"], [line.split(",")[1] for line in out.read_text().splitlines()[1:]])
+
+    def test_a_workload_without_requests_makes_no_file(self):
+        folder = self.make_directory()
+        (folder / "w.yaml").write_text("arrivals: {poisson: {rate: 1}}\nlengths: {fixed: {prompt: 10, output: 5}}\n"
+                                       "duration: 1 ns\n")
+        self.assert_one_line_error(run("workload", "generate", folder / "w.yaml", "--out", folder / "out.csv"),
+                                   "yields no request")
+        self.assertEqual(["w.yaml"], [file.name for file in folder.iterdir()])
 
 
 if __name__ == "__main__":
