@@ -1,6 +1,7 @@
 #include "sim/app/policy_config.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>

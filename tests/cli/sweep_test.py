@@ -52,12 +52,21 @@ class Sweep(SweepTestCase):
 
         interval = {(r["point"], r["metric"]): r for r in read_table(out / "intervals.csv")}
         expect(interval["4", "p99_ttft_ms"], values(4, "p99_ttft_ms"), "mean")
+        mean, low, high = (float(interval["4", "p99_ttft_ms"][column]) for column in ("mean", "ci95_low", "ci95_high"))
+        self.assertIn(f" {mean:.2f} +- {(high - low) / 2:.2f} ", run("sweep", self.sweep_file, "--out", out, "--resume").stdout)
         self.assertNotIn(("4", "saturated"), interval)  # no number
         paired = {(r["point"], r["metric"]): r for r in read_table(out / "paired.csv")}
         self.assertEqual({"1", "2", "4", "5"}, {point for point, _ in paired})  # 0 and 3 are the baseline
         row = paired["4", "p99_ttft_ms"]
         self.assertEqual("serve_only", row["baseline"])
         expect(row, [a - b for a, b in zip(values(4, "p99_ttft_ms"), values(3, "p99_ttft_ms"))], "mean_difference")
+
+    def test_what_a_run_warned_of_stands_beside_it(self):
+        self.sweep_file.write_text("base: ./experiment.yaml\nseeds: [1]\n"
+                                   "grid: {policy: [temporal, {base: temporal, window_layers: 9}]}\n")
+        plain, idle = (row["message"] for row in read_table(self.sweep("out") / "results.csv"))
+        self.assertNotIn("no use is made", plain)
+        self.assertIn("no use is made of window_layers", idle)
 
     def test_one_seed_has_no_bounds(self):
         self.sweep_file.write_text(SWEEP.replace("[4, 2, 9]", "[4]"))
