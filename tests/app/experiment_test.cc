@@ -253,6 +253,8 @@ TEST(Experiment, LimitsMayBeReached) {
         "serving: {chunked_prefill: false, max_model_len: 2048, max_num_batched_tokens: 2048}\n"}) {
     EXPECT_EQ(message_of([&] { read(small_experiment(rest)); }), "") << rest;
   }
+  EXPECT_EQ(max_model_len(read(small_experiment("serving: {kv_cache_tokens: 1600}\n"))), 1600);
+  EXPECT_EQ(max_model_len(read(small_experiment(""))), 131072) << "the model's";
 }
 
 TEST(Experiment, NothingIsNoObjectiveAndNoMemory) {

@@ -140,6 +140,18 @@ TEST(ResultWriter, SaysWhyADirectoryCannotBeWritten) {
   EXPECT_EQ(files_in(temporary.path()), std::vector<std::string>{"file"});
 }
 
+// Where a name leads elsewhere, that is where the results go.
+TEST(ResultDirectory, ALinkStaysAndLeadsToTheNewFile) {
+  const TemporaryDirectory temporary("link");
+  std::ofstream(temporary.path() / "target.csv") << "old";
+  fs::create_symlink("target.csv", temporary.path() / "link.csv");
+  ResultDirectory files(temporary.path());
+  files.create("link.csv").write("new");
+  files.commit();
+  EXPECT_TRUE(fs::is_symlink(temporary.path() / "link.csv"));
+  EXPECT_EQ(read_text(temporary.path() / "target.csv"), "new");
+}
+
 // /dev/full takes nothing: the error comes at the first flush or at close, and names the file and the cause.
 TEST(OutputFile, NoticesAFullDisk) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";

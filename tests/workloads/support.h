@@ -38,6 +38,11 @@ inline TraceSpec trace_of(const std::string& path) {
   return spec;
 }
 
+inline Trace read_text(const std::string& name, const std::string& text) {
+  const TextFile file(name, text);
+  return read_trace(trace_of(file.path()));
+}
+
 // The message of the ConfigError that reading the file gives; empty if it gives none.
 inline std::string error_of(const TraceSpec& spec) {
   try {
