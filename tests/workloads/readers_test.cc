@@ -1,7 +1,5 @@
 #include <gmock/gmock.h>
 
-#include <numeric>
-
 #include "sim/base/check.h"
 #include "tests/shared_data.h"
 #include "tests/workloads/support.h"
