@@ -128,21 +128,20 @@ Weights<T>::Weights(Device<T>& device, const DecoderOptions& options)
   second_moment_ = DeviceArray<A>(device, count);
   for (DeviceArray<A>* array : {&gradient_, &first_moment_, &second_moment_}) array->fill_zero();
   if constexpr (!std::is_same_v<T, A>) master_ = DeviceArray<A>(device, count);
-  copy_master();
+  if constexpr (!std::is_same_v<T, A>) set_master(0, trained().download());
   gradients_ =
       point_into<A>(table_, options.shape, full_ ? gradient_.data() : nullptr, full_ ? nullptr : gradient_.data());
 }
 
 // The master weights are what the parameters are rounded from.
 template <class T>
-void Weights<T>::copy_master() {
+void Weights<T>::set_master(std::int64_t first, std::span<const T> values) {
   if constexpr (!std::is_same_v<T, A>) {
     if (master_.size() == 0) return;
-    const std::vector<T> values = trained().download();
     std::vector<A> precise(values.size());
     std::transform(values.begin(), values.end(), precise.begin(),
                    [](T value) { return static_cast<A>(from_element(value)); });
-    master_.upload(precise);
+    device_.upload(master_.data() + first, precise.data(), static_cast<std::int64_t>(precise.size() * sizeof(A)));
   }
 }
 
@@ -173,7 +172,7 @@ void Weights<T>::set_trained_parameters(std::span<const double> values) {
   std::vector<T> elements(values.size());
   std::transform(values.begin(), values.end(), elements.begin(), to_element<T>);
   trained().upload(elements);
-  copy_master();
+  set_master(0, elements);
 }
 
 template <class T>
@@ -205,7 +204,7 @@ void Weights<T>::set_values(const WeightEntry& entry, std::span<const double> va
   std::vector<T> elements(values.size());
   std::transform(values.begin(), values.end(), elements.begin(), to_element<T>);
   device_.upload(place(entry), elements.data(), static_cast<std::int64_t>(elements.size() * sizeof(T)));
-  if (entry.adapter() != full_) copy_master();
+  if (entry.adapter() != full_) set_master(entry.offset, elements);
 }
 
 template <class T>

@@ -106,7 +106,7 @@ class Weights {
   DeviceArray<T>& trained() { return full_ ? model_ : adapters_; }
   const DeviceArray<T>& trained() const { return full_ ? model_ : adapters_; }
   T* place(const WeightEntry& entry) const { return (entry.adapter() ? adapters_ : model_).data() + entry.offset; }
-  void copy_master();
+  void set_master(std::int64_t first, std::span<const T> values);
 
   Device<T>& device_;
   ModelShape shape_;

@@ -99,6 +99,7 @@ class GpuSuiteTest(unittest.TestCase):
                          "kernels_benchmark --device cuda-cudnn", "kernels_benchmark --device cuda-hopper",
                          "calibrate --device cuda-hopper", "validate gpu_8b_2k --device cuda-hopper",
                          "alchemist calibrate --device cuda", "staleness --device cuda",
+                         "learning --device cuda",
                          "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
                          "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
             self.assertIn(expected, calls)

@@ -116,6 +116,22 @@ TEST_P(EmulatedDecoder, ReuseIsRecomputeToTheBitByWarpgroups) {
   expect_reuse_is_recompute(model, Samples({{70, 4}, {12, 3}}, 40));
 }
 
+// What the optimizer rounds its parameters from is set with them: without a gradient a step leaves them as they were
+// set.
+TEST_P(EmulatedDecoder, WeightsThatAreSetStay) {
+  const DecoderOptions options = options_of(GetParam(), 2);
+  TestDecoder<BFloat16> model(options, cuda::make_device(0)), other(options, cuda::make_device(0));
+  std::vector<Decoder::NamedTensor> weights = other->named_weights();
+  for (Decoder::NamedTensor& weight : weights) {
+    for (double& value : weight.values) value *= 2;
+    model->set_named_weight(weight);
+  }
+  model->zero_gradients();
+  model->optimizer_step();
+  const std::vector<Decoder::NamedTensor> after = model->named_weights();
+  for (std::size_t i = 0; i < weights.size(); ++i) EXPECT_EQ(after[i].values, weights[i].values) << weights[i].name;
+}
+
 // A prompt computed at once and its last token in a decode of its own: the same next token.
 TEST(EmulatedDecoder, DecodeContinuesAPrefill) {
   TestDecoder<BFloat16> model(options_of(TrainingMethod::lora, 2), cuda::make_device(0));

@@ -50,6 +50,9 @@ if words != ["--version"]:
 if words[0] == "staleness":
     words += ["--samples", "1", "--prompt-tokens", "16", "--answer-tokens", "8", "--repeats", "1", "--warm-up-steps", "1",
               "--max-lag", "1"]
+if words[0] == "learning":
+    words += ["--samples", "1", "--prompt-tokens", "16", "--answer-tokens", "8", "--alphabet", "8", "--pretrain-steps", "1",
+              "--steps", "2", "--held-out", "1", "--lags", "1"]
 if words[0] == "calibrate":
     profile = pathlib.Path(words[words.index("--out") + 1])
     shutil.copytree("{profile}", profile)
@@ -80,7 +83,7 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         shutil.copytree(SOURCE / "tools/gpu", self.root / "tools/gpu", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(SOURCE / "tools/gpu_suite", self.root / "tools")
         shutil.copytree(SOURCE / "configs", self.root / "configs")
-        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=12)  # a GPU's limits
+        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=13)  # a GPU's limits
         for context, prompt in (("2k", "2048"), ("8k", "8000")):
             other = "8000" if prompt == "2048" else "2048"
             self.edit(f"configs/experiments/gpu_8b_{context}.yaml",
@@ -89,7 +92,8 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         # By a GPU's prices, what is on the host comes back as long as copies are about as fast as there: on a machine that
         # does other things too they take a hundred times as long, and the policy learns to compute everything again.
         self.edit("configs/policies/planned.yaml", {"restore: planned": "restore: reload"})
-        self.write("configs/models/llama-3.1-8b.yaml", MODEL)
+        for model in ("llama-3.1-8b", "tiny"):
+            self.write(f"configs/models/{model}.yaml", MODEL)
         self.script("build/alchemist", PROGRAM.format(python=sys.executable, root=self.root, profile=PROFILE,
                                                       program=os.environ["ALCHEMIST"]))
         self.script("bin/nvidia-smi", '#!/bin/sh\necho "NVIDIA H200, 580.0, 143771 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"\n')
@@ -147,7 +151,8 @@ class GpuSuiteOnTheEmulator(CliTestCase):
 
         calls = self.calls()
         self.assertEqual(["validate_2k_temporal"], [stage for stage, all_of_it in calls.items() if len(all_of_it) > 1])
-        checks = {"calibrate": self.check_profile, "validate": self.check_comparison, "staleness": self.check_staleness}
+        checks = {"calibrate": self.check_profile, "validate": self.check_comparison, "staleness": self.check_staleness,
+                  "learning": self.check_learning}
         for stage, (words, *_) in calls.items():
             with self.subTest(stage):
                 checks[words[0]](self.out / stage, words)
@@ -199,6 +204,13 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         self.assertEqual(["0", "1"], [point["lag"] for point in points])
         provenance = json.loads((folder / "staleness/staleness.json").read_text(encoding="utf-8"))
         self.assertEqual("llama-3.1-8b", provenance["model"])
+        self.assertIn("CUDA emulator", provenance["device"])
+
+    def check_learning(self, folder, _):
+        points = rows_of(folder / "learning/learning.csv")
+        self.assertEqual({"0", "1"}, {point["lag"] for point in points})
+        provenance = json.loads((folder / "learning/learning.json").read_text(encoding="utf-8"))
+        self.assertEqual("tiny", provenance["model"])
         self.assertIn("CUDA emulator", provenance["device"])
 
     def check_summary(self, comparisons):

@@ -17,7 +17,7 @@ MEASURED = {
 }
 # Not measured yet: those like another one take as long. Kernels for Hopper: 10 s for the longest test's reference on the
 # CPU, 12 for the benchmark of layers; memcheck took 8 s for the other kernels' tests.
-MEASURED |= {"hopper": 25.0, "hopper_sanitizer": 12.0, "graphs_calibrate": MEASURED["calibrate"],
+MEASURED |= {"hopper": 25.0, "hopper_sanitizer": 12.0, "learning": 15.0, "graphs_calibrate": MEASURED["calibrate"],
              "hopper_calibrate": MEASURED["calibrate"],
              **{name: MEASURED["validate_2k_alchemist"] for name in
                 ("validate_2k_compact", "graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist")},
@@ -75,7 +75,7 @@ def stages():
     right; what they and recording cost, by warpgroups too; the machine's prices; what reuse gains and how far simulation is
     from it, at both lengths of prompts (ours, and recomputing everything); records that come back from the host, which no
     GPU has shown yet. Then what each mode changes: CUDA graphs, warpgroups. Then races, policies less often used, cuDNN,
-    staleness. Last PyTorch, which takes longest, is the only one that our programs do not change, and was measured before."""
+    staleness, learning. Last PyTorch, which takes longest, is the only one that our programs do not change, and was measured before."""
     def comparison(context, policy):
         return Stage(f"validate_{context}_{policy}", 120, lambda out: validate(out, context, policy))
 
@@ -103,6 +103,7 @@ def stages():
         Stage("cudnn", TEST_SECONDS + LAYERS_SECONDS, cudnn),
         reload("8k"),
         Stage("staleness", 90, staleness),
+        Stage("learning", 60, learning),
         Stage("pytorch", 100, pytorch),
     ]
 
@@ -151,6 +152,14 @@ def calibrate(out, *options, device="cuda", rounds=3):
 
 def staleness(out):
     return [Command([ALCHEMIST, "staleness", "--device", "cuda", "--model", MODEL, "--out", out / "staleness"])]
+
+
+def learning(out):
+    """The curves that CPUs have in f32 (results/learning), in bf16."""
+    out.mkdir(parents=True, exist_ok=True)
+    model = out / "tiny_bf16.yaml"
+    model.write_text("base: tiny\ndtype_bytes: 2\n", encoding="utf-8")
+    return [Command([ALCHEMIST, "learning", "--device", "cuda", "--model", model, "--out", out / "learning"])]
 
 
 def sanitizer(out):
