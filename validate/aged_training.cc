@@ -31,6 +31,11 @@ SampleBatch::SampleBatch(const SampleBatchShape& shape, std::int64_t vocabulary,
   }
 }
 
+bool backward_can_be_recorded(const DecoderOptions& options, RecordedRows recorded) {
+  const bool trains_head_norms = options.shape.qk_norm && options.training.method == TrainingMethod::full;
+  return recorded == RecordedRows::all || !trains_head_norms;
+}
+
 RowRecords::RowRecords(Decoder& model, std::span<const RowRange> rows) : rows_(rows.begin(), rows.end()) {
   const ModelShape& shape = model.options().shape;
   const std::int64_t per_token = RecordLayout(shape).bytes_per_token(RecordKind::kMinimal);
@@ -83,6 +88,8 @@ HeadResult AgedTraining::head(const SampleBatch& batch, const RowRecords& record
 HeadResult AgedTraining::gradient(const SampleBatch& batch, const RowRecords& records,
                                   const std::byte* recorded_under) {
   const bool all = recorded_ == RecordedRows::all;
+  check(!recorded_under || backward_can_be_recorded(model_.options(), recorded_),
+        "keys of the record have the norm that they were recorded under");
   if (all) model_.read_trained_from(recorded_under);
   HeadResult result = head(batch, records);
   for (std::int32_t layer = layers() - 1; layer >= 0; --layer) {

@@ -37,6 +37,10 @@ struct SampleBatch {
 // What of a batch is recorded: prompts, as prefill does, or answers too, as decode can.
 enum class RecordedRows : std::uint8_t { prompts, all };
 
+// Whether the backward of recorded rows may have the weights of their record. Where norms of heads are trained and
+// answers fresh it may not: the answers' forward makes the keys that it looks at with the norm of now (RecordTensor).
+bool backward_can_be_recorded(const DecoderOptions& options, RecordedRows recorded);
+
 // Device memory for the activations of some rows in every layer, as minimal records.
 class RowRecords {
  public:
@@ -61,7 +65,8 @@ class AgedTraining {
   // The batch's gradient, in place of any other: the recorded rows are taken as they were recorded, the others are run
   // under the weights of now. Backward has the weights of now too, which is the gradient of nothing once they are not
   // those of the record, or for the recorded rows what they were `recorded_under` (Decoder::copy_trained()): then it is
-  // that of the loss of two sets of weights, one for the recorded rows and one for the others.
+  // that of the loss of two sets of weights, one for the recorded rows and one for the others. With `recorded_under`
+  // backward_can_be_recorded() must hold.
   HeadResult gradient(const SampleBatch& batch, const RowRecords& records, const std::byte* recorded_under = nullptr);
   // Its loss under the weights of now, by a fresh forward through `scratch`. Gradients are zero afterwards.
   double loss(const SampleBatch& batch, const RowRecords& scratch);

@@ -16,7 +16,8 @@ struct LearningOptions {
   std::int32_t every = 20;    // steps between two measurements
   std::int32_t held_out = 8;  // batches of which the loss is measured; none of them is trained
   RecordedRows recorded = RecordedRows::prompts;
-  bool recorded_backward = false;  // of what is recorded, under the weights that it was recorded under
+  // Of what is recorded, under the weights that it was recorded under: see backward_can_be_recorded().
+  bool recorded_backward = false;
   SampleBatchShape batch;
 };
 

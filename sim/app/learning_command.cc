@@ -46,6 +46,14 @@ std::vector<Decoder::NamedTensor> start_of(AgedTrainingOptions training, const L
   return pretrained_weights(model.decoder(), learning, arguments.steps_before());
 }
 
+void check_backward(const LearningArguments& arguments, const DecoderOptions& options) {
+  if (!arguments.recorded_backward() || backward_can_be_recorded(options, arguments.training.recorded_rows())) return;
+  throw ConfigError(fmt::format(
+      "--backward recorded: model {} has norms of queries and keys, which full fine-tuning trains; expected "
+      "--method lora or --recorded all",
+      options.shape.name));
+}
+
 // Of each seed a curve for each lag, that of lag 0 first.
 std::vector<Curve> train_all(const LearningArguments& arguments, std::string& device) {
   std::vector<std::int32_t> lags = arguments.lags;
@@ -128,6 +136,7 @@ void print_table(const std::vector<Curve>& curves, const LearningArguments& argu
 void learn(const LearningArguments& arguments) {
   const AgedTrainingOptions& training = arguments.training;
   const DecoderOptions options = decoder_options(training);
+  check_backward(arguments, options);
   ResultDirectory directory(training.out);  // before minutes are spent on what could not be written
   std::string device;
   const std::vector<Curve> curves = train_all(arguments, device);

@@ -70,6 +70,9 @@ class LearningTest(CliTestCase):
             self.assert_user_error(run("learning", *options, "--out", out), message)
         self.assert_one_line_error(run("learning", "--prompt-tokens", "5000", "--out", out),
                                    "5032 tokens; model tiny has positions for 2048")
+        self.assert_one_line_error(run("learning", "--model", "qwen3-8b", "--backward", "recorded", "--out", out),
+                                   "--backward recorded: model qwen3-8b has norms of queries and keys",
+                                   "expected --method lora or --recorded all")
         self.assertFalse(out.exists())
 
 

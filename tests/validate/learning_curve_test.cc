@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "sim/base/check.h"
 #include "tests/validate/support.h"
 
 namespace alchemist {
@@ -170,8 +171,12 @@ double loss_of_two_weights(TestDecoder<double>& model, AgedTraining& training, c
 // The slope of a loss by differences is what the gradient says, although half of the forward is of other weights. With
 // the weights of now it is not.
 TEST(AgedTraining, GradientUnderTheWeightsOfTheRecordIsThatOfALoss) {
-  for (const TrainingMethod method : {TrainingMethod::lora, TrainingMethod::full}) {
-    TestDecoder<double> model(small_options<double>(method));
+  const DecoderOptions models[] = {small_options<double>(TrainingMethod::lora),
+                                   small_options<double>(TrainingMethod::full),
+                                   small_options<double>(TrainingMethod::lora, true)};
+  for (const DecoderOptions& options : models) {
+    SCOPED_TRACE(options.shape.qk_norm);
+    TestDecoder<double> model(options);
     AgedTraining training(*model, small_learning(RecordedRows::prompts).batch, RecordedRows::prompts);
     RandomStream random(2, "directions");
     const std::vector<double> recorded = model->trained_parameters();
@@ -197,6 +202,20 @@ TEST(AgedTraining, GradientUnderTheWeightsOfTheRecordIsThatOfALoss) {
     EXPECT_NEAR(exact, difference, 1e-6 * std::abs(difference));
     EXPECT_GT(std::abs(mixed - difference), 1e-3 * std::abs(difference));
   }
+}
+
+// Fresh answers look at keys of the record through the norm of now, and a backward under another would be no gradient.
+TEST(AgedTraining, TrainedNormsOfHeadsAreThoseOfNowWhereAnswersAreFresh) {
+  const DecoderOptions options = small_options<double>(TrainingMethod::full, true);
+  EXPECT_TRUE(backward_can_be_recorded(options, RecordedRows::all));
+  TestDecoder<double> model(options);
+  AgedTraining training(*model, small_learning(RecordedRows::prompts).batch, RecordedRows::prompts);
+  const SampleBatch batch = training.batch(0);
+  const RowRecords records = training.make_records();
+  training.record(batch, records);
+  DeviceArray<std::byte> copy(model.device(), model->trained_bytes());
+  model->copy_trained(copy.data());
+  EXPECT_THROW(training.gradient(batch, records, copy.data()), InternalError);
 }
 
 // A record of every batch that was asked for would be more than any memory holds.
