@@ -123,7 +123,6 @@ TEST(PolicyName, IsWhatTheKeySays) {
   EXPECT_EQ(written(choice_of("{base: alchemist}")), "alchemist");
 }
 
-// As hardware and workloads do; what it does not say, its own description too, is the base's.
 TEST(PolicyKeys, ThatContradictEachOtherAreRefused) {
   const auto error = [](const std::string& text) { return message_of([&] { choice_of(text); }); };
   EXPECT_THAT(error("{base: reuse, train: none}"),
@@ -133,6 +132,7 @@ TEST(PolicyKeys, ThatContradictEachOtherAreRefused) {
               ::testing::HasSubstr("spare_memory: true is memory for records"));
 }
 
+// As hardware and workloads do; what it does not say, its own description too, is the base's.
 TEST(PolicyFile, MayChangeKeysOfAnother) {
   const TemporaryFolder folder;
   const std::string file = folder.write("mine.yaml", "base: alchemist\ngpu_record_share: 0.2\n");

@@ -227,10 +227,10 @@ std::vector<LayerPlan> plan(std::vector<double> shares) {
   return layers;
 }
 
-// The pieces of a micro-batch without records are the model's own calls over all its rows.
 // Without and with norms of heads.
 INSTANTIATE_TEST_SUITE_P(HeadNorms, RestoredBatchTest, ::testing::Bool());
 
+// The pieces of a micro-batch without records are the model's own calls over all its rows.
 TEST_P(RestoredBatchTest, PiecesGiveTheGradientOfTheModelsOwnCalls) {
   std::vector<TrainingSample> samples;
   for (std::size_t i = 0; i < 2; ++i) samples.push_back({texts_[i], samples_[i].prompt_tokens, 1.0 / 7, 0});
