@@ -25,9 +25,9 @@ class Training {
     // Without a lag backward has the weights of the record anyway.
     keeps_weights_ = options_.recorded_backward && lag > 0;
     const std::int32_t ahead = std::min(lag, options_.steps - 1);  // batches behind the last one are never trained
-    const std::shared_ptr<const DeviceArray<std::byte>> start = weights_of_now();
     for (std::int32_t i = 0; i <= ahead; ++i) {
-      waiting_.push_back({training_.batch(recorded_++), training_.make_records(), start});
+      waiting_.push_back({training_.batch(recorded_++), training_.make_records(),
+                          waiting_.empty() ? weights_of_now() : waiting_.back().weights});
       training_.record(waiting_.back().batch, waiting_.back().records);
     }
     std::vector<LearningPoint> curve;
@@ -68,6 +68,7 @@ class Training {
     model_.optimizer_step();
     oldest.batch = training_.batch(recorded_++);
     training_.record(oldest.batch, oldest.records);
+    oldest.weights.reset();  // which leaves their memory to the next ones
     oldest.weights = weights_of_now();
     waiting_.push_back(std::move(oldest));
   }

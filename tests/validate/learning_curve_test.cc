@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "sim/base/check.h"
+#include "sim/base/error.h"
 #include "tests/validate/support.h"
 
 namespace alchemist {
@@ -166,6 +168,32 @@ double loss_of_two_weights(TestDecoder<double>& model, AgedTraining& training, c
   training.record(batch, records);
   model->set_trained_parameters(moved(now));
   return training.gradient(batch, records).loss;
+}
+
+// Of each record that waits the weights that it was made under, and no others, which may be larger than all records.
+TEST(LearningCurve, KeepsTheWeightsOfWaitingRecordsAlone) {
+  const auto fits = [](std::int64_t memory, bool recorded_backward, std::int32_t lag) {
+    LearningOptions options = small_learning(RecordedRows::all);
+    options.recorded_backward = recorded_backward;
+    const auto device = cpu::make_device<float>(memory);
+    try {
+      const auto decoder = make_decoder(*device, small_options<float>(TrainingMethod::full));
+      learning_curve(*decoder, options, lag);
+      return true;
+    } catch (const ConfigError&) {  // memory is full
+      return false;
+    }
+  };
+  const std::int64_t weights = Model(3e-3).decoder->trained_bytes();
+  for (const std::int32_t lag : {1, 3}) {
+    std::int64_t too_little = 0, enough = std::int64_t{1} << 30;
+    while (enough - too_little > weights / 2) {
+      const std::int64_t middle = std::midpoint(too_little, enough);
+      (fits(middle, false, lag) ? enough : too_little) = middle;
+    }
+    EXPECT_FALSE(fits(too_little + (lag + 1) * weights, true, lag));
+    EXPECT_TRUE(fits(enough + (lag + 1) * weights, true, lag));
+  }
 }
 
 // The slope of a loss by differences is what the gradient says, although half of the forward is of other weights. With
