@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
 #include <set>
 
 #include "sim/app/config_paths.h"
@@ -46,6 +47,7 @@ bool is_another_device(const std::string& device, const std::string& hardware) {
 struct Origin {
   std::string device;
   std::optional<std::string> model, training;
+  std::optional<std::int64_t> parameters;  // models that are made from others often keep their name
 };
 
 std::optional<Origin> origin_of(const fs::path& profile) {
@@ -57,6 +59,9 @@ std::optional<Origin> origin_of(const fs::path& profile) {
     if (const auto device = map.optional(key)) origin.device = device->as_string();
   }
   if (const auto model = map.optional("model")) origin.model = model->as_string();
+  if (const auto parameters = map.optional("parameters"); parameters && map.optional("device")) {
+    origin.parameters = parameters->as_int(1, std::numeric_limits<std::int64_t>::max());
+  }
   if (const auto training = map.optional("training")) origin.training = training->as_string();
   return origin;
 }
@@ -73,8 +78,12 @@ void warn_of_origin(const Origin& origin, const Experiment& experiment, bool tra
   const std::set<LinearModule>& modules = experiment.training.lora_modules;
   const bool some_modules = experiment.training.method == TrainingMethod::lora && modules != all_linear_modules();
   std::vector<std::string> others;
-  if (origin.model && is_another_model(*origin.model, experiment.model.name))
+  const std::int64_t parameters = experiment.model.parameters();
+  if (origin.model && is_another_model(*origin.model, experiment.model.name)) {
     others.push_back("model " + *origin.model);
+  } else if (origin.parameters && *origin.parameters != parameters) {
+    others.push_back(fmt::format("another model of this name ({} parameters, not {})", *origin.parameters, parameters));
+  }
   if (trains && origin.training && *origin.training != method)
     others.push_back("training.method " + *origin.training);
   else if (trains && origin.training && some_modules)

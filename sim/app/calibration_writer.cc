@@ -218,14 +218,15 @@ std::string speed_keys(const SpeedLaw& speed) {
   return fmt::format("speed_sensitivity: {:.9g}\nspeed_level: {:.9g}\n", speed.sensitivity, speed.level);
 }
 
-void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& c) {
+void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& c, const ModelShape& model) {
   const std::time_t now = std::time(nullptr);
   files.create("meta.yaml")
       .write(fmt::format(
-          "device: \"{}\"\nmodel: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\nprocessors: {}\n"
-          "load_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\n{}date: {:%Y-%m-%dT%H:%M:%SZ}\nengine: "
+          "device: \"{}\"\nmodel: {}\nparameters: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\n"
+          "processors: {}\nload_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\n{}date: "
+          "{:%Y-%m-%dT%H:%M:%SZ}\nengine: "
           "\"{}\"\n",
-          p.device, p.model, p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
+          p.device, p.model, model.parameters(), p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
           first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(), p.rounds,
           c.disturbance, speed_keys(c.speed), fmt::gmtime(now), engine_git_hash()));
 }
@@ -241,7 +242,7 @@ void write_calibration(ResultDirectory& files, const Calibration& calibration, c
   write_host(files, calibration);
   write_cold_caches(files, calibration);
   write_steps(files, calibration);
-  write_meta(files, provenance, calibration);
+  write_meta(files, provenance, calibration, model);
   files.commit();
 }
 

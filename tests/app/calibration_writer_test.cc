@@ -132,7 +132,8 @@ TEST_F(CalibrationWriter, WhatWasMeasuredIsKept) {
 
 TEST_F(CalibrationWriter, ProvenanceIsReadAgain) {
   write(made_up());
-  EXPECT_THAT(text("meta.yaml"), HasSubstr("device: \"CPU, f32\"\nmodel: tiny\ntraining: full\ncuda_graphs: true\n"));
+  EXPECT_THAT(text("meta.yaml"), HasSubstr("device: \"CPU, f32\"\nmodel: tiny\nparameters: "));
+  EXPECT_THAT(text("meta.yaml"), HasSubstr("\ntraining: full\ncuda_graphs: true\n"));
   EXPECT_THAT(text("meta.yaml"), HasSubstr("\nrounds: 7\ndisturbance: 1.2500\n"));
   const std::optional<CalibratedWith> with = calibrated_with(folder_.path());
   ASSERT_TRUE(with && with->speed);

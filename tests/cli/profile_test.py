@@ -34,6 +34,15 @@ class Profiles(CliTestCase):
         self.assertEqual(["was measured with model llama-3.1-8b, but this is tiny with lora: its times may be far off"],
                          self.warnings("tiny", "temporal", "hardware=h200"))
 
+    def test_another_model_of_the_same_name(self):
+        shutil.copytree(CALIBRATED, self.profile)
+        with open(self.profile / "meta.yaml", "a", encoding="utf-8") as meta:
+            meta.write("parameters: 8030261248\n")
+        self.assertEqual([], self.warnings("default", "temporal"))
+        self.assertEqual(["was measured with another model of this name (8030261248 parameters, not 8030269440), but this is "
+                          "llama-3.1-8b with lora: its times may be far off"],
+                         self.warnings("default", "temporal", "model={base: llama-3.1-8b, qk_norm: true}"))
+
     def test_another_device(self):
         shutil.copytree(CALIBRATED, self.profile)
         for hardware in ("a100-80g", "cpu-2core"):
