@@ -73,9 +73,10 @@ std::vector<double> trained_by_whole_forwards() {
 }
 
 // The same by keeping old weights in place of old records: a batch is recorded when its turn has come, under the
-// weights of `lag` steps before.
-std::vector<double> trained_by_old_weights(RecordedRows recorded, int lag) {
-  Model model(3e-3);
+// weights of `lag` steps before; `backward_too`: under these is its backward as well.
+std::vector<double> trained_by_old_weights(RecordedRows recorded, int lag, bool backward_too = false,
+                                           TrainingMethod method = TrainingMethod::full) {
+  Model model(3e-3, method);
   Decoder& decoder = *model.decoder;
   AgedTraining training(decoder, small_learning(recorded).batch, recorded);
   const RowRecords records = training.make_records();
@@ -84,8 +85,9 @@ std::vector<double> trained_by_old_weights(RecordedRows recorded, int lag) {
     const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
     decoder.set_trained_parameters(weights[static_cast<std::size_t>(std::max(0, step - lag))]);
     training.record(batch, records);
-    decoder.set_trained_parameters(weights.back());
+    if (!backward_too) decoder.set_trained_parameters(weights.back());
     training.gradient(batch, records);
+    if (backward_too) decoder.set_trained_parameters(weights.back());
     decoder.optimizer_step();
     weights.push_back(decoder.trained_parameters());
   }
@@ -99,25 +101,6 @@ std::vector<double> trained_by_curve(RecordedRows recorded, int lag, bool record
   options.recorded_backward = recorded_backward;
   learning_curve(*model.decoder, options, lag);
   return model.decoder->trained_parameters();
-}
-
-// The gradients of fresh forwards, each applied `lag` steps late.
-std::vector<double> trained_by_late_gradients(int lag, TrainingMethod method) {
-  Model model(3e-3, method);
-  Decoder& decoder = *model.decoder;
-  AgedTraining training(decoder, small_learning(RecordedRows::all).batch, RecordedRows::all);
-  const RowRecords records = training.make_records();
-  std::vector<std::vector<double>> weights{decoder.trained_parameters()};
-  for (int step = 0; step < kSteps; ++step) {
-    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
-    decoder.set_trained_parameters(weights[static_cast<std::size_t>(std::max(0, step - lag))]);
-    training.record(batch, records);
-    training.gradient(batch, records);
-    decoder.set_trained_parameters(weights.back());
-    decoder.optimizer_step();
-    weights.push_back(decoder.trained_parameters());
-  }
-  return weights.back();
 }
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
@@ -146,7 +129,9 @@ TEST(LearningCurve, RecordsAreExactlyAsOldAsTheyAreSaidToBe) {
 TEST(LearningCurve, WithTheWeightsOfTheRecordBackwardGivesLateGradients) {
   for (const TrainingMethod method : {TrainingMethod::lora, TrainingMethod::full}) {
     for (const int lag : {0, 1, 4, 40}) {
-      EXPECT_EQ(trained_by_curve(RecordedRows::all, lag, true, method), trained_by_late_gradients(lag, method)) << lag;
+      EXPECT_EQ(trained_by_curve(RecordedRows::all, lag, true, method),
+                trained_by_old_weights(RecordedRows::all, lag, true, method))
+          << lag;
     }
     EXPECT_EQ(trained_by_curve(RecordedRows::prompts, 0, true, method),
               trained_by_curve(RecordedRows::prompts, 0, false, method));

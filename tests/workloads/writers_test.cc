@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <optional>
+#include <string>
+
 #include "tests/workloads/support.h"
 #include "workloads/write_trace.h"
 
@@ -9,21 +12,30 @@ namespace {
 
 using testing::HasSubstr;
 
+// In blocks of 16 tokens.
+TraceSpec hashed_trace(const TextFile& file) {
+  TraceSpec trace = trace_of(file.path());
+  trace.block_tokens = 16;
+  return trace;
+}
+
+// A trace with hashes of such blocks, read and written once more.
+std::string written_again(const TextFile& file, std::optional<std::int32_t> block_tokens) {
+  WorkloadSpec spec;
+  spec.source = hashed_trace(file);
+  TraceWriter writer(TraceFormat::mooncake, block_tokens);
+  std::string text;
+  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, text); });
+  return text;
+}
+
 TEST(Write, HashesKeepTheSizeOfTheirBlocks) {
   const TextFile file("m.jsonl",
                       "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}\n"
                       "{\"timestamp\": 9, \"input_length\": 36, \"output_length\": 1, \"hash_ids\": [1, 2, 4]}\n");
-  WorkloadSpec spec;
-  TraceSpec trace = trace_of(file.path());
-  trace.block_tokens = 16;
-  spec.source = trace;
-  TraceWriter writer(TraceFormat::mooncake, std::nullopt);
-  std::string text;
-  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, text); });
+  const std::string text = written_again(file, std::nullopt);
   const TextFile copy("c.jsonl", text);
-  TraceSpec again = trace_of(copy.path());
-  again.block_tokens = 16;
-  const Trace read = read_trace(again);
+  const Trace read = read_trace(hashed_trace(copy));
   ASSERT_EQ(read.rows.at(1).chain_count, 3U);
   EXPECT_EQ(read.chain_ids.at(1), read.chain_ids.at(read.rows[1].chain_begin + 1)) << "two blocks are shared";
   EXPECT_NE(read.chain_ids.at(2), read.chain_ids.at(read.rows[1].chain_begin + 2));
@@ -35,13 +47,7 @@ TEST(Write, IdsOfOtherBlocksAreNotTakenForThese) {
                       "{\"timestamp\": 0, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 2]}\n"
                       "{\"timestamp\": 9, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 3]}\n"
                       "{\"timestamp\": 9, \"input_length\": 32, \"output_length\": 1, \"hash_ids\": [1, 3]}\n");
-  WorkloadSpec spec;
-  TraceSpec trace = trace_of(file.path());
-  trace.block_tokens = 16;
-  spec.source = trace;
-  TraceWriter writer(TraceFormat::mooncake, 32);
-  std::string text;
-  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, text); });
+  const std::string text = written_again(file, 32);
   EXPECT_THAT(text, HasSubstr("\"hash_ids\": [0]}\n"));
   EXPECT_EQ(text.find("\"hash_ids\": [1]}\n"), text.find("[1]}\n") - std::string("\"hash_ids\": ").size());
   EXPECT_NE(text.find("[1]}\n"), text.rfind("[1]}\n")) << "the last two begin alike, the first does not";
@@ -56,14 +62,7 @@ TEST(Write, HashesOfPartialBlocksAreKept) {
   };
   const std::string text = line(40, "0, 1, 2") + line(36, "0, 1, 2") + line(36, "0, 1, 3") + line(50, "0, 1, 2, 4");
   const TextFile file("m.jsonl", text);
-  WorkloadSpec spec;
-  TraceSpec trace = trace_of(file.path());
-  trace.block_tokens = 16;
-  spec.source = trace;
-  TraceWriter writer(TraceFormat::mooncake, std::nullopt);
-  std::string copy;
-  for_each_request(spec, 1, [&](const WorkloadRequest& r) { writer.request(r, copy); });
-  EXPECT_EQ(copy, text);
+  EXPECT_EQ(written_again(file, std::nullopt), text);
 }
 
 TEST(Write, EveryFormatReadsBackTheSame) {
