@@ -75,7 +75,8 @@ def stages():
     right; what they and recording cost, by warpgroups too; the machine's prices; what reuse gains and how far simulation is
     from it, at both lengths of prompts (ours, and recomputing everything); records that come back from the host, which no
     GPU has shown yet. Then what each mode changes: CUDA graphs, warpgroups. Then races, policies less often used, cuDNN,
-    staleness, learning. Last PyTorch, which takes longest, is the only one that our programs do not change, and was measured before."""
+    staleness, learning. Last PyTorch, which takes longest, is the only one that our programs do not change, and was measured
+    before."""
     def comparison(context, policy):
         return Stage(f"validate_{context}_{policy}", 120, lambda out: validate(out, context, policy))
 
