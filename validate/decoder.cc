@@ -29,8 +29,9 @@ class DecoderOf final : public Decoder {
   void use_arena(std::byte* arena) override { serving_.use_arena(arena); }
   void step(std::span<const SequenceStep> batch, std::span<std::int32_t> next) override { serving_.step(batch, next); }
 
-  void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes) override {
-    training().begin(samples, resumes);
+  void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes,
+                         std::span<const RowsUnder> under) override {
+    training().begin(samples, resumes, under);
   }
   void forward_layer(const LayerForward& call) override { training().forward_layer(call); }
   HeadResult head(const HeadCall& call) override { return training().head(call); }

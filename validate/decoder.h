@@ -52,6 +52,14 @@ struct RowRange {
   std::int32_t end = 0;
 };
 
+// Rows of a micro-batch that have the adapters of a copy (Decoder::copy_trained()) in place of those that the model
+// reads: in what is run of them forward, in what is rebuilt of their records, and in backward. Their gradient is added
+// to that of the others all the same.
+struct RowsUnder {
+  RowRange rows;
+  const std::byte* trained = nullptr;  // outlives the micro-batch
+};
+
 // The activations of some rows of a micro-batch in one layer: those of the tokens first_token .. of a record of
 // `record_tokens` tokens that is laid out as `layout`. What `kind` leaves out is not touched, so that it need not be
 // there: the end of a minimal record, from the gate and up of some token on, serves as a lean piece and a minimal one
@@ -136,8 +144,10 @@ class Decoder {
 
   // Training. A micro-batch is begun, run through, and ended by the next one's begin or by the optimizer step. One that
   // `resumes` is the one begun last, between two layers of its backward or before that: layers that had their backward
-  // are left out, the others are run forward again, and backward goes on with the gradient that it had come to.
-  virtual void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes = false) = 0;
+  // are left out, the others are run forward again, and backward goes on with the gradient that it had come to. `under`
+  // ascends and is disjoint; LoRA alone.
+  virtual void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes = false,
+                                 std::span<const RowsUnder> under = {}) = 0;
   virtual void forward_layer(const LayerForward& call) = 0;
   virtual HeadResult head(const HeadCall& call) = 0;
   virtual void backward_layer(const LayerBackward& call) = 0;

@@ -59,8 +59,9 @@ typename LayerRun<T>::Group LayerRun<T>::group(std::int32_t layer, LinearModule 
 }
 
 template <class T>
-typename LayerRun<T>::Adapters LayerRun<T>::adapters(std::int32_t layer, const Group& group) const {
-  const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
+typename LayerRun<T>::Adapters LayerRun<T>::adapters(std::int32_t layer, const Group& group,
+                                                     const ModelTensors<const T*>& weights) const {
+  const LayerTensors<const T*>& w = weights.layers[static_cast<std::size_t>(layer)];
   const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
   Adapters result;
   for (const Module& part : group.modules) {
@@ -75,53 +76,73 @@ typename LayerRun<T>::Adapters LayerRun<T>::adapters(std::int32_t layer, const G
 }
 
 template <class T>
-void LayerRun<T>::linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
-                         std::int64_t rows) {
-  device_.run(LinearForward<T>{x, group.weight, group.bias, y, rows, group.in, group.out, group.in, group.out});
-  const Adapters all = adapters(layer, group);
-  if (all.parts.empty()) return;
-  device_.run(LinearForward<T>{x, all.a, nullptr, scratch.adapter, rows, group.in, all.width, group.in, all.width});
-  for (const Adapter& part : all.parts) {
-    device_.run(LinearForward<T>{scratch.adapter + part.column, part.b, nullptr, y + part.out_column, rows,
-                                 training_.lora_rank, part.out, all.width, group.out, lora_scale_, true});
+template <class Run>
+void LayerRun<T>::for_adapters(const Rows& rows, const Group& group, const Run& run) const {
+  if (rows.under.empty()) {
+    const Adapters all = adapters(rows.layer, group, weights_.tensors());
+    if (!all.parts.empty()) run(0, rows.count, all);
+    return;
+  }
+  check(rows.under.front().rows.begin == 0 && rows.under.back().rows.end == rows.count, "every row has its adapters");
+  for (const AdapterRows<T>& part : rows.under) {
+    const Adapters all = adapters(rows.layer, group, *part.weights);
+    if (!all.parts.empty()) run(part.rows.begin, part.rows.end - part.rows.begin, all);
   }
 }
 
 template <class T>
-void LayerRun<T>::input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x,
-                                 const LayerScratch<T>& scratch, std::int64_t rows) {
-  device_.run(LinearInputGradient<T>{d_y, group.weight, d_x, rows, group.in, group.out, group.out, group.in});
-  const Adapters all = adapters(layer, group);
-  if (all.parts.empty()) return;
-  for (const Adapter& part : all.parts) {
-    device_.run(LinearInputGradient<T>{d_y + part.out_column, part.b, scratch.d_adapter + part.column, rows,
-                                       training_.lora_rank, part.out, group.out, all.width, lora_scale_});
-  }
-  device_.run(LinearInputGradient<T>{scratch.d_adapter, all.a, d_x, rows, group.in, all.width, all.width, group.in,
-                                     A(1), true});
-}
-
-template <class T>
-void LayerRun<T>::weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y,
-                                  const LayerScratch<T>& scratch, std::int64_t rows) {
-  if (group.d_weight) {
+void LayerRun<T>::linear(const Rows& rows, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch) {
+  device_.run(LinearForward<T>{x, group.weight, group.bias, y, rows.count, group.in, group.out, group.in, group.out});
+  for_adapters(rows, group, [&](std::int64_t first, std::int64_t count, const Adapters& all) {
+    T* a = scratch.adapter + first * all.width;
     device_.run(
-        LinearWeightGradient<T>{d_y, x, group.d_weight, group.d_bias, rows, group.in, group.out, group.out, group.in});
+        LinearForward<T>{x + first * group.in, all.a, nullptr, a, count, group.in, all.width, group.in, all.width});
+    for (const Adapter& part : all.parts) {
+      device_.run(LinearForward<T>{a + part.column, part.b, nullptr, y + first * group.out + part.out_column, count,
+                                   training_.lora_rank, part.out, all.width, group.out, lora_scale_, true});
+    }
+  });
+}
+
+template <class T>
+void LayerRun<T>::input_gradient(const Rows& rows, const Group& group, const T* d_y, T* d_x,
+                                 const LayerScratch<T>& scratch) {
+  device_.run(LinearInputGradient<T>{d_y, group.weight, d_x, rows.count, group.in, group.out, group.out, group.in});
+  for_adapters(rows, group, [&](std::int64_t first, std::int64_t count, const Adapters& all) {
+    T* d_a = scratch.d_adapter + first * all.width;
+    for (const Adapter& part : all.parts) {
+      device_.run(LinearInputGradient<T>{d_y + first * group.out + part.out_column, part.b, d_a + part.column, count,
+                                         training_.lora_rank, part.out, group.out, all.width, lora_scale_});
+    }
+    device_.run(LinearInputGradient<T>{d_a, all.a, d_x + first * group.in, count, group.in, all.width, all.width,
+                                       group.in, A(1), true});
+  });
+}
+
+template <class T>
+void LayerRun<T>::weight_gradient(const Rows& rows, const Group& group, const T* x, const T* d_y,
+                                  const LayerScratch<T>& scratch) {
+  if (group.d_weight) {
+    device_.run(LinearWeightGradient<T>{d_y, x, group.d_weight, group.d_bias, rows.count, group.in, group.out,
+                                        group.out, group.in});
   }
-  const Adapters all = adapters(layer, group);
-  if (!all.d_a) return;
-  device_.run(LinearForward<T>{x, all.a, nullptr, scratch.adapter, rows, group.in, all.width, group.in, all.width});
-  for (const Adapter& part : all.parts) {
-    device_.run(LinearWeightGradient<T>{d_y + part.out_column, scratch.adapter + part.column, part.d_b, nullptr, rows,
-                                        training_.lora_rank, part.out, group.out, all.width, lora_scale_});
-  }
-  device_.run(
-      LinearWeightGradient<T>{scratch.d_adapter, x, all.d_a, nullptr, rows, group.in, all.width, all.width, group.in});
+  for_adapters(rows, group, [&](std::int64_t first, std::int64_t count, const Adapters& all) {
+    if (!all.d_a) return;
+    const T* input = x + first * group.in;
+    T* a = scratch.adapter + first * all.width;
+    device_.run(LinearForward<T>{input, all.a, nullptr, a, count, group.in, all.width, group.in, all.width});
+    for (const Adapter& part : all.parts) {
+      device_.run(LinearWeightGradient<T>{d_y + first * group.out + part.out_column, a + part.column, part.d_b, nullptr,
+                                          count, training_.lora_rank, part.out, group.out, all.width, lora_scale_});
+    }
+    device_.run(LinearWeightGradient<T>{scratch.d_adapter + first * all.width, input, all.d_a, nullptr, count, group.in,
+                                        all.width, all.width, group.in});
+  });
 }
 
 template <class T>
 bool LayerRun<T>::trains(std::int32_t layer, const Group& group) const {
-  return group.d_weight || adapters(layer, group).d_a;
+  return group.d_weight || adapters(layer, group, weights_.tensors()).d_a;
 }
 
 template <class T>
@@ -201,14 +222,14 @@ void LayerRun<T>::make_keys(std::int32_t layer, T* keys, std::int64_t stride, co
 
 template <class T>
 void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
-                         std::span<const KeptRows> kept) {
+                         std::span<const KeptRows> kept, std::span<const AdapterRows<T>> under) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   for_ranges(rows, kept, &KeptRows::x, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.hidden;
     device_.run(RmsNormForward<T>{act.x + at, nullptr, nullptr, w.input_norm, scratch.normed + at, act.rstd1 + first,
                                   count, shape_.hidden, epsilon_, part.x, part.rstd1});
   });
-  linear(layer, group(layer, LinearModule::kQ), scratch.normed, act.linear, scratch, rows);
+  linear({layer, rows, under}, group(layer, LinearModule::kQ), scratch.normed, act.linear, scratch);
   if (shape_.qk_norm) {
     device_.run(HeadNormForward<T>{normed_heads(layer, act, rows), act.qkv, qkv_width(), epsilon_});
   } else {
@@ -218,64 +239,64 @@ void LayerRun<T>::to_qkv(std::int32_t layer, const Activations& act, const Layer
 
 template <class T>
 void LayerRun<T>::to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
-                             std::int64_t rows, std::span<const KeptRows> kept) {
+                             std::int64_t rows, std::span<const KeptRows> kept, std::span<const AdapterRows<T>> under) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
-  linear(layer, group(layer, LinearModule::kO), act.attention, scratch.branch, scratch, rows);
+  linear({layer, rows, under}, group(layer, LinearModule::kO), act.attention, scratch.branch, scratch);
   for_ranges(rows, kept, &KeptRows::x_mid, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.hidden;
     device_.run(RmsNormForward<T>{act.x + at, scratch.branch + at, act.x_mid + at, w.post_norm, scratch.normed + at,
                                   act.rstd2 + first, count, shape_.hidden, epsilon_, part.x_mid, part.rstd2});
   });
-  linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
+  linear({layer, rows, under}, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch);
 }
 
 template <class T>
 void LayerRun<T>::rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch,
-                                  std::int64_t rows) {
+                                  std::int64_t rows, std::span<const AdapterRows<T>> under) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   device_.run(RmsNormRebuild<T>{act.x_mid, act.rstd2, w.post_norm, scratch.normed, rows, shape_.hidden});
-  linear(layer, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch, rows);
+  linear({layer, rows, under}, group(layer, LinearModule::kGate), scratch.normed, act.gate_up, scratch);
 }
 
 template <class T>
 void LayerRun<T>::to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y,
-                            std::int64_t rows, std::span<const KeptRows> kept) {
+                            std::int64_t rows, std::span<const KeptRows> kept, std::span<const AdapterRows<T>> under) {
   for_ranges(rows, kept, &KeptRows::gate_up, [&](std::int64_t first, std::int64_t count, const KeptRows& part) {
     const std::int64_t at = first * shape_.intermediate;
     device_.run(
         GatedActivationForward<T>{act.gate_up + 2 * at, scratch.gated + at, count, shape_.intermediate, part.gate_up});
   });
-  linear(layer, group(layer, LinearModule::kDown), scratch.gated, scratch.branch, scratch, rows);
+  linear({layer, rows, under}, group(layer, LinearModule::kDown), scratch.gated, scratch.branch, scratch);
   device_.run(ResidualAdd<T>{act.x_mid, scratch.branch, y, rows * shape_.hidden});
 }
 
 template <class T>
 void LayerRun<T>::backward_mlp(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
-                               std::int64_t rows) {
+                               std::int64_t rows, std::span<const AdapterRows<T>> under) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
   const Group down = group(layer, LinearModule::kDown), gate_up = group(layer, LinearModule::kGate);
   const Group o = group(layer, LinearModule::kO);
-  input_gradient(layer, down, gradient, scratch.d_gated, scratch, rows);
+  input_gradient({layer, rows, under}, down, gradient, scratch.d_gated, scratch);
   device_.run(GatedActivationBackward<T>{act.gate_up, scratch.d_gated, act.gate_up,
                                          trains(layer, down) ? scratch.gated : nullptr, rows, shape_.intermediate});
-  weight_gradient(layer, down, scratch.gated, gradient, scratch, rows);
+  weight_gradient({layer, rows, under}, down, scratch.gated, gradient, scratch);
 
-  input_gradient(layer, gate_up, act.gate_up, scratch.branch, scratch, rows);
+  input_gradient({layer, rows, under}, gate_up, act.gate_up, scratch.branch, scratch);
   if (trains(layer, gate_up)) {
     device_.run(RmsNormRebuild<T>{act.x_mid, act.rstd2, w.post_norm, scratch.normed, rows, shape_.hidden});
-    weight_gradient(layer, gate_up, scratch.normed, act.gate_up, scratch, rows);
+    weight_gradient({layer, rows, under}, gate_up, scratch.normed, act.gate_up, scratch);
   }
   device_.run(RmsNormBackward<T>{act.x_mid, act.rstd2, w.post_norm, scratch.branch, gradient, g.post_norm, rows,
                                  shape_.hidden});
 
-  input_gradient(layer, o, gradient, scratch.d_attention, scratch, rows);
-  weight_gradient(layer, o, act.attention, gradient, scratch, rows);
+  input_gradient({layer, rows, under}, o, gradient, scratch.d_attention, scratch);
+  weight_gradient({layer, rows, under}, o, act.attention, gradient, scratch);
 }
 
 template <class T>
 void LayerRun<T>::backward_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
-                               std::int64_t rows) {
+                               std::int64_t rows, std::span<const AdapterRows<T>> under) {
   const LayerTensors<const T*>& w = weights_.tensors().layers[static_cast<std::size_t>(layer)];
   const LayerTensors<A*>& g = weights_.gradients().layers[static_cast<std::size_t>(layer)];
   const Group qkv = group(layer, LinearModule::kQ);
@@ -284,10 +305,10 @@ void LayerRun<T>::backward_qkv(std::int32_t layer, const Activations& act, const
   } else {
     rotate(scratch.d_qkv, act.positions, rows, true);
   }
-  input_gradient(layer, qkv, scratch.d_qkv, scratch.branch, scratch, rows);
+  input_gradient({layer, rows, under}, qkv, scratch.d_qkv, scratch.branch, scratch);
   if (trains(layer, qkv)) {
     device_.run(RmsNormRebuild<T>{act.x, act.rstd1, w.input_norm, scratch.normed, rows, shape_.hidden});
-    weight_gradient(layer, qkv, scratch.normed, scratch.d_qkv, scratch, rows);
+    weight_gradient({layer, rows, under}, qkv, scratch.normed, scratch.d_qkv, scratch);
   }
   device_.run(
       RmsNormBackward<T>{act.x, act.rstd1, w.input_norm, scratch.branch, gradient, g.input_norm, rows, shape_.hidden});

@@ -66,6 +66,13 @@ struct KeptRows {
   PagedBytes x, rstd1, x_mid, rstd2, gate_up;
 };
 
+// Rows of a call whose adapters are those of `weights`.
+template <class T>
+struct AdapterRows {
+  RowRange rows;
+  const ModelTensors<const T*>* weights = nullptr;
+};
+
 template <class T>
 class LayerRun {
  public:
@@ -73,9 +80,10 @@ class LayerRun {
   using Activations = LayerActivations<T>;
   LayerRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights);
 
-  // x -> rstd1, qkv. Here and below what KeptRows says of some rows, ascending, is kept on the way.
+  // x -> rstd1, qkv. Here and below what KeptRows says of some rows, ascending, is kept on the way, and AdapterRows,
+  // which cover all rows, say whose adapters they have; none: all have those that the model reads.
   void to_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
-              std::span<const KeptRows> kept = {});
+              std::span<const KeptRows> kept = {}, std::span<const AdapterRows<T>> under = {});
   // Of what a record has, whose queries and keys are those in front of the norms of heads, what attention reads;
   // nothing to do without such norms. queries: linear, head_rstd -> qkv. keys: linear -> qkv, head_rstd.
   void make_queries(std::int32_t layer, const Activations& act, std::int64_t rows);
@@ -84,19 +92,20 @@ class LayerRun {
   void make_keys(std::int32_t layer, T* keys, std::int64_t stride, const std::int32_t* positions, std::int64_t rows);
   // x, attention -> x_mid, rstd2, gate_up.
   void to_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
-                  std::span<const KeptRows> kept = {});
+                  std::span<const KeptRows> kept = {}, std::span<const AdapterRows<T>> under = {});
   // x_mid, rstd2 -> gate_up.
-  void rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows);
+  void rebuild_gate_up(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, std::int64_t rows,
+                       std::span<const AdapterRows<T>> under = {});
   // x_mid, gate_up -> y [rows, hidden], the next layer's x.
   void to_output(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* y, std::int64_t rows,
-                 std::span<const KeptRows> kept = {});
+                 std::span<const KeptRows> kept = {}, std::span<const AdapterRows<T>> under = {});
 
   // d y -> d x_mid in `gradient` [rows, hidden], d attention in the scratch; gate_up is overwritten by its gradient.
   void backward_mlp(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
-                    std::int64_t rows);
+                    std::int64_t rows, std::span<const AdapterRows<T>> under = {});
   // d x_mid, scratch.d_qkv (before the inverse rotation) -> d x in `gradient`.
   void backward_qkv(std::int32_t layer, const Activations& act, const LayerScratch<T>& scratch, T* gradient,
-                    std::int64_t rows);
+                    std::int64_t rows, std::span<const AdapterRows<T>> under = {});
 
   const A* cosine() const { return cosine_.data(); }
   const A* sine() const { return sine_.data(); }
@@ -131,15 +140,21 @@ class LayerRun {
     std::int64_t width = 0;
     std::vector<Adapter> parts;
   };
+  // What the calls of one layer have in common.
+  struct Rows {
+    std::int32_t layer;
+    std::int64_t count;
+    std::span<const AdapterRows<T>> under;
+  };
   Group group(std::int32_t layer, LinearModule first) const;
-  Adapters adapters(std::int32_t layer, const Group& group) const;
-  void linear(std::int32_t layer, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch,
-              std::int64_t rows);
+  Adapters adapters(std::int32_t layer, const Group& group, const ModelTensors<const T*>& weights) const;
+  // run(first row, rows, adapters) for all rows, if the group has any adapter.
+  template <class Run>
+  void for_adapters(const Rows& rows, const Group& group, const Run& run) const;
+  void linear(const Rows& rows, const Group& group, const T* x, T* y, const LayerScratch<T>& scratch);
   // d_x = d_y W, adapters included, whose d a = scale * d y B stay in the scratch for weight_gradient(), which follows.
-  void input_gradient(std::int32_t layer, const Group& group, const T* d_y, T* d_x, const LayerScratch<T>& scratch,
-                      std::int64_t rows);
-  void weight_gradient(std::int32_t layer, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch,
-                       std::int64_t rows);
+  void input_gradient(const Rows& rows, const Group& group, const T* d_y, T* d_x, const LayerScratch<T>& scratch);
+  void weight_gradient(const Rows& rows, const Group& group, const T* x, const T* d_y, const LayerScratch<T>& scratch);
   bool trains(std::int32_t layer, const Group& group) const;
   // run(first row, rows, where they are kept) for all rows, in ranges of which the tensor is kept as a whole or not at
   // all.

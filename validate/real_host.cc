@@ -74,6 +74,7 @@ RealHost::RealHost(const RealHostConfig& config, Decoder& model, const WallClock
   check(config.page_bytes.count() == model.page_bytes(), "a page is as large as the model's KV block");
   model.device().fill_zero(arena_.data(), arena_.bytes());
   model.use_arena(arena_.data());
+  if (config.kept_versions > 0) kept_.emplace(model, config.kept_versions);
   records_ = std::make_unique<RecordTable>(layout_, static_cast<std::int32_t>(model.options().shape.layers),
                                            PagedMemory{arena_.data(), config.page_bytes.count()}, pool_);
 }
@@ -110,7 +111,7 @@ OpId RealHost::submit(const ServingOp& op) {
 RealHost::Recorded RealHost::extend_record(const RecordPart& part, std::int32_t tokens) {
   const RecordChunk chunk = records_->extend(part, tokens);
   const RecordTable::Entry& entry = records_->entry(part.id);
-  return {entry.kind, chunk, entry.pages};
+  return {part.id, entry.kind, chunk, entry.pages};
 }
 
 // Steps that are under way have copies of what they use.
@@ -119,7 +120,7 @@ void RealHost::take_answers(std::span<const AnswerPart> answers) {
     if (answer.request.value() >= answers_.size()) answers_.resize(answer.request.value() + 1);
     std::vector<AnswerRecord>& records = answers_[answer.request.value()];
     std::erase_if(records, [&](const AnswerRecord& old) { return old.end_token() <= answer.first_token; });
-    records.push_back({answer.record.id, answer.first_token, extend_record(answer.record, answer.tokens)});
+    records.push_back({answer.first_token, extend_record(answer.record, answer.tokens)});
   }
 }
 
@@ -154,7 +155,7 @@ void RealHost::begin(const MicroBatchWork& work) {
                                                 model_.options().shape.vocabulary));
   }
   check(batch_ == nullptr, "one micro-batch at a time");
-  batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_);
+  batch_ = std::make_shared<RestoredBatch>(work, std::move(conversations), *records_, kept_ ? &*kept_ : nullptr);
   batch_begun_ = false;
 }
 
@@ -167,7 +168,7 @@ void RealHost::end_micro_batch() {
 void RealHost::forget(RecordId record) {
   records_->forget(record);
   for (std::vector<AnswerRecord>& answers : answers_) {
-    std::erase_if(answers, [&](const AnswerRecord& answer) { return answer.id == record; });
+    std::erase_if(answers, [&](const AnswerRecord& answer) { return answer.recorded.id == record; });
   }
 }
 
@@ -220,9 +221,16 @@ std::shared_ptr<RealHost::StepJob> RealHost::prepare_step() const {
   return job;
 }
 
+// No piece is in progress: the weights of now are those that the step computes with.
 void RealHost::launch_step() {
   copied_before_ = copying_.until(clock_.now());
-  compute_.submit(kStepTag, [this, job = prepare_step()] { job->run(model_, records_->arena(), layout_); });
+  std::shared_ptr<const StepJob> job = prepare_step();
+  for (const StepJob::Sequence& sequence : job->sequences) {
+    if (!sequence.record) continue;
+    records_->compute(sequence.record->id, sequence.record->chunk.first_token + sequence.record_first,
+                      model_.version());
+  }
+  compute_.submit(kStepTag, [this, job] { job->run(model_, records_->arena(), layout_); });
 }
 
 void RealHost::launch_piece() {
@@ -232,8 +240,11 @@ void RealHost::launch_piece() {
   compute_.submit(kPieceTag,
                   [this, piece = piece_->piece, batch = std::shared_ptr<const RestoredBatch>(batch_), begins] {
                     if (piece.kind == PieceKind::kOptimizer) {
-                      if (piece.first_token == 0)
-                        model_.optimizer_step();  // the model's is one: the first part does it all
+                      // The model's is one: the first part does it all.
+                      if (piece.first_token == 0) {
+                        if (kept_) kept_->keep();
+                        model_.optimizer_step();
+                      }
                     } else {
                       if (begins) batch->begin(model_);
                       batch->run(piece, model_);

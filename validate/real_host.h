@@ -23,6 +23,7 @@
 #include "validate/decoder.h"
 #include "validate/device_array.h"
 #include "validate/inbox.h"
+#include "validate/kept_weights.h"
 #include "validate/link_worker.h"
 #include "validate/operation_prices.h"
 #include "validate/record_table.h"
@@ -36,13 +37,14 @@ struct RealHostConfig {
   Bytes page_bytes;                   // of one KV block, all layers: must be the model's
   Bytes host_capacity;                // pinned memory for records
   bool announce_last_step = false;    // asynchronous scheduling: the next operation is planned during the last step
+  std::int32_t kept_versions = 0;     // of the weights, before those of now, for what was recorded under them
   std::optional<LinkPace> pace;       // an emulated link
   OperationPrices* prices = nullptr;  // is told of every operation; none: nobody; outlives the host
 };
 
 class RealHost final : public Host {
  public:
-  // All references outlive the host. ConfigError if arena or pinned pool do not fit the memory.
+  // All references outlive the host. ConfigError if arena, kept weights or pinned pool do not fit the memory.
   RealHost(const RealHostConfig& config, Decoder& model, const WallClock& clock, RunObserver& observer);
 
   PagedMemory arena() const { return {arena_.data(), config_.page_bytes.count()}; }
@@ -89,13 +91,13 @@ class RealHost final : public Host {
 
  private:
   struct Recorded {  // where the activations of a run of tokens go
+    RecordId id;
     RecordKind kind;
     RecordChunk chunk;
     std::vector<std::int32_t> pages;
   };
   // Of an answer's tokens, as they are decoded.
   struct AnswerRecord {
-    RecordId id;
     std::int32_t first_token = 0;  // of the request
     Recorded recorded;
     std::int32_t end_token() const { return first_token + recorded.chunk.tokens; }
@@ -130,6 +132,7 @@ class RealHost final : public Host {
   RecordLayout layout_;
   DeviceArray<std::byte> arena_;
   HostPool pool_;
+  std::optional<KeptWeights> kept_;
   std::unique_ptr<RecordTable> records_;
   RequestBook book_;
   std::vector<std::vector<std::int32_t>> tables_;   // KV blocks by handle, with what the node has planned

@@ -11,7 +11,10 @@ RealHostConfig host_config(const SimulationConfig& config, std::optional<LinkPac
   RealHostConfig host;
   host.pages = config.kv_blocks;
   host.page_bytes = config.kv_block_bytes;
-  if (config.training) host.host_capacity = config.training->store.host_capacity;
+  if (config.training) {
+    host.host_capacity = config.training->store.host_capacity;
+    host.kept_versions = config.training->trainer.kept_versions;
+  }
   host.announce_last_step = config.serving.async_scheduling;
   host.pace = pace;
   host.prices = &prices;

@@ -67,6 +67,15 @@ RecordChunk RecordTable::extend(const RecordPart& part, std::int32_t tokens) {
   return chunk;
 }
 
+// Where a record that is forgotten was to have another's id, its steps come before that one's own.
+void RecordTable::compute(RecordId id, std::int32_t first_token, WeightVersion under) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  std::vector<Entry::Computed>& computed = found->second.computed;
+  std::erase_if(computed, [&](const Entry::Computed& old) { return old.first_token >= first_token; });
+  if (computed.empty() || computed.back().under != under) computed.push_back({first_token, under});
+}
+
 const RecordTable::Entry& RecordTable::entry(RecordId id) const {
   const auto found = entries_.find(id);
   check(found != entries_.end(), "a record that is named exists");

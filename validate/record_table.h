@@ -64,10 +64,19 @@ class RecordTable {
     std::vector<std::int32_t> pages;  // of the arena; stale once the node has given them to somebody else
     std::vector<std::int32_t> host_pages;
     std::vector<RecordChunk> chunks;
+    // Under which weights its tokens were computed: from `first_token` on to the next entry's.
+    struct Computed {
+      std::int32_t first_token = 0;
+      WeightVersion under;
+    };
+    std::vector<Computed> computed;
   };
 
   // `tokens` tokens join the record. Returns where in it they go.
   RecordChunk extend(const RecordPart& part, std::int32_t tokens);
+  // A step computes its tokens from `first_token` on under these weights. Nothing if the record was forgotten
+  // meanwhile.
+  void compute(RecordId id, std::int32_t first_token, WeightVersion under);
   const Entry& entry(RecordId id) const;
   // The copy of a whole record to the host, which gets memory for it.
   std::vector<CopySegment> copy_out(RecordId id);

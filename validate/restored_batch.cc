@@ -8,7 +8,7 @@
 namespace alchemist {
 
 RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations,
-                             RecordTable& records)
+                             RecordTable& records, const KeptWeights* kept)
     : layout_(records.layout()),
       layers_(work.layers),
       resumes_(work.resumes),
@@ -35,7 +35,7 @@ RestoredBatch::RestoredBatch(const MicroBatchWork& work, std::vector<std::vector
     for (; next < work.recorded.size() && work.recorded[next].sample == static_cast<std::int32_t>(i); ++next) {
       const RecordedTokens& part = work.recorded[next];
       add_fresh({first_row + covered, first_row + part.first_token});
-      add_recorded(part, first_row, records);
+      add_recorded(part, first_row, records, kept);
       covered = part.first_token + part.tokens;
     }
     add_fresh({first_row + covered, first_row + tokens});
@@ -69,14 +69,13 @@ void RestoredBatch::add_fresh(RowRange rows) {
   stretches_.push_back(stretch);
 }
 
-void RestoredBatch::add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records) {
+void RestoredBatch::add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records,
+                                 const KeptWeights* kept) {
   const RecordTable::Entry& entry = records.entry(part.record);
   record_pages_.push_back(part.on_host ? entry.host_pages : entry.pages);
-  for (const RecordChunk& chunk : entry.chunks) {
-    const std::int32_t begin = std::max(chunk.first_token, part.record_token);
-    const std::int32_t end = std::min(chunk.first_token + chunk.tokens, part.record_token + part.tokens);
-    if (begin >= end) continue;
-    const std::int32_t to_row = first_row + part.first_token - part.record_token;
+  const std::int32_t to_row = first_row + part.first_token - part.record_token;
+  const auto add = [&](const RecordChunk& chunk, std::int32_t begin, std::int32_t end, const std::byte* trained) {
+    if (begin >= end) return;
     Stretch stretch;
     stretch.rows = {to_row + begin, to_row + end};
     stretch.source = part.on_host ? Source::kHost : Source::kResident;
@@ -85,11 +84,24 @@ void RestoredBatch::add_recorded(const RecordedTokens& part, std::int32_t first_
     stretch.first_token = begin - chunk.first_token;
     stretch.offset = chunk.offset;
     stretch.pages = record_pages_.size() - 1;
+    stretch.trained = trained;
     if (part.on_host) {
       stretch.rows_before = host_rows_;
       host_rows_ += stretch.size();
     }
     stretches_.push_back(stretch);
+  };
+  for (const RecordChunk& chunk : entry.chunks) {
+    std::int32_t begin = std::max(chunk.first_token, part.record_token);
+    const std::int32_t end = std::min(chunk.first_token + chunk.tokens, part.record_token + part.tokens);
+    for (std::size_t i = 0; kept && i < entry.computed.size(); ++i) {
+      const bool last = i + 1 == entry.computed.size();
+      const std::int32_t to = last ? end : std::min(end, entry.computed[i + 1].first_token);
+      if (begin >= to) continue;
+      add(chunk, begin, to, kept->find(entry.computed[i].under));
+      begin = to;
+    }
+    add(chunk, begin, end, nullptr);
   }
 }
 
@@ -213,7 +225,14 @@ void RestoredBatch::begin(Decoder& model) const {
     call.loss_weight = 1.0 / static_cast<double>(step_targets_);
     samples.push_back(call);
   }
-  model.begin_micro_batch(samples, resumes_);
+  std::vector<RowsUnder> under;
+  for (const Stretch& stretch : stretches_) {
+    if (!stretch.trained) continue;
+    const bool goes_on =
+        !under.empty() && under.back().rows.end == stretch.rows.begin && under.back().trained == stretch.trained;
+    goes_on ? void(under.back().rows.end = stretch.rows.end) : under.push_back({stretch.rows, stretch.trained});
+  }
+  model.begin_micro_batch(samples, resumes_, under);
 }
 
 void RestoredBatch::run(const TrainingPiece& piece, Decoder& model) const {

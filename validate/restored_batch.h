@@ -14,6 +14,7 @@
 
 #include "sim/node/host.h"
 #include "validate/decoder.h"
+#include "validate/kept_weights.h"
 #include "validate/record_table.h"
 
 namespace alchemist {
@@ -21,8 +22,10 @@ namespace alchemist {
 class RestoredBatch {
  public:
   // `conversations`: the tokens of each sample. The records must exist; what is needed of their tables is copied. Takes
-  // pages of the pool for what leaves, until end().
-  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations, RecordTable& records);
+  // pages of the pool for what leaves, until end(). With `kept` whatever is done with what was recorded has the
+  // adapters that it was recorded under.
+  RestoredBatch(const MicroBatchWork& work, std::vector<std::vector<std::int32_t>> conversations, RecordTable& records,
+                const KeptWeights* kept = nullptr);
 
   // On the thread of the model. begin() first, and optimizer pieces are not for a batch.
   void begin(Decoder& model) const;
@@ -50,9 +53,10 @@ class RestoredBatch {
     RecordKind layout = RecordKind::kMinimal;
     std::int32_t record_tokens = 0;
     std::int32_t first_token = 0;
-    std::int64_t offset = 0;       // of the chunk's first layer
-    std::size_t pages = 0;         // index of the record's pages
-    std::int64_t rows_before = 0;  // fresh, host: rows of the same source in earlier stretches
+    std::int64_t offset = 0;             // of the chunk's first layer
+    std::size_t pages = 0;               // index of the record's pages
+    std::int64_t rows_before = 0;        // fresh, host: rows of the same source in earlier stretches
+    const std::byte* trained = nullptr;  // as in RowsUnder
     std::int32_t size() const { return rows.end - rows.begin; }
   };
   struct Sample {
@@ -61,7 +65,8 @@ class RestoredBatch {
     std::vector<std::int32_t> tokens;
   };
 
-  void add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records);
+  void add_recorded(const RecordedTokens& part, std::int32_t first_row, const RecordTable& records,
+                    const KeptWeights* kept);
   void add_fresh(RowRange rows);
   std::int64_t token_bytes(RecordKind kind) const { return layout_.bytes_per_token(kind); }
   RecordKind kept() const;

@@ -35,9 +35,10 @@ void TrainingRun<T>::backward_layer(const LayerBackward& call) {
   const std::int64_t rows = call.part.end - call.part.begin;
   const LayerActivations<T> act = memory_.activations().from_row(options_.shape, call.part.begin);
   T* gradient = stream_.data() + call.part.begin * options_.shape.hidden;
-  layers_.backward_mlp(call.layer, act, memory_.scratch(), gradient, rows);
+  const std::vector<AdapterRows<T>> under = adapters_of(call.part);
+  layers_.backward_mlp(call.layer, act, memory_.scratch(), gradient, rows, under);
   backward_attention(call.part);
-  layers_.backward_qkv(call.layer, act, memory_.scratch(), gradient, rows);
+  layers_.backward_qkv(call.layer, act, memory_.scratch(), gradient, rows, under);
   if (call.layer == 0 && weights_.gradients().embedding) {
     device_.run(EmbeddingBackward<T>{metadata_.upload(batch_.tokens(call.part)), gradient,
                                      weights_.gradients().embedding, rows, options_.shape.hidden,
@@ -69,7 +70,8 @@ void TrainingRun<T>::begin_backward(const LayerBackward& call) {
     layers_.make_keys(call.layer, act.from_row(options_.shape, piece.rows.begin), piece.rows.end - piece.rows.begin);
   }
   for (const RowRange& rows : ranges_of(call.activations, RecordKind::kInput)) {
-    layers_.to_qkv(call.layer, act.from_row(options_.shape, rows.begin), memory_.scratch(), rows.end - rows.begin);
+    layers_.to_qkv(call.layer, act.from_row(options_.shape, rows.begin), memory_.scratch(), rows.end - rows.begin, {},
+                   adapters_of(rows));
   }
   const std::int64_t kv_elements = batch_.rows() * options_.shape.kv_width();
   device_.fill_zero(d_k_.data(), kv_elements * static_cast<std::int64_t>(sizeof(A)));
@@ -93,7 +95,7 @@ void TrainingRun<T>::restore(std::int32_t layer, RowRange part) {
     layers_.make_queries(layer, from_row(piece.rows.begin), piece.rows.end - piece.rows.begin);
   }
   for (const RowRange& rows : ranges_of(pieces, RecordKind::kLean)) {
-    layers_.rebuild_gate_up(layer, from_row(rows.begin), memory_.scratch(), rows.end - rows.begin);
+    layers_.rebuild_gate_up(layer, from_row(rows.begin), memory_.scratch(), rows.end - rows.begin, adapters_of(rows));
   }
   const std::vector<RowRange> inputs = ranges_of(pieces, RecordKind::kInput);
   if (!inputs.empty()) rerun_from_qkv(layer, inputs);
@@ -107,7 +109,8 @@ void TrainingRun<T>::rerun_from_qkv(std::int32_t layer, std::span<const RowRange
   for (const RowRange& range : ranges) batch_.append_attention_rows(range, 0, rows);
   run_attention(rows, all, all.keys(options_.shape), all.values(options_.shape), qkv_width());
   for (const RowRange& range : ranges) {
-    layers_.to_gate_up(layer, all.from_row(options_.shape, range.begin), memory_.scratch(), range.end - range.begin);
+    layers_.to_gate_up(layer, all.from_row(options_.shape, range.begin), memory_.scratch(), range.end - range.begin, {},
+                       adapters_of(range));
   }
 }
 

@@ -23,12 +23,22 @@ TrainingRun<T>::TrainingRun(Device<T>& device, const DecoderOptions& options, co
       head_(device, options, weights, metadata_) {}
 
 template <class T>
-void TrainingRun<T>::begin(std::span<const TrainingSample> samples, bool resumes) {
+void TrainingRun<T>::begin(std::span<const TrainingSample> samples, bool resumes, std::span<const RowsUnder> under) {
   if (resumes && holds_gradient_) std::swap(stream_, aside_);
   gradient_is_aside_ = resumes && (holds_gradient_ || gradient_is_aside_);
   check(resumes == gradient_is_aside_, "a backward that resumes has come to a gradient");
   holds_gradient_ = false;
   batch_ = PackedBatch(samples, options_);
+  check(under.empty() || options_.training.method == TrainingMethod::lora, "rows have adapters of their own");
+  under_.assign(under.begin(), under.end());
+  kept_weights_.clear();
+  std::int32_t end = 0;
+  for (const RowsUnder& part : under_) {
+    check(part.rows.begin >= std::exchange(end, part.rows.end) && !is_empty(part.rows) && end <= batch_.rows() &&
+              part.trained,
+          "rows with adapters of their own ascend");
+    if (!kept_weights_.contains(part.trained)) kept_weights_[part.trained] = weights_.tensors_with(part.trained);
+  }
   kv_layer_.reset();
   backward_layer_.reset();
   backward_pieces_.clear();
@@ -59,6 +69,30 @@ std::vector<typename TrainingRun<T>::CompactRange> TrainingRun<T>::compact(std::
 }
 
 template <class T>
+std::vector<AdapterRows<T>> TrainingRun<T>::adapters_of(std::span<const RowRange> rows) const {
+  std::vector<AdapterRows<T>> parts;
+  if (under_.empty()) return parts;
+  std::int32_t count = 0;
+  const auto append = [&](std::int32_t size, const ModelTensors<const T*>* weights) {
+    if (size <= 0) return;
+    if (parts.empty() || parts.back().weights != weights) parts.push_back({{count, count}, weights});
+    parts.back().rows.end = count += size;
+  };
+  for (const RowRange& range : rows) {
+    std::int32_t row = range.begin;
+    for (const RowsUnder& part : under_) {
+      const RowRange own = intersection(part.rows, range);
+      if (is_empty(own)) continue;
+      append(own.begin - row, &weights_.tensors());
+      append(own.end - own.begin, &kept_weights_.at(part.trained));
+      row = own.end;
+    }
+    append(range.end - row, &weights_.tensors());
+  }
+  return parts;
+}
+
+template <class T>
 void TrainingRun<T>::forward_layer(const LayerForward& call) {
   check(call.layer >= 0 && call.layer < options_.shape.layers, "a layer of the model");
   metadata_.reset();
@@ -68,13 +102,14 @@ void TrainingRun<T>::forward_layer(const LayerForward& call) {
   const LayerActivations<T>& act = memory_.activations();
   const std::vector<ActivationPiece> pieces = kept(call, ranges);
   const std::vector<KeptRows> by_operators = records_.kept_by_operators(pieces);
+  const std::vector<AdapterRows<T>> under = adapters_of(call.rows);
   bring_input(call.layer, ranges);
-  layers_.to_qkv(call.layer, act, memory_.scratch(), count, by_operators);
+  layers_.to_qkv(call.layer, act, memory_.scratch(), count, by_operators, under);
   share_keys_and_values(call, ranges);
   attend_forward(ranges);
   records_.keep_rest(pieces, act);
-  layers_.to_gate_up(call.layer, act, memory_.scratch(), count, by_operators);
-  layers_.to_output(call.layer, act, memory_.scratch(), memory_.scratch().normed, count, by_operators);
+  layers_.to_gate_up(call.layer, act, memory_.scratch(), count, by_operators, under);
+  layers_.to_output(call.layer, act, memory_.scratch(), memory_.scratch().normed, count, by_operators, under);
   take_output(call.layer, ranges);
 }
 
@@ -220,14 +255,16 @@ void TrainingRun<T>::rebuild_final_rows(const HeadCall& call) {
       const ActivationPiece part = trimmed(piece, rows);
       const LayerActivations<T> act = memory_.activations().from_row(options_.shape, rows.begin);
       const std::int64_t count = rows.end - rows.begin;
+      const std::vector<AdapterRows<T>> under = adapters_of(rows);
       records_.copy(part, RecordTensor::kXMid, act, RecordDirection::kFromRecord);
       if (piece.kind == RecordKind::kLean) {
         records_.copy(part, RecordTensor::kRstd2, act, RecordDirection::kFromRecord);
-        layers_.rebuild_gate_up(last, act, memory_.scratch(), count);
+        layers_.rebuild_gate_up(last, act, memory_.scratch(), count, under);
       } else {
         records_.copy(part, RecordTensor::kGateUp, act, RecordDirection::kFromRecord);
       }
-      layers_.to_output(last, act, memory_.scratch(), stream_.data() + rows.begin * options_.shape.hidden, count);
+      layers_.to_output(last, act, memory_.scratch(), stream_.data() + rows.begin * options_.shape.hidden, count, {},
+                        under);
       std::fill(final_known_.begin() + rows.begin, final_known_.begin() + rows.end, true);
     }
     const RowRange wanted = intersection(sample.targets, call.part);

@@ -1,6 +1,7 @@
 // Training's half of the decoder: a micro-batch, layer by layer, from recorded or fresh activations.
 #pragma once
 
+#include <map>
 #include <optional>
 
 #include "validate/head_loss.h"
@@ -14,7 +15,7 @@ class TrainingRun {
   // All references outlive it.
   TrainingRun(Device<T>& device, const DecoderOptions& options, const Weights<T>& weights, LayerRun<T>& layers);
 
-  void begin(std::span<const TrainingSample> samples, bool resumes);
+  void begin(std::span<const TrainingSample> samples, bool resumes, std::span<const RowsUnder> under);
   void forward_layer(const LayerForward& call);
   HeadResult head(const HeadCall& call);
   void backward_layer(const LayerBackward& call);
@@ -27,6 +28,9 @@ class TrainingRun {
     std::int32_t begin = 0;  // its first row in the buffers
   };
   std::vector<CompactRange> compact(std::span<const RowRange> rows) const;
+  // Whose adapters these rows, one range behind the other, have in a call; none if all have those of the model.
+  std::vector<AdapterRows<T>> adapters_of(std::span<const RowRange> rows) const;
+  std::vector<AdapterRows<T>> adapters_of(RowRange rows) const { return adapters_of(std::span(&rows, 1)); }
   void bring_input(std::int32_t layer, const std::vector<CompactRange>& ranges);
   void share_keys_and_values(const LayerForward& call, const std::vector<CompactRange>& ranges);
   void attend_forward(const std::vector<CompactRange>& ranges);
@@ -60,7 +64,9 @@ class TrainingRun {
   HeadLoss<T> head_;
 
   PackedBatch batch_;
-  bool holds_gradient_ = false;  // the stream does, else the input of a layer
+  std::vector<RowsUnder> under_;
+  std::map<const std::byte*, ModelTensors<const T*>> kept_weights_;  // by the copies that rows are under
+  bool holds_gradient_ = false;                                      // the stream does, else the input of a layer
   bool gradient_is_aside_ = false;
   std::optional<std::int32_t> kv_layer_;          // of which kv_ holds some rows
   std::vector<bool> kv_known_;                    // by row

@@ -177,15 +177,21 @@ void Weights<T>::set_trained_parameters(std::span<const double> values) {
 
 template <class T>
 void Weights<T>::copy_trained(std::byte* to) const {
-  device_.upload(to, trained().download().data(), trained_bytes());
+  device_.run(RowCopy{reinterpret_cast<const std::byte*>(trained().data()), to, 1, trained_bytes(), trained_bytes(),
+                      trained_bytes()});
 }
 
 template <class T>
 void Weights<T>::read_trained_from(const std::byte* copy) {
+  tensors_ = tensors_with(copy);
+}
+
+template <class T>
+ModelTensors<const T*> Weights<T>::tensors_with(const std::byte* copy) const {
   const T* trained_weights = copy ? reinterpret_cast<const T*>(copy) : trained().data();
   const T* adapters = full_ ? adapters_.data() : trained_weights;
-  tensors_ = point_into<const T>(table_, shape_, full_ ? trained_weights : model_.data(),
-                                 table_.adapter_count > 0 ? adapters : nullptr);
+  return point_into<const T>(table_, shape_, full_ ? trained_weights : model_.data(),
+                             table_.adapter_count > 0 ? adapters : nullptr);
 }
 
 template <class T>

@@ -96,6 +96,8 @@ class Weights {
   std::int64_t trained_bytes() const { return trained().bytes(); }
   void copy_trained(std::byte* to) const;
   void read_trained_from(const std::byte* copy);
+  // All weights, the trained ones as in `copy`, or in the model's own array if that is null.
+  ModelTensors<const T*> tensors_with(const std::byte* copy) const;
   std::vector<double> trained_gradients() const;
   void zero_gradients() { gradient_.fill_zero(); }
   std::vector<double> values(const WeightEntry& entry) const;

@@ -83,6 +83,11 @@ TrainingConfig read_training(const YamlValue& value) {
     feedback.finish();
   }
   read_int(map, "max_version_lag", training.max_version_lag, 0, kMaxInt32);
+  if (auto found = map.optional("backward")) {
+    training.backward = read_word(*found, backward_weights());
+    if (training.backward == BackwardWeights::kRecorded && training.method == TrainingMethod::full)
+      found->fail("recorded keeps the adapters that records were made under, expected method lora");
+  }
   if (auto found = map.optional("max_itl"); found && !found->is("hidden")) training.max_itl = found->as_duration();
   map.finish();
   return training;

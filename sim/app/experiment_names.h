@@ -22,6 +22,9 @@ inline EnumWords<TrainingMethod> training_methods() {
 inline EnumWords<TrainingObjective> training_objectives() {
   return {{"sft", TrainingObjective::sft}, {"dpo", TrainingObjective::dpo}, {"grpo", TrainingObjective::grpo}};
 }
+inline EnumWords<BackwardWeights> backward_weights() {
+  return {{"current", BackwardWeights::kCurrent}, {"recorded", BackwardWeights::kRecorded}};
+}
 inline EnumWords<LinearModule> linear_modules() {
   EnumWords<LinearModule> words;
   for (const LinearModule module : kLinearModules) words.emplace_back(module_name(module), module);

@@ -55,6 +55,7 @@ void emit_training(YAML::Emitter& out, const TrainingConfig& training) {
   emit_duration_distribution(out, training.feedback.delay);
   out << YAML::EndMap;
   emit(out, "max_version_lag", training.max_version_lag);
+  emit(out, "backward", word_of(training.backward, backward_weights()));
   emit(out, "max_itl", training.max_itl ? format_duration(*training.max_itl) : std::string("hidden"));
   out << YAML::EndMap;
 }

@@ -84,6 +84,7 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
   estimator_ = std::make_unique<CostEstimator>(beside_cost_ ? *beside_cost_ : *cost_, experiment.hardware);
   static_bytes_ = cost_->state_bytes() + cost_->working_bytes_per_token() * reserved_tokens() +
                   Bytes(kLogitTokens * gpu_shard(experiment.model, tensor_parallel).vocabulary * kLogitBytes);
+  static_bytes_ += kept_bytes();
   const MemoryPlan plan = memory_plan(experiment);
   // LoRA's frozen model is the one that is served, without the adapters.
   const TrainingConfig& training = experiment.training;
@@ -94,11 +95,27 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
     throw ConflictError(
         "training",
         fmt::format("does not fit: of {} usable on {}, weights take {} and gradients, optimizer "
-                    "state and workspace {}; use {}a higher serving.tensor_parallel, a smaller model or a larger GPU",
+                    "state and workspace {}; use {}{}a higher serving.tensor_parallel, a smaller model or a larger GPU",
                     gib(plan.usable), experiment.hardware.name, gib(plan.weights), gib(static_bytes_),
-                    training.method == TrainingMethod::full ? "training.method lora, " : ""));
+                    training.method == TrainingMethod::full ? "training.method lora, " : "",
+                    kept_versions() > 0 ? fmt::format("less than training.max_version_lag {} (each version takes {}), ",
+                                                      kept_versions(), gib(cost_->weight_bytes()))
+                                        : ""));
   }
   separate_pages_ = static_cast<std::int32_t>(pages);
+}
+
+// Of the adapters: as old as a record may be.
+std::int32_t TrainingWorld::kept_versions() const {
+  const TrainingConfig& training = experiment_.training;
+  const bool keeps = training.backward == BackwardWeights::kRecorded && policy_.records();
+  return keeps ? training.max_version_lag : 0;
+}
+
+Bytes TrainingWorld::kept_bytes() const {
+  constexpr double kMoreThanAnyMemory = 1e18;
+  const double bytes = cost_->weight_bytes().as_double() * kept_versions();
+  return Bytes(static_cast<std::int64_t>(std::min(bytes, kMoreThanAnyMemory)));
 }
 
 // Of a micro-batch whose working set is set aside.
@@ -144,6 +161,7 @@ TrainingSetup TrainingWorld::setup(std::int32_t kv_blocks) const {
   setup.trainer.micro_batch_tokens = micro_batch_tokens_;
   setup.trainer.token_tile = experiment_.hardware.token_tile;
   setup.trainer.trained_parameters = cost_->trained_parameters();
+  setup.trainer.kept_versions = kept_versions();
   setup.trainer.page_bytes = page_bytes_;
   setup.trainer.working_per_token = cost_->working_bytes_per_token();
   setup.trainer.reserved_tokens = reserved_tokens();

@@ -53,6 +53,8 @@ class TrainingWorld {
   std::vector<std::string> cost_warnings() const { return cost_->warnings(); }
 
  private:
+  std::int32_t kept_versions() const;
+  Bytes kept_bytes() const;
   std::int64_t reserved_tokens() const;
 
   Experiment experiment_;

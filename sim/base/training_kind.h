@@ -9,6 +9,10 @@ namespace alchemist {
 enum class TrainingMethod { lora, full };
 enum class TrainingObjective { sft, dpo, grpo };  // supervised, preference pair, group of answers
 
+// Which adapters backward has for what is recorded: those of now, whose gradient, over activations of older ones, is
+// that of no loss; or those that it was recorded under, a late gradient, for which copies of them are kept.
+enum class BackwardWeights { kCurrent, kRecorded };
+
 // The linear modules of a decoder layer, in the order of execution.
 enum class LinearModule { kQ, kK, kV, kO, kGate, kUp, kDown };
 inline constexpr LinearModule kLinearModules[] = {LinearModule::kQ,   LinearModule::kK,    LinearModule::kV,

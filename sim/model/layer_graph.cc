@@ -219,6 +219,7 @@ std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const Operator
       members.emplace_back();
     }
     it->matrix_product = it->matrix_product || is_matrix_product(op.kind);
+    it->adapter = it->adapter && is_of_adapter(op.kind);
     it->token_share = std::min(it->token_share, op.token_share);
     it->work += op.work;
     members[static_cast<std::size_t>(it - kernels.begin())].push_back(id);

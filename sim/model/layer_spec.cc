@@ -378,6 +378,8 @@ bool is_matrix_product(OperatorKind kind) {
   return false;
 }
 
+bool is_of_adapter(OperatorKind kind) { return kind == OperatorKind::kAdapterDown || kind == OperatorKind::kAdapterUp; }
+
 std::int64_t TensorSpec::elements() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }

@@ -43,6 +43,7 @@ enum class OperatorKind {
 bool is_elementwise(OperatorKind kind);
 // True for the products with weights and attention.
 bool is_matrix_product(OperatorKind kind);
+bool is_of_adapter(OperatorKind kind);
 
 struct TensorSpec {
   std::string name;

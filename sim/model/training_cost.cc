@@ -23,11 +23,17 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) {
   return set->bytes_per_token;
 }
 
+std::vector<Kernel> adapters_among(std::vector<Kernel> kernels) {
+  std::erase_if(kernels, [](const Kernel& kernel) { return !kernel.adapter; });
+  return kernels;
+}
+
 // Of which layer they are, and where in it they begin, makes no difference.
 bool cost_the_same(const TrainingPiece& a, const TrainingPiece& b) {
   return a.kind == b.kind && a.tokens == b.tokens && a.parameters == b.parameters &&
          a.attended_keys == b.attended_keys && a.rebuild_tokens == b.rebuild_tokens &&
-         a.recorded_targets == b.recorded_targets && a.checkpoint_tokens == b.checkpoint_tokens;
+         a.recorded_targets == b.recorded_targets && a.checkpoint_tokens == b.checkpoint_tokens &&
+         a.adapter_changes == b.adapter_changes;
 }
 
 }  // namespace
@@ -47,6 +53,8 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   const LayerCosts layer = layer_costs(graph);
   forward_ = times_of(layer.forward.kernels);
   backward_ = times_of(backward_kernels(graph, minimal_tensors(graph)));
+  adapters_forward_ = times_of(adapters_among(layer.forward.kernels));
+  adapters_backward_ = times_of(adapters_among(backward_kernels(graph, minimal_tensors(graph))));
   gradient_sums_ = layer.gradient_sums;
   const HeadCosts head = head_costs(model, training, tensor_parallel);
   head_forward_ = times_of(head.forward.kernels);
@@ -148,7 +156,9 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
 double TrainingCost::seconds(const TrainingPiece& piece) const {
   most_tokens_ = std::max(most_tokens_, piece.tokens);
   const double alone = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
-  return piece.kind == PieceKind::kOptimizer ? alone + gradient_sum_seconds(piece.parameters) : alone;
+  if (piece.kind == PieceKind::kOptimizer) return alone + gradient_sum_seconds(piece.parameters);
+  if (piece.adapter_changes == 0) return alone;
+  return alone + static_cast<double>(piece.adapter_changes) * adapters_of(piece).seconds(0, 0);
 }
 
 template <class Visit>
@@ -193,7 +203,7 @@ double TrainingCost::traffic(const TrainingPiece& piece) const {
   double bytes = 0;
   for_each_part(piece,
                 [&](const KernelTimes& kernels, double tokens, double) { bytes += kernels.traffic_bytes(tokens); });
-  return bytes;
+  return bytes + static_cast<double>(piece.adapter_changes) * adapters_of(piece).traffic_bytes(0);
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {

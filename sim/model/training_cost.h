@@ -43,7 +43,8 @@ class TrainingCost {
     latest_.reset();
   }
 
-  // By the roofline of each of its kernels (kernel_times.h), or as measured.
+  // By the roofline of each of its kernels (kernel_times.h), or as measured. Where rows change their adapters, kernels
+  // of adapters are launched once more and read other weights, which is never measured.
   Duration piece(const TrainingPiece& piece) const;
   // What the user should know of how the pieces so far were priced.
   std::vector<std::string> warnings() const;
@@ -62,6 +63,8 @@ class TrainingCost {
   std::int64_t trained_parameters() const { return trained_parameters_; }
   // Gradients (dtype), Adam's two moments and master weights (f32 each) of the trained parameters.
   Bytes state_bytes() const;
+  // Trained parameters as kernels read them, at the model's precision.
+  Bytes weight_bytes() const { return Bytes(trained_parameters_ * gradient_bytes_per_parameter_); }
   // Gradients and rebuilt tensors alive at once in one layer's backward, a token.
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
@@ -72,6 +75,9 @@ class TrainingCost {
   double optimizer_bytes(std::int64_t parameters) const;
   double seconds(const TrainingPiece& piece) const;
   double analytic_seconds(const TrainingPiece& piece) const;
+  const KernelTimes& adapters_of(const TrainingPiece& piece) const {
+    return piece.kind == PieceKind::kForward ? adapters_forward_ : adapters_backward_;
+  }
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
   double gradient_sum_seconds(std::int64_t parameters) const;
@@ -83,6 +89,8 @@ class TrainingCost {
   std::int32_t tensor_parallel_;
   KernelTimes forward_;             // of a layer
   KernelTimes backward_;            // from the minimal set
+  KernelTimes adapters_forward_;    // of forward_, those of adapters
+  KernelTimes adapters_backward_;   // of backward_
   KernelTimes reference_;           // forward without adapters
   KernelTimes rebuild_gate_up_;     // from the lean set
   KernelTimes output_from_record_;  // of the minimal set

@@ -296,7 +296,7 @@ Coverage ActivationStore::acquire(const Feedback& feedback, WeightVersion curren
     if (record.lean) (record.on_gpu() ? coverage.resident_lean : coverage.host_lean) += tokens;
     coverage.version_lag = std::max(coverage.version_lag, lag);
     coverage.records.push_back(id);
-    coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu()});
+    coverage.parts.push_back({0, begin, tokens, id, begin - record.first_token, record.lean, !record.on_gpu(), lag});
     return true;
   };
   const std::int32_t total = feedback.prompt_tokens + feedback.output_tokens;

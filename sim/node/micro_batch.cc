@@ -27,6 +27,40 @@ std::int64_t targets_of(const RecordedTokens& part, const Feedback& sample) {
   return std::max(0, end - begin);
 }
 
+// As MicroBatch::version_changes. Tokens without a record are computed under the weights of now, and so are other
+// answers, each of which stands behind a copy of the prompt.
+class VersionChanges {
+ public:
+  void add(const Feedback& sample, std::span<const RecordedTokens> parts) {
+    add_sequence(sample.prompt_tokens + sample.output_tokens, parts);
+    for (std::int32_t i = 0; i < sample.other_answers; ++i) {
+      add_sequence(sample.prompt_tokens, parts);
+      add_rows(sample.other_answer_tokens, 0);
+    }
+  }
+  std::int64_t count() const { return count_; }
+
+ private:
+  void add_sequence(std::int32_t tokens, std::span<const RecordedTokens> parts) {
+    std::int32_t covered = 0;
+    for (const RecordedTokens& part : parts) {
+      const std::int32_t begin = std::min(part.first_token, tokens), end = std::min(begin + part.tokens, tokens);
+      add_rows(begin - covered, 0);
+      add_rows(end - begin, part.version_lag);
+      covered = end;
+    }
+    add_rows(tokens - covered, 0);
+  }
+  void add_rows(std::int32_t rows, std::int32_t lag) {
+    if (rows <= 0) return;
+    if (last_ && *last_ != lag) ++count_;
+    last_ = lag;
+  }
+
+  std::optional<std::int32_t> last_;
+  std::int64_t count_ = 0;
+};
+
 // The same where each second of compute takes so many of the clock.
 RestoreProblem at_pace(RestoreProblem problem, double pace) {
   LayerTimes& times = problem.times;
@@ -59,6 +93,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
   not_resident.clear();
   recorded_keys = 0;
   std::int64_t served = 0;
+  VersionChanges changes;
   for (const Feedback& sample : samples) {
     const Coverage coverage = store.acquire(sample, version, max_lag, on_host);
     resident += coverage.resident_tokens;
@@ -72,6 +107,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     std::erase_if(here, [](const RecordedTokens& part) { return part.on_host; });
     add_without_record(sample, coverage.parts, without_record);
     add_without_record(sample, here, not_resident);
+    changes.add(sample, coverage.parts);
     for (RecordedTokens part : coverage.parts) {
       recorded_keys += attended_keys({part.tokens, part.first_token});
       const std::int64_t with_target = targets_of(part, sample);
@@ -83,6 +119,7 @@ void MicroBatch::acquire(ActivationStore& store, WeightVersion version, std::int
     lags.push_back(coverage.records.empty() ? std::nullopt : std::optional(coverage.version_lag));
     samples_with_record += coverage.records.empty() ? 0 : 1;
   }
+  version_changes = changes.count();
   fresh = tokens - copies - restored();
   fresh_served = served - restored();
   check(fresh_served >= 0, "records hold no more than the sample");

@@ -36,6 +36,7 @@ struct MicroBatch {
   std::vector<RecordId> records;
   std::vector<RecordedTokens> recorded;           // by sample and position
   std::vector<std::optional<std::int32_t>> lags;  // by sample; none without a record
+  std::int64_t version_changes = 0;  // through all tokens, how often one was recorded under other weights than the last
   std::int64_t samples_with_record = 0;
   RestorePlan restore;
   std::int32_t recompute_below = 0;  // the plan's meeting layer

@@ -110,7 +110,7 @@ std::string command_text(const ServingOp& op) {
 std::string command_text(const TrainingPiece& piece) {
   return Words("piece")
       .add(piece.kind, piece.layer, piece.first_token, piece.tokens, piece.parameters, piece.attended_keys,
-           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.beside)
+           piece.rebuild_tokens, piece.recorded_targets, piece.checkpoint_tokens, piece.adapter_changes, piece.beside)
       .take();
 }
 
@@ -129,7 +129,8 @@ std::string command_text(const MicroBatchWork& work) {
     words.add(sample.request, sample.session, sample.prompt_tokens, sample.output_tokens);
   });
   words.list(work.recorded, [&](const RecordedTokens& part) {
-    words.add(part.sample, part.first_token, part.tokens, part.record, part.record_token, part.lean, part.on_host);
+    words.add(part.sample, part.first_token, part.tokens, part.record, part.record_token, part.lean, part.on_host,
+              part.version_lag);
   });
   words.list(work.pages);
   words.list(work.restore, [&](const LayerPlan& layer) { words.add(layer.source, layer.gate_up_share); });

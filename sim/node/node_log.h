@@ -31,7 +31,7 @@
 namespace alchemist {
 
 // Bump it when a line changes its form.
-inline constexpr int kNodeLogVersion = 10;
+inline constexpr int kNodeLogVersion = 11;
 
 // The event as it stands behind "R TIME ".
 std::string event_text(const Arrival& arrival);

@@ -18,7 +18,8 @@ std::int64_t size_of(const TrainingPiece& piece);
 // Keys that the tokens of a piece attend to, whatever the piece itself says of them.
 using KeysOfPiece = std::function<double(const TrainingPiece&)>;
 
-// The first `size` tokens or parameters of it. What of a backward piece is rebuilt or run again is taken to lie evenly.
+// The first `size` tokens or parameters of it. What of it is rebuilt or run again, and changes of adapters, are
+// taken to lie evenly.
 TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size, const KeysOfPiece& keys);
 
 struct PricedPiece {

@@ -37,6 +37,7 @@ struct TrainerConfig {
   std::int64_t micro_batch_tokens = 2048;
   std::int64_t token_tile = 1;  // parts of pieces are multiples of it
   std::int64_t trained_parameters = 0;
+  std::int32_t kept_versions = 0;  // of the weights, before those of now, which what is recorded may be run under
   Bytes page_bytes;
   TokenBytes bytes;
   // One layer's backward works on so much for each token; that of `reserved_tokens` tokens is set aside for good.

@@ -28,6 +28,7 @@ struct TrainingConfig {
   std::int64_t batch_tokens = 8192;  // of one step, for each replica that trains, gathered over samples
   FeedbackConfig feedback;
   std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
+  BackwardWeights backward = BackwardWeights::kCurrent;  // recorded: lora alone
   // Longest gap between two tokens of an answer that training beside decode steps may cause. None: it hides, below what
   // serving's own longer steps do to the gaps.
   std::optional<Duration> max_itl;

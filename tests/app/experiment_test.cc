@@ -111,7 +111,8 @@ TEST(Experiment, WrittenExperimentReadsBackTheSame) {
 
 constexpr const char* kOtherKeys =
     "serving: {reset_prefix_cache: true, enable_lora: true}\n"
-    "training: {objective: grpo, reference_model: false, group_size: 4}\nslo: {ttft: 2 s, itl: 50 ms}\n";
+    "training: {objective: grpo, reference_model: false, group_size: 4, backward: recorded}\nslo: {ttft: 2 s, itl: 50 "
+    "ms}\n";
 
 // What is read and not written is lost where a run is made again from its config.yaml.
 TEST(Experiment, EveryKeyIsWritten) {
@@ -170,6 +171,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "e.yaml:4: key serving.max_num_seq: unknown key; did you mean \"max_num_seqs\"?"},
         BadExperiment{"unknown_section", "servings: {}\n",
                       "e.yaml:4: key servings: unknown key; did you mean \"serving\"?"},
+        BadExperiment{"kept_of_all_weights", "training: {method: full, backward: recorded}\n",
+                      "backward: recorded keeps the adapters that records were made under, expected method lora"},
         BadExperiment{"no_module", "training: {lora_modules: []}\n",
                       "lora_modules: expected at least one of q, k, v, o, gate, up, down"},
         BadExperiment{"module_twice", "training: {lora_modules: [q, q]}\n", "lora_modules[1]: is there twice"},

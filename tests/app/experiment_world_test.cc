@@ -139,6 +139,23 @@ TEST(ExperimentWorld, AReferenceModelTakesMemoryWhereAllWeightsAreTrained) {
   EXPECT_EQ(held("method: lora"), held("method: lora, reference_model: false"));
 }
 
+// A copy of the adapters, 2 bytes of each parameter, for each version that a record may be old. Who records nothing has
+// none.
+TEST(ExperimentWorld, OldAdaptersTakeMemory) {
+  const auto world = [](const char* policy, const std::string& more) {
+    return ExperimentWorld(on_two_gpus(policy, "training: {max_version_lag: 5" + more + "}\n"));
+  };
+  const ExperimentWorld without = world("alchemist", ""), with = world("alchemist", ", backward: recorded");
+  const TrainerConfig& trainer = with.config().training->trainer;
+  EXPECT_EQ(trainer.kept_versions, 5);
+  EXPECT_EQ(without.config().training->trainer.kept_versions, 0);
+  EXPECT_EQ(with.held_by_training(), without.held_by_training() + Bytes(5 * 2 * trainer.trained_parameters));
+  EXPECT_EQ(world("temporal", ", backward: recorded").held_by_training(), world("temporal", "").held_by_training());
+  EXPECT_THAT(
+      message_of([&] { world("alchemist", "0000, backward: recorded"); }),
+      testing::HasSubstr("use less than training.max_version_lag 50000 (each version takes 0.0 GiB), a higher"));
+}
+
 TEST(ExperimentWorld, TheObjectiveIsThatOfTheTraining) {
   const Experiment e = on_two_gpus("temporal",
                                    "training: {objective: grpo, group_size: 5, reference_model: false, "

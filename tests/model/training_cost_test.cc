@@ -198,6 +198,27 @@ TEST(TrainingCost, TheFrozenModelHasNoAdapters) {
 }
 
 // A record's bytes are written once more, and each of the four layers may need a launch for what a product has made.
+// Adapters of rank 16 on q, 256 to 256, and on down, 512 to 256. Forward launches A and B of each, backward A again,
+// the two gradients of their inputs and the two of their weights. A change launches them all once more; forward reads
+// the weights, of 2 bytes, backward those of A twice and of B once, and adds to the gradient of each.
+TEST(TrainingCost, AChangeOfAdaptersLaunchesThemOnceMore) {
+  const TrainingShape training = lora_training(16, {LinearModule::kQ, LinearModule::kDown});
+  const TrainingCost cost(simple_gpu(), simple_model(), training, 1);
+  constexpr double kA = 2 * 16 * (256 + 512), kB = 2 * 16 * (256 + 256);
+  const auto expect = [&](PieceKind kind, double bytes, int launches) {
+    TrainingPiece piece = piece_of(kind, 4'096, 4'096 * 500.0), changing = piece;
+    for (const std::int64_t changes : {1, 7}) {
+      changing.adapter_changes = changes;
+      const auto times = static_cast<double>(changes);
+      EXPECT_NEAR(cost.piece(changing).in_seconds() - cost.piece(piece).in_seconds(),
+                  times * (launches * 2e-6 + bytes / 1e11), 2e-9);
+      EXPECT_NEAR(cost.traffic(changing) - cost.traffic(piece), times * bytes, 1e-3);
+    }
+  };
+  expect(PieceKind::kForward, kA + kB, 4);
+  expect(PieceKind::kBackward, 3 * kA + 2 * kB, 10);
+}
+
 TEST(TrainingCost, RecordingWritesAndLaunchesOnceALayer) {
   const TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
   EXPECT_NEAR(cost.recording(Bytes(1'000'000)).in_seconds(), 4 * 2e-6 + 1e6 / 1e11, 2e-9);

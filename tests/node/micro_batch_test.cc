@@ -84,5 +84,27 @@ TEST(MicroBatch, PiecesAttendToTheKeysOfTheirTokens) {
   expect_keys(batch, PieceKind::kForward, fresh);
 }
 
+// Rows by the lag of their record, with weights of version 2: of the first sample and its two other answers 2 0, three
+// times; of the second, whose record is of these weights, 0; of the third 0 1 0. None where nothing is recorded.
+TEST(MicroBatch, CountsWhereWeightsOfRecordsChange) {
+  testing::Store s("stay", 20);
+  s.record_of(1, 1, 0, 40, 0);
+  s.record_of(2, 2, 0, 40, 2);
+  s.record_of(3, 3, 16, 40, 1);
+  MicroBatch batch;
+  batch.add({RequestId(1), SessionId(1), 40, 10, 2, 7});
+  batch.add({RequestId(2), SessionId(2), 40, 10, 0, 0});
+  batch.add({RequestId(3), SessionId(3), 40, 10, 0, 0});
+  batch.acquire(*s.store, WeightVersion(2), 9);
+  EXPECT_EQ(batch.version_changes, 5 + 2);
+  s.store->put_back(batch.records);
+  batch.acquire(*s.store, WeightVersion(2), 1);
+  EXPECT_EQ(batch.version_changes, 2) << "a record that is too old is not used";
+  MicroBatch fresh;
+  fresh.add({RequestId(4), SessionId(4), 40, 10, 2, 7});
+  fresh.acquire(*s.store, WeightVersion(2), 9);
+  EXPECT_EQ(fresh.version_changes, 0);
+}
+
 }  // namespace
 }  // namespace alchemist

@@ -54,15 +54,16 @@ TEST(NodeLog, TextOfAPieceAndOfACopy) {
   piece.rebuild_tokens = 7;
   piece.recorded_targets = 8;
   piece.checkpoint_tokens = 9;
+  piece.adapter_changes = 10;
   piece.beside = true;
-  EXPECT_EQ(command_text(piece), "piece 4 1 2 3 5 6.5 7 8 9 1");
+  EXPECT_EQ(command_text(piece), "piece 4 1 2 3 5 6.5 7 8 9 10 1");
   EXPECT_EQ(command_text(CopyOp{LinkDirection::kDeviceToHost, Bytes(2), RecordId(4), 3}), "copy 1 2 3 0 1 4");
   EXPECT_EQ(command_text(CopyOp{LinkDirection::kHostToDevice, Bytes(2), {}, 3, true}), "copy 0 2 3 1 0");
 }
 
 TEST(NodeLog, TextOfAMicroBatch) {
   const Feedback sample{RequestId(6), SessionId(7), 8, 9, 0, 0};
-  const RecordedTokens recorded{0, 10, 11, RecordId(12), 13, true, false};
+  const RecordedTokens recorded{0, 10, 11, RecordId(12), 13, true, false, 16};
   const std::vector<BlockId> pages = {BlockId(14), BlockId(15)};
   const LayerPlan layer{LayerSource::recompute, 0.25};
   MicroBatchWork work;
@@ -77,7 +78,7 @@ TEST(NodeLog, TextOfAMicroBatch) {
   work.key_layers = 4;
   work.layers = 5;
   work.resumes = true;
-  EXPECT_EQ(command_text(work), "begin 1 2 2 3 4 5 1 1 6 7 8 9 1 0 10 11 12 13 1 0 2 14 15 1 2 0.25");
+  EXPECT_EQ(command_text(work), "begin 1 2 2 3 4 5 1 1 6 7 8 9 1 0 10 11 12 13 1 0 16 2 14 15 1 2 0.25");
 }
 
 TEST(NodeLog, TextOfWhatANodeTells) {

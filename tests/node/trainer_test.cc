@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -83,8 +84,9 @@ TEST(Trainer, RestoresAtFullSpeedWhileServingRests) {
   }
 }
 
-// Runs all pieces that can run, each in its time; how many there are of a kind.
-std::map<PieceKind, int> run_pieces(Trainer& trainer, Time& now) {
+// Runs all pieces that can run, each in its time, and shows them to `visit`; how many there are of a kind.
+std::map<PieceKind, int> run_pieces(Trainer& trainer, Time& now,
+                                    const std::function<void(const TrainingPiece&)>& visit = {}) {
   const TimeOfTokens times;
   std::map<PieceKind, int> pieces;
   while (const auto piece = trainer.next_piece(now, true)) {
@@ -92,6 +94,7 @@ std::map<PieceKind, int> run_pieces(Trainer& trainer, Time& now) {
     now = now + times.piece(*piece);
     trainer.on_piece_done(now, *piece, times.piece(*piece));
     ++pieces[piece->kind];
+    if (visit) visit(*piece);
   }
   return pieces;
 }
@@ -190,10 +193,11 @@ TEST(Trainer, WhoWaitsTakesAMicroBatchOver) {
 
 // A trainer whose first sample has made the weights 1.
 struct AfterOneStep {
-  explicit AfterOneStep(std::int32_t max_version_lag) {
+  explicit AfterOneStep(std::int32_t max_version_lag, std::int32_t kept_versions = 0) {
     s.policy.train = make_train_decision("idle");
     TrainerConfig config = two_layers(100);
     config.training.max_version_lag = max_version_lag;
+    config.kept_versions = kept_versions;
     trainer.emplace(config, s.pool, *s.store, s.policy, times, s.host);
     train({RequestId(7), SessionId(7), 60, 60, 0, 0});
     EXPECT_EQ(trainer->version(), WeightVersion(1));
@@ -232,6 +236,23 @@ TEST(Trainer, ARecordThatLagsTooFarIsDropped) {
   ASSERT_EQ(r.s.host.trained.size(), 2u);
   EXPECT_EQ(r.s.host.trained[1].dropped_tokens, 40);
   EXPECT_EQ(r.s.host.trained[1].recomputed_tokens, 100);
+}
+
+// A sample whose prompt was recorded one version ago: its backward changes adapters once, between prompt and answer, if
+// old ones are kept.
+TEST(Trainer, PiecesTellWhereAdaptersChange) {
+  for (const std::int32_t kept : {0, 9}) {
+    AfterOneStep r(9, kept);
+    r.s.record_of(2, 2, 0, 40, 0);
+    r.trainer->on_feedback(r.now, {RequestId(2), SessionId(2), 40, 60, 0, 0});
+    std::vector<std::int64_t> forward, backward;
+    run_pieces(*r.trainer, r.now, [&](const TrainingPiece& piece) {
+      if (piece.kind == PieceKind::kForward) forward.push_back(piece.adapter_changes);
+      if (piece.kind == PieceKind::kBackward) backward.push_back(piece.adapter_changes);
+    });
+    EXPECT_EQ(forward, (std::vector<std::int64_t>{0, 0})) << "of the answer alone";
+    EXPECT_EQ(backward, std::vector<std::int64_t>(2, kept > 0 ? 1 : 0));
+  }
 }
 
 // Nine tenths of 60 pages of 100 bytes. A token takes 10 bytes of activations, and a byte in each of two layers for the

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tests/validate/support.h"
+#include "validate/device_array.h"
 
 namespace alchemist {
 namespace {
@@ -27,16 +28,34 @@ class RandomRun {
       row += size;
     }
     rows_ = row;
+    // Up to two other sets of adapters, each with rows of its own, whole samples or not.
+    for (int i = 0; !full && i < 8 && flip(); ++i) {
+      const RowRange rows{i * rows_ / 8, (i + 1) * rows_ / 8};
+      if (rows.begin < rows.end) under_.push_back({rows, flip()});
+    }
   }
 
   void compare() {
     TestDecoder<double> model(options_);
-    model->begin_micro_batch(samples_);
+    const std::vector<double> own = model->trained_parameters();
+    std::vector<DeviceArray<std::byte>> copies;
+    for (std::uint64_t copy = 0; copy < 2; ++copy) {
+      RandomStream random(copy, "adapters");
+      std::vector<double> moved = own;
+      for (double& value : moved) value += 0.1 * random.normal();
+      model->set_trained_parameters(moved);
+      copies.emplace_back(model.device(), model->trained_bytes());
+      model->copy_trained(copies.back().data());
+    }
+    model->set_trained_parameters(own);
+    std::vector<RowsUnder> under;
+    for (const auto& [rows, copy] : under_) under.push_back({rows, copies[copy].data()});
+    model->begin_micro_batch(samples_, false, under);
     const double loss = run_backward(model, run_forward(model, whole_, RecordKind::kMinimal), rows_).loss;
     const std::vector<double> expected = model->gradients();
 
     model->zero_gradients();
-    model->begin_micro_batch(samples_);
+    model->begin_micro_batch(samples_, false, under);
     const LayerPieces pieces = forward_in_portions(model);
     double parts_loss = 0;
     for (const RowRange& part : random_parts({0, rows_})) parts_loss += model->head({part, pieces.back()}).loss;
@@ -128,6 +147,7 @@ class RandomRun {
   std::vector<std::vector<std::int32_t>> batch_tokens_;
   std::vector<TrainingSample> samples_;
   std::vector<RowRange> whole_;
+  std::vector<std::pair<RowRange, bool>> under_;  // which of two copies
   std::int32_t rows_ = 0;
 };
 

@@ -20,11 +20,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Pretrained : public testing::Test {
+class Pretrained : public ::testing::Test {
  protected:
   Pretrained()
-      : folder_(testing::TempDir() + "/pretrained_" + std::to_string(::getpid()) + "_" +
-                testing::UnitTest::GetInstance()->current_test_info()->name()) {
+      : folder_(::testing::TempDir() + "/pretrained_" + std::to_string(::getpid()) + "_" +
+                ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }

@@ -54,10 +54,14 @@ TEST_P(RealRunPolicies, TrainsOnTheRightActivations) {
   }
   const std::size_t steps = GetParam().short_of_room ? 1 : 3;
   world.estimated_link_rate = 5e9;
+  world.change = [](SimulationConfig& config) {
+    config.training->trainer.training.max_version_lag = config.training->trainer.kept_versions = 9;
+  };
   world.run(samples(), world.until_trained(steps));
   EXPECT_EQ(world.message(), "");
   EXPECT_GT(world.model.right_stamps(), 0);
   EXPECT_EQ(world.model.wrong_stamps(), 0);
+  EXPECT_EQ(world.model.wrong_versions(), 0);
   expect_times_of_requests(world);
   expect_all_calls_are_told(world);
   expect_link_books(world);

@@ -143,6 +143,32 @@ TEST(RealRun, TellsHowOldRecordsAre) {
   }
 }
 
+// Each sample is trained alone: the second and the third turn are recorded on top of the records of those before, whose
+// prompts they repeat, while weights change. With and without a host for them.
+TEST(RealRun, TrainsWhatIsRecordedUnderTheWeightsOfItsRecord) {
+  for (const bool on_host : {true, false}) {
+    for (const bool keeps : {true, false}) {
+      TrainingRealWorld world(on_host ? Decisions{"minimal", "eager", "oldest", "reload", "idle"} : kReuse);
+      world.batch_tokens = 100;
+      world.change = [&](SimulationConfig& config) {
+        TrainerConfig& trainer = config.training->trainer;
+        trainer.training.max_version_lag = 9;
+        trainer.kept_versions = keeps ? 9 : 0;
+      };
+      world.run({{make_request(at_ms(0), 90, 10, 1)},
+                 {make_request(at_ms(0), 90, 60, 2)},
+                 {make_request(at_ms(0), 130, 40, 1, 1), {}, [&] { return !world.books.steps.empty(); }},
+                 {make_request(at_ms(0), 190, 10, 1, 2), {}, [&] { return world.books.steps.size() > 1; }}},
+                world.until_trained(4));
+      EXPECT_EQ(world.model.wrong_stamps(), 0);
+      EXPECT_EQ(world.books.steps.size(), 4u);
+      EXPECT_EQ(world.model.wrong_versions() == 0, keeps);
+      EXPECT_EQ(world.model.old_rows() > 90, keeps);
+      EXPECT_EQ(world.replay().events + world.replay().commands, std::ssize(world.lines));
+    }
+  }
+}
+
 // The second turn comes when the first has been trained: it finds the 49 tokens that were computed of it, in blocks of
 // 16, and these are older than its own step's weights; unless the cache was reset with these.
 TEST(RealRun, TellsWhatOlderWeightsComputed) {

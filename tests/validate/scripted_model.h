@@ -9,6 +9,7 @@
 #include <functional>
 #include <mutex>
 #include <new>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -102,6 +103,10 @@ class ScriptedModel final : public Decoder {
   }
   std::int64_t wrong_stamps() const { return wrong_; }
   std::int64_t right_stamps() const { return right_; }
+  // Rows that backward had under weights of another version than serving had recorded them under, and of all, those
+  // that it had under older weights than those of then.
+  std::int64_t wrong_versions() const { return wrong_versions_; }
+  std::int64_t old_rows() const { return old_rows_; }
   // Of all training steps, the targets of each one's samples times their weight.
   const std::vector<double>& loss_weights() const { return loss_weights_; }
   std::int64_t trained_tokens() const { return trained_tokens_; }
@@ -119,9 +124,12 @@ class ScriptedModel final : public Decoder {
     });
   }
 
-  void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes) override {
+  void begin_micro_batch(std::span<const TrainingSample> samples, bool resumes,
+                         std::span<const RowsUnder> under) override {
+    under_.assign(under.begin(), under.end());
     if (resumes) return;
     rows_.clear();
+    run_.clear();
     last_of_sample_.clear();
     if (std::exchange(step_is_over_, false)) loss_weights_.push_back(0);
     for (const TrainingSample& sample : samples) {
@@ -142,6 +150,9 @@ class ScriptedModel final : public Decoder {
         expect(piece, forward.layer);
       }
       for (const ActivationPiece& piece : forward.keep) put(piece, forward.layer, rows_);
+      for (const RowRange& range : forward.rows) {
+        for (std::int32_t row = range.begin; row < range.end; ++row) run_.insert({forward.layer, row});
+      }
     });
   }
   HeadResult head(const HeadCall& head) override {
@@ -166,6 +177,7 @@ class ScriptedModel final : public Decoder {
       }
       wrong_ += std::ssize(covered) - std::count(covered.begin(), covered.end(), 1);
       for (const ActivationPiece& piece : backward.activations) expect(piece, backward.layer);
+      expect_versions(backward.layer);
     });
   }
   void optimizer_step() override {
@@ -178,8 +190,8 @@ class ScriptedModel final : public Decoder {
 
   std::vector<double> trained_parameters() override { return {}; }
   void set_trained_parameters(std::span<const double>) override {}
-  std::int64_t trained_bytes() const override { return 0; }
-  void copy_trained(std::byte*) override {}
+  std::int64_t trained_bytes() const override { return sizeof version_; }
+  void copy_trained(std::byte* to) override { std::memcpy(to, &version_, sizeof version_); }
   void read_trained_from(const std::byte*) override {}
   std::vector<double> gradients() override { return {}; }
   void zero_gradients() override {}
@@ -226,11 +238,29 @@ class ScriptedModel final : public Decoder {
                                     step.record_first,      step.record[static_cast<std::size_t>(layer)]};
         put(piece, layer, hashes);
       }
+      for (std::int32_t i = 0; i < sequence.recorded; ++i) {
+        recorded_under_[hashes[static_cast<std::size_t>(i)]] = version_;
+      }
     }
     call.tokens += tokens;
     return sequence;
   }
 
+  // Of rows that were not run in the layer. No two records here are of the same text.
+  void expect_versions(std::int32_t layer) {
+    std::vector<WeightVersion> versions(rows_.size(), version_);
+    for (const RowsUnder& part : under_) {
+      WeightVersion under;
+      std::memcpy(&under, part.trained, sizeof under);
+      std::fill(versions.begin() + part.rows.begin, versions.begin() + part.rows.end, under);
+    }
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+      if (run_.contains({layer, static_cast<std::int32_t>(row)})) continue;
+      const bool is_borrowed = last_of_sample_[row] && !recorded_under_.contains(rows_[row]);
+      wrong_versions_ += recorded_under_.at(rows_[is_borrowed ? row - 1 : row]) != versions[row];
+      old_rows_ += versions[row] != version_;
+    }
+  }
   // Of a token of which this is the text up to it.
   static std::uint32_t stamp_of(std::uint64_t text, std::int32_t layer, RecordTensor tensor) {
     return static_cast<std::uint32_t>(
@@ -277,10 +307,13 @@ class ScriptedModel final : public Decoder {
   std::byte* arena_ = nullptr;
   std::vector<std::uint64_t> rows_;  // of the micro-batch: texts up to each
   std::vector<bool> last_of_sample_;
+  std::vector<RowsUnder> under_;
+  std::set<std::pair<std::int32_t, std::int32_t>> run_;              // layers and rows of the micro-batch
+  std::unordered_map<std::uint64_t, WeightVersion> recorded_under_;  // by text
   std::vector<ScriptedCall> calls_;
   std::vector<double> loss_weights_;
   bool step_is_over_ = true;
-  std::int64_t right_ = 0, wrong_ = 0, trained_tokens_ = 0;
+  std::int64_t right_ = 0, wrong_ = 0, wrong_versions_ = 0, old_rows_ = 0, trained_tokens_ = 0;
   WeightVersion version_;
   WallClock clock_;
 };
