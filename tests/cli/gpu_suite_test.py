@@ -20,7 +20,7 @@ SUITE = SOURCE / "tools/gpu_suite"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SUITE.parent))
 from gpu.machine import WITHOUT_CUDNN  # noqa: E402
-from gpu.stages import stages  # noqa: E402
+from gpu.stages import LATE, stages  # noqa: E402
 
 
 class GpuSuiteTest(unittest.TestCase):
@@ -101,7 +101,8 @@ class GpuSuiteTest(unittest.TestCase):
                          "alchemist calibrate --device cuda", "staleness --device cuda",
                          "learning --device cuda",
                          "validate gpu_8b_8k --device cuda", "planned.yaml --set hardware=h100",
-                         "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out"):
+                         "--rounds 3 --cuda-graphs --out", "--set serving.cuda_graphs=true --out",
+                         "--set training.backward=recorded --set training.max_version_lag=32 --out"):
             self.assertIn(expected, calls)
         self.assertNotIn("--gtest_brief", calls, "the log is to say which test runs")
 
@@ -109,12 +110,13 @@ class GpuSuiteTest(unittest.TestCase):
         self.add_gpu()
         self.assertEqual(0, self.run_suite().returncode)
         policies = sorted((self.root / "out").glob("*validate_*/*.yaml"))
-        self.assertEqual(9, len(policies))
+        self.assertEqual(10, len(policies))
         stages_of = {}
         for policy in policies:
             experiment = "gpu_8b_" + re.search("validate_(.k)_", str(policy))[1]
             out = self.root / "simulated" / policy.parent.name
-            done = subprocess.run([os.environ["ALCHEMIST"], "run", experiment, "--policy", policy, "--out", out],
+            options = LATE if policy.parent.name.startswith("late") else ()
+            done = subprocess.run([os.environ["ALCHEMIST"], "run", experiment, "--policy", policy, *options, "--out", out],
                                   capture_output=True, text=True, timeout=60)
             self.assertEqual(0, done.returncode, f"{policy}: {done.stderr}")
             self.assertEqual("", done.stderr, "every sample can be trained")
@@ -233,7 +235,7 @@ class GpuSuiteTest(unittest.TestCase):
         states = self.states()
         self.assertEqual("failed", states.pop("validate_2k_alchemist"))
         self.assertEqual({"done"}, {states[name] for name in wanted if "calibrate" in name or "temporal" in name})
-        self.assertEqual(6, list(states.values()).count("waiting"))
+        self.assertEqual(7, list(states.values()).count("waiting"))
         self.assertEqual(1, self.calls.read_text(encoding="utf-8").count("alchemist.yaml"))
 
     def test_nothing_is_run_behind_what_only_hangs(self):

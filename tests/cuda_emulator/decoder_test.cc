@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/device.h"
 #include "tests/validate/serving.h"
+#include "validate/kept_weights.h"
 
 namespace alchemist {
 namespace {
@@ -49,6 +50,36 @@ TEST_P(EmulatedDecoder, LossAndGradientAreThoseOfDouble) {
     EXPECT_NEAR(gpu_loss, cpu_loss, 0.01 * cpu_loss);
     EXPECT_LT(relative_error(gpu->gradients(), cpu->gradients()), 0.03);
   }
+}
+
+// The gradient with adapters of now, and others for the rows of two prompts and of one answer.
+template <class T>
+std::vector<double> late_gradient(TestDecoder<T>& model, const Samples& samples, const std::vector<double>& now,
+                                  const std::vector<double>& old) {
+  KeptWeights kept(*model, 1);
+  model->set_trained_parameters(old);
+  kept.keep();
+  model->optimizer_step();
+  model->set_trained_parameters(now);
+  const std::byte* copy = kept.find(WeightVersion(0));
+  const std::vector<RowsUnder> under = {{{0, 9}, copy}, {{13, 18}, copy}, {{20, 24}, copy}};
+  model->zero_gradients();
+  model->begin_micro_batch(samples.list, false, under);
+  run_backward(model, run_forward(model, samples.whole(), RecordKind::kMinimal), samples.rows);
+  return model->gradients();
+}
+
+TEST(EmulatedLora, LateGradientsAreThoseOfDouble) {
+  const Samples samples({{9, 4}, {5, 6}, {12, 3}}, 40);
+  TestDecoder<BFloat16> gpu(options_of(TrainingMethod::lora, 2), cuda::make_device(0));
+  TestDecoder<double> cpu(options_of(TrainingMethod::lora, 8));
+  const std::vector<double> old = gpu->trained_parameters();
+  std::vector<double> moved = old;
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] *= i % 3 == 0 ? -1 : 1;  // exact in bf16
+  const std::vector<double> late = late_gradient(cpu, samples, moved, old);
+  EXPECT_LT(relative_error(late_gradient(gpu, samples, moved, old), late), 0.03);
+  train_fresh(cpu, samples);
+  EXPECT_GT(relative_error(cpu->gradients(), late), 0.3) << "without old adapters";
 }
 
 // Prompts served in one step with recording; training reuses the records, or runs the same products again.

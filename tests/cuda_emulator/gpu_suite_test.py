@@ -83,7 +83,7 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         shutil.copytree(SOURCE / "tools/gpu", self.root / "tools/gpu", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(SOURCE / "tools/gpu_suite", self.root / "tools")
         shutil.copytree(SOURCE / "configs", self.root / "configs")
-        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=13)  # a GPU's limits
+        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=14)  # a GPU's limits
         for context, prompt in (("2k", "2048"), ("8k", "8000")):
             other = "8000" if prompt == "2048" else "2048"
             self.edit(f"configs/experiments/gpu_8b_{context}.yaml",
@@ -191,6 +191,7 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         self.assertRegex(real["engine"]["git_hash"], "^[0-9a-z]+")
         config = (comparison / "real/config.yaml").read_text(encoding="utf-8")
         self.assertIn(f"profile: {words[-1].removeprefix('profile=')}\n", config)
+        self.assertIn(f"backward: {'recorded' if folder.name.startswith('late') else 'current'}\n", config)
         self.assertIn(f"cuda_graphs: {'true' if folder.name.startswith('graphs') else 'false'}\n", config)
         if folder.name.startswith("reload"):
             # By a GPU's prices records come back. The emulator's own run says nothing of it: on a machine that does other

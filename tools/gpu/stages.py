@@ -20,14 +20,15 @@ MEASURED = {
 MEASURED |= {"hopper": 25.0, "hopper_sanitizer": 12.0, "learning": 15.0, "graphs_calibrate": MEASURED["calibrate"],
              "hopper_calibrate": MEASURED["calibrate"],
              **{name: MEASURED["validate_2k_alchemist"] for name in
-                ("validate_2k_compact", "graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist")},
+                ("validate_2k_compact", "late_validate_2k_alchemist", "graphs_validate_2k_alchemist",
+                 "hopper_validate_2k_alchemist")},
              **{f"reload_validate_{context}_planned": MEASURED[f"validate_{context}_planned"] for context in ("2k", "8k")}}
 # For each share of the tests, of which the longest has 10 s of a reference on the CPU and the GPU's a few: one that hangs
 # is not to take the time of all others, and whatever else its stage has is run behind it.
 TEST_SECONDS = 45
 LAYERS_SECONDS = 45  # measured: less than 15
 # A simulation without the machine's profile is not what a real run is to be compared with.
-NEEDS = {"validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "hopper_calibrate",
+NEEDS = {"validate_2k_alchemist": "calibrate", "late_validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "hopper_calibrate",
          "graphs_validate_2k_alchemist": "graphs_calibrate",
          **{f"validate_{context}_{policy}": "calibrate" for context in ("2k", "8k")
             for policy in ("alchemist", "temporal", "compact")},
@@ -37,7 +38,8 @@ HANG_WITH = {"hopper_calibrate": "hopper", "hopper_sanitizer": "hopper", "saniti
              "validate_8k_temporal": "validate_2k_temporal",
              **{name: "validate_2k_alchemist" for name in
                 ("validate_8k_alchemist", "reload_validate_2k_planned", "reload_validate_8k_planned",
-                 "graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist", "validate_2k_compact")}}
+                 "graphs_validate_2k_alchemist", "hopper_validate_2k_alchemist", "validate_2k_compact",
+                 "late_validate_2k_alchemist")}}
 # Stages whose programs say, by NOT_HERE, that this machine does not have what they need.
 MAY_NOT_BE_HERE = ("hopper", "cudnn", "pytorch")
 NOT_HERE = 3  # exit status
@@ -48,6 +50,9 @@ RECORD_SHARES = {"gpu_record_share": 0.5, "host_record_share": 0.0625}
 # So much of the GPU holds all that is reused: nothing comes back from the host, and no policy has a choice how to restore
 # it. With a tenth of that nearly all of it comes back over the link at 2k (in simulation), and about half at 8k.
 RELOAD_SHARES = RECORD_SHARES | {"gpu_record_share": 0.05}
+
+# More versions than the run makes.
+LATE = ("--set", "training.backward=recorded", "--set", "training.max_version_lag=32")
 
 
 class Skip(Exception):
@@ -101,6 +106,7 @@ def stages():
         Stage("sanitizer", 120, sanitizer),
         Stage("hopper_sanitizer", 60, hopper_sanitizer),
         comparison("2k", "compact"),
+        Stage("late_validate_2k_alchemist", 120, late_validate),
         Stage("cudnn", TEST_SECONDS + LAYERS_SECONDS, cudnn),
         reload("8k"),
         Stage("staleness", 90, staleness),
@@ -184,6 +190,11 @@ def sanitize(out, kind, which):
 def graphs_validate(out):
     """What replayed decode steps change: the same comparison as without."""
     return validate(out, "2k", "alchemist", "graphs_calibrate", "--set", "serving.cuda_graphs=true")
+
+
+def late_validate(out):
+    """What the adapters of old records cost: the same comparison as with those of now."""
+    return validate(out, "2k", "alchemist", "calibrate", *LATE)
 
 
 def hopper_validate(out):
