@@ -15,6 +15,7 @@ KeptWeights::KeptWeights(Decoder& model, std::int32_t versions)
       place_bytes_((model.trained_bytes() + kAlignment - 1) / kAlignment * kAlignment),
       memory_(model.device(), versions * place_bytes_) {
   check(versions > 0, "some versions are kept");
+  memory_.fill_zero();  // not in an update's time: a processor's memory is made when it is touched first
 }
 
 // A version's place is that of the one `versions` before it.

@@ -67,7 +67,8 @@ RecordChunk RecordTable::extend(const RecordPart& part, std::int32_t tokens) {
   return chunk;
 }
 
-// Where a record that is forgotten was to have another's id, its steps come before that one's own.
+// A step may have been planned for a record that is forgotten, and its id be another's by now: whose own steps come
+// later, and say it again.
 void RecordTable::compute(RecordId id, std::int32_t first_token, WeightVersion under) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;

@@ -81,6 +81,11 @@ TrainingWorld::TrainingWorld(const Experiment& experiment, const PolicySpec& pol
                                                      experiment.model, tensor_parallel, serving.max_num_batched_tokens,
                                                      serving.async_scheduling, served_adapters(experiment));
   }
+  if (kept_versions() > 0) {
+    for (TrainingCost* cost : {cost_.get(), beside_cost_.get()}) {
+      if (cost) cost->keep_weights();
+    }
+  }
   estimator_ = std::make_unique<CostEstimator>(beside_cost_ ? *beside_cost_ : *cost_, experiment.hardware);
   static_bytes_ = cost_->state_bytes() + cost_->working_bytes_per_token() * reserved_tokens() +
                   Bytes(kLogitTokens * gpu_shard(experiment.model, tensor_parallel).vocabulary * kLogitBytes);

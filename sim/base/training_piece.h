@@ -32,8 +32,9 @@ struct TrainingPiece {
   std::int64_t rebuild_tokens = 0;
   std::int64_t recorded_targets = 0;   // head: tokens with a target whose last layer was not run, but is recorded
   std::int64_t checkpoint_tokens = 0;  // backward: tokens whose layer is run forward again from its input first
-  // Forward, backward: from one row to the next, how often it has other adapters (BackwardWeights::kRecorded).
-  std::int64_t adapter_changes = 0;
+  // Forward, backward: from one row to the next, how often it has other adapters (BackwardWeights::kRecorded). Of a
+  // part its share, which need not be whole.
+  double adapter_changes = 0;
   bool beside = false;  // on SMs of its own, at once, whatever serving does; otherwise in its turn
 };
 

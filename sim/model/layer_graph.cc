@@ -215,7 +215,7 @@ std::vector<Kernel> kernels_of(const LayerGraph& graph, std::span<const Operator
     const std::string& name = in_backward && !op.rebuild_kernel.empty() ? op.rebuild_kernel : op.kernel;
     auto it = std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& k) { return k.name == name; });
     if (it == kernels.end()) {
-      it = kernels.insert(kernels.end(), Kernel{.name = name});
+      it = kernels.insert(kernels.end(), Kernel{.name = name, .adapter = true});
       members.emplace_back();
     }
     it->matrix_product = it->matrix_product || is_matrix_product(op.kind);

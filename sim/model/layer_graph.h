@@ -80,7 +80,7 @@ LayerGraph derive_layer_graph(const LayerSpec& spec);
 struct Kernel {
   std::string name;
   bool matrix_product = false;  // a product with weights, or attention, is among its operators
-  bool adapter = true;          // all of its operators are of adapters
+  bool adapter = false;         // all of its operators are of adapters
   // Of a product of all tokens with large weights: width of what it makes, a token. 0: the kernel is no such product.
   std::int64_t product_columns = 0;
   double token_share = 1;  // of its weights that one token needs: < 1 if they are experts', chosen evenly

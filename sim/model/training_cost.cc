@@ -23,6 +23,9 @@ Bytes set_bytes(const LayerGraph& graph, const char* name) {
   return set->bytes_per_token;
 }
 
+// Bytes a second.
+double memory_rate(const HardwareSpec& hardware) { return hardware.memory_bandwidth * hardware.memory_efficiency; }
+
 std::vector<Kernel> adapters_among(std::vector<Kernel> kernels) {
   std::erase_if(kernels, [](const Kernel& kernel) { return !kernel.adapter; });
   return kernels;
@@ -86,9 +89,13 @@ double TrainingCost::optimizer_bytes(std::int64_t parameters) const {
   return 2 * (gradients + moments);
 }
 
+// The weights that end are read and written elsewhere.
+double TrainingCost::keeping_bytes(std::int64_t parameters) const {
+  return keeps_weights_ ? 2 * static_cast<double>(parameters * gradient_bytes_per_parameter_) : 0;
+}
+
 double TrainingCost::optimizer_seconds(std::int64_t parameters) const {
-  const double bandwidth = hardware_.memory_bandwidth * hardware_.memory_efficiency;
-  return optimizer_bytes(parameters) / bandwidth + hardware_.kernel_overhead.in_seconds();
+  return optimizer_bytes(parameters) / memory_rate(hardware_) + hardware_.kernel_overhead.in_seconds();
 }
 
 // Over the replicas, each GPU with those that hold the same of the others; and, for its share of `parameters`, over the
@@ -156,9 +163,11 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
 double TrainingCost::seconds(const TrainingPiece& piece) const {
   most_tokens_ = std::max(most_tokens_, piece.tokens);
   const double alone = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
-  if (piece.kind == PieceKind::kOptimizer) return alone + gradient_sum_seconds(piece.parameters);
+  if (piece.kind == PieceKind::kOptimizer) {
+    return alone + gradient_sum_seconds(piece.parameters) + keeping_bytes(piece.parameters) / memory_rate(hardware_);
+  }
   if (piece.adapter_changes == 0) return alone;
-  return alone + static_cast<double>(piece.adapter_changes) * adapters_of(piece).seconds(0, 0);
+  return alone + piece.adapter_changes * adapters_of(piece).seconds(0, 0);
 }
 
 template <class Visit>
@@ -199,11 +208,13 @@ double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
 }
 
 double TrainingCost::traffic(const TrainingPiece& piece) const {
-  if (piece.kind == PieceKind::kOptimizer) return optimizer_bytes(piece.parameters);
+  if (piece.kind == PieceKind::kOptimizer) {
+    return optimizer_bytes(piece.parameters) + keeping_bytes(piece.parameters);
+  }
   double bytes = 0;
   for_each_part(piece,
                 [&](const KernelTimes& kernels, double tokens, double) { bytes += kernels.traffic_bytes(tokens); });
-  return bytes + static_cast<double>(piece.adapter_changes) * adapters_of(piece).traffic_bytes(0);
+  return bytes + piece.adapter_changes * adapters_of(piece).traffic_bytes(0);
 }
 
 double TrainingCost::lean_saving(std::int64_t tokens) const {
@@ -219,7 +230,7 @@ Duration TrainingCost::recording(Bytes bytes) const {
     return Duration::seconds(profile_->recording.at(tokens) * 1e-6);
   }
   const Duration launches = scaled(hardware_.kernel_overhead, static_cast<double>(layers_));
-  const double writing = bytes.as_double() / (hardware_.memory_bandwidth * hardware_.memory_efficiency);
+  const double writing = bytes.as_double() / memory_rate(hardware_);
   return scaled(launches + Duration::seconds(writing), hardware_.recording_slowdown);
 }
 

@@ -43,6 +43,12 @@ class TrainingCost {
     latest_.reset();
   }
 
+  // Each update keeps a copy of the weights that it replaces.
+  void keep_weights() {
+    keeps_weights_ = true;
+    latest_.reset();
+  }
+
   // By the roofline of each of its kernels (kernel_times.h), or as measured. Where rows change their adapters, kernels
   // of adapters are launched once more and read other weights, which is never measured.
   Duration piece(const TrainingPiece& piece) const;
@@ -73,6 +79,7 @@ class TrainingCost {
   template <class Visit>
   void for_each_part(const TrainingPiece& piece, Visit&& visit) const;
   double optimizer_bytes(std::int64_t parameters) const;
+  double keeping_bytes(std::int64_t parameters) const;
   double seconds(const TrainingPiece& piece) const;
   double analytic_seconds(const TrainingPiece& piece) const;
   const KernelTimes& adapters_of(const TrainingPiece& piece) const {
@@ -101,6 +108,7 @@ class TrainingCost {
   std::int64_t trained_parameters_ = 0;
   std::int64_t gradient_bytes_per_parameter_ = 0;
   bool sends_weights_ = false;
+  bool keeps_weights_ = false;
   Bytes working_bytes_per_token_;
   mutable std::int64_t most_tokens_ = 0;  // of a piece priced by the profile
   // A piece is priced when it may run and again when it does, and the next layer's is often its equal.

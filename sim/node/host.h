@@ -89,8 +89,8 @@ struct RecordedTokens {
   RecordId record;
   std::int32_t record_token = 0;  // of the record: its first token here
   bool lean = false;
-  bool on_host = false;  // alone; otherwise it is on the device
-  std::int32_t version_lag = 0;
+  bool on_host = false;          // alone; otherwise it is on the device
+  std::int32_t version_lag = 0;  // of the record's weights behind those of now
 };
 
 // What the training pieces and copies that follow, up to the end of the micro-batch, work on.

@@ -28,7 +28,7 @@ TrainingPiece first_part(const TrainingPiece& piece, std::int64_t size, const Ke
   part.rebuild_tokens = of(piece.rebuild_tokens);
   part.recorded_targets = of(piece.recorded_targets);
   part.checkpoint_tokens = of(piece.checkpoint_tokens);
-  part.adapter_changes = of(piece.adapter_changes);
+  part.adapter_changes = piece.adapter_changes * share;
   return part;
 }
 

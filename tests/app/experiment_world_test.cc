@@ -150,6 +150,10 @@ TEST(ExperimentWorld, OldAdaptersTakeMemory) {
   EXPECT_EQ(trainer.kept_versions, 5);
   EXPECT_EQ(without.config().training->trainer.kept_versions, 0);
   EXPECT_EQ(with.held_by_training(), without.held_by_training() + Bytes(5 * 2 * trainer.trained_parameters));
+  TrainingPiece optimizer;
+  optimizer.kind = PieceKind::kOptimizer;
+  optimizer.parameters = trainer.trained_parameters;
+  EXPECT_GT(with.config().training->cost->piece(optimizer), without.config().training->cost->piece(optimizer));
   EXPECT_EQ(world("temporal", ", backward: recorded").held_by_training(), world("temporal", "").held_by_training());
   EXPECT_THAT(
       message_of([&] { world("alchemist", "0000, backward: recorded"); }),

@@ -55,6 +55,15 @@ TEST(TrainingCost, OptimizerByHand) {
   EXPECT_NEAR(cost.piece(optimizer_of(10'000'000)).in_seconds(), 2.8e-3 + 2e-6, 2e-9);
 }
 
+// The weights that it replaces, 2 * 10^7 bytes, are read and written elsewhere.
+TEST(TrainingCost, AnUpdateKeepsTheWeightsBefore) {
+  TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
+  const double traffic = cost.traffic(optimizer_of(10'000'000));
+  cost.keep_weights();
+  EXPECT_NEAR(cost.piece(optimizer_of(10'000'000)).in_seconds(), 2.8e-3 + 0.4e-3 + 2e-6, 2e-9);
+  EXPECT_EQ(cost.traffic(optimizer_of(10'000'000)), traffic + 4e7);
+}
+
 // New weights for serving elsewhere: 2 * 10^7 bytes at 10^10 a second are 2 ms more.
 TEST(TrainingCost, NewWeightsGoToServing) {
   TrainingCost cost(simple_gpu(), simple_model(), TrainingShape(), 1);
@@ -207,9 +216,8 @@ TEST(TrainingCost, AChangeOfAdaptersLaunchesThemOnceMore) {
   constexpr double kA = 2 * 16 * (256 + 512), kB = 2 * 16 * (256 + 256);
   const auto expect = [&](PieceKind kind, double bytes, int launches) {
     TrainingPiece piece = piece_of(kind, 4'096, 4'096 * 500.0), changing = piece;
-    for (const std::int64_t changes : {1, 7}) {
-      changing.adapter_changes = changes;
-      const auto times = static_cast<double>(changes);
+    for (const double times : {1.0, 7.0, 0.5}) {
+      changing.adapter_changes = times;
       EXPECT_NEAR(cost.piece(changing).in_seconds() - cost.piece(piece).in_seconds(),
                   times * (launches * 2e-6 + bytes / 1e11), 2e-9);
       EXPECT_NEAR(cost.traffic(changing) - cost.traffic(piece), times * bytes, 1e-3);

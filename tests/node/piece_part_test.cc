@@ -147,12 +147,12 @@ TEST(PiecePart, HasItsShareOfWhatIsRebuilt) {
   piece.kind = PieceKind::kBackward;
   piece.checkpoint_tokens = 600;
   piece.rebuild_tokens = 400;
-  piece.adapter_changes = 8;
+  piece.adapter_changes = 6;
   const TrainingPiece part = first_part(piece, 250, keys_of);
   EXPECT_EQ(part.tokens, 250);
   EXPECT_EQ(part.checkpoint_tokens, 150);
   EXPECT_EQ(part.rebuild_tokens, 100);
-  EXPECT_EQ(part.adapter_changes, 2);
+  EXPECT_EQ(part.adapter_changes, 1.5);
 }
 
 }  // namespace

@@ -245,13 +245,13 @@ TEST(Trainer, PiecesTellWhereAdaptersChange) {
     AfterOneStep r(9, kept);
     r.s.record_of(2, 2, 0, 40, 0);
     r.trainer->on_feedback(r.now, {RequestId(2), SessionId(2), 40, 60, 0, 0});
-    std::vector<std::int64_t> forward, backward;
+    std::vector<double> forward, backward;
     run_pieces(*r.trainer, r.now, [&](const TrainingPiece& piece) {
       if (piece.kind == PieceKind::kForward) forward.push_back(piece.adapter_changes);
       if (piece.kind == PieceKind::kBackward) backward.push_back(piece.adapter_changes);
     });
-    EXPECT_EQ(forward, (std::vector<std::int64_t>{0, 0})) << "of the answer alone";
-    EXPECT_EQ(backward, std::vector<std::int64_t>(2, kept > 0 ? 1 : 0));
+    EXPECT_EQ(forward, (std::vector<double>{0, 0})) << "of the answer alone";
+    EXPECT_EQ(backward, std::vector<double>(2, kept > 0 ? 1 : 0));
   }
 }
 
