@@ -46,6 +46,8 @@ class RowRecords {
  public:
   RowRecords(Decoder& model, std::span<const RowRange> rows);
   std::vector<ActivationPiece> layer(std::int32_t layer) const;
+  // Of some of the ranges, by their number in order.
+  std::vector<ActivationPiece> layer(std::int32_t layer, std::span<const std::int32_t> ranges) const;
 
  private:
   std::vector<RowRange> rows_;
@@ -60,29 +62,40 @@ class AgedTraining {
   SampleBatch batch(std::uint64_t number) const;
   RowRecords make_records() const;  // room for one batch; all batches take the same rows
 
-  // What serving would keep of the batch under the weights of now.
+  // What serving would keep of the batch under the weights of now, or of some of its samples (ascending).
   void record(const SampleBatch& batch, const RowRecords& to);
+  void record(const SampleBatch& batch, const RowRecords& to, std::span<const std::int32_t> samples);
   // The batch's gradient, in place of any other: the recorded rows are taken as they were recorded, the others are run
   // under the weights of now. Backward has the weights of now too, which is the gradient of nothing once they are not
-  // those of the record, or for the recorded rows what they were `recorded_under` (Decoder::copy_trained()): then it is
-  // that of the loss of two sets of weights, one for the recorded rows and one for the others. With `recorded_under`
-  // backward_can_be_recorded() must hold.
+  // those of the record, or for the recorded rows of each sample what they were `recorded_under`
+  // (Decoder::copy_trained(); null: the weights of now): then it is that of the loss of several sets of weights, each
+  // for its own rows. With `recorded_under` backward_can_be_recorded() must hold, and with full fine-tuning it is the
+  // same for all samples.
   HeadResult gradient(const SampleBatch& batch, const RowRecords& records, const std::byte* recorded_under = nullptr);
+  HeadResult gradient(const SampleBatch& batch, const RowRecords& records,
+                      std::span<const std::byte* const> recorded_under);
   // Its loss under the weights of now, by a fresh forward through `scratch`. Gradients are zero afterwards.
   double loss(const SampleBatch& batch, const RowRecords& scratch);
 
  private:
-  HeadResult head(const SampleBatch& batch, const RowRecords& records);
+  HeadResult head(const SampleBatch& batch, const RowRecords& records, std::span<const RowsUnder> under = {});
+  std::vector<ActivationPiece> pieces_of(std::int32_t layer, const RowRecords& records) const;
+  HeadResult gradient_of_adapters(const SampleBatch& batch, const RowRecords& records,
+                                  std::span<const std::byte* const> recorded_under);
+  HeadResult gradient_of_all_weights(const SampleBatch& batch, const RowRecords& records,
+                                     const std::byte* recorded_under);
   void backward_in_turns(std::int32_t layer, std::span<const ActivationPiece> pieces, const std::byte* recorded_under);
   std::int32_t layers() const { return static_cast<std::int32_t>(model_.options().shape.layers); }
   const std::vector<RowRange>& recorded_rows() const;
-  void forward(std::span<const RowRange> rows, const RowRecords& to, const RowRecords* known);
+  void forward(std::span<const RowRange> rows, const RowRecords& to, std::span<const std::int32_t> ranges,
+               const RowRecords* known);
 
   Decoder& model_;
   SampleBatchShape shape_;
   RecordedRows recorded_;
   SampleBatch layout_;
   RowRecords answers_;
+  std::vector<std::int32_t> all_samples_;  // 0, 1, ...
 };
 
 }  // namespace alchemist

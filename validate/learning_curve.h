@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "validate/aged_training.h"
@@ -32,12 +33,15 @@ struct LearningPoint {
   double loss = 0;        // mean over the held-out targets, by a fresh forward
 };
 
-// Every batch is recorded `lag` optimizer steps before its own (the first ones at the start) and trained from that
-// record; with lag 0 that is training by a fresh forward. The model must be as it was made, and is trained afterwards.
-// Points at the start, after every `every` steps and at the end. The curve ends early where the loss is not finite:
-// training has diverged; ConfigError if it is not finite at the start. Memory: `lag` + 1 batches of records, or `steps`
-// if that is less, and as many copies of the trained weights with `recorded_backward`.
-std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options, std::int32_t lag);
+// Every sample is recorded `lag` optimizer steps before its own (the first ones at the start) and trained from that
+// record; with lag 0 that is training by a fresh forward. `lags` are those of the samples in the order in which they
+// are trained, over and over; not empty. The model must be as it was made, and is trained afterwards. Points at the
+// start, after every `every` steps and at the end. The curve ends early where the loss is not finite: training has
+// diverged; ConfigError if it is not finite at the start. Memory: batches of records for the largest lag and one more,
+// or `steps` if that is less, and as many copies of the trained weights with `recorded_backward`, for which samples of
+// one batch have the same lag unless adapters are trained (checked).
+std::vector<LearningPoint> learning_curve(Decoder& model, const LearningOptions& options,
+                                          std::span<const std::int32_t> lags);
 
 // How many steps of `reference` come to the loss that `curve` ends with, between two points in proportion; none where
 // even its least loss is above it. `curve` and `reference` begin with the same loss.

@@ -7,7 +7,7 @@ import unittest
 
 from alchemist_cli import CliTestCase, run
 
-SMALL = ["--samples", "2", "--prompt-tokens", "24", "--answer-tokens", "8", "--method", "full", "--learning-rate", "1e-3",
+SMALL = ["--samples", "2", "--prompt-tokens", "24", "--answer-tokens", "8", "--learning-rate", "1e-3",
          "--steps", "6", "--every", "4", "--held-out", "1"]
 
 
@@ -50,6 +50,66 @@ class LearningTest(CliTestCase):
         for (out, stdout, _), backward in [(current, "current"), (recorded, "recorded")]:
             self.assertEqual(backward, json.loads((out / "learning.json").read_text())["backward"])
             self.assertEqual(backward == "recorded", "under the weights of their record" in stdout)
+
+    def make_run(self, name, lags, rate=1000):
+        """Of what a run writes, what is read."""
+        folder = self.make_directory() / name
+        folder.mkdir()
+        rows = [f"{i},{'' if lag is None else 1 + i // 2},{'' if lag in (None, '-') else lag}" for i, lag in enumerate(lags)]
+        (folder / "requests.csv").write_text("\n".join(["request_id,trained_at_s,version_lag", *rows, ""]))
+        (folder / "summary.json").write_text(json.dumps({"train_tokens_per_s": rate}))
+        return folder
+
+    def test_as_old_as_in_runs(self):
+        # One of two requests was not trained, one had no record.
+        mixed = self.make_run("mixed", [None, 5, 2, "-", None, 3])
+        constant, fresh = self.make_run("constant", [3, 3]), self.make_run("fresh", ["-", 0], rate=500)
+        out, stdout, points = self.learn("--run", mixed, constant, "--run", fresh, "--lags", "3")
+        loss = {(point["lag"], point["run"], point["step"]): point["loss"] for point in points}
+        self.assertEqual({("0", ""), ("3", ""), ("", "mixed"), ("", "constant"), ("", "fresh")}, {key[:2] for key in loss})
+        self.assertEqual(loss["3", "", "6"], loss["", "constant", "6"])
+        self.assertEqual(loss["0", "", "6"], loss["", "fresh", "6"])
+        self.assertEqual(4 - 1, len({loss["0", "", "6"], loss["3", "", "6"], loss["", "mixed", "6"]}))
+        rows = {words[0]: words for words in map(str.split, stdout.splitlines()) if words}
+        self.assertEqual(["fresh", "0.0", f"{float(loss['', 'fresh', '6']):.4f}", "6.0", "500", "500"], rows["fresh"])
+        self.assertEqual("2.5", rows["mixed"][1])
+        self.assertAlmostEqual(float(rows["mixed"][3]) / 6 * 1000, float(rows["mixed"][5]), delta=10)
+        said = json.loads((out / "learning.json").read_text())
+        self.assertEqual([("mixed", 4, 2.5, 1000), ("constant", 2, 3, 1000), ("fresh", 2, 0, 500)],
+                         [tuple(run.values()) for run in said["runs"]])
+        self.assertEqual({"0", ""}, {point["lag"] for point in self.learn("--run", mixed)[2]}, "no lags but what is asked for")
+        self.assert_done(run("plot", out))
+        self.assertIn("as old as in mixed", (out / "figures/learning.svg").read_text().replace("\N{NO-BREAK SPACE}", " "))
+
+    def test_as_old_as_in_a_run_that_was_simulated(self):
+        simulated = self.make_directory() / "simulated"
+        self.assert_done(run("run", "default", "--policy", "alchemist", "--set", "workload.requests=60", "--set",
+                             "workload.rate=8", "--set", "training.feedback={share: 1, delay: {fixed: 1 s}}", "--set",
+                             "training.max_version_lag=9", "--out", simulated))
+        summary = json.loads((simulated / "summary.json").read_text())
+        out, stdout, _ = self.learn("--run", simulated, "--method", "lora", "--backward", "recorded")
+        [told] = json.loads((out / "learning.json").read_text())["runs"]
+        self.assertEqual(summary["train_tokens_per_s"], told["train_tokens_per_s"])
+        self.assertGreater(told["samples"], 2)
+        self.assertIn(f"simulated  {summary['train_mean_version_lag']:8.1f}", stdout)
+
+    def test_runs_that_tell_no_ages_are_refused(self):
+        out = self.make_directory() / "out"
+        good = self.make_run("good", [1])
+        nothing, torn, rateless = self.make_run("nothing", [None]), self.make_run("torn", [1]), self.make_run("rateless", [1])
+        (torn / "requests.csv").write_text("request_id,trained_at_s,version_lag\n0,1,old\n")
+        (rateless / "summary.json").write_text("{}")
+        for folder, *message in [(nothing, "nothing/requests.csv: no request was trained on"),
+                                 (torn, "torn/requests.csv:2: ", "old"),
+                                 (rateless, "rateless/summary.json: expected the summary.json of a run"),
+                                 (good.parent, "requests.csv: ")]:
+            self.assert_one_line_error(run("learning", "--run", folder, "--out", out), *message)
+        self.assert_one_line_error(run("learning", "--run", good, self.make_run("good", [1]), "--out", out),
+                                   "another one is named good too")
+        self.assert_one_line_error(run("learning", "--run", good, "--backward", "recorded", "--out", out),
+                                   "--backward recorded: the samples of a --run are of several ages",
+                                   "expected --method lora")
+        self.assertFalse(out.exists())
 
     def test_figure_and_report(self):
         out, _, _ = self.learn("--lags", "2")

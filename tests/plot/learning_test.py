@@ -47,6 +47,15 @@ class LearningTest(unittest.TestCase):
         losses, _ = self.lines(HEADER + "16,0,0,4\n0,0,0,4\n1,0,0,4\n")
         self.assertEqual(["fresh activations", "records 1 step old", "records 16 steps old"], [label for label, _ in losses])
 
+    def test_ages_of_runs_come_last_and_by_their_names(self):
+        csv = "lag,seed,step,loss,run\n,0,0,4,hidden\n,0,10,3,hidden\n0,0,0,4,\n0,0,10,2,\n8,0,0,4,\n8,0,10,2.5,\n"
+        losses, behind = self.lines(csv)
+        self.assertEqual(["fresh activations", "records 8 steps old", "records as old as in hidden"],
+                         [label for label, _ in losses])
+        self.assertEqual([(0, 0), (10, 1)], behind[2][1])
+        self.assertIn("hidden", learning.read(self.directory(csv)).numbers())
+        self.assertNotIn("Run", learning.read(self.directory(TWO_SEEDS)).numbers())
+
     def test_says_what_was_trained(self):
         subject = learning.read(self.directory(TWO_SEEDS)).subject()
         self.assertIn("tiny (random weights), full, learning rate 0.001, after 200 steps of pretraining, prompts and answers "

@@ -36,7 +36,7 @@ struct Model {
 
 std::vector<LearningPoint> curve(RecordedRows recorded, std::int32_t lag, double learning_rate = 3e-3) {
   Model model(learning_rate);
-  return learning_curve(*model.decoder, small_learning(recorded), lag);
+  return learning_curve(*model.decoder, small_learning(recorded), std::vector{lag});
 }
 
 std::vector<std::int32_t> steps_of(const std::vector<LearningPoint>& points) {
@@ -99,7 +99,7 @@ std::vector<double> trained_by_curve(RecordedRows recorded, int lag, bool record
   Model model(3e-3, method);
   LearningOptions options = small_learning(recorded);
   options.recorded_backward = recorded_backward;
-  learning_curve(*model.decoder, options, lag);
+  learning_curve(*model.decoder, options, std::vector{lag});
   return model.decoder->trained_parameters();
 }
 
@@ -163,7 +163,7 @@ TEST(LearningCurve, KeepsTheWeightsOfWaitingRecordsAlone) {
     const auto device = cpu::make_device<float>(memory);
     try {
       const auto decoder = make_decoder(*device, small_options<float>(TrainingMethod::full));
-      learning_curve(*decoder, options, lag);
+      learning_curve(*decoder, options, std::vector{lag});
       return true;
     } catch (const ConfigError&) {  // memory is full
       return false;
@@ -231,6 +231,54 @@ TEST(AgedTraining, TrainedNormsOfHeadsAreThoseOfNowWhereAnswersAreFresh) {
   EXPECT_THROW(training.gradient(batch, records, copy.data()), InternalError);
 }
 
+// The same by keeping old weights: every sample is recorded when its turn has come, under the weights that its own lag
+// says; there are three lags for two samples a step.
+std::vector<double> trained_by_old_weights_of_samples(RecordedRows recorded, const std::vector<std::int32_t>& lags,
+                                                      bool backward_too) {
+  Model model(3e-3, TrainingMethod::lora);
+  Decoder& decoder = *model.decoder;
+  AgedTraining training(decoder, small_learning(recorded).batch, recorded);
+  const RowRecords records = training.make_records();
+  std::vector<std::vector<double>> weights{decoder.trained_parameters()};
+  for (int step = 0; step < kSteps; ++step) {
+    const SampleBatch batch = training.batch(static_cast<std::uint64_t>(step));
+    std::vector<DeviceArray<std::byte>> copies;
+    std::vector<const std::byte*> under;
+    for (std::int32_t sample = 0; sample < 2; ++sample) {
+      const std::int32_t lag = lags[static_cast<std::size_t>(2 * step + sample) % lags.size()];
+      decoder.set_trained_parameters(weights[static_cast<std::size_t>(std::max(0, step - lag))]);
+      training.record(batch, records, std::vector{sample});
+      copies.emplace_back(decoder.device(), decoder.trained_bytes());
+      decoder.copy_trained(copies.back().data());
+      under.push_back(lag > 0 ? copies.back().data() : nullptr);
+    }
+    decoder.set_trained_parameters(weights.back());
+    backward_too ? training.gradient(batch, records, under) : training.gradient(batch, records);
+    decoder.optimizer_step();
+    weights.push_back(decoder.trained_parameters());
+  }
+  return weights.back();
+}
+
+TEST(LearningCurve, SamplesAreEachAsOldAsTheyAreSaidToBe) {
+  const std::vector<std::int32_t> lags = {0, 3, 7};
+  for (const RecordedRows recorded : {RecordedRows::prompts, RecordedRows::all}) {
+    for (const bool backward_too : {false, true}) {
+      Model model(3e-3, TrainingMethod::lora);
+      LearningOptions options = small_learning(recorded);
+      options.recorded_backward = backward_too;
+      learning_curve(*model.decoder, options, lags);
+      // Samples that are recorded at once share products there, which sum in another order.
+      EXPECT_LT(distance(model.decoder->trained_parameters(),
+                         trained_by_old_weights_of_samples(recorded, lags, backward_too)),
+                1e-4);
+      EXPECT_GT(distance(trained_by_curve(recorded, 3, backward_too, TrainingMethod::lora),
+                         trained_by_old_weights_of_samples(recorded, lags, backward_too)),
+                1e-3);
+    }
+  }
+}
+
 // A record of every batch that was asked for would be more than any memory holds.
 TEST(LearningCurve, NothingIsRecordedThatIsNeverTrained) {
   const std::int32_t largest = std::numeric_limits<std::int32_t>::max();
@@ -280,7 +328,7 @@ TEST(LearningCurve, PretrainedWeightsKnowOtherSamples) {
   ++same.source;
   AgedTraining training(*learner.decoder, same, options.recorded);
   const double known = training.loss(training.batch(1000), training.make_records());
-  const double unknown = learning_curve(*learner.decoder, options, 0).front().loss;
+  const double unknown = learning_curve(*learner.decoder, options, std::vector{0}).front().loss;
   EXPECT_LT(known, std::log(8));
   EXPECT_GT(unknown, known + 0.2);
 }

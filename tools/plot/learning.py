@@ -29,7 +29,8 @@ class Learning(Measurement):
         yield _figure(_curves(self.table))
 
     def numbers(self):
-        return summary_table.plain(self.table, ["lag", "seed"], ["step", "loss"], "Loss of held-out samples.")
+        return summary_table.plain(self.table, ["lag", *_run_column(self.table), "seed"], ["step", "loss"],
+                                   "Loss of held-out samples.")
 
 
 def _trained(path):
@@ -51,12 +52,26 @@ def read(path):
     return Learning(path, Table(path / "learning.csv", ["lag", "seed", "step", "loss"]), _trained(path / "learning.json"))
 
 
+def _run_column(table):
+    """If some ages are those of a run."""
+    return ["run"] if "run" in table and any(row.text("run") for row in table.rows) else []
+
+
 def _curves(table):
-    """{lag: {seed: {step: loss}}}, youngest records first."""
-    curves = {}
+    """{lag, or name of a run: {seed: {step: loss}}}, youngest records first, runs behind them in their order."""
+    lags, runs = {}, {}
+    named = _run_column(table)
     for row in table.rows:
-        curves.setdefault(row.count("lag"), {}).setdefault(row.text("seed"), {})[row.count("step")] = row.required("loss")
-    return dict(sorted(curves.items()))
+        run = named and row.text("run")
+        of_seeds = runs.setdefault(run, {}) if run else lags.setdefault(row.count("lag"), {})
+        of_seeds.setdefault(row.text("seed"), {})[row.count("step")] = row.required("loss")
+    return dict(sorted(lags.items())) | runs
+
+
+def _label(age):
+    if isinstance(age, str):
+        return f"records as old as in {age}"
+    return "fresh activations" if age == 0 else f"records {age} step{'s' if age > 1 else ''} old"
 
 
 def _means(of_seeds):
@@ -76,10 +91,9 @@ def _figure(curves):
     figure, panels = style.panels(1, 2, width=10.0, height=3.4)
     colours = matplotlib.colormaps["viridis"](numpy.linspace(0, 0.85, len(curves)))
     markers = "osD^vP*X"
-    for i, (lag, of_seeds) in enumerate(curves.items()):
+    for i, (age, of_seeds) in enumerate(curves.items()):
         look = {"color": colours[i], "marker": markers[i % len(markers)], "markersize": 3}
-        label = "fresh activations" if lag == 0 else f"records {lag} step{'s' if lag > 1 else ''} old"
-        panels[0, 0].plot(*_means(of_seeds), label=label, **look)
+        panels[0, 0].plot(*_means(of_seeds), label=_label(age), **look)
         if 0 in curves:
             panels[0, 1].plot(*_behind(of_seeds, curves[0]), **look)
     panels[0, 0].set_ylabel("loss of held-out samples")
@@ -88,5 +102,5 @@ def _figure(curves):
         panel.set_xlabel("optimizer steps")
     style.legend_below(figure, *panels[0, 0].get_legend_handles_labels())
     return Figure("learning", "Learning from aged records",
-                  "Means over the seeds. Every batch was recorded so many optimizer steps before it was trained; the "
-                  "batches and their order are the same for all ages.", figure)
+                  "Means over the seeds. Every sample was recorded so many optimizer steps before it was trained; the "
+                  "samples and their order are the same for all ages.", figure)
