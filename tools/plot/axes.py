@@ -16,6 +16,7 @@ _AXES = {
     "training.feedback.share": ("share of requests with feedback", ""),
     "training.feedback.delay.exponential": ("mean delay of feedback", ""),
     "training.max_version_lag": ("accepted version lag", "updates"),
+    "training.backward": ("adapters in backward", ""),
     "training.max_itl": ("longest gap between tokens that training may cause", ""),
     "training.batch_tokens": ("batch of a training step", "tokens"),
 }
