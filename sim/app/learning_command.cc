@@ -175,18 +175,22 @@ std::string told(const Learned& row) {
                      fmt::format("{}{:.1f}", row.at_least ? ">= " : "", row.fresh_steps));
 }
 
-// What a run trains counts for less by what its age takes from each step.
+// What a run trains counts for less by what its age takes from each step. Where the loss of fresh activations stops to
+// fall, they too reach their last one early.
 void print_runs(const std::vector<Curve>& curves, const std::vector<Ages>& ages, const LearningArguments& arguments) {
   std::size_t width = 3;
   for (const Ages& age : ages) width = std::max(width, age.run ? age.run->name.size() : 0);
   fmt::print("{:<{}}  mean lag  final loss  fresh steps  tokens/s  as fresh\n", "run", width);
+  const double all_steps = learned(curves, 0, arguments).fresh_steps;
   for (std::size_t i = 0; i < ages.size(); ++i) {
     if (!ages[i].run) continue;
     const Learned row = learned(curves, i, arguments);
     fmt::print("{:<{}}  {:>8.1f}  {}", ages[i].run->name, width, ages[i].run->mean_lag, told(row));
     const double rate = ages[i].run->train_tokens_per_s;
-    if (!row.diverged_after)
-      fmt::print("  {:>8.0f}  {:>8.0f}", rate, rate * row.fresh_steps / arguments.learning.steps);
+    // With weights that do not move nothing is learned in any number of steps.
+    if (!row.diverged_after && all_steps > 0) {
+      fmt::print("  {:>8.0f}  {:>8.0f}", rate, rate * row.fresh_steps / all_steps);
+    }
     fmt::print("\n");
   }
 }
@@ -203,8 +207,7 @@ void print_table(const std::vector<Curve>& curves, const std::vector<Ages>& ages
       arguments.learning.steps, arguments.training.batch.samples, arguments.training.batch.prompt_tokens,
       arguments.training.batch.answer_tokens);
   if (!arguments.runs.empty()) {
-    fmt::print(
-        "As fresh: the run's training tokens/s by the share of the steps that are left with fresh activations.\n");
+    fmt::print("As fresh: the run's training tokens/s times its fresh steps over those of lag 0.\n");
   }
   if (arguments.recorded_backward()) fmt::print("Backward of recorded tokens under the weights of their record.\n");
 }

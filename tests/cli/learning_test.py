@@ -96,6 +96,15 @@ class LearningTest(CliTestCase):
         self.assertEqual(len(lags), told["samples"])
         self.assertIn(f"simulated  {sum(lags) / len(lags):8.1f}", stdout)
 
+    def test_where_nothing_is_learned_no_tokens_are_told(self):
+        out = self.make_directory() / "out"
+        told = run("learning", *SMALL[:-8], "--learning-rate", "0", "--steps", "2", "--held-out", "1", "--run",
+                   self.make_run("some", [2]), "--pretrain-steps", "1", "--out", out)
+        self.assert_done(told)
+        [row] = [line.split() for line in told.stdout.splitlines() if line.startswith("some")]
+        self.assertEqual(["some", "2.0"], row[:2])
+        self.assertEqual(4, len(row), "no rates")
+
     def test_runs_that_tell_no_ages_are_refused(self):
         out = self.make_directory() / "out"
         good = self.make_run("good", [1])
