@@ -20,7 +20,7 @@ class Training {
       : model_(model),
         options_(options),
         lags_(lags.begin(), lags.end()),
-        longest_(std::ranges::max(lags_)),
+        longest_(std::min(std::ranges::max(lags_), options.steps)),
         training_(model, options.batch, options.recorded),
         fresh_(training_.make_records()) {}
 
@@ -123,7 +123,7 @@ class Training {
   Decoder& model_;
   LearningOptions options_;
   std::vector<std::int32_t> lags_;
-  std::int32_t longest_;
+  std::int32_t longest_;  // lag, in steps that there are
   AgedTraining training_;
   RowRecords fresh_;
   std::map<std::int32_t, std::map<std::int32_t, std::vector<std::int32_t>>> due_;  // samples by moment and step

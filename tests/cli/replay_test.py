@@ -102,10 +102,10 @@ class Replay(CliTestCase):
         folder = self.make_directory()
         log = folder / "run.log"
         self.assert_one_line_error(run("replay", log), "run.log")
-        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 10 simulated"'),
-                               ("alchemist-node-log 9 real\n", ':1: expected "alchemist-node-log 10 simulated"'),
-                               ("alchemist-node-log 10 real\n", "has no events"),
-                               ("alchemist-node-log 10 simulated\n# model: 3\n0 5 wake\n", "model")]:
+        for text, expected in [("", "run.log"), ("hello\n", ':1: expected "alchemist-node-log 11 simulated"'),
+                               ("alchemist-node-log 10 real\n", ':1: expected "alchemist-node-log 11 simulated"'),
+                               ("alchemist-node-log 11 real\n", "has no events"),
+                               ("alchemist-node-log 11 simulated\n# model: 3\n0 5 wake\n", "model")]:
             with self.subTest(text=text):
                 log.write_text(text)
                 self.assert_one_line_error(run("replay", log), expected)

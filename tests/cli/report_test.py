@@ -21,7 +21,8 @@ PROBE = """
 window.addEventListener("load", async () => {
   const images = Array.from(document.images);
   const broken = await Promise.all(images.map((image) => image.decode().then(() => 0, () => 1)));
-  const table = document.querySelector("table.sortable");
+  const table = Array.from(document.querySelectorAll("table.sortable"))
+    .find((each) => each.tHead.rows[0].cells[0].textContent.startsWith("policy"));  // that of all points
   const headings = Array.from(table.tHead.rows[0].cells);
   const column = headings.findIndex((cell) => cell.textContent.startsWith(HEADING));
   const cells = () => Array.from(table.tBodies[0].rows, (row) => [row.cells[0].textContent.trim(),
