@@ -55,9 +55,10 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   };
   const LayerCosts layer = layer_costs(graph);
   forward_ = times_of(layer.forward.kernels);
-  backward_ = times_of(backward_kernels(graph, minimal_tensors(graph)));
+  const std::vector<Kernel> backward = backward_kernels(graph, minimal_tensors(graph));
+  backward_ = times_of(backward);
   adapters_forward_ = times_of(adapters_among(layer.forward.kernels));
-  adapters_backward_ = times_of(adapters_among(backward_kernels(graph, minimal_tensors(graph))));
+  adapters_backward_ = times_of(adapters_among(backward));
   gradient_sums_ = layer.gradient_sums;
   const HeadCosts head = head_costs(model, training, tensor_parallel);
   head_forward_ = times_of(head.forward.kernels);

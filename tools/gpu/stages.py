@@ -28,7 +28,7 @@ MEASURED |= {"hopper": 25.0, "hopper_sanitizer": 12.0, "learning": 15.0, "graphs
 TEST_SECONDS = 45
 LAYERS_SECONDS = 45  # measured: less than 15
 # A simulation without the machine's profile is not what a real run is to be compared with.
-NEEDS = {"validate_2k_alchemist": "calibrate", "late_validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "hopper_calibrate",
+NEEDS = {"late_validate_2k_alchemist": "calibrate", "hopper_validate_2k_alchemist": "hopper_calibrate",
          "graphs_validate_2k_alchemist": "graphs_calibrate",
          **{f"validate_{context}_{policy}": "calibrate" for context in ("2k", "8k")
             for policy in ("alchemist", "temporal", "compact")},
