@@ -151,6 +151,13 @@ double MicroBatch::keys_of(const TrainingPiece& piece) const {
   return 0;
 }
 
+std::int64_t MicroBatch::version_changes_of(const TrainingPiece& piece) const {
+  // Where forward runs fresh tokens alone, all have the weights of now.
+  const bool has_recorded =
+      piece.kind == PieceKind::kBackward || (piece.kind == PieceKind::kForward && piece.layer < recompute_below);
+  return has_recorded ? version_changes : 0;
+}
+
 std::int64_t MicroBatch::recorded_targets(std::int32_t layers) const {
   return resident_targets + (recompute_below < layers ? host_targets : 0);
 }

@@ -57,6 +57,8 @@ struct MicroBatch {
   // Keys that the tokens of a piece of this batch attend to: its kind, layer, first_token and tokens say which.
   // Backward goes from the last token down. None for output heads and the optimizer.
   double keys_of(const TrainingPiece& piece) const;
+  // Changes of version that the tokens of a layer's whole forward or backward have; none of other pieces.
+  std::int64_t version_changes_of(const TrainingPiece& piece) const;
   // Tokens whose gate and up are rebuilt before this layer's backward: lean records, and what the plan leaves on the
   // host. Below the meeting layer host tokens were recomputed in full.
   std::int64_t rebuilt_tokens(std::int32_t layer) const;

@@ -294,9 +294,6 @@ TrainingPiece Trainer::make_piece() const {
       break;
     case Phase::kForward:
       piece.kind = PieceKind::kForward;
-      // Of fresh tokens alone, all have the adapters of now.
-      if (config_.kept_versions > 0 && layer_ < batch.recompute_below)
-        piece.adapter_changes = static_cast<double>(batch.version_changes);
       break;
     case Phase::kHead:
       piece.kind = PieceKind::kHead;
@@ -307,9 +304,9 @@ TrainingPiece Trainer::make_piece() const {
       piece.kind = PieceKind::kBackward;
       piece.rebuild_tokens = batch.rebuilt_tokens(layer_);
       if (policy_.fresh == FreshActivations::kCheckpoint) piece.checkpoint_tokens = batch.fresh;
-      if (config_.kept_versions > 0) piece.adapter_changes = static_cast<double>(batch.version_changes);
       break;
   }
+  if (config_.kept_versions > 0) piece.adapter_changes = static_cast<double>(batch.version_changes_of(piece));
   return rest_of(piece);
 }
 

@@ -97,6 +97,18 @@ TEST(MicroBatch, CountsWhereWeightsOfRecordsChange) {
   batch.add({RequestId(3), SessionId(3), 40, 10, 0, 0});
   batch.acquire(*s.store, WeightVersion(2), 9);
   EXPECT_EQ(batch.version_changes, 5 + 2);
+  batch.recompute_below = 1;
+  const auto of = [&](PieceKind kind, std::int32_t layer) {
+    TrainingPiece piece;
+    piece.kind = kind;
+    piece.layer = layer;
+    return batch.version_changes_of(piece);
+  };
+  for (const std::int32_t layer : {0, 1}) {
+    EXPECT_EQ(of(PieceKind::kBackward, layer), 7);
+    EXPECT_EQ(of(PieceKind::kForward, layer), layer == 0 ? 7 : 0) << "run again below the first layer that is not";
+    for (const PieceKind kind : {PieceKind::kReference, PieceKind::kHead}) EXPECT_EQ(of(kind, layer), 0);
+  }
   s.store->put_back(batch.records);
   batch.acquire(*s.store, WeightVersion(2), 1);
   EXPECT_EQ(batch.version_changes, 2) << "a record that is too old is not used";

@@ -169,6 +169,24 @@ TEST(RealRun, TrainsWhatIsRecordedUnderTheWeightsOfItsRecord) {
   }
 }
 
+// While a long answer is decoded and recorded, other samples are trained beside it: its tokens are of several versions,
+// and when it is trained itself each has its own.
+TEST(RealRun, TokensOfAnAnswerAreEachOfTheirOwnVersion) {
+  TrainingRealWorld world({"minimal", "stay", "oldest", "none", "headroom", FreshActivations::kKeep, false, true});
+  world.batch_tokens = 100;
+  world.max_itl = Duration::seconds(1);
+  world.change = [](SimulationConfig& config) {
+    config.training->trainer.training.max_version_lag = config.training->trainer.kept_versions = 9;
+  };
+  world.run({make_request(at_ms(0), 90, 10, 1), make_request(at_ms(0), 90, 10, 2), make_request(at_ms(0), 90, 400, 3)},
+            world.until_trained(3));
+  ASSERT_EQ(world.books.steps.size(), 3u);
+  EXPECT_LT(world.books.steps[1].end, world.books.outcomes.at(RequestId(2)).finished) << "beside the long answer";
+  EXPECT_EQ(world.model.wrong_stamps(), 0);
+  EXPECT_EQ(world.model.wrong_versions(), 0);
+  EXPECT_GT(world.model.old_rows(), 90);
+}
+
 // The second turn comes when the first has been trained: it finds the 49 tokens that were computed of it, in blocks of
 // 16, and these are older than its own step's weights; unless the cache was reset with these.
 TEST(RealRun, TellsWhatOlderWeightsComputed) {
