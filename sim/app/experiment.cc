@@ -146,7 +146,24 @@ void check_given_once(const std::vector<YamlOverride>& options, const YamlOverri
   }
 }
 
-std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
+YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>& values) {
+  return document.with_overrides(values, {"model", "hardware", "workload", "policy"});
+}
+
+// Hardware that is written out in full, as resolved experiments have it, stands for itself; a name, or a base with
+// changes, takes from a profile what was measured.
+bool leaves_something_open(const YamlValue& hardware) { return hardware.is_scalar() || hardware.node()["base"]; }
+
+}  // namespace
+
+YamlOverride parse_assignment(const std::string& option, const std::string& text, const std::string& value) {
+  const std::size_t equals = text.find('=');
+  const std::string label = option + " " + text;
+  if (equals == 0 || equals == std::string::npos) throw ConfigError(label + ": expected KEY.PATH=" + value);
+  return {text.substr(0, equals), text.substr(equals + 1), label, ""};
+}
+
+std::vector<YamlOverride> yaml_overrides(const ExperimentOverrides& overrides) {
   std::vector<YamlOverride> result;
   if (overrides.trace)
     result.push_back({"workload", quote_yaml(fs::absolute(*overrides.trace).lexically_normal().string()),
@@ -160,27 +177,11 @@ std::vector<YamlOverride> to_yaml(const ExperimentOverrides& overrides) {
     result.push_back({"seed", std::to_string(*overrides.seed), "--seed " + std::to_string(*overrides.seed)});
   const std::vector<YamlOverride> options = result;
   for (const std::string& set : overrides.sets) {
-    const std::size_t equals = set.find('=');
-    if (equals == 0 || equals == std::string::npos) throw ConfigError("--set " + set + ": expected KEY.PATH=VALUE");
-    result.push_back({set.substr(0, equals), set.substr(equals + 1), "--set " + set});
+    result.push_back(parse_assignment("--set", set, "VALUE"));
     check_given_once(options, result.back());
   }
   return result;
 }
-
-YamlValue with_values(const YamlValue& document, const std::vector<YamlOverride>& values) {
-  return document.with_overrides(values, {"model", "hardware", "workload", "policy"});
-}
-
-}  // namespace
-
-namespace {
-
-// Hardware that is written out in full, as resolved experiments have it, stands for itself; a name, or a base with
-// changes, takes from a profile what was measured.
-bool leaves_something_open(const YamlValue& hardware) { return hardware.is_scalar() || hardware.node()["base"]; }
-
-}  // namespace
 
 Experiment read_keys(const YamlValue& value) {
   Experiment e;
@@ -216,7 +217,7 @@ Experiment read_experiment(const YamlValue& value) {
 
 Experiment load_experiment(const std::string& name_or_path, const ExperimentOverrides& overrides) {
   const fs::path file = resolve_config("experiments", name_or_path, {});
-  return read_experiment(with_values(YamlValue::load(file.string()), to_yaml(overrides)));
+  return read_experiment(with_values(YamlValue::load(file.string()), yaml_overrides(overrides)));
 }
 
 Experiment read_experiment(const std::string& text, const std::string& origin,

@@ -60,6 +60,14 @@ struct ExperimentOverrides {
   std::optional<std::int64_t> seed;
 };
 
+// "KEY.PATH=VALUE" of the option ("--set"), whose value is YAML that stands in no file. ConfigError if it has no key;
+// `value` is what the message says was expected behind "=".
+YamlOverride parse_assignment(const std::string& option, const std::string& text, const std::string& value);
+
+// The same changes as values to be put in their places, later ones upon earlier ones. ConfigError if a text has no key
+// or two options give the same.
+std::vector<YamlOverride> yaml_overrides(const ExperimentOverrides& overrides);
+
 // Reads a built-in experiment or a file. Where `model`, `hardware`, `workload` or `policy` is a name and an override
 // reaches into it, the named one is the base and the override changes it. ConfigError if a file is missing or wrong, if
 // a key is unknown, or if the whole cannot work: a model that does not fit its GPU, a token budget below the batch

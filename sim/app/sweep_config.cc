@@ -1,19 +1,19 @@
 #include "sim/app/sweep_config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <map>
 #include <set>
 #include <sstream>
 
 #include "sim/app/config_paths.h"
 #include "sim/app/distribution_config.h"
+#include "sim/app/sweep_axes.h"
+#include "sim/app/sweep_overrides.h"
 #include "sim/app/sweep_points.h"
 #include "sim/base/error.h"
 #include "sim/report/summary.h"
@@ -25,86 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kMaxRuns = 1'000'000;
-
-SweepValue read_axis_value(const std::string& key, const YamlValue& value) {
-  if (value.node().IsNull()) value.fail("expected a value, got nothing");
-  const std::string text = flow_text(value.node());
-  const bool named = key == "policy" && value.is_map() && value.node()["name"];
-  const YAML::Node word = named ? value.node()["name"] : value.node();  // what reports call it
-  const std::string label = word.IsScalar() ? word.Scalar() : text;
-  const std::string place = value.origin() + ":" + std::to_string(value.line());
-  return {label, {key, text, place, value.origin()}};
-}
-
-// What tells a value from others: of numbers, with or without a unit, not how they are written.
-std::string meaning_of(const SweepValue& value) {
-  const std::string& text = value.label;
-  double number = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
-  if (error != std::errc() || !(unit.empty() || unit.front() == ' ')) return text;
-  return format_number(number) + std::string(unit);
-}
-
-// `keys`: those of the sweep so far, to which this one is added.
-SweepAxis read_axis(const std::string& key, const YamlValue& values, std::set<std::string>& keys) {
-  if (key == "seed") values.fail("give the seeds under the key seeds");
-  if (!keys.insert(key).second) values.fail("varied or set twice");
-  SweepAxis axis{key, {}};
-  for (const YamlValue& value : values.as_list()) axis.values.push_back(read_axis_value(key, value));
-  if (axis.values.empty()) values.fail("expected at least one value");
-  return axis;
-}
-
-std::vector<AxisGroup> read_grid(const YamlValue& value, std::set<std::string>& keys) {
-  std::vector<AxisGroup> groups;
-  YamlMap map(value);
-  for (const std::string& key : map.keys()) {
-    const YamlValue values = map.required(key);
-    groups.push_back({read_axis(key, values, keys)});
-    std::map<std::string, std::string> seen;  // by their meaning, what they are called
-    for (const SweepValue& v : groups.back().front().values) {
-      const auto [other, is_new] = seen.try_emplace(meaning_of(v), v.label);
-      if (is_new) continue;
-      values.fail("has the value " + v.label + " twice" +
-                  (other->second == v.label ? "" : ", also as " + other->second));
-    }
-  }
-  return groups;
-}
-
-AxisGroup read_zip(const YamlValue& value, std::set<std::string>& keys) {
-  AxisGroup group;
-  YamlMap map(value);
-  for (const std::string& key : map.keys()) {
-    const YamlValue values = map.required(key);
-    group.push_back(read_axis(key, values, keys));
-    if (group.back().values.size() != group.front().values.size())
-      values.fail(fmt::format("expected as many values as {} has: {}, got {}", group.front().key,
-                              group.front().values.size(), group.back().values.size()));
-  }
-  if (group.size() < 2) value.fail("expected at least two keys, to advance together");
-  std::set<std::vector<std::string>> seen;
-  for (std::size_t i = 0; i < group.front().values.size(); ++i) {
-    std::vector<std::string> together;
-    for (const SweepAxis& axis : group) together.push_back(meaning_of(axis.values[i]));
-    if (!seen.insert(together).second)
-      value.fail(fmt::format("has the values {} twice, as their number {}", fmt::join(together, ", "), i + 1));
-  }
-  return group;
-}
-
-std::vector<YamlOverride> read_set(const YamlValue& value, std::set<std::string>& keys) {
-  std::vector<YamlOverride> set;
-  YamlMap map(value);
-  for (const std::string& key : map.keys()) {
-    const YamlValue one = map.required(key);
-    if (key == "seed") one.fail("give the seeds under the key seeds");
-    keys.insert(key);
-    set.push_back(read_axis_value(key, one).setting);
-  }
-  return set;
-}
 
 std::vector<std::int64_t> read_seeds(const YamlValue& value) {
   std::vector<std::int64_t> seeds;
@@ -283,7 +203,7 @@ std::string MetricBound::text() const {
 
 std::string SearchAxis::text_of(double value) const { return format_number(value) + (unit.empty() ? "" : " " + unit); }
 
-SweepSpec load_sweep(const std::string& name_or_path) {
+SweepSpec load_sweep(const std::string& name_or_path, const SweepOverrides& overrides) {
   const fs::path file = resolve_config("sweeps", name_or_path, {});
   const YamlValue document = YamlValue::load(file.string());
   YamlMap map(document);
@@ -298,6 +218,7 @@ SweepSpec load_sweep(const std::string& name_or_path) {
   if (const auto value = map.optional("keep_files")) spec.keep_files = value->as_bool();
   read_search_keys(map, spec, keys);
   spec.baseline = read_baseline(map.optional("baseline"), spec);
+  apply_overrides(spec, overrides);
   map.finish();
   check_size(spec, document);
   const Experiment first = first_experiment(spec);

@@ -83,9 +83,17 @@ struct SweepSpec {
   bool keep_files = false;           // a run's directory for each run
 };
 
-// Reads a built-in sweep or a file. ConfigError with file, line and key for what is wrong, and if no point of the sweep
-// gives an experiment that can be run.
-SweepSpec load_sweep(const std::string& name_or_path);
+// What the command line changes.
+struct SweepOverrides {
+  std::vector<std::string> sets;     // "key.path=value", for every point; as in ExperimentOverrides
+  std::optional<std::string> trace;  // a file to replay in place of the workload
+  std::vector<std::string> grids;    // "key.path=[value, ...]": in place of the values the sweep has, or one axis more
+  std::vector<std::int64_t> seeds;   // in place of the sweep's; empty: those
+};
+
+// Reads a built-in sweep or a file. ConfigError with file, line and key, or the option, for what is wrong, and if no
+// point of the sweep gives an experiment that can be run.
+SweepSpec load_sweep(const std::string& name_or_path, const SweepOverrides& overrides = {});
 
 // YAML that gives the same sweep wherever it lies: the base written out in full, paths absolute.
 std::string emit_sweep(const SweepSpec& spec);

@@ -204,6 +204,7 @@ YamlValue YamlValue::with_overrides(const std::vector<YamlOverride>& overrides,
   YamlValue result = *this;
   result.source_ = std::make_shared<const YamlSource>(YamlSource{source_->origin, overrides});
   for (const YamlOverride& o : overrides) {
+    if (o.key_path.ends_with('.')) throw ConfigError::at(o.label, 0, "expected KEY.PATH=VALUE");
     YAML::Node place = node_;
     std::istringstream words(o.key_path);
     std::string word, path;

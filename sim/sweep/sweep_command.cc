@@ -26,6 +26,7 @@ namespace {
 
 struct SweepOptions {
   std::string sweep;
+  SweepOverrides overrides;
   std::string out;
   std::optional<std::int64_t> jobs;
   bool resume = false;
@@ -93,7 +94,7 @@ void sweep(const SweepOptions& options) {
     executor =
         std::make_unique<ThreadExecutor>(options.jobs ? static_cast<std::size_t>(*options.jobs) : usable_cores());
   }
-  run_sweep(load_sweep(options.sweep), options, *executor, *interruption);
+  run_sweep(load_sweep(options.sweep, options.overrides), options, *executor, *interruption);
 }
 
 }  // namespace
@@ -102,6 +103,17 @@ void add_sweep_command(CLI::App& app) {
   const auto options = std::make_shared<SweepOptions>();
   CLI::App* command = app.add_subcommand("sweep", "Run an experiment at many points, in parallel");
   command->add_option("SWEEP", options->sweep, "a built-in name (see `alchemist list`) or a YAML file")->required();
+  command->add_option("--trace", options->overrides.trace, "replay this trace file in place of the workload");
+  command->add_option("--set", options->overrides.sets, "KEY.PATH=VALUE: change one key of all runs; may be repeated")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--grid", options->overrides.grids,
+                   "KEY.PATH=[VALUE, ...]: values in place of the sweep's, or one axis more; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--seeds", options->overrides.seeds, "seeds in place of the sweep's: 1,2,3")
+      ->delimiter(',')
+      ->check(whole_number(0))
+      ->allow_extra_args(false);
   command->add_option("--out", options->out, "directory of the results (out/SWEEP)");
   command
       ->add_option("--jobs", options->jobs,

@@ -60,8 +60,8 @@ class OverridePaths : public testing::TestWithParam<Setting> {
     overrides.sets = {std::string(GetParam().key) + "=" + value};
     return emit_experiment(load_experiment("../base/e.yaml", overrides));
   }
-  SweepSpec sweep(const std::string& change) const {
-    return load_sweep(folder_.write("here/s.yaml", "base: ../base/e.yaml\n" + change + "\n"));
+  SweepSpec sweep(const std::string& change, const SweepOverrides& overrides = {}) const {
+    return load_sweep(folder_.write("here/s.yaml", "base: ../base/e.yaml\n" + change + "\n"), overrides);
   }
 
   const fs::path before_ = fs::current_path();
@@ -73,6 +73,20 @@ TEST_P(OverridePaths, OfTheCommandLineAreRelativeToTheWorkingDirectory) {
   ASSERT_NE(expected, by_set(in_folder("base"))) << "the files differ in something";
   EXPECT_EQ(by_set(with_paths("./")), expected);
   EXPECT_EQ(by_set(with_paths("")), expected);
+}
+
+TEST_P(OverridePaths, OfASweepsOptionsAreRelativeToTheWorkingDirectory) {
+  const std::string expected = by_set(in_folder("here"));
+  const std::string key = GetParam().key, value = with_paths("./");
+  SweepOverrides set, grid;
+  set.sets = {key + "=" + value};
+  grid.grids = {key + "=[" + value + "]"};
+  for (const SweepOverrides& overrides : {set, grid}) {
+    const SweepSpec spec = sweep("", overrides);
+    EXPECT_EQ(emit_experiment(first_experiment(spec)), expected);
+    const SweepSpec elsewhere = load_sweep(folder_.write("elsewhere/sweep.yaml", emit_sweep(spec)));
+    EXPECT_EQ(emit_experiment(first_experiment(elsewhere)), expected);
+  }
 }
 
 TEST_P(OverridePaths, OfASweepAreRelativeToItsFile) {

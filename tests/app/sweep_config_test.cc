@@ -68,6 +68,124 @@ TEST_F(SweepConfig, PartsComeAfterTheWhole) {
   EXPECT_EQ(e.slo.ttft, Duration::seconds(2));
 }
 
+class SweepOptionsOfTheCommandLine : public SweepConfig {
+ protected:
+  SweepSpec load(const std::string& rest, const SweepOverrides& overrides) {
+    return load_sweep(write(rest), overrides);
+  }
+  std::string message(const std::string& rest, const SweepOverrides& overrides) {
+    return message_of([&] { load(rest, overrides); });
+  }
+  static std::vector<Experiment> points(const SweepSpec& spec) {
+    std::vector<Experiment> read;
+    for (const SweepPoint& point : grid_points(spec))
+      read.push_back(
+          read_experiment(spec.base->text, spec.base->origin, point_overrides(spec, point, spec.seeds.front())));
+    return read;
+  }
+};
+
+TEST_F(SweepOptionsOfTheCommandLine, ChangeAllPoints) {
+  const SweepSpec spec =
+      load("set: {workload.requests: 40, slo: {ttft: 2 s, itl: 50 ms}}\ngrid: {policy: [reuse, temporal]}\n",
+           {.sets = {"workload.requests=30", "slo.ttft=3 s", "serving.block_size=8", "serving.block_size=32",
+                     "policy.gpu_record_share=0.3"},
+            .trace = {},
+            .grids = {},
+            .seeds = {}});
+  const std::vector<Experiment> all = points(spec);
+  ASSERT_EQ(all.size(), 2U);
+  for (const Experiment& e : all) {
+    EXPECT_EQ(e.workload.requests, 30);
+    EXPECT_EQ(e.slo.ttft, Duration::seconds(3)) << "a part comes after the whole";
+    EXPECT_EQ(e.slo.itl, Duration::milliseconds(50));
+    EXPECT_EQ(e.serving.block_size, 32) << "the last of two";
+    EXPECT_EQ(e.seed, 7);
+  }
+}
+
+TEST_F(SweepOptionsOfTheCommandLine, ReplaceAndAddAxes) {
+  const SweepSpec spec = load(
+      "set: {serving.block_size: 8}\ngrid: {workload.rate: [1, 2], policy: [serve_only, temporal]}\n"
+      "zip: {serving.max_num_seqs: [8, 16], training.batch_tokens: [100, 200]}\nseeds: [5, 3]\n",
+      {.sets = {}, .trace = {}, .grids = {"workload.rate=[9, 3, 6]", "serving.block_size=[16, 32]"}, .seeds = {4}});
+  EXPECT_THAT(axis_keys(spec), testing::ElementsAre("workload.rate", "policy", "serving.block_size",
+                                                    "serving.max_num_seqs", "training.batch_tokens"));
+  const std::vector<SweepPoint> all = grid_points(spec);
+  ASSERT_EQ(all.size(), 3U * 2U * 2U * 2U);
+  EXPECT_THAT(labels(all.front()), testing::ElementsAre("9", "serve_only", "16", "8", "100"));
+  EXPECT_THAT(labels(all.back()), testing::ElementsAre("6", "temporal", "32", "16", "200"));
+  EXPECT_EQ(points(spec).back().serving.block_size, 32);
+  EXPECT_THAT(spec.seeds, testing::ElementsAre(4));
+  EXPECT_EQ(emit_sweep(load_sweep(folder_.write("again/sweep.yaml", emit_sweep(spec)))), emit_sweep(spec));
+}
+
+// The sweep's own as long as it is among them, else the first.
+TEST_F(SweepOptionsOfTheCommandLine, BaselineIsOneOfTheNewPolicies) {
+  const auto baseline = [&](const std::string& rest) {
+    return load("grid: {policy: [serve_only, temporal]}\n" + rest,
+                {.sets = {}, .trace = {}, .grids = {"policy=[reuse, temporal]"}, .seeds = {}})
+        .baseline;
+  };
+  EXPECT_EQ(baseline(""), "reuse");
+  EXPECT_EQ(baseline("baseline: temporal\n"), "temporal");
+  EXPECT_EQ(baseline("baseline: serve_only\n"), "reuse");
+}
+
+TEST_F(SweepOptionsOfTheCommandLine, TraceStandsInForTheWorkload) {
+  const std::string trace =
+      folder_.write("t.csv", "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,10,5\n0.5,20,3\n1.0,20,3\n");
+  const SweepSpec spec = load("set: {workload: chat, workload.requests: 2}\ngrid: {workload.rate: [1, 2]}\n",
+                              {.sets = {}, .trace = trace, .grids = {}, .seeds = {}});
+  const std::vector<Experiment> all = points(spec),
+                                expected = points(load("set: {workload: " + trace +
+                                                           ", workload.requests: 2}\ngrid: {workload.rate: [1, 2]}\n",
+                                                       {}));
+  ASSERT_EQ(all.size(), 2U);
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(emit_experiment(all[i]), emit_experiment(expected[i]));
+}
+
+TEST_F(SweepOptionsOfTheCommandLine, MistakesNameTheOption) {
+  const std::string grid =
+      "grid: {workload.rate: [1, 2]}\nzip: {serving.max_num_seqs: [8, 16], training.batch_tokens: [100, 200]}\n";
+  const std::string search = grid +
+                             "maximise: slo.ttft\nsubject_to: {p99_ttft_ms: \"<= 9\"}\n"
+                             "search: {slo.ttft: {low: 1 s, high: 9 s, tolerance: 1 s}}\n"
+                             "halving: {workload.requests: [20, 40]}\n";
+  const auto by_set = [&](const std::string& text) {
+    return message(search, {.sets = {text}, .trace = {}, .grids = {}, .seeds = {}});
+  };
+  const auto by_grid = [&](const std::string& text) {
+    return message(search, {.sets = {}, .trace = {}, .grids = {text}, .seeds = {}});
+  };
+  EXPECT_EQ(by_set("workload.rate=3"),
+            "--set workload.rate=3: the sweep varies workload.rate; expected --grid 'workload.rate=[VALUE, ...]' for "
+            "other values");
+  EXPECT_EQ(by_set("slo.ttft=3 s"), "--set slo.ttft=3 s: the sweep searches along slo.ttft, expected another key");
+  EXPECT_EQ(by_set("seed=3"), "--set seed=3: expected the seeds as --seeds 1,2,3");
+  EXPECT_EQ(by_set("seed"), "--set seed: expected KEY.PATH=VALUE");
+  EXPECT_THAT(by_set("serving.block_sise=3"), testing::HasSubstr("did you mean \"block_size\"?"));
+  EXPECT_EQ(by_grid("workload.requests=[9]"),
+            "--grid workload.requests=[9]: the sweep searches along workload.requests, expected another key");
+  EXPECT_EQ(by_grid("slo.ttft=[9 s]"),
+            "--grid slo.ttft=[9 s]: the sweep searches along slo.ttft, expected another key");
+  EXPECT_EQ(
+      by_grid("serving.max_num_seqs=[4, 5]"),
+      "--grid serving.max_num_seqs=[4, 5]: serving.max_num_seqs advances with other keys (zip), expected a key of "
+      "its own");
+  EXPECT_EQ(by_grid("workload.rate"), "--grid workload.rate: expected KEY.PATH=[VALUE, ...]");
+  EXPECT_EQ(by_grid("workload.rate.=[3]"), "--grid workload.rate.=[3]: expected KEY.PATH=VALUE") << "the same key";
+  EXPECT_EQ(by_grid("workload.rate="), "--grid workload.rate=: key workload.rate: expected a value, got nothing");
+  EXPECT_EQ(by_grid("workload.rate=3"), "--grid workload.rate=3: key workload.rate: expected a list, got \"3\"");
+  EXPECT_EQ(by_grid("workload.rate=[]"), "--grid workload.rate=[]: key workload.rate: expected at least one value");
+  EXPECT_EQ(by_grid("workload.rate=[3, 3.0]"),
+            "--grid workload.rate=[3, 3.0]: key workload.rate: has the value 3.0 twice, also as 3");
+  EXPECT_EQ(by_grid("seed=[3]"), "--grid seed=[3]: expected the seeds as --seeds 1,2,3");
+  EXPECT_THAT(by_grid("serving.block_size=[16, x]"), testing::StartsWith("--grid serving.block_size=[16, x]: "));
+  EXPECT_THAT(by_grid("workload.rate=[3"), testing::StartsWith("--grid workload.rate=[3:1: not valid YAML"));
+  EXPECT_EQ(message(grid, {.sets = {}, .trace = {}, .grids = {}, .seeds = {3, 1, 3}}), "--seeds: 3 is given twice");
+}
+
 TEST_F(SweepConfig, PathsAreRelativeToTheSweep) {
   folder_.write("mine.yaml", "description: d\nrecord: none\nplace: none\nevict: none\nrestore: none\ntrain: none\n");
   const SweepSpec spec = load("grid: {policy: [./mine.yaml, serve_only]}\n");

@@ -68,6 +68,46 @@ class Sweep(SweepTestCase):
         self.assertNotIn("no use is made", plain)
         self.assertIn("no use is made of window_layers", idle)
 
+    def test_options_change_a_sweep(self):
+        """Each gives what the sweep would give with it in its file; a part of the points, the points of the whole."""
+        trace = self.folder / "trace.csv"
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n" +
+                         "".join(f"{i / 10},{20 + i},5\n" for i in range(40)))
+        changed = self.sweep("options", "--trace", trace, "--set", "serving.block_size=8", "--set", "slo.ttft=30 ms",
+                             "--grid", "policy=[temporal, reuse]", "--grid", "training.batch_tokens=[64, 256]",
+                             "--seeds", "9,2")
+        self.sweep_file.write_text(
+            "base: ./experiment.yaml\nset: {workload: ./trace.csv, serving.block_size: 8, slo.ttft: 30 ms}\n"
+            "grid: {workload.rate: [10, 20], policy: [temporal, reuse], training.batch_tokens: [64, 256]}\n"
+            "seeds: [9, 2]\n")
+        written = self.sweep("written")
+        self.assertEqual(self.tables(written), self.tables(changed))
+        self.assertEqual((written / "sweep.yaml").read_bytes(), (changed / "sweep.yaml").read_bytes())
+        self.assertEqual(16, len(read_table(changed / "results.csv")))
+
+    def test_a_sweep_goes_on_with_the_options_that_it_began_with(self):
+        options = ["--grid", "policy=[reuse]", "--seeds", "4"]
+        out = self.sweep("out", *options)
+        before = self.tables(out)
+        self.sweep("out", *options, "--resume")
+        self.assertEqual(before, self.tables(out))
+        other = run("sweep", self.sweep_file, "--out", out, "--resume", "--seeds", "4")
+        self.assert_user_error(other, f"{out}: holds the results of another sweep", "grid.policy: [reuse] there")
+        self.assertEqual(before, self.tables(out))
+
+    def test_bad_options_write_nothing(self):
+        for options, words in [(["--set", "workload.rate=3"], ["--set workload.rate=3", "--grid"]),
+                               (["--set", "policy.recrd=minimal"], ["--set policy.recrd=minimal", "record"]),
+                               (["--grid", "policy=[reuze]"], ["--grid policy=[reuze]", "did you mean \"reuse\"?"]),
+                               (["--grid", "policy=reuse"], ["--grid policy=reuse", "expected a list"]),
+                               (["--seeds", "1,x"], ["--seeds", "x"]), (["--seeds", "1,-2"], ["--seeds", "-2"]),
+                               (["--seeds", "2,2"], ["--seeds", "twice"]),
+                               (["--trace", self.folder / "no.csv"], ["--trace", "no.csv"])]:
+            with self.subTest(options=options):
+                result = run("sweep", self.sweep_file, "--out", self.folder / "out", *options)
+                self.assert_user_error(result, *words)
+                self.assertFalse((self.folder / "out").exists())
+
     def test_one_seed_has_no_bounds(self):
         self.sweep_file.write_text(SWEEP.replace("[4, 2, 9]", "[4]"))
         row = read_table(self.sweep("out") / "intervals.csv")[0]
