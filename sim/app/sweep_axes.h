@@ -15,8 +15,7 @@ namespace alchemist {
 
 SweepValue read_axis_value(const std::string& key, const YamlValue& value);
 SweepAxis read_axis(const std::string& key, const YamlValue& values, std::set<std::string>& keys);
-// ConfigError if two of the axis's values mean the same: a grid would have points twice. `values` is what it was read
-// of.
+// ConfigError if two of the axis's values mean the same: a grid would have points twice. It was read from `values`.
 void check_values_differ(const SweepAxis& axis, const YamlValue& values);
 std::vector<AxisGroup> read_grid(const YamlValue& value, std::set<std::string>& keys);
 AxisGroup read_zip(const YamlValue& value, std::set<std::string>& keys);

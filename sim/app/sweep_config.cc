@@ -171,6 +171,22 @@ std::string read_baseline(const std::optional<YamlValue>& value, const SweepSpec
   return name;
 }
 
+// What is varied as a whole must not get another base: every value would be that, under its own name.
+void check_bases(const SweepSpec& spec) {
+  std::vector<YamlOverride> settings = spec.set;
+  for (const AxisGroup& group : spec.groups) {
+    for (const SweepAxis& axis : group) settings.push_back(axis.values.front().setting);
+  }
+  const std::string base = ".base";
+  for (const YamlOverride& setting : settings) {
+    if (!setting.key_path.ends_with(base)) continue;
+    const std::string whole = setting.key_path.substr(0, setting.key_path.size() - base.size());
+    if (find_axis(spec, whole) != nullptr)
+      throw ConfigError(setting.label + ": key " + setting.key_path + ": takes the place of every value of " + whole +
+                        ", which the sweep varies");
+  }
+}
+
 void check_size(const SweepSpec& spec, const YamlValue& document) {
   double runs = static_cast<double>(spec.seeds.size());
   for (const AxisGroup& group : spec.groups) runs *= static_cast<double>(group.front().values.size());
@@ -220,6 +236,7 @@ SweepSpec load_sweep(const std::string& name_or_path, const SweepOverrides& over
   spec.baseline = read_baseline(map.optional("baseline"), spec);
   apply_overrides(spec, overrides);
   map.finish();
+  check_bases(spec);
   check_size(spec, document);
   const Experiment first = first_experiment(spec);
   check_values(spec);

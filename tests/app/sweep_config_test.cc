@@ -210,6 +210,18 @@ TEST_F(SweepConfig, ValuesThatCannotBeReadAreRefused) {
               testing::HasSubstr("training.batch_tokens"));
 }
 
+// A policy's results under another's name.
+TEST_F(SweepConfig, BaseOfWhatIsVariedIsRefused) {
+  const std::string axis = "grid: {policy: [serve_only, temporal]}\n";
+  const std::string rest = ": key policy.base: takes the place of every value of policy, which the sweep varies";
+  EXPECT_THAT(message_of([&] { load(axis + "set: {policy.base: reuse}\n"); }), testing::EndsWith("s.yaml:3" + rest));
+  EXPECT_THAT(message_of([&] { load("grid: {policy.base: [reuse], policy: [serve_only, temporal]}\n"); }),
+              testing::EndsWith("s.yaml:2" + rest));
+  const SweepOverrides overrides{.sets = {"policy.base=reuse"}, .trace = {}, .grids = {}, .seeds = {}};
+  EXPECT_EQ(message_of([&] { load_sweep(write(axis), overrides); }), "--set policy.base=reuse" + rest);
+  EXPECT_EQ(load("set: {policy.base: reuse}\ngrid: {policy.gpu_record_share: [0.1, 0.2]}\n").groups.size(), 1U);
+}
+
 // What every point resolves to.
 std::vector<std::string> experiments(const SweepSpec& spec) {
   std::vector<std::string> texts;
