@@ -22,6 +22,7 @@ struct CalibrateArguments {
   std::string device;
   std::string model = "tiny";
   std::string method = "lora";
+  std::int64_t tensor_parallel = 1;
   std::string out;
   bool cuda_graphs = false;
   CalibrationConfig config;
@@ -53,7 +54,10 @@ void calibrate_device(const CalibrateArguments& arguments) {
                                   config.longest_context));
   }
   DecoderOptions options;
-  options.shape = load_model(arguments.model);
+  const ModelShape whole = load_model(arguments.model);
+  if (const auto error = split_error(whole, arguments.tensor_parallel))
+    throw ConfigError("--tensor-parallel: " + *error);
+  options.shape = gpu_shard(whole, arguments.tensor_parallel);
   if (options.shape.layers < kLeastLayers) {
     throw ConfigError(fmt::format("--model: expected at least {} layers, got the {} of {}", kLeastLayers,
                                   options.shape.layers, options.shape.name));
@@ -74,7 +78,12 @@ void calibrate_device(const CalibrateArguments& arguments) {
   with_progress.progress = [](const std::string& what) { fmt::print(stderr, "measuring {}\n", what); };
   const Calibration result = calibrate(model.decoder(), with_progress);
   write_calibration(files, result, options.shape,
-                    {model.description(), options.shape.name, arguments.method, arguments.cuda_graphs, config.rounds});
+                    {.device = model.description(),
+                     .model = whole.name,
+                     .training = arguments.method,
+                     .tensor_parallel = arguments.tensor_parallel,
+                     .cuda_graphs = arguments.cuda_graphs,
+                     .rounds = config.rounds});
   print_held_out(check_calibration(arguments.out, result, options.shape));
   fmt::print(
       "\noperations took {:+.1f} % on average against their medians; they are priced so\ndevice: {}\nProfile: {}\n",
@@ -93,6 +102,12 @@ void add_calibrate_command(CLI::App& app) {
   command->add_option("--model", arguments->model, "name, YAML file or config.json")->capture_default_str();
   command->add_option("--method", arguments->method, "of training")
       ->check(CLI::IsMember({"lora", "full"}))
+      ->capture_default_str();
+  command
+      ->add_option("--tensor-parallel", arguments->tensor_parallel,
+                   "GPUs that serving.tensor_parallel splits the layers over: measures what one of them computes; "
+                   "what passes between them is simulated by the hardware's interconnect")
+      ->check(whole_number(1, kMostGpusOfAReplica))
       ->capture_default_str();
   command->add_flag("--cuda-graphs", arguments->cuda_graphs,
                     "replay captured decode steps, as `serving.cuda_graphs: true` does on a GPU");

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "sim/app/config_paths.h"
+#include "sim/app/conflict_error.h"
 #include "sim/app/experiment_names.h"
 #include "sim/app/policy_config.h"
 #include "sim/app/yaml_reader.h"
@@ -43,26 +44,31 @@ bool is_another_device(const std::string& device, const std::string& hardware) {
          plain(device).find(device_word(hardware)) == std::string::npos;
 }
 
+std::optional<YamlMap> meta_of(const fs::path& profile) {
+  const fs::path meta = profile / "meta.yaml";
+  if (!fs::exists(meta)) return std::nullopt;
+  return YamlMap(YamlValue::load(meta.string()));
+}
+
 // With what a profile was measured, as its meta.yaml says: ours, or that of LLMServingSim.
 struct Origin {
   std::string device;
   std::optional<std::string> model, training;
-  std::optional<std::int64_t> parameters;  // models that are made from others often keep their name
+  std::optional<std::int64_t> parameters;  // of one GPU; models that are made from others often keep their name
 };
 
 std::optional<Origin> origin_of(const fs::path& profile) {
-  const fs::path meta = profile / "meta.yaml";
-  if (!fs::exists(meta)) return std::nullopt;
-  YamlMap map(YamlValue::load(meta.string()));
+  std::optional<YamlMap> meta = meta_of(profile);
+  if (!meta) return std::nullopt;
   Origin origin;
   for (const char* key : {"gpu", "device"}) {
-    if (const auto device = map.optional(key)) origin.device = device->as_string();
+    if (const auto device = meta->optional(key)) origin.device = device->as_string();
   }
-  if (const auto model = map.optional("model")) origin.model = model->as_string();
-  if (const auto parameters = map.optional("parameters"); parameters && map.optional("device")) {
+  if (const auto model = meta->optional("model")) origin.model = model->as_string();
+  if (const auto parameters = meta->optional("parameters"); parameters && meta->optional("device")) {
     origin.parameters = parameters->as_int(1, std::numeric_limits<std::int64_t>::max());
   }
-  if (const auto training = map.optional("training")) origin.training = training->as_string();
+  if (const auto training = meta->optional("training")) origin.training = training->as_string();
   return origin;
 }
 
@@ -78,7 +84,7 @@ void warn_of_origin(const Origin& origin, const Experiment& experiment, bool tra
   const std::set<LinearModule>& modules = experiment.training.lora_modules;
   const bool some_modules = experiment.training.method == TrainingMethod::lora && modules != all_linear_modules();
   std::vector<std::string> others;
-  const std::int64_t parameters = experiment.model.parameters();
+  const std::int64_t parameters = gpu_shard(experiment.model, experiment.serving.tensor_parallel).parameters();
   if (origin.model && is_another_model(*origin.model, experiment.model.name)) {
     others.push_back("model " + *origin.model);
   } else if (origin.parameters && *origin.parameters != parameters) {
@@ -107,15 +113,30 @@ void warn_of_origin(const Origin& origin, const Experiment& experiment, bool tra
 }  // namespace
 
 std::optional<CalibratedWith> calibrated_with(const fs::path& profile) {
-  const fs::path meta = profile / "meta.yaml";
-  if (!fs::exists(meta)) return std::nullopt;
-  YamlMap map(YamlValue::load(meta.string()));
-  if (!map.optional("device")) return std::nullopt;
+  std::optional<YamlMap> meta = meta_of(profile);
+  if (!meta || !meta->optional("device")) return std::nullopt;
   CalibratedWith with;
-  if (const auto graphs = map.optional("cuda_graphs")) with.cuda_graphs = graphs->as_bool();
-  const auto sensitivity = map.optional("speed_sensitivity"), level = map.optional("speed_level");
+  if (const auto graphs = meta->optional("cuda_graphs")) with.cuda_graphs = graphs->as_bool();
+  const auto sensitivity = meta->optional("speed_sensitivity"), level = meta->optional("speed_level");
   if (sensitivity && level) with.speed = SpeedLaw{sensitivity->as_number(-10, 10), level->as_number(1e-12, 1e12)};
   return with;
+}
+
+void check_measured_split(const Experiment& experiment) {
+  const fs::path& profile = *experiment.profile;
+  if (!fs::is_directory(profile)) return;
+  std::int64_t measured = 1;
+  if (std::optional<YamlMap> meta = meta_of(profile)) {
+    if (const auto gpus = meta->optional("tensor_parallel")) measured = gpus->as_int(1, kMostGpusOfAReplica);
+  }
+  const std::int32_t wanted = experiment.serving.tensor_parallel;
+  if (measured == wanted) return;
+  throw ConflictError(
+      "serving.tensor_parallel",
+      fmt::format(
+          "is {}, but profile {} was measured on {}; expected one by `alchemist calibrate --tensor-parallel {}`",
+          wanted, profile.string(), measured == 1 ? "a GPU with whole layers" : fmt::format("one of {} GPUs", measured),
+          wanted));
 }
 
 std::vector<std::string> profile_warnings(const Experiment& experiment) {

@@ -222,13 +222,15 @@ void write_meta(ResultDirectory& files, const Provenance& p, const Calibration& 
   const std::time_t now = std::time(nullptr);
   files.create("meta.yaml")
       .write(fmt::format(
-          "device: \"{}\"\nmodel: {}\nparameters: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: \"{}\"\nclock_mhz: {}\n"
-          "processors: {}\nload_average_at_the_end: {}\nrounds: {}\ndisturbance: {:.4f}\n{}date: "
+          "device: \"{}\"\nmodel: {}\ntensor_parallel: {}\nparameters: {}\ntraining: {}\ncuda_graphs: {}\nprocessor: "
+          "\"{}\"\nclock_mhz: {}\nprocessors: {}\nload_average_at_the_end: {}\nrounds: {}\ndisturbance: "
+          "{:.4f}\n{}date: "
           "{:%Y-%m-%dT%H:%M:%SZ}\nengine: "
           "\"{}\"\n",
-          p.device, p.model, model.parameters(), p.training, p.cuda_graphs, first_match("/proc/cpuinfo", "model name"),
-          first_match("/proc/cpuinfo", "cpu MHz"), std::thread::hardware_concurrency(), load_average(), p.rounds,
-          c.disturbance, speed_keys(c.speed), fmt::gmtime(now), engine_git_hash()));
+          p.device, p.model, p.tensor_parallel, model.parameters(), p.training, p.cuda_graphs,
+          first_match("/proc/cpuinfo", "model name"), first_match("/proc/cpuinfo", "cpu MHz"),
+          std::thread::hardware_concurrency(), load_average(), p.rounds, c.disturbance, speed_keys(c.speed),
+          fmt::gmtime(now), engine_git_hash()));
 }
 
 }  // namespace

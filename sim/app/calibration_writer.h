@@ -17,11 +17,12 @@ struct Provenance {
   std::string device;
   std::string model;
   std::string training;  // method
+  std::int64_t tensor_parallel = 1;
   bool cuda_graphs = false;
   int rounds = 0;
 };
 
-// Writes to the folder of the profile, all or nothing:
+// Writes to the folder of the profile, all or nothing. `model`: what was measured, of a split model one GPU's part.
 //   dense.csv, per_sequence.csv, attention.csv   serving, in microseconds of one layer or of a step (kernel_profile.h)
 //   training.csv                                 training (training_profile.h)
 //   held_out.csv                                 training pieces that are in no table; first_us: the first of its size

@@ -47,7 +47,7 @@ ServingConfig read_serving(const YamlValue& value, ServingConfig serving) {
   read_bool(map, "reset_prefix_cache", serving.reset_prefix_cache);
   read_bool(map, "chunked_prefill", serving.chunked_prefill);
   read_bool(map, "reserve_full_prompt", serving.reserve_full_prompt);
-  read_int(map, "tensor_parallel", serving.tensor_parallel, 1, 1024);
+  read_int(map, "tensor_parallel", serving.tensor_parallel, 1, kMostGpusOfAReplica);
   read_bool(map, "async_scheduling", serving.async_scheduling);
   read_bool(map, "cuda_graphs", serving.cuda_graphs);
   if (auto found = map.optional("enable_lora"); found && !found->is("auto")) serving.enable_lora = found->as_bool();

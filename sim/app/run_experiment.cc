@@ -22,13 +22,13 @@
 namespace alchemist {
 namespace {
 
-KernelProfile read_profile(const std::filesystem::path& path, std::int32_t tensor_parallel) {
+KernelProfile read_profile(const Experiment& experiment) {
+  const std::filesystem::path& path = *experiment.profile;
+  const std::int32_t tensor_parallel = experiment.serving.tensor_parallel;
   if (!std::filesystem::is_directory(path)) return read_vidur_profile(path.string(), tensor_parallel);
+  check_measured_split(experiment);
   KernelProfile profile = read_llmservingsim_profile(path.string());
-  if (profile.tensor_parallel != tensor_parallel) {
-    throw ConfigError(fmt::format("profile {}: was taken on {} GPU, but serving.tensor_parallel is {}", path.string(),
-                                  profile.tensor_parallel, tensor_parallel));
-  }
+  profile.tensor_parallel = tensor_parallel;
   return profile;
 }
 
@@ -56,8 +56,7 @@ std::unique_ptr<StepCost> make_step_cost(const Experiment& experiment) {
   const std::optional<CalibratedWith> with = calibrated_with(*experiment.profile);
   options.cuda_graphs = serving.cuda_graphs && !(with && with->cuda_graphs);
   options.async_scheduling = serving.async_scheduling;
-  return std::make_unique<ProfileCost>(read_profile(*experiment.profile, serving.tensor_parallel), experiment.hardware,
-                                       experiment.model, options);
+  return std::make_unique<ProfileCost>(read_profile(experiment), experiment.hardware, experiment.model, options);
 }
 
 RunInfo run_info(const Experiment& experiment) {

@@ -182,7 +182,7 @@ void add_show_command(CLI::App& app) {
   command
       ->add_option("--tensor-parallel", model.tensor_parallel,
                    "for a model or breakeven: GPUs over which each layer is split (1)")
-      ->check(whole_number(1, 1024));
+      ->check(whole_number(1, kMostGpusOfAReplica));
   command->add_flag("--dot", model.dot, "for a model: the layer graph for Graphviz instead of tables");
   command->callback([arguments] {
     const bool breakeven = arguments->kind == "breakeven";

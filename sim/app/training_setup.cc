@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "sim/app/calibrated_profile.h"
 #include "sim/app/conflict_error.h"
 #include "sim/app/gib.h"
 #include "sim/base/check.h"
@@ -28,10 +29,7 @@ std::optional<TrainingProfile> training_profile(const Experiment& experiment) {
   if (!experiment.profile) return std::nullopt;
   const std::filesystem::path file = *experiment.profile / "training.csv";
   if (!std::filesystem::exists(file)) return std::nullopt;
-  if (experiment.serving.tensor_parallel != 1) {
-    throw ConflictError("serving.tensor_parallel", fmt::format("is {}, but {} was measured on one GPU",
-                                                               experiment.serving.tensor_parallel, file.string()));
-  }
+  check_measured_split(experiment);
   return read_training_profile(file.string());
 }
 

@@ -1,4 +1,5 @@
-// Kernel times measured on one GPU for one model, as a profiler writes them, and reading them.
+// Kernel times measured on one GPU for one model, or for one GPU's part of it, as a profiler writes them, and reading
+// them.
 #pragma once
 
 #include <array>
@@ -54,7 +55,7 @@ struct UnevenBatch {
 // otherwise.
 struct KernelProfile {
   std::string origin;                // folder or file it was read from
-  std::int32_t tensor_parallel = 1;  // GPUs that the layer was split over
+  std::int32_t tensor_parallel = 1;  // GPUs that the layer was split over; what passes between them is not in it
   PointSeries layer_dense;           // by tokens: everything of a layer but attention
   PointSeries embedding;             // by tokens, once a step
   PointSeries final_norm;            // by tokens, once a step

@@ -23,8 +23,11 @@ KernelTimes::KernelTimes(const std::vector<Kernel>& kernels, const HardwareSpec&
         {0, work.matrix_flops_per_token / products, work.matrix_flops_per_key / attention},
         {0, work.vector_flops_per_token / hardware.vector_flops, work.vector_flops_per_key / hardware.vector_flops}};
     if (work.reduced_bytes_per_token > 0) {
-      const double latency = all_reduce_seconds(hardware, tensor_parallel, 0);
-      const double a_token = all_reduce_seconds(hardware, tensor_parallel, work.reduced_bytes_per_token) - latency;
+      const double latency = alchemist::all_reduce_seconds(hardware, tensor_parallel, 0);
+      const double a_token =
+          alchemist::all_reduce_seconds(hardware, tensor_parallel, work.reduced_bytes_per_token) - latency;
+      all_reduces_.fixed += latency;
+      all_reduces_.per_token += a_token;
       bounds.push_back({latency, a_token, 0});
     } else {
       sum_.fixed += hardware.kernel_overhead.in_seconds();

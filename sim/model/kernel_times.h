@@ -24,6 +24,8 @@ class KernelTimes {
 
   // For `tokens` tokens that attend to `keys` keys in sum.
   double seconds(double tokens, double keys) const;
+  // Of these, what passes between the GPUs of a replica.
+  double all_reduce_seconds(double tokens) const { return all_reduces_.at(tokens, 0); }
   // That the kernels move between memory and processors.
   double traffic_bytes(double tokens) const {
     return weight_bytes_ + expert_bytes_ * reached_share(token_share_, tokens) + bytes_per_token_ * tokens;
@@ -51,6 +53,7 @@ class KernelTimes {
   double at(const Bound& bound, double tokens, double keys, double tiles_down) const;
 
   Line sum_;                   // of the kernels that the same resource bounds whatever their size, and of the launches
+  Line all_reduces_;           // all of them, which are in sum_ as well
   std::vector<Bound> bounds_;  // of the others: the highest counts
   double processors_ = 1;
   double weight_bytes_ = 0;  // of all but experts

@@ -51,7 +51,8 @@ ProfileCost::ProfileCost(const KernelProfile& profile, const HardwareSpec& hardw
   for (std::int32_t tokens = 0; tokens <= options.max_num_batched_tokens; ++tokens) {
     padded_.push_back(options.cuda_graphs ? captured_size(tokens) : tokens);
     const double t = padded_.back();
-    dense_us_.push_back(layers_ * profile.layer_dense.at(t) + profile.embedding.at(t) + profile.final_norm.at(t));
+    const double layer_us = profile.layer_dense.at(t) + 1e6 * roofline_.all_reduce_seconds(t);
+    dense_us_.push_back(layers_ * layer_us + profile.embedding.at(t) + profile.final_norm.at(t));
   }
   for (std::int32_t sequences = 0; sequences <= options.max_num_seqs; ++sequences) {
     head_us_.push_back(profile.has_attention() ? profile.head.at(sequences) : roofline_.head_seconds(sequences) * 1e6);

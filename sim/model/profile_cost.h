@@ -1,4 +1,6 @@
 // Step times from measured kernels. A step = layers * (dense operators + attention) + embedding + final norm + head.
+// The kernels are those of one GPU. Where layers are split over several, what passes between them is added by the rates
+// of the hardware (all_reduce.h): two all-reduces a layer, of as many tokens as the dense operators have.
 //
 // Dense operators and the head are looked up by tokens and by sequences. With CUDA graphs a batch of up to 512 tokens
 // is padded to the next captured size, and dense operators cost what they cost there (vLLM's default sizes: 1, 2, 4,

@@ -110,7 +110,6 @@ double RooflineCost::dense_seconds(double tokens) const {
   return static_cast<double>(model_.layers) * (products + elementwise + launches + all_reduce_seconds(tokens));
 }
 
-// Two a layer: after attention and after the MLP.
 double RooflineCost::all_reduce_seconds(double tokens) const {
   const double bytes = tokens * static_cast<double>(model_.hidden * model_.dtype_bytes);
   return 2 * alchemist::all_reduce_seconds(hardware_, tensor_parallel_, bytes);

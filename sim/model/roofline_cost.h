@@ -32,6 +32,8 @@ class RooflineCost final : public StepCost {
   double attention_seconds(const BatchShape& shape) const;
   // Output head for the last position of `sequences` sequences.
   double head_seconds(double sequences) const;
+  // One layer's two all-reduces, after attention and after the MLP; none on one GPU.
+  double all_reduce_seconds(double tokens) const;
 
  private:
   double dense_seconds(double tokens) const;
@@ -40,7 +42,6 @@ class RooflineCost final : public StepCost {
   // The products of one matrix of each of the tokens' experts. Roofline alone: rows are not padded to tiles, and the
   // weights are those of the experts that the tokens reach (expert_share.h).
   double expert_product_seconds(double tokens, double inner, double columns) const;
-  double all_reduce_seconds(double tokens) const;
 
   HardwareSpec hardware_;
   ModelShape model_;  // one GPU's part of it

@@ -48,7 +48,6 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
       layers_(model.layers),
       replicas_(replicas),
       tensor_parallel_(tensor_parallel) {
-  check(!profile_ || tensor_parallel == 1, "measured times are of one GPU");
   const LayerGraph graph = build_layer_graph(model, training, tensor_parallel);
   const auto times_of = [&](const std::vector<Kernel>& kernels) {
     return KernelTimes(kernels, hardware, tensor_parallel);
@@ -129,7 +128,8 @@ double TrainingCost::measured_seconds(const TrainingPiece& piece) const {
     case PieceKind::kReferenceHead: {  // measured with its backward, of which this is the part that it should be
       TrainingPiece both = piece;
       both.kind = PieceKind::kHead;
-      us = profile_->head.at(tokens) * analytic_seconds(piece) / analytic_seconds(both);
+      const auto computing = [this](const TrainingPiece& p) { return analytic_seconds(p) - between_gpus_seconds(p); };
+      us = profile_->head.at(tokens) * computing(piece) / computing(both);
       break;
     }
     case PieceKind::kBackward:
@@ -163,7 +163,7 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
 
 double TrainingCost::seconds(const TrainingPiece& piece) const {
   most_tokens_ = std::max(most_tokens_, piece.tokens);
-  const double alone = profile_ ? measured_seconds(piece) : analytic_seconds(piece);
+  const double alone = profile_ ? measured_seconds(piece) + between_gpus_seconds(piece) : analytic_seconds(piece);
   if (piece.kind == PieceKind::kOptimizer) {
     return alone + gradient_sum_seconds(piece.parameters) + keeping_bytes(piece.parameters) / memory_rate(hardware_);
   }
@@ -208,6 +208,14 @@ double TrainingCost::analytic_seconds(const TrainingPiece& piece) const {
   return seconds;
 }
 
+double TrainingCost::between_gpus_seconds(const TrainingPiece& piece) const {
+  if (tensor_parallel_ == 1 || piece.kind == PieceKind::kOptimizer) return 0;
+  double seconds = 0;
+  for_each_part(
+      piece, [&](const KernelTimes& kernels, double tokens, double) { seconds += kernels.all_reduce_seconds(tokens); });
+  return seconds;
+}
+
 double TrainingCost::traffic(const TrainingPiece& piece) const {
   if (piece.kind == PieceKind::kOptimizer) {
     return optimizer_bytes(piece.parameters) + keeping_bytes(piece.parameters);
@@ -221,8 +229,8 @@ double TrainingCost::traffic(const TrainingPiece& piece) const {
 double TrainingCost::lean_saving(std::int64_t tokens) const {
   const auto n = static_cast<double>(tokens);
   const double keys = attended_keys({static_cast<std::int32_t>(tokens), 0});
-  const double rebuild = profile_ ? profile_->rebuild.at(n) : rebuild_gate_up_.seconds(n, 0);
-  return 1 - rebuild / (profile_ ? profile_->forward.at(n, keys) : forward_.seconds(n, keys));
+  if (!profile_) return 1 - rebuild_gate_up_.seconds(n, 0) / forward_.seconds(n, keys);
+  return 1 - profile_->rebuild.at(n) / (profile_->forward.at(n, keys) + 1e6 * forward_.all_reduce_seconds(n));
 }
 
 Duration TrainingCost::recording(Bytes bytes) const {

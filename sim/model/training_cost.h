@@ -31,8 +31,9 @@ struct RecordBytes {
 // Remembers what it was asked: for one thread at a time.
 class TrainingCost {
  public:
-  // `replicas` of `tensor_parallel` GPUs each. With a profile, which is of one GPU, times are those measured, in place
-  // of the analytic ones; the all-reduce of the replicas' gradients stays analytic, and so does what comes over links.
+  // `replicas` of `tensor_parallel` GPUs each. With a profile, of what one of these GPUs computes, times are those
+  // measured, in place of the analytic ones; all that passes between GPUs stays analytic, and so does what comes over
+  // links.
   TrainingCost(const HardwareSpec& hardware, const ModelShape& model, const TrainingShape& training,
                std::int32_t replicas, std::int32_t tensor_parallel = 1, std::optional<TrainingProfile> profile = {});
 
@@ -85,6 +86,9 @@ class TrainingCost {
   const KernelTimes& adapters_of(const TrainingPiece& piece) const {
     return piece.kind == PieceKind::kForward ? adapters_forward_ : adapters_backward_;
   }
+  // Of the analytic ones: what passes between the GPUs of a replica, the sums of gradients excepted.
+  double between_gpus_seconds(const TrainingPiece& piece) const;
+  // What one GPU computes.
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
   double gradient_sum_seconds(std::int64_t parameters) const;

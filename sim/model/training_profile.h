@@ -1,4 +1,5 @@
-// Times of training's pieces measured on one device for one model, as `alchemist calibrate` writes them.
+// Times of training's pieces measured on one device for one model, or for one GPU's part of it, as `alchemist
+// calibrate` writes them.
 //
 // training.csv: kind,tokens,attended_keys,time_us. A time depends on the tokens as measured (linear between the points)
 // and on the keys that they attend to by a constant each:

@@ -6,6 +6,8 @@
 
 namespace alchemist {
 
+inline constexpr std::int32_t kMostGpusOfAReplica = 1024;
+
 struct ServingConfig {
   std::int32_t max_num_seqs = 256;              // requests running at once
   std::int32_t max_num_batched_tokens = 2048;   // tokens a step computes at most
@@ -15,8 +17,8 @@ struct ServingConfig {
   bool prefix_caching = true;
   bool reset_prefix_cache = false;  // whenever the weights change; otherwise what older ones computed is hit, too
   bool chunked_prefill = true;
-  bool reserve_full_prompt = true;  // admit a request only if blocks for its whole prompt are free
-  std::int32_t tensor_parallel = 1;
+  bool reserve_full_prompt = true;            // admit a request only if blocks for its whole prompt are free
+  std::int32_t tensor_parallel = 1;           // GPUs of a replica
   bool async_scheduling = true;               // schedule the next step while the current one runs
   bool cuda_graphs = true;                    // compiled model with captured decode batches; false: eager kernels
   bool enable_lora = false;                   // the adapters that are trained run beside the weights

@@ -66,7 +66,13 @@ class CalibrationWriter : public ::testing::Test {
  protected:
   void write(const Calibration& calibration) {
     ResultDirectory files(folder_.path());
-    write_calibration(files, calibration, model_, {"CPU, f32", "tiny", "full", true, 7});
+    write_calibration(files, calibration, model_,
+                      {.device = "CPU, f32",
+                       .model = "tiny",
+                       .training = "full",
+                       .tensor_parallel = 2,
+                       .cuda_graphs = true,
+                       .rounds = 7});
   }
   std::string text(const std::string& name) const {
     std::ifstream file(folder_.path() / name);
@@ -132,7 +138,7 @@ TEST_F(CalibrationWriter, WhatWasMeasuredIsKept) {
 
 TEST_F(CalibrationWriter, ProvenanceIsReadAgain) {
   write(made_up());
-  EXPECT_THAT(text("meta.yaml"), HasSubstr("device: \"CPU, f32\"\nmodel: tiny\nparameters: "));
+  EXPECT_THAT(text("meta.yaml"), HasSubstr("device: \"CPU, f32\"\nmodel: tiny\ntensor_parallel: 2\nparameters: "));
   EXPECT_THAT(text("meta.yaml"), HasSubstr("\ntraining: full\ncuda_graphs: true\n"));
   EXPECT_THAT(text("meta.yaml"), HasSubstr("\nrounds: 7\ndisturbance: 1.2500\n"));
   const std::optional<CalibratedWith> with = calibrated_with(folder_.path());

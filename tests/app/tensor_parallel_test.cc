@@ -177,13 +177,55 @@ TEST(TensorParallelRun, LargestBatchIsOfAllReplicas) {
   EXPECT_EQ(two.training()->largest_batch(one.config().kv_blocks, totals), 2 * tokens);
 }
 
-// A profile's training times are of one GPU.
-TEST(TensorParallelRun, MeasuredTrainingIsOfOneGpu) {
-  const TemporaryFolder folder;
-  folder.write("profile/training.csv", "kind,tokens,attended_keys,time_us\n");
-  Experiment e = experiment("temporal", "{gpus: 2}");
-  e.profile = folder.path() / "profile";
-  EXPECT_THAT(message_of([&] { ExperimentWorld world(e); }), HasSubstr("serving.tensor_parallel: is 2, but"));
+// Times that were measured of one of two GPUs, 1 ms forward of 1,024 tokens in a layer: what is added passes between
+// them. By the rates of `h200`, 2 x 1,024 x 8,192 bytes in two all-reduces.
+class MeasuredSplit : public testing::Test {
+ protected:
+  MeasuredSplit() {
+    folder_.write("profile/dense.csv", "layer,tokens,time_us\nlayer,1,100\nlayer,2048,1000\n");
+    folder_.write("profile/per_sequence.csv", "layer,sequences,time_us\nhead,1,200\n");
+    folder_.write("profile/attention.csv",
+                  "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,1,16,5\n0,0,1,4096,9\n0,0,256,16,20\n"
+                  "0,0,256,4096,99\n16,0,0,0,10\n2048,0,0,0,50\n16,0,64,512,30\n2048,0,64,512,90\n");
+    folder_.write("profile/training.csv",
+                  "kind,tokens,attended_keys,time_us\nforward,1024,1,1000\nbackward,1024,1,2000\nrebuild,1024,0,300\n"
+                  "head,1024,0,400\nrecording,1024,0,50\noptimizer,1,0,70\n");
+    e_.profile = folder_.path() / "profile";
+  }
+  void say(const std::string& meta) { folder_.write("profile/meta.yaml", "device: cpu\n" + meta); }
+
+  TemporaryFolder folder_;
+  Experiment e_ = experiment("alchemist", "{gpus: 4}");
+};
+
+TEST_F(MeasuredSplit, IsPricedWithWhatPassesBetweenTheGpus) {
+  say("tensor_parallel: 2\n");
+  const ExperimentWorld world(e_);
+  TrainingPiece piece;
+  piece.kind = PieceKind::kForward;
+  piece.tokens = 1024;
+  const double between =
+      2 * (1024 * 8192 / e_.hardware.interconnect_bandwidth) + 2 * e_.hardware.interconnect_latency.in_seconds();
+  EXPECT_NEAR(world.config().training->cost->piece(piece).in_seconds(), 1e-3 + between, 1e-8);
+  const WatchedRun done = run(e_);
+  EXPECT_EQ(done.watcher.requests, 120);
+  EXPECT_GT(done.watcher.samples, 10);
+}
+
+TEST_F(MeasuredSplit, OfAnotherDegreeIsRefused) {
+  const auto refusal = [&](const std::string& was) {
+    return "key serving.tensor_parallel: is 2, but profile " + e_.profile->string() + " was measured on " + was +
+           "; expected one by `alchemist calibrate --tensor-parallel 2`";
+  };
+  EXPECT_EQ(message_of([&] { ExperimentWorld world(e_); }), refusal("a GPU with whole layers"));
+  say("");
+  EXPECT_EQ(message_of([&] { ExperimentWorld world(e_); }), refusal("a GPU with whole layers"));
+  say("tensor_parallel: 4\n");
+  EXPECT_EQ(message_of([&] { ExperimentWorld world(e_); }), refusal("one of 4 GPUs"));
+  e_.policy = experiment("serve_only", "{gpus: 4}").policy;
+  EXPECT_EQ(message_of([&] { make_step_cost(e_); }), refusal("one of 4 GPUs"));
+  say("tensor_parallel: 0\n");
+  EXPECT_THAT(message_of([&] { make_step_cost(e_); }), HasSubstr("meta.yaml:2: key tensor_parallel: expected"));
 }
 
 // Each of two GPUs has a link of its own for its 55,368 of the 94,344 bytes: over a slow link reloading takes as much

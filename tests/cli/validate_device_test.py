@@ -247,6 +247,22 @@ class Calibrate(CliTestCase):
         self.assertEqual(["3x1"], self.base_shapes(profile, 3))
         self.assertIn("cuda_graphs: true\n", (profile / "meta.yaml").read_text())
 
+    def test_one_gpu_s_part_of_a_split_model(self):
+        profile = self.make_directory() / "profile"
+        self.assert_done(run("calibrate", "--device", "cpu", "--tensor-parallel", 2, "--rounds", 1, "--step-tokens", 256,
+                             "--sequences", 16, "--context", 512, "--micro-batch-tokens", 128, "--out", profile))
+        meta = (profile / "meta.yaml").read_text()
+        self.assertIn("model: tiny\ntensor_parallel: 2\n", meta)
+        split = ["--set", f"profile={profile}", "--set", "workload.requests=20", "--set", "cluster.gpus=2"]
+        result = run("run", "tiny", *split, "--set", "serving.tensor_parallel=2", "--out", self.make_directory() / "out")
+        self.assert_done(result)
+        self.assertNotIn("was measured with", result.stderr)
+        self.assert_user_error(run("run", "tiny", *split, "--out", self.make_directory() / "none"),
+                               f"key serving.tensor_parallel: is 1, but profile {profile} was measured on one of 2 GPUs")
+        (profile / "meta.yaml").write_text(re.sub("parameters: .*", "parameters: 7", meta))
+        result = run("run", "tiny", *split, "--set", "serving.tensor_parallel=2", "--out", self.make_directory() / "out")
+        self.assertIn("another model of this name (7 parameters, not", result.stderr)
+
     @staticmethod
     def times_of(file, name):
         with open(file, newline="", encoding="utf-8") as text:
@@ -264,7 +280,9 @@ class Calibrate(CliTestCase):
         out = self.make_directory() / "profile"
         for arguments, expected in [(["--context", 512, "--step-tokens", 512], "--context"),
                                     (["--context", 2000], "--context"), (["--model", "nothing"], "nothing"),
-                                    (["--model", "llama-3.1-8b"], "dtype_bytes: 4")]:
+                                    (["--model", "llama-3.1-8b"], "dtype_bytes: 4"),
+                                    (["--tensor-parallel", 3], "--tensor-parallel: 3 does not divide the 8 query heads"),
+                                    (["--tensor-parallel", 0], "--tensor-parallel")]:
             with self.subTest(arguments=arguments):
                 self.assert_user_error(run("calibrate", "--device", "cpu", *arguments, "--out", out), expected)
                 self.assertFalse(out.exists())

@@ -92,6 +92,27 @@ TEST(ProfileCost, ShortPromptsSideBySide) {
   EXPECT_EQ(price(cost_with(true, true), {{4, 0}, {4, 0}}), 15'000 + 54'000 + 110'000);
 }
 
+// Split over two GPUs: two all-reduces a layer and step, of 8 tokens (decodes alone: at the captured size) of 64
+// elements of 2 bytes, 2 (1/2) of them at 10^9 bytes/s, 1.024 us, and 5 us of latency. Times of kernels are as
+// measured.
+TEST(ProfileCost, WhatPassesBetweenGpusIsAdded) {
+  HardwareSpec hardware = profiled_hardware();
+  hardware.interconnect_bandwidth = 1e9;
+  hardware.interconnect_latency = Duration::microseconds(5);
+  KernelProfile profile = small_profile();
+  profile.tensor_parallel = 2;
+  ModelShape model = profiled_model();
+  model.kv_heads = 2;  // one on each GPU
+  ProfileCostOptions options;
+  options.max_num_batched_tokens = 64;
+  options.max_num_seqs = 8;
+  options.max_context = 128;
+  options.tensor_parallel = 2;
+  const ProfileCost cost(profile, hardware, model, options);
+  EXPECT_EQ(price(cost, {{6, 4}}, 2, 40, 25), 184'875 + 3 * 2 * (5'000 + 1'024));
+  EXPECT_EQ(price(cost, {}, 3, 70, 30), 179'100 + 3 * 2 * (5'000 + 512));
+}
+
 // A host slower than the GPU limits an asynchronous engine.
 TEST(ProfileCost, HostTimeIsTheFloorOfAsynchronousSteps) {
   HardwareSpec hardware = profiled_hardware();

@@ -176,6 +176,33 @@ TEST(TensorParallel, AllReduceTimesByHand) {
   EXPECT_NEAR(microseconds(cost, PieceKind::kOptimizer), 0, 2e-3) << "no gradient is made in parts";
 }
 
+// Kernels take what was measured of one GPU, 1,000 us forward, 1,500 backward, 250 for gate and up, 200 for the head;
+// to that comes what passes between the GPUs. Of the head, a frozen model has the forward: three products by the full
+// method, one of them forward.
+TEST(TensorParallel, MeasuredTimesAreOfOneGpu) {
+  TrainingProfile measured;
+  measured.forward.dense = PointSeries({{100, 1000}});
+  measured.backward.dense = PointSeries({{100, 1500}});
+  measured.rebuild = PointSeries({{100, 250}});
+  measured.head = PointSeries({{100, 200}});
+  measured.recording = PointSeries({{100, 5}});
+  measured.optimizer = 70;
+  const TrainingCost cost(slow_interconnect(), tiny_model(), full_training(), 1, 2, measured);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 1000 + 2 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kReference), 1000 + 2 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward, 100), 1500 + 250 + 2 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward, 0, 100), 1500 + 1000 + 4 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kHead), 200 + 3 * 9 + 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kOptimizer), 70, 1e-3);
+  EXPECT_NEAR(cost.lean_saving(100), 1 - 250.0 / (1000 + 2 * 21), 1e-9);
+  EXPECT_EQ(cost.recording(cost.record_bytes().minimal * 2 * 100), Duration::microseconds(5));
+  HardwareSpec products = slow_products();
+  const TrainingCost head(products, tiny_model(), full_training(), 1, 2, measured);
+  const TrainingCost analytic(products, tiny_model(), full_training(), 1, 2);
+  EXPECT_NEAR(microseconds(head, PieceKind::kReferenceHead),
+              200 * microseconds(analytic, PieceKind::kReferenceHead) / microseconds(analytic, PieceKind::kHead), 1e-2);
+}
+
 // On one of two GPUs, q 8 x 4, k and v 8 x 2 are one product, o is 4 x 8, gate and up 8 x 16, down 8 x 8. Each fits one
 // tile of 128 x 128: 2 x 128 x 128 FLOPs for each element of the inner dimension, 32.768 us at 10^9 FLOP/s. Weight
 // gradients have their 576 FLOPs a token; attention 4 x 4 a key, backward 2.5 times as much. The head: 8 x 5.
