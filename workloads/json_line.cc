@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -32,6 +33,14 @@ bool nests_too_deeply(std::string_view text) {
     }
   }
   return false;
+}
+
+bool is_finite_number(const json& value) { return value.is_number() && std::isfinite(value.get<double>()); }
+
+std::optional<std::int32_t> tokens_of(const json& value) {
+  const double number = value.is_number() ? value.get<double>() : -1.0;
+  if (!(number >= 0 && number <= double(kMaxTokens)) || number != std::floor(number)) return std::nullopt;
+  return static_cast<std::int32_t>(number);
 }
 
 [[noreturn]] void fail_key(const LineReader& lines, const std::string& key, const char* expected, const json& got) {
@@ -72,17 +81,16 @@ const json& JsonLine::at(const std::string& key, const char* expected) const {
 
 double JsonLine::number(const std::string& key) const {
   const json& value = at(key, "a number");
-  if (!value.is_number() || !std::isfinite(value.get<double>())) fail_key(lines_, key, "a number", value);
+  if (!is_finite_number(value)) fail_key(lines_, key, "a number", value);
   return value.get<double>();
 }
 
 std::int32_t JsonLine::tokens(const std::string& key) const {
   constexpr const char* kExpected = "a whole number of tokens from 0 to 10000000";
   const json& value = at(key, kExpected);
-  const double number = value.is_number() ? value.get<double>() : -1.0;
-  if (!(number >= 0 && number <= double(kMaxTokens)) || number != std::floor(number))
-    fail_key(lines_, key, kExpected, value);
-  return static_cast<std::int32_t>(number);
+  const std::optional<std::int32_t> tokens = tokens_of(value);
+  if (!tokens) fail_key(lines_, key, kExpected, value);
+  return *tokens;
 }
 
 std::int64_t JsonLine::integer(const std::string& key) const {
@@ -115,12 +123,53 @@ std::vector<std::uint64_t> JsonLine::ids(const std::string& key) const {
   return result;
 }
 
+const json& JsonLine::array(const std::string& key, const char* expected) const {
+  const json& value = at(key, expected);
+  if (!value.is_array()) fail_key(lines_, key, expected, value);
+  return value;
+}
+
+std::vector<std::int32_t> JsonLine::token_counts(const std::string& key) const {
+  constexpr const char* kExpected = "an array of whole numbers of tokens from 0 to 10000000";
+  std::vector<std::int32_t> result;
+  for (const json& element : array(key, kExpected)) {
+    const std::optional<std::int32_t> tokens = tokens_of(element);
+    if (!tokens) fail_key(lines_, key, kExpected, element);
+    result.push_back(*tokens);
+  }
+  return result;
+}
+
+std::vector<double> JsonLine::numbers(const std::string& key) const {
+  constexpr const char* kExpected = "an array of numbers";
+  std::vector<double> result;
+  for (const json& element : array(key, kExpected)) {
+    if (!is_finite_number(element)) fail_key(lines_, key, kExpected, element);
+    result.push_back(element.get<double>());
+  }
+  return result;
+}
+
+std::vector<std::vector<double>> JsonLine::number_lists(const std::string& key) const {
+  constexpr const char* kExpected = "an array of arrays of numbers";
+  std::vector<std::vector<double>> result;
+  for (const json& list : array(key, kExpected)) {
+    if (!list.is_array()) fail_key(lines_, key, kExpected, list);
+    std::vector<double>& numbers = result.emplace_back();
+    for (const json& element : list) {
+      if (!is_finite_number(element)) fail_key(lines_, key, kExpected, element);
+      numbers.push_back(element.get<double>());
+    }
+  }
+  return result;
+}
+
 std::vector<JsonLine> JsonLine::objects(const std::string& key) const {
-  const json& value = at(key, "an array of objects");
-  if (!value.is_array()) fail_key(lines_, key, "an array of objects", value);
+  constexpr const char* kExpected = "an array of objects";
+  const json& value = array(key, kExpected);
   std::vector<JsonLine> result;
   for (const json& element : value) {
-    if (!element.is_object()) fail_key(lines_, key, "an array of objects", value);
+    if (!element.is_object()) fail_key(lines_, key, kExpected, value);
     result.push_back(JsonLine(lines_, std::make_unique<const json>(element)));
   }
   return result;

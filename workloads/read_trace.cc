@@ -14,13 +14,14 @@
 namespace alchemist {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, TraceFormat>, 7> kFormats{
+constexpr std::array<std::pair<std::string_view, TraceFormat>, 8> kFormats{
     {{"auto", TraceFormat::automatic},
      {"vidur", TraceFormat::vidur},
      {"azure", TraceFormat::azure},
      {"burstgpt", TraceFormat::burstgpt},
      {"mooncake", TraceFormat::mooncake},
      {"llmservingsim", TraceFormat::llmservingsim},
+     {"vllm_bench", TraceFormat::vllm_bench},
      {"sharegpt", TraceFormat::sharegpt}}};
 
 // Counts arrivals from the first and applies the rate scaling. Requests that follow others come at the rate at which
@@ -103,7 +104,10 @@ TraceFormat detect_format(const std::string& path) {
     const JsonLine json(lines);
     if (json.has("input_toks") || json.has("sub_requests")) return TraceFormat::llmservingsim;
     if (json.has("input_length")) return TraceFormat::mooncake;
-    lines.fail("expected a request with input_length (Mooncake) or input_toks or sub_requests (LLMServingSim)");
+    if (json.has("input_lens") || json.has("total_input_tokens")) return TraceFormat::vllm_bench;
+    lines.fail(
+        "expected a request with input_length (Mooncake) or input_toks or sub_requests (LLMServingSim), or a run of "
+        "`vllm bench serve` with input_lens");
   }
   const CsvReader csv(path);
   if (csv.find_column({"num_prefill_tokens"})) return TraceFormat::vidur;
@@ -113,7 +117,8 @@ TraceFormat detect_format(const std::string& path) {
       "expected a trace: CSV with a header of Vidur (arrived_at, num_prefill_tokens, num_decode_tokens), Azure "
       "(TIMESTAMP, ContextTokens, GeneratedTokens) or BurstGPT (Timestamp, Request tokens, Response tokens), JSON "
       "lines "
-      "of Mooncake (timestamp, input_length, output_length) or LLMServingSim, or ShareGPT JSON");
+      "of Mooncake (timestamp, input_length, output_length) or LLMServingSim, JSON of `vllm bench serve "
+      "--save-detailed`, or ShareGPT JSON");
 }
 
 Trace read_trace(const TraceSpec& spec, RateOf rate_of, std::optional<std::int64_t> requests) {
@@ -137,6 +142,9 @@ Trace read_trace(const TraceSpec& spec, RateOf rate_of, std::optional<std::int64
       break;
     case TraceFormat::llmservingsim:
       read_llmservingsim(spec, trace);
+      break;
+    case TraceFormat::vllm_bench:
+      read_vllm_bench(spec, trace);
       break;
     case TraceFormat::sharegpt:
       read_sharegpt(spec, trace);

@@ -73,6 +73,7 @@ void read_azure(const TraceSpec& spec, Trace& trace);
 void read_burstgpt(const TraceSpec& spec, Trace& trace);
 void read_mooncake(const TraceSpec& spec, Trace& trace);
 void read_llmservingsim(const TraceSpec& spec, Trace& trace);
+void read_vllm_bench(const TraceSpec& spec, Trace& trace);
 void read_sharegpt(const TraceSpec& spec, Trace& trace);
 
 }  // namespace alchemist

@@ -44,7 +44,7 @@ struct FixedArrivals {
 };
 
 // How a file is read; see workloads/trace.h for the formats.
-enum class TraceFormat { automatic, vidur, azure, burstgpt, mooncake, llmservingsim, sharegpt };
+enum class TraceFormat { automatic, vidur, azure, burstgpt, mooncake, llmservingsim, vllm_bench, sharegpt };
 
 struct TraceSpec {
   std::string path;

@@ -14,6 +14,8 @@
 //                  ["input_tok_ids"]} is one request; {"session_id", "arrival_time_ns", "sub_requests": [{"input_toks",
 //                  "output_toks", "tool_duration_ns", ["input_tok_ids"]}, ...]} a chain in which each request follows
 //                  the end of the one before by its tool_duration_ns
+//   vllm_bench     JSON that `vllm bench serve --save-result --save-detailed` writes (workloads/vllm_bench.h); without
+//                  start_times it gives lengths only
 //   sharegpt       JSON [{"conversations": [{"from": "human"|"gpt"|..., "value": text}, ...]}, ...]; gives lengths only
 //
 // Rules for all of them. Arrivals are counted from the first and sorted (stably). Rows with no prompt or no output

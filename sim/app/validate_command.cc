@@ -5,6 +5,7 @@
 
 #include "sim/app/cli.h"
 #include "sim/app/experiment_options.h"
+#include "sim/app/measured_requests.h"
 #include "sim/app/real_validation.h"
 #include "sim/app/run_experiment.h"
 #include "sim/app/yaml_reader.h"
@@ -29,18 +30,23 @@ void print_warnings(const std::vector<std::string>& warnings) {
   for (const std::string& warning : warnings) fmt::print(stderr, "alchemist: warning: {}\n", warning);
 }
 
-void validate_measured(const Experiment& experiment, const ValidateArguments& arguments) {
-  const std::vector<RequestTimes> measured = read_measured_requests(arguments.measured);
-  RequestTimesRecorder recorder;
-  ProgressLine progress(static_cast<std::int64_t>(measured.size()));
+// What a client of vLLM measured says what came when, too, and is replayed unless --trace names something else.
+void validate_measured(const ValidateArguments& arguments) {
+  const MeasuredRequests measured = read_measured(arguments.measured);
+  ExperimentOverrides overrides = arguments.experiment.overrides;
+  if (measured.arrivals == ArrivalClock::kClient && !overrides.trace) overrides.trace = arguments.measured;
+  const Experiment experiment = load_experiment(arguments.experiment.name, overrides);
+  RequestTimesRecorder recorder(measured.arrivals);
+  ProgressLine progress(static_cast<std::int64_t>(measured.requests.size()));
   ObserverList observers{&recorder, &progress};
   const RunResult result = run_experiment(experiment, observers);
   print_warnings(result.warnings);
-  const Comparison comparison = write_comparison(arguments.out, measured, recorder.take());
+  const Comparison comparison = write_comparison(arguments.out, measured.requests, recorder.take());
   fmt::print("{}\nResults: {}\n", comparison_table(comparison), arguments.out);
 }
 
-void validate_device(const Experiment& experiment, const ValidateArguments& arguments) {
+void validate_device(const ValidateArguments& arguments) {
+  const Experiment experiment = load_experiment(arguments.experiment.name, arguments.experiment.overrides);
   std::optional<double> link;
   if (!arguments.link.empty()) {
     link = YamlValue::parse(arguments.link, "--link").as_rate();
@@ -69,8 +75,9 @@ void add_validate_command(CLI::App& app) {
   add_experiment_options(*command, arguments->experiment);
   CLI::Option* measured =
       command->add_option("--measured", arguments->measured,
-                          "CSV of the real run: request,input_length,output_length,queued_s,scheduled_s,first_token_s,"
-                          "last_token_s");
+                          "of the real run what `vllm bench serve --save-result --save-detailed` wrote, which is also "
+                          "replayed unless --trace names another file; or CSV: request,input_length,output_length,"
+                          "queued_s,scheduled_s,first_token_s,last_token_s");
   CLI::Option* device = command->add_option("--device", arguments->device, "run the experiment for real on this device")
                             ->check(CLI::IsMember(device_kinds()))
                             ->excludes(measured);
@@ -81,8 +88,7 @@ void add_validate_command(CLI::App& app) {
     if (arguments->measured.empty() && arguments->device.empty()) {
       throw ConfigError("validate: expected --device or --measured FILE");
     }
-    const Experiment experiment = load_experiment(arguments->experiment.name, arguments->experiment.overrides);
-    arguments->device.empty() ? validate_measured(experiment, *arguments) : validate_device(experiment, *arguments);
+    arguments->device.empty() ? validate_measured(*arguments) : validate_device(*arguments);
   });
 }
 

@@ -65,7 +65,8 @@ void require_same_requests(std::span<const RequestTimes> measured, std::span<con
 }  // namespace
 
 void RequestTimesRecorder::on_request_outcome(const RequestOutcome& o) {
-  requests_.push_back({o.id.value(), o.prompt_tokens, o.output_tokens, o.queued.in_seconds(), o.scheduled.in_seconds(),
+  const Time arrived = clock_ == ArrivalClock::kEngine ? o.queued : o.arrived;
+  requests_.push_back({o.id.value(), o.prompt_tokens, o.output_tokens, arrived.in_seconds(), o.scheduled.in_seconds(),
                        o.first_token.in_seconds(), o.finished.in_seconds()});
 }
 

@@ -13,14 +13,19 @@
 
 namespace alchemist {
 
-// Keeps the times of every request of a (small) run; by request number when taken. A request arrives when the engine
-// takes it in, as in a measured run (read_measured_requests), so that both are counted alike.
+// When a request arrives: as the engine takes it in, which looks for new ones between steps, or as the client sends it.
+enum class ArrivalClock { kEngine, kClient };
+
+// Keeps the times of every request of a (small) run; by request number when taken. Arrivals are those of the clock by
+// which the other run was measured (read_measured_requests: the engine's), so that both are counted alike.
 class RequestTimesRecorder final : public RunObserver {
  public:
+  explicit RequestTimesRecorder(ArrivalClock clock = ArrivalClock::kEngine) : clock_(clock) {}
   void on_request_outcome(const RequestOutcome& outcome) override;
   std::vector<RequestTimes> take();
 
  private:
+  ArrivalClock clock_;
   std::vector<RequestTimes> requests_;
 };
 

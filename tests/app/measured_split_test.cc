@@ -1,6 +1,6 @@
 // The roofline of a layer that 1, 2, 4 or 8 GPUs split, against kernels that were measured so: Vidur's tables of dense
-// operators (microsoft/vidur), taken eagerly. One figure of each GPU, matrix_efficiency, is from the same tables: of the
-// down product of 4,096 tokens on one GPU.
+// operators (microsoft/vidur), taken eagerly. One figure of each GPU, matrix_efficiency, is from the same tables: of
+// the down product of 4,096 tokens on one GPU.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -64,7 +64,8 @@ class MeasuredSplitOfOthers : public testing::TestWithParam<Table> {
   }
 };
 
-// Prompts, which arithmetic bounds: within 20 %, on average over the sizes within 7 %, as well for eight GPUs as for one.
+// Prompts, which arithmetic bounds: within 20 %, on average over the sizes within 7 %, as well for eight GPUs as for
+// one.
 TEST_P(MeasuredSplitOfOthers, IsNearTheRooflineInPrefill) {
   for (const std::int32_t gpus : {1, 2, 4, 8}) {
     const DenseOperators dense(GetParam(), gpus);
@@ -78,8 +79,9 @@ TEST_P(MeasuredSplitOfOthers, IsNearTheRooflineInPrefill) {
   }
 }
 
-// Decode, which reading the weights bounds: a launch costs more than the roofline's where a GPU has less to read, so that
-// eight GPUs are up to a fifth too fast, where one is 6 %. At 128 tokens products on an A100 are far from either bound.
+// Decode, which reading the weights bounds: a launch costs more than the roofline's where a GPU has less to read, so
+// that eight GPUs are up to a fifth too fast, where one is 6 %. At 128 tokens products on an A100 are far from either
+// bound.
 TEST_P(MeasuredSplitOfOthers, IsAboveTheRooflineInDecode) {
   for (const std::int32_t gpus : {1, 2, 4, 8}) {
     const DenseOperators dense(GetParam(), gpus);

@@ -25,6 +25,11 @@ BROKEN_LINES = {
                       (1, '{"arrival_time_ns": 1, "session_id": "a", "sub_requests": [7]}', "sub_requests"),
                       (1, '{"arrival_time_ns": 1, "input_toks": 20, "output_toks": 5, "input_tok_ids": [1]}',
                        "input_tok_ids")],
+    "vllm_bench": [(0, '{"duration": 2.5, "total_input_tokens": 67}', "--save-detailed"),
+                   (0, '{"input_lens": [37, 30]', "JSON object"),
+                   (0, '{"input_lens": [37, 30], "output_lens": [2], "ttfts": [1, 1], "itls": [[], []]}', "output_lens"),
+                   (0, '{"input_lens": [37], "output_lens": [2], "ttfts": ["soon"], "itls": [[]]}', "ttfts"),
+                   (0, '{"input_lens": [37], "output_lens": [2], "ttfts": [1], "itls": [7]}', "itls")],
     "sharegpt": [(3, '{"id": "b", "conversations": [{"from": "human", "value": 7},', "messages"),
                  (3, '{"id": "b", "conversations": [{"from": "parrot", "value": "x"},', "parrot"),
                  (3, '{"id": "b", "conversations": [{"from" "human", "value": "x"},', "not valid JSON")],
@@ -175,7 +180,7 @@ class BadInput(CliTestCase):
         profile = self.folder / "profile"
         write_profile(profile)
         self.refuse("--set", f"profile={profile}", "--set", "serving.tensor_parallel=2", "--set", "cluster.gpus=2",
-                    expected=["tensor_parallel is 2", str(profile)])
+                    expected=["tensor_parallel: is 2, but profile " + str(profile), "a GPU with whole layers"])
 
     def test_unwritable_out(self):
         file = self.folder / "file"

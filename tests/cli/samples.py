@@ -27,6 +27,9 @@ TRACES = {
                       '{"arrival_time_ns": 0, "input_toks": 20, "output_toks": 5}\n'
                       '{"arrival_time_ns": 100, "session_id": "a", "sub_requests": [{"input_toks": 8, "output_toks": 2, '
                       '"tool_duration_ns": 1000}, {"input_toks": 12, "output_toks": 3}]}\n'),
+    "vllm_bench": ("bench.json",
+                   '{"duration": 2.5, "total_input_tokens": 67, "input_lens": [37, 30], "output_lens": [2, 1], '
+                   '"start_times": [100.0, 100.5], "ttfts": [0.25, 0.125], "itls": [[0.05], []], "errors": ["", ""]}\n'),
     "sharegpt": ("sharegpt.json",
                  '[\n{"id": "a", "conversations": [{"from": "human", "value": "What is this?"},\n'
                  '{"from": "gpt", "value": "A conversation."}]},\n'

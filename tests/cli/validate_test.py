@@ -33,8 +33,8 @@ class Validate(CliTestCase):
         path.write_text(text)
         return path
 
-    def compare(self, measured):
-        self.assert_done(run("validate", self.experiment, "--measured", measured, "--out", self.out))
+    def compare(self, measured, *options):
+        self.assert_done(run("validate", self.experiment, "--measured", measured, *options, "--out", self.out))
         return json.loads((self.out / "comparison.json").read_text())
 
     def test_a_run_agrees_with_itself(self):
@@ -62,6 +62,61 @@ class Validate(CliTestCase):
                 self.assertFalse(self.out.exists())
         self.assert_one_line_error(run("validate", self.experiment, "--measured", "none.csv", "--out", self.out), "none.csv")
         self.assert_user_error(run("validate", self.experiment, "--out", self.out), "--measured")
+
+    def bench_of(self, factor, **changes):
+        """The simulated run with all times stretched by `factor`, as `vllm bench serve` writes what its client measured."""
+        self.assert_done(run("run", self.experiment, "--out", self.folder / "run"))
+        with open(self.folder / "run/requests.csv", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        rows.reverse()  # in any order
+        starts = [float(row["arrived_s"]) for row in rows]
+        firsts = [float(row["first_token_s"]) for row in rows]
+        ends = [float(row["finished_s"]) for row in rows]
+        failed = len(rows)  # stands for no request of the simulated run
+        bench = {"backend": "vllm", "total_input_tokens": 7,
+                 "input_lens": [int(row["num_prefill_tokens"]) for row in rows] + [5],
+                 "output_lens": [int(row["num_decode_tokens"]) for row in rows] + [0],
+                 "start_times": [1e6 + start for start in starts] + [1e6],
+                 "ttfts": [factor * (first - start) for first, start in zip(firsts, starts)] + [0.0],
+                 "itls": [[factor * (end - first)] for end, first in zip(ends, firsts)] + [[]],
+                 "errors": [""] * failed + ["Service Unavailable"]}
+        path = self.folder / "bench.json"
+        path.write_text(json.dumps(bench | changes))
+        return path
+
+    def test_what_a_client_of_vllm_measured_is_replayed_and_compared(self):
+        for factor, error in ((1, 0), (1.25, -0.2)):
+            self.experiment.write_text(EXPERIMENT)
+            measured = self.bench_of(factor)
+            self.experiment.write_text(EXPERIMENT.replace("rate: 20", "rate: 3"))  # the file says what came when
+            comparison = self.compare(measured)
+            self.assertEqual(50, comparison["requests"])
+            for metric in comparison["metrics"]:
+                self.assertAlmostEqual(error, metric["error"], places=4, msg=metric)
+
+    def test_arrivals_of_a_client_are_its_own(self):
+        """Of a request that comes during a step the engine knows later: a client counts from when it sent it."""
+        trace = self.folder / "trace.csv"
+        trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,2000,2\n0.001,20,2\n")
+        replayed = run("run", self.experiment, "--trace", trace, "--json")
+        mean = json.loads(replayed.stdout)["mean_ttft_ms"]
+        bench = self.folder / "bench.json"
+        bench.write_text(json.dumps({"input_lens": [2000, 20], "output_lens": [2, 2], "start_times": [0, 0.001],
+                                     "ttfts": [1, 1], "itls": [[1], [1]]}))
+        ttft = self.compare(bench)["metrics"][0]
+        self.assertEqual(("ttft", "mean"), (ttft["metric"], ttft["statistic"]))
+        self.assertAlmostEqual(mean, ttft["simulated_ms"], places=3)
+
+    def test_runs_of_a_client_that_say_too_little(self):
+        path = self.folder / "bench.json"
+        good = json.loads(self.bench_of(1).read_text())
+        bad = ((good | {"ttfts": [0] * 51}, "was it streamed?"), (good | {"output_lens": [0] * 51}, "that was answered"),
+               ({key: value for key, value in good.items() if key != "start_times"}, "has no start_times"))
+        for text, expected in bad:
+            path.write_text(json.dumps(text))
+            result = run("validate", self.experiment, "--measured", path, "--out", self.out)
+            self.assert_one_line_error(result, str(path), expected)
+            self.assertFalse(self.out.exists())
 
     def test_real_run_of_vllm_on_an_rtx_4090(self):
         data = shared_data() / "vllm_rtx4090_llama31_8b"
