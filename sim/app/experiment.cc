@@ -88,6 +88,7 @@ TrainingConfig read_training(const YamlValue& value) {
     if (training.backward == BackwardWeights::kRecorded && training.method == TrainingMethod::full)
       found->fail("recorded keeps the adapters that records were made under, expected method lora");
   }
+  read_bool(map, "sequence_parallel", training.sequence_parallel);
   if (auto found = map.optional("max_itl"); found && !found->is("hidden")) training.max_itl = found->as_duration();
   map.finish();
   return training;

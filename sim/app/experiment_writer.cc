@@ -56,6 +56,7 @@ void emit_training(YAML::Emitter& out, const TrainingConfig& training) {
   out << YAML::EndMap;
   emit(out, "max_version_lag", training.max_version_lag);
   emit(out, "backward", word_of(training.backward, backward_weights()));
+  emit(out, "sequence_parallel", training.sequence_parallel);
   emit(out, "max_itl", training.max_itl ? format_duration(*training.max_itl) : std::string("hidden"));
   out << YAML::EndMap;
 }

@@ -45,12 +45,15 @@ void warn_of_policy(const PolicySpec& policy, std::vector<std::string>& warnings
   }
 }
 
-void warn_of_training(const TrainingConfig& training, std::vector<std::string>& warnings) {
+void warn_of_training(const TrainingConfig& training, std::int32_t tensor_parallel,
+                      std::vector<std::string>& warnings) {
   const TrainingConfig usual;
   const std::string keys = names({{"lora_rank", training.lora_rank != usual.lora_rank},
                                   {"lora_modules", training.lora_modules != usual.lora_modules}});
   if (training.method == TrainingMethod::full && !keys.empty())
     warnings.push_back(fmt::format("training: no use is made of {}: method is full", keys));
+  if (training.sequence_parallel && tensor_parallel == 1)
+    warnings.emplace_back("training: no use is made of sequence_parallel: serving.tensor_parallel is 1");
 }
 
 // A closed loop knows when answers really end, and has nobody who was there before it began.
@@ -76,7 +79,7 @@ void warn_of_sessions(const WorkloadSpec& workload, std::vector<std::string>& wa
 std::vector<std::string> idle_key_warnings(const Experiment& experiment) {
   std::vector<std::string> warnings;
   warn_of_policy(load_policy(experiment.policy), warnings);
-  warn_of_training(experiment.training, warnings);
+  warn_of_training(experiment.training, experiment.serving.tensor_parallel, warnings);
   warn_of_sessions(experiment.workload, warnings);
   return warnings;
 }

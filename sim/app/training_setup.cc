@@ -43,6 +43,7 @@ TrainingShape training_shape_of(const TrainingConfig& training) {
   shape.objective = training.objective;
   shape.reference_model = training.reference_model;
   shape.group_size = training.group_size;
+  shape.sequence_parallel = training.sequence_parallel;
   return shape;
 }
 

@@ -161,6 +161,13 @@ class LayerDescription {
     }
     line("rebuild: what must run again before backward, and its share of the forward, in a sequence of {} tokens",
          kExampleTokens);
+    if (gpus_ == 1) return;
+    std::vector<std::string> parts;
+    for (const RecordSet& set : named_record_sets(graph_)) {
+      if (set.split_bytes_per_token < set.bytes_per_token)
+        parts.push_back(fmt::format("{} {}", set.name, grouped(set.split_bytes_per_token.as_double())));
+    }
+    line("bytes with training.sequence_parallel: {}", fmt::join(parts, ", "));
   }
 
   void totals() {

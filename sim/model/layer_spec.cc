@@ -21,17 +21,17 @@ class LayerBuilder {
         training_(training),
         gpus_(gpus),
         kv_copies_(std::max<std::int64_t>(1, gpus / shape.kv_heads)) {
-    spec_.input = vector("x", shape.hidden);
+    spec_.input = stream("x");
     spec_.input_gradient = training.input_gradient;
   }
 
   LayerSpec build() {
-    norm("input_norm", "x", "rstd1", vector("n1", shape_.hidden), "input_norm");
+    norm("input_norm", "x", "rstd1", stream("n1"), "input_norm");
     project_qkv(split("n1"));
     attention();
     linear_and_sum(LinearModule::kO, "o_proj", "attention", "o");
     residual("attention_residual", "post_norm", "x", "o", "x_mid");
-    norm("post_norm", "x_mid", "rstd2", vector("n2", shape_.hidden), "post_norm");
+    norm("post_norm", "x_mid", "rstd2", stream("n2"), "post_norm");
     shape_.experts > 0 ? mixture_of_experts(split("n2")) : mlp(split("n2"));
     residual("mlp_residual", "mlp_residual", "x_mid", "down", spec_.output);
     return std::move(spec_);
@@ -43,6 +43,12 @@ class LayerBuilder {
 
   TensorSpec vector(std::string name, std::int64_t width) const {
     return {std::move(name), {width}, shape_.dtype_bytes};
+  }
+  // As wide as the residual stream, and whole on every GPU.
+  TensorSpec stream(std::string name) const {
+    TensorSpec tensor = vector(std::move(name), shape_.hidden);
+    tensor.copies = gpus_;
+    return tensor;
   }
   TensorSpec per_head(std::string name, std::int64_t heads) const {
     return {std::move(name), {heads, shape_.head_dim}, shape_.dtype_bytes};
@@ -86,7 +92,7 @@ class LayerBuilder {
   std::string split(const std::string& whole) {
     if (gpus_ == 1) return whole;
     const std::string name = whole + ".split";
-    OperatorSpec op{name, OperatorKind::kSplit, name, {whole}, {vector(name, shape_.hidden)}};
+    OperatorSpec op{name, OperatorKind::kSplit, name, {whole}, {stream(name)}};
     op.gradients = {{{whole}, {}, whole + ".all_reduce.d", all_reduce_work()}};
     op.view = true;
     spec_.operators.push_back(std::move(op));
@@ -102,7 +108,7 @@ class LayerBuilder {
   void sum_parts(const std::string& out) {
     if (gpus_ == 1) return;
     const std::string part = part_of(out), name = out + ".all_reduce";
-    OperatorSpec op{name, OperatorKind::kAllReduce, name, {part}, {vector(out, shape_.hidden)}, all_reduce_work()};
+    OperatorSpec op{name, OperatorKind::kAllReduce, name, {part}, {stream(out)}, all_reduce_work()};
     op.gradients = {{{part}, {}, name + ".view", {}, true}};
     spec_.operators.push_back(std::move(op));
   }
@@ -236,15 +242,11 @@ class LayerBuilder {
     spec_.operators.push_back(std::move(op));
   }
 
-  void residual(const std::string& name, const std::string& kernel, const std::string& stream,
+  void residual(const std::string& name, const std::string& kernel, const std::string& before,
                 const std::string& branch, const std::string& out) {
-    OperatorSpec op{name,
-                    OperatorKind::kResidual,
-                    kernel,
-                    {stream, branch},
-                    {vector(out, shape_.hidden)},
-                    residual_work(shape_.hidden)};
-    op.gradients = {{{stream, branch}, {}, name + ".view", {}, true}};
+    OperatorSpec op{name,          OperatorKind::kResidual,     kernel, {before, branch},
+                    {stream(out)}, residual_work(shape_.hidden)};
+    op.gradients = {{{before, branch}, {}, name + ".view", {}, true}};
     spec_.operators.push_back(std::move(op));
   }
 

@@ -49,6 +49,7 @@ struct TensorSpec {
   std::string name;
   std::vector<std::int64_t> shape;  // of one token
   std::int64_t element_bytes = 2;
+  std::int64_t copies = 1;  // GPUs of a replica that each hold all of it
 
   std::int64_t elements() const;
   std::int64_t bytes_per_token() const { return elements() * element_bytes; }

@@ -117,6 +117,15 @@ Bytes bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors
   return sum;
 }
 
+Bytes split_bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors) {
+  Bytes sum;
+  for (const TensorId tensor : tensors) {
+    const std::int64_t copies = graph[tensor].spec.copies;
+    sum += Bytes((graph[tensor].bytes_per_token() + copies - 1) / copies);
+  }
+  return sum;
+}
+
 RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept) {
   return rebuild_plan(graph, kept, needed_tensors(graph));
 }
@@ -139,8 +148,9 @@ RebuildPlan rebuild_plan(const LayerGraph& graph, std::span<const TensorId> kept
 
 RecordSet make_record_set(const LayerGraph& graph, std::string name, std::vector<TensorId> tensors) {
   std::sort(tensors.begin(), tensors.end());
-  RecordSet set{std::move(name), std::move(tensors), {}, {}, {}};
+  RecordSet set{.name = std::move(name), .tensors = std::move(tensors)};
   set.bytes_per_token = bytes_per_token(graph, set.tensors);
+  set.split_bytes_per_token = split_bytes_per_token(graph, set.tensors);
   for (const TensorId tensor : set.tensors) {
     check(!graph[tensor].gradient_of, "records hold forward tensors");
     if (serving_origin(graph, tensor) == ServingOrigin::kCached) {

@@ -30,6 +30,7 @@ struct RecordSet {
   std::string name;
   std::vector<TensorId> tensors;  // in the order in which the forward makes them
   Bytes bytes_per_token;          // a layer
+  Bytes split_bytes_per_token;    // the same, of the tensors that several GPUs hold whole each its part alone
   Bytes cached_bytes_per_token;   // of these: in the KV cache anyway
   RebuildPlan rebuild;
 };
@@ -45,6 +46,8 @@ std::vector<TensorId> minimal_tensors(const LayerGraph& graph);
 std::vector<TensorId> lean_tensors(const LayerGraph& graph);
 
 Bytes bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors);
+// Where of each tensor that several GPUs hold whole (TensorSpec::copies) every one keeps an equal part.
+Bytes split_bytes_per_token(const LayerGraph& graph, std::span<const TensorId> tensors);
 
 // The inputs of the gated activation.
 std::vector<TensorId> gate_and_up(const LayerGraph& graph);

@@ -17,10 +17,10 @@ namespace {
 constexpr std::int64_t kOptimizerBytesPerParameter = 12;  // Adam: two moments and the master weight in f32
 constexpr double kDownOfGateUp = 0.5;  // measured: the down product is as large as either that makes gate and up
 
-Bytes set_bytes(const LayerGraph& graph, const char* name) {
+Bytes set_bytes(const LayerGraph& graph, const TrainingShape& training, const char* name) {
   const auto set = find_record_set(graph, name);
   check(set.has_value(), "the named record sets exist");
-  return set->bytes_per_token;
+  return training.sequence_parallel ? set->split_bytes_per_token : set->bytes_per_token;
 }
 
 // Bytes a second.
@@ -65,16 +65,22 @@ TrainingCost::TrainingCost(const HardwareSpec& hardware, const ModelShape& model
   TrainingShape frozen = training;
   frozen.lora_modules.clear();
   reference_ = times_of(layer_costs(build_layer_graph(model, frozen, tensor_parallel)).forward.kernels);
-  record_bytes_.lean = set_bytes(graph, "lean");
-  record_bytes_.minimal = set_bytes(graph, "minimal");
+  record_bytes_.lean = set_bytes(graph, training, "lean");
+  record_bytes_.minimal = set_bytes(graph, training, "minimal");
   record_bytes_.gate_up = record_bytes_.minimal - record_bytes_.lean;
-  record_bytes_.input = set_bytes(graph, "input");
+  record_bytes_.input = set_bytes(graph, training, "input");
   rebuild_gate_up_ = times_of(rebuild_plan(graph, lean_tensors(graph), gate_and_up(graph)).kernels);
   output_from_record_ = times_of(rebuild_plan(graph, minimal_tensors(graph), std::array{graph.output}).kernels);
   trained_parameters_ = alchemist::trained_parameters(model, training, tensor_parallel);
   gradient_bytes_per_parameter_ = model.dtype_bytes;
   record_bytes_.keys_and_values = Bytes(2 * gpu_shard(model, tensor_parallel).kv_width() * model.dtype_bytes);
   working_bytes_per_token_ = Bytes(backward_schedule(graph, minimal_tensors(graph)).peak_working_bytes_per_token);
+  if (!training.sequence_parallel) return;
+  for (const TensorId tensor : minimal_tensors(graph)) {
+    if (graph[tensor].spec.copies == 1) continue;
+    gathered_bytes_.push_back(static_cast<double>(graph[tensor].bytes_per_token()));
+    working_bytes_per_token_ += Bytes(graph[tensor].bytes_per_token());
+  }
 }
 
 Bytes TrainingCost::state_bytes() const {
@@ -163,7 +169,8 @@ Duration TrainingCost::piece(const TrainingPiece& piece) const {
 
 double TrainingCost::seconds(const TrainingPiece& piece) const {
   most_tokens_ = std::max(most_tokens_, piece.tokens);
-  const double alone = profile_ ? measured_seconds(piece) + between_gpus_seconds(piece) : analytic_seconds(piece);
+  const double alone = gather_seconds(piece) +
+                       (profile_ ? measured_seconds(piece) + between_gpus_seconds(piece) : analytic_seconds(piece));
   if (piece.kind == PieceKind::kOptimizer) {
     return alone + gradient_sum_seconds(piece.parameters) + keeping_bytes(piece.parameters) / memory_rate(hardware_);
   }
@@ -213,6 +220,18 @@ double TrainingCost::between_gpus_seconds(const TrainingPiece& piece) const {
   double seconds = 0;
   for_each_part(
       piece, [&](const KernelTimes& kernels, double tokens, double) { seconds += kernels.all_reduce_seconds(tokens); });
+  return seconds;
+}
+
+double TrainingCost::gather_seconds(const TrainingPiece& piece) const {
+  const std::int64_t tokens = piece.kind == PieceKind::kBackward ? piece.tokens
+                              : piece.kind == PieceKind::kHead   ? piece.recorded_targets
+                                                                 : 0;
+  double seconds = 0;
+  if (tokens == 0) return seconds;
+  for (const double bytes : gathered_bytes_) {
+    seconds += all_gather_seconds(hardware_, tensor_parallel_, bytes * static_cast<double>(tokens));
+  }
   return seconds;
 }
 

@@ -19,7 +19,8 @@
 
 namespace alchemist {
 
-// Bytes of one token in one layer.
+// Bytes of one token in one layer, that one GPU keeps: of what is whole on every GPU all, or with
+// TrainingShape::sequence_parallel its part.
 struct RecordBytes {
   Bytes lean;
   Bytes minimal;
@@ -72,7 +73,7 @@ class TrainingCost {
   Bytes state_bytes() const;
   // Trained parameters as kernels read them, at the model's precision.
   Bytes weight_bytes() const { return Bytes(trained_parameters_ * gradient_bytes_per_parameter_); }
-  // Gradients and rebuilt tensors alive at once in one layer's backward, a token.
+  // Gradients and rebuilt or gathered tensors alive at once in one layer's backward, a token.
   Bytes working_bytes_per_token() const { return working_bytes_per_token_; }
 
  private:
@@ -88,6 +89,9 @@ class TrainingCost {
   }
   // Of the analytic ones: what passes between the GPUs of a replica, the sums of gradients excepted.
   double between_gpus_seconds(const TrainingPiece& piece) const;
+  // Of the analytic ones too, of activations of which each GPU keeps a part: all of them for backward, and for the head
+  // those whose last layer's output it computes from a record.
+  double gather_seconds(const TrainingPiece& piece) const;
   // What one GPU computes.
   double measured_seconds(const TrainingPiece& piece) const;
   double optimizer_seconds(std::int64_t parameters) const;
@@ -109,6 +113,7 @@ class TrainingCost {
   KernelTimes head_backward_;
   std::vector<GradientSum> gradient_sums_;  // of a layer
   RecordBytes record_bytes_;
+  std::vector<double> gathered_bytes_;  // of a token, by tensor that is gathered in each layer
   std::int64_t trained_parameters_ = 0;
   std::int64_t gradient_bytes_per_parameter_ = 0;
   bool sends_weights_ = false;

@@ -23,7 +23,11 @@ struct TrainingShape {
   TrainingObjective objective = TrainingObjective::sft;
   bool reference_model = true;  // dpo, grpo: log-probabilities of a frozen model are computed by a second forward
   std::int64_t group_size = 8;  // grpo: answers to one prompt
-  bool input_gradient = true;   // false in the first layer when nothing below it is trained (LoRA)
+  // What is kept for backward of tensors that all GPUs of a replica hold whole, each keeps its part of, and backward
+  // gathers them (the sequence parallelism of Korthikanti et al., "Reducing Activation Recomputation in Large
+  // Transformer Models", 2022, section 4.2, as far as memory goes: norms stay whole).
+  bool sequence_parallel = false;
+  bool input_gradient = true;  // false in the first layer when nothing below it is trained (LoRA)
 };
 
 // Sequences that one training sample runs through the model, in tokens.

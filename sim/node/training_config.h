@@ -29,6 +29,7 @@ struct TrainingConfig {
   FeedbackConfig feedback;
   std::int32_t max_version_lag = 1;  // weight versions by which a record may be older than the weights it trains
   BackwardWeights backward = BackwardWeights::kCurrent;  // recorded: lora alone
+  bool sequence_parallel = false;  // of what all GPUs of a replica hold whole, each keeps its part for backward
   // Longest gap between two tokens of an answer that training beside decode steps may cause. None: it hides, below what
   // serving's own longer steps do to the gaps.
   std::optional<Duration> max_itl;

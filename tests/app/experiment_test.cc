@@ -64,6 +64,7 @@ training:
   batch_tokens: 1024
   feedback: {share: 0.25, delay: {lognormal: {median: 1.5 s, sigma: 0.7}}}
   max_version_lag: 3
+  sequence_parallel: true
   max_itl: 12.5 ms
 cluster: {gpus: 6, training_gpus: 2, routing: prefix_aware}
 policy: serve_only
@@ -79,6 +80,7 @@ TEST(Experiment, EveryKeyIsRead) {
                e.serving.async_scheduling || e.serving.cuda_graphs);
   EXPECT_EQ(e.training.method, TrainingMethod::full);
   EXPECT_EQ(e.training.objective, TrainingObjective::dpo);
+  EXPECT_TRUE(e.training.sequence_parallel);
   EXPECT_EQ(e.training.feedback.delay.kind, DurationDistribution::Kind::lognormal);
   EXPECT_EQ(e.training.feedback.delay.mean.count_ns(), 1'500'000'000);
   EXPECT_EQ(e.cluster.routing, Routing::kPrefixAware);

@@ -32,6 +32,15 @@ TEST(IdleKeys, AreNamedWithTheReason) {
   EXPECT_THAT(idle_key_warnings(with_policy("{base: alchemist, window_layers: 9, keep_for: 5 s}")), IsEmpty());
 }
 
+TEST(IdleKeys, NothingIsSplitOnOneGpu) {
+  Experiment experiment = with_policy("temporal");
+  experiment.training.sequence_parallel = true;
+  EXPECT_THAT(idle_key_warnings(experiment),
+              ElementsAre("training: no use is made of sequence_parallel: serving.tensor_parallel is 1"));
+  experiment.serving.tensor_parallel = 2;
+  EXPECT_THAT(idle_key_warnings(experiment), IsEmpty());
+}
+
 TEST(ProfileWarnings, AnotherTrainingThanThatOfTheExperiment) {
   const TemporaryFolder folder;
   folder.write("profile/meta.yaml", "device: CPU\nmodel: tiny\ntraining: full\n");

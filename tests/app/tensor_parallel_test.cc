@@ -97,6 +97,17 @@ TEST(TensorParallelRun, RecordsAreOneGpusPart) {
   EXPECT_EQ(reuse.watcher.recorded, Bytes(32 * 55'368) * reuse.watcher.recorded_tokens);
 }
 
+// The same where each of the two keeps half of x and x_mid: 8,192 bytes less. So more of them fit where memory is
+// short.
+TEST(TensorParallelRun, SequenceParallelRecordsAreSmaller) {
+  const std::string cluster = "{gpus: 2}", parallel = ", sequence_parallel: true";
+  const Watcher parts = run(experiment("reuse", cluster, parallel)).watcher;
+  EXPECT_EQ(parts.recorded, Bytes(32 * (55'368 - 8'192)) * parts.recorded_tokens);
+  const std::string scarce = "{base: reuse, gpu_record_share: 0.1}";
+  EXPECT_GT(run(experiment(scarce, cluster, parallel)).summary.train_tokens_reused,
+            run(experiment(scarce, cluster)).summary.train_tokens_reused);
+}
+
 // LoRA of rank 16 on one of two GPUs: A of q, k, v, gate, up 5 x 4096 x 16, B of them 16 x (2048 + 2 x 512 + 2 x 7168),
 // A of o and down 16 x (2048 + 7168), B of them 2 x 16 x 4096: 884,736 a layer. 14 bytes of gradient and optimizer
 // state each. Logits of 1,024 tokens over half the vocabulary: 1,024 x 64,128 x 6. The rest is the working set of 2,048

@@ -50,6 +50,27 @@ TEST(TensorParallel, OnlyTheResidualStreamIsRepeated) {
   }
 }
 
+// With sequence parallelism each of two GPUs keeps half of x and x_mid, 8 bytes each, and gathers them for backward.
+TEST(TensorParallel, SequenceParallelRecordBytesByHand) {
+  const LayerGraph graph = build_layer_graph(tiny_model(), full_training(), 2);
+  const auto split = [&](const char* name) { return find_record_set(graph, name)->split_bytes_per_token; };
+  EXPECT_EQ(split("minimal"), Bytes(104 - 16));
+  EXPECT_EQ(split("lean"), Bytes(72 - 16));
+  EXPECT_EQ(split("input"), Bytes(8));
+  EXPECT_EQ(split("kv"), Bytes(8)) << "every GPU has heads of its own";
+}
+
+// All GPUs together hold one record and no more, but for the two f32 statistics of each token.
+TEST(TensorParallel, SequenceParallelRepeatsNothingWide) {
+  for (const ModelShape& shape : {llama31_8b(), llama2_7b(), llama31_70b()}) {
+    const Bytes whole = set_bytes(build_layer_graph(shape, full_training()), "minimal");
+    for (const std::int64_t gpus : {2, 4, 8}) {
+      const LayerGraph graph = build_layer_graph(shape, TrainingShape{}, gpus);
+      EXPECT_EQ(find_record_set(graph, "minimal")->split_bytes_per_token * gpus, whole + Bytes(8) * (gpus - 1));
+    }
+  }
+}
+
 // Products are split without rest, so that all GPUs together do the matrix work of one. Weights and optimizer state
 // too, but for the norms.
 TEST(TensorParallel, SplitsTheWork) {
@@ -201,6 +222,46 @@ TEST(TensorParallel, MeasuredTimesAreOfOneGpu) {
   const TrainingCost analytic(products, tiny_model(), full_training(), 1, 2);
   EXPECT_NEAR(microseconds(head, PieceKind::kReferenceHead),
               200 * microseconds(analytic, PieceKind::kReferenceHead) / microseconds(analytic, PieceKind::kHead), 1e-2);
+}
+
+TEST(TensorParallel, SequenceParallelKeepsParts) {
+  TrainingShape training = full_training();
+  const TrainingCost whole(slow_interconnect(), tiny_model(), training, 1, 2);
+  training.sequence_parallel = true;
+  const TrainingCost parts(slow_interconnect(), tiny_model(), training, 1, 2);
+  EXPECT_EQ(whole.record_bytes().minimal, Bytes(104));
+  EXPECT_EQ(parts.record_bytes().minimal, Bytes(88));
+  EXPECT_EQ(parts.record_bytes().lean, Bytes(56));
+  EXPECT_EQ(parts.record_bytes().gate_up, Bytes(32));
+  EXPECT_EQ(parts.record_bytes().input, Bytes(8));
+  EXPECT_EQ(parts.record_bytes().keys_and_values, Bytes(8));
+  EXPECT_EQ(parts.working_bytes_per_token(), whole.working_bytes_per_token() + Bytes(32))
+      << "both, whole, of one layer";
+}
+
+// Gathering 100 x 16 bytes, of which a GPU lacks half, takes 8 us and 5 us of latency: two tensors in each backward.
+// The head needs them of the tokens whose last layer is recorded: half as many, 9 us each. Measured kernels know
+// nothing of it.
+TEST(TensorParallel, GatheringTimesByHand) {
+  TrainingShape training = full_training();
+  training.sequence_parallel = true;
+  const TrainingCost cost(slow_interconnect(), tiny_model(), training, 1, 2);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kForward), 2 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kReference), 2 * 21, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward), 2 * 21 + 2 * 13, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kBackward, 100), 2 * 21 + 2 * 13, 1e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kHead), 3 * 9 + 21, 1e-3) << "nothing of it comes from a record";
+  TrainingPiece head;
+  head.kind = PieceKind::kHead;
+  head.tokens = 100;
+  const double without = cost.piece(head).in_seconds();
+  head.recorded_targets = 50;  // whose down product is added up over the GPUs: 8 + 5 us
+  EXPECT_NEAR((cost.piece(head).in_seconds() - without) * 1e6, 2 * 9 + 13, 2e-3);
+  EXPECT_NEAR(microseconds(cost, PieceKind::kOptimizer), 0, 2e-3);
+  TrainingProfile measured;
+  measured.backward.dense = PointSeries({{100, 1500}});
+  const TrainingCost profiled(slow_interconnect(), tiny_model(), training, 1, 2, measured);
+  EXPECT_NEAR(microseconds(profiled, PieceKind::kBackward), 1500 + 2 * 21 + 2 * 13, 1e-3);
 }
 
 // On one of two GPUs, q 8 x 4, k and v 8 x 2 are one product, o is 4 x 8, gate and up 8 x 16, down 8 x 8. Each fits one
