@@ -83,7 +83,7 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         shutil.copytree(SOURCE / "tools/gpu", self.root / "tools/gpu", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(SOURCE / "tools/gpu_suite", self.root / "tools")
         shutil.copytree(SOURCE / "configs", self.root / "configs")
-        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=14)  # a GPU's limits
+        self.edit("tools/gpu/stages.py", {r'(Stage\(f?"[^"]+"), \d+,': r"\1, 100_000,"}, times=15)  # a GPU's limits
         for context, prompt in (("2k", "2048"), ("8k", "8000")):
             other = "8000" if prompt == "2048" else "2048"
             self.edit(f"configs/experiments/gpu_8b_{context}.yaml",
@@ -93,6 +93,7 @@ class GpuSuiteOnTheEmulator(CliTestCase):
         self.edit("configs/policies/planned.yaml", {"restore: planned": "restore: reload"})
         for model in ("llama-3.1-8b", "tiny"):
             self.write(f"configs/models/{model}.yaml", MODEL)
+        self.write("configs/models/llama-3.1-70b.yaml", MODEL.replace("\nheads: 1", "\nheads: 4"))  # which four GPUs split
         self.script("build/alchemist", PROGRAM.format(python=sys.executable, root=self.root, profile=PROFILE,
                                                       program=os.environ["ALCHEMIST"]))
         self.script("bin/nvidia-smi", '#!/bin/sh\necho "NVIDIA H200, 580.0, 143771 MiB, 0, 1, 1, 1, 1, 1, 1, 1, 30"\n')
