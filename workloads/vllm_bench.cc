@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <numeric>
-
 #include "workloads/json_line.h"
 #include "workloads/read_trace.h"
 
@@ -43,8 +41,7 @@ std::vector<BenchRequest> read_bench_requests(const std::string& path) {
   std::vector<BenchRequest> requests;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     check_not_negative(lines, "itls", itls[i]);
-    BenchRequest& request = requests.emplace_back(BenchRequest{inputs[i], outputs[i], std::nullopt, ttfts[i], 0});
-    request.answer_s = std::accumulate(itls[i].begin(), itls[i].end(), 0.0);
+    BenchRequest& request = requests.emplace_back(BenchRequest{inputs[i], outputs[i], std::nullopt, ttfts[i], itls[i]});
     if (starts) request.start_s = (*starts)[i];
   }
   if (lines.next())

@@ -1,7 +1,7 @@
 // What `vllm bench serve --save-result --save-detailed` writes of a run (vllm-project/vllm, vllm/benchmarks/serve.py):
 // one JSON object on one line, with a list entry for each request.
 //
-//   input_lens, output_lens   tokens; no output: the request failed
+//   input_lens, output_lens   tokens; none of either: the request failed
 //   start_times               seconds, when the client sent it; older versions lack them
 //   ttfts                     seconds from then to the first token
 //   itls                      a list each: seconds between the parts in which the rest of the answer came
@@ -19,9 +19,9 @@ struct BenchRequest {
   std::int32_t output_tokens = 0;
   std::optional<double> start_s;
   double ttft_s = 0;
-  double answer_s = 0;  // from the first part of the answer to the last
+  std::vector<double> gaps_s;
 
-  bool failed() const { return output_tokens == 0; }
+  bool failed() const { return input_tokens == 0 || output_tokens == 0; }
 };
 
 // In the order of the file. ConfigError (FILE:LINE) for what is none, lists of unequal length, times below 0, and

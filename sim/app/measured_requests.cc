@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "sim/base/error.h"
+#include "sim/base/time.h"
 #include "workloads/vllm_bench.h"
 
 namespace alchemist {
 
 MeasuredRequests read_measured(const std::string& path) {
-  if (!begins_with_object(path)) return {read_measured_requests(path), ArrivalClock::kEngine};
-  MeasuredRequests run{{}, ArrivalClock::kClient};
+  if (!begins_with_object(path)) return {{read_measured_requests(path), {}}, ArrivalClock::kEngine};
+  RunTimes run;
   std::int64_t position = -1;
   for (const BenchRequest& sent : read_bench_requests(path)) {
     ++position;
@@ -26,14 +28,19 @@ MeasuredRequests read_measured(const std::string& path) {
                                         position));
     }
     const double first_s = *sent.start_s + sent.ttft_s;
-    run.requests.push_back(
-        {0, sent.input_tokens, sent.output_tokens, *sent.start_s, *sent.start_s, first_s, first_s + sent.answer_s});
+    double last_s = first_s;
+    for (const double gap : sent.gaps_s) {
+      last_s += gap;
+      run.gaps_ms.push_back(gap * 1e3);
+    }
+    run.requests.push_back({0, sent.input_tokens, sent.output_tokens, *sent.start_s, *sent.start_s, first_s, last_s});
   }
   if (run.requests.empty()) throw ConfigError::at(path, 0, "holds no request that was answered");
-  std::stable_sort(run.requests.begin(), run.requests.end(),
-                   [](const RequestTimes& a, const RequestTimes& b) { return a.arrived_s < b.arrived_s; });
+  // In nanoseconds, as the replayed trace is sorted.
+  const auto arrival = [](const RequestTimes& r) { return Duration::seconds(r.arrived_s); };
+  std::ranges::stable_sort(run.requests, {}, arrival);
   for (std::size_t i = 0; i < run.requests.size(); ++i) run.requests[i].request = static_cast<std::int64_t>(i);
-  return run;
+  return {std::move(run), ArrivalClock::kClient};
 }
 
 }  // namespace alchemist

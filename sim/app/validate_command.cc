@@ -37,11 +37,11 @@ void validate_measured(const ValidateArguments& arguments) {
   if (measured.arrivals == ArrivalClock::kClient && !overrides.trace) overrides.trace = arguments.measured;
   const Experiment experiment = load_experiment(arguments.experiment.name, overrides);
   RequestTimesRecorder recorder(measured.arrivals);
-  ProgressLine progress(static_cast<std::int64_t>(measured.requests.size()));
+  ProgressLine progress(static_cast<std::int64_t>(measured.run.requests.size()));
   ObserverList observers{&recorder, &progress};
   const RunResult result = run_experiment(experiment, observers);
   print_warnings(result.warnings);
-  const Comparison comparison = write_comparison(arguments.out, measured.requests, recorder.take());
+  const Comparison comparison = write_comparison(arguments.out, measured.run, recorder.take());
   fmt::print("{}\nResults: {}\n", comparison_table(comparison), arguments.out);
 }
 

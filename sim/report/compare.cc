@@ -18,11 +18,13 @@ namespace {
 struct Metric {
   std::string_view name;
   std::string_view label;
-  double (RequestTimes::*value)() const;
+  double (RequestTimes::*value)() const;  // null: of gaps, not of requests
 };
-constexpr std::array<Metric, 3> kMetrics{{{"ttft", "TTFT", &RequestTimes::ttft_ms},
+constexpr std::array<Metric, 4> kMetrics{{{"ttft", "TTFT", &RequestTimes::ttft_ms},
                                           {"tpot", "TPOT", &RequestTimes::tpot_ms},
+                                          {"itl", "ITL", nullptr},
                                           {"e2el", "E2E", &RequestTimes::e2el_ms}}};
+constexpr std::size_t kDistributionSteps = 1000;
 
 struct Statistic {
   std::string_view name;
@@ -31,9 +33,13 @@ struct Statistic {
 constexpr std::array<Statistic, 5> kStatistics{
     {{"mean", std::nullopt}, {"p50", 0.5}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}}};
 
-std::vector<double> sorted_values(std::span<const RequestTimes> run, const Metric& metric) {
+std::vector<double> sorted_values(const RunTimes& run, const Metric& metric) {
   std::vector<double> values;
-  for (const RequestTimes& r : run) values.push_back((r.*metric.value)());
+  if (metric.value == nullptr) {
+    values = run.gaps_ms;
+  } else {
+    for (const RequestTimes& r : run.requests) values.push_back((r.*metric.value)());
+  }
   std::sort(values.begin(), values.end());
   return values;
 }
@@ -66,24 +72,29 @@ void require_same_requests(std::span<const RequestTimes> measured, std::span<con
 
 void RequestTimesRecorder::on_request_outcome(const RequestOutcome& o) {
   const Time arrived = clock_ == ArrivalClock::kEngine ? o.queued : o.arrived;
-  requests_.push_back({o.id.value(), o.prompt_tokens, o.output_tokens, arrived.in_seconds(), o.scheduled.in_seconds(),
-                       o.first_token.in_seconds(), o.finished.in_seconds()});
+  run_.requests.push_back({o.id.value(), o.prompt_tokens, o.output_tokens, arrived.in_seconds(),
+                           o.scheduled.in_seconds(), o.first_token.in_seconds(), o.finished.in_seconds()});
 }
 
-std::vector<RequestTimes> RequestTimesRecorder::take() {
-  std::sort(requests_.begin(), requests_.end(),
+void RequestTimesRecorder::on_token_gap(Time, Duration gap, std::int64_t count) {
+  run_.gaps_ms.insert(run_.gaps_ms.end(), static_cast<std::size_t>(count), gap.in_seconds() * 1e3);
+}
+
+RunTimes RequestTimesRecorder::take() {
+  std::sort(run_.requests.begin(), run_.requests.end(),
             [](const RequestTimes& a, const RequestTimes& b) { return a.request < b.request; });
-  return std::move(requests_);
+  return std::move(run_);
 }
 
-Comparison compare_runs(std::span<const RequestTimes> measured, std::span<const RequestTimes> simulated) {
-  require_same_requests(measured, simulated);
+Comparison compare_runs(const RunTimes& measured, const RunTimes& simulated) {
+  require_same_requests(measured.requests, simulated.requests);
   Comparison c;
-  c.requests = static_cast<std::int64_t>(measured.size());
+  c.requests = static_cast<std::int64_t>(measured.requests.size());
   double sum = 0;
   int errors = 0;
   for (const Metric& metric : kMetrics) {
     const std::vector<double> real = sorted_values(measured, metric), ours = sorted_values(simulated, metric);
+    if (real.empty() || ours.empty()) continue;
     for (const Statistic& statistic : kStatistics) {
       ComparisonRow row{std::string(metric.name), std::string(statistic.name), evaluate(statistic, real),
                         evaluate(statistic, ours), std::nullopt};
@@ -140,13 +151,19 @@ std::string comparison_csv(const Comparison& c) {
   return text;
 }
 
-std::string distribution_csv(std::span<const RequestTimes> measured, std::span<const RequestTimes> simulated) {
+std::string distribution_csv(const RunTimes& measured, const RunTimes& simulated) {
   std::string text = "metric,run,value_ms,fraction\n";
   for (const Metric& metric : kMetrics) {
-    const auto append = [&](std::string_view run, std::span<const RequestTimes> requests) {
-      const std::vector<double> values = sorted_values(requests, metric);
+    if (metric.value == nullptr && (measured.gaps_ms.empty() || simulated.gaps_ms.empty())) continue;
+    const auto append = [&](std::string_view run, const RunTimes& times) {
+      const std::vector<double> values = sorted_values(times, metric);
+      const std::size_t each = std::max<std::size_t>(1, values.size() / kDistributionSteps);
+      std::size_t told = 0;
       for (std::size_t i = 0; i < values.size(); ++i) {
-        if (i + 1 < values.size() && values[i + 1] == values[i]) continue;  // the step is at the last of equal ones
+        const bool last = i + 1 == values.size();
+        if (!last && values[i + 1] == values[i]) continue;  // the step is at the last of equal ones
+        if (!last && i + 1 - told < each) continue;
+        told = i + 1;
         fmt::format_to(std::back_inserter(text), "{},{},{:.6f},{}\n", metric.name, run, values[i],
                        static_cast<double>(i + 1) / static_cast<double>(values.size()));
       }
@@ -157,8 +174,8 @@ std::string distribution_csv(std::span<const RequestTimes> measured, std::span<c
   return text;
 }
 
-Comparison write_comparison(const std::filesystem::path& directory, std::span<const RequestTimes> measured,
-                            std::span<const RequestTimes> simulated) {
+Comparison write_comparison(const std::filesystem::path& directory, const RunTimes& measured,
+                            const RunTimes& simulated) {
   Comparison comparison = compare_runs(measured, simulated);
   ResultDirectory files(directory);
   files.create("comparison.json").write(comparison_json(comparison));

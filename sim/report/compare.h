@@ -22,15 +22,16 @@ class RequestTimesRecorder final : public RunObserver {
  public:
   explicit RequestTimesRecorder(ArrivalClock clock = ArrivalClock::kEngine) : clock_(clock) {}
   void on_request_outcome(const RequestOutcome& outcome) override;
-  std::vector<RequestTimes> take();
+  void on_token_gap(Time now, Duration gap, std::int64_t count) override;
+  RunTimes take();
 
  private:
   ArrivalClock clock_;
-  std::vector<RequestTimes> requests_;
+  RunTimes run_;
 };
 
 struct ComparisonRow {
-  std::string metric;     // ttft, tpot, e2el
+  std::string metric;     // ttft, tpot, itl, e2el
   std::string statistic;  // mean, p50, p90, p95, p99
   double measured_ms = 0;
   double simulated_ms = 0;
@@ -39,24 +40,25 @@ struct ComparisonRow {
 
 struct Comparison {
   std::int64_t requests = 0;
-  std::vector<ComparisonRow> rows;    // 15, metric by metric
+  std::vector<ComparisonRow> rows;    // 5 a metric; itl where both runs know their gaps
   double mean_absolute_error = 0;     // over the rows that have an error
   double largest_absolute_error = 0;  // among them
 };
 
-// Both by request number. ConfigError unless they have the same requests with the same token counts.
-Comparison compare_runs(std::span<const RequestTimes> measured, std::span<const RequestTimes> simulated);
+// ConfigError unless both have the same requests with the same token counts.
+Comparison compare_runs(const RunTimes& measured, const RunTimes& simulated);
 
 std::string comparison_table(const Comparison& comparison);  // for people
 std::string comparison_json(const Comparison& comparison);
 std::string comparison_csv(const Comparison& comparison);  // metric,statistic,measured_ms,simulated_ms,error
 
 // The empirical distribution functions of both runs as steps: metric,run,value_ms,fraction with run = measured or
-// simulated; `fraction` of the requests took at most `value_ms`.
-std::string distribution_csv(std::span<const RequestTimes> measured, std::span<const RequestTimes> simulated);
+// simulated; `fraction` of the requests (itl: of the gaps) took at most `value_ms`. Of many values every so many, so
+// that there are some thousand steps at most, and the largest.
+std::string distribution_csv(const RunTimes& measured, const RunTimes& simulated);
 
 // Writes comparison.json, comparison.csv and distribution.csv into a directory, all or none of them.
-Comparison write_comparison(const std::filesystem::path& directory, std::span<const RequestTimes> measured,
-                            std::span<const RequestTimes> simulated);
+Comparison write_comparison(const std::filesystem::path& directory, const RunTimes& measured,
+                            const RunTimes& simulated);
 
 }  // namespace alchemist

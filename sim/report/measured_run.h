@@ -24,6 +24,11 @@ struct RequestTimes {
   double e2el_ms() const { return (last_token_s - arrived_s) * 1e3; }
 };
 
+struct RunTimes {
+  std::vector<RequestTimes> requests;  // by number
+  std::vector<double> gaps_ms;         // between two successive tokens of an answer, in any order; empty: not known
+};
+
 // Reads a CSV with the columns request, input_length, output_length, queued_s, scheduled_s, first_token_s, last_token_s
 // (others are ignored, the order is free), one line a request, numbered from 0 without holes; the result is by number.
 //

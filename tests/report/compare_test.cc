@@ -1,7 +1,9 @@
 #include "sim/report/compare.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -14,11 +16,11 @@ namespace {
 
 constexpr const char* kHeader = "request,input_length,output_length,queued_s,scheduled_s,first_token_s,last_token_s\n";
 
-std::vector<RequestTimes> read(const std::string& text) {
+RunTimes read(const std::string& text) {
   const TemporaryDirectory temporary("measured");
   const std::filesystem::path path = temporary.path() / "run.csv";
   std::ofstream(path) << text;
-  return read_measured_requests(path.string());
+  return {read_measured_requests(path.string()), {}};
 }
 
 // Measured: TTFT 1000 and 2000 ms, TPOT 100 and 0 ms, E2E 2000 and 2000 ms. Simulated: TTFT 1100 and 2200, TPOT the
@@ -27,10 +29,10 @@ std::vector<RequestTimes> read(const std::string& text) {
 //   TPOT: 0 %; E2E: mean 2150, P50 2150, P90 2190, P95 2195, P99 2199 against 2000.
 TEST(CompareRuns, HandMadeNumbers) {
   const auto measured = read(std::string(kHeader) + "0,5,11,1.0,1.5,2.0,3.0\n1,6,1,2.0,3.0,4.0,4.0\n");
-  std::vector<RequestTimes> simulated = measured;
-  simulated[0].first_token_s = 2.1;
-  simulated[0].last_token_s = 3.1;
-  simulated[1].first_token_s = simulated[1].last_token_s = 4.2;
+  RunTimes simulated = measured;
+  simulated.requests[0].first_token_s = 2.1;
+  simulated.requests[0].last_token_s = 3.1;
+  simulated.requests[1].first_token_s = simulated.requests[1].last_token_s = 4.2;
   const Comparison c = compare_runs(measured, simulated);
   const std::vector<double> expected{0.1, 0.1, 0.1, 0.1, 0.1, 0, 0, 0, 0, 0, 0.075, 0.075, 0.095, 0.0975, 0.0995};
   ASSERT_EQ(c.rows.size(), 15u);
@@ -56,8 +58,8 @@ TEST(CompareRuns, HandMadeNumbers) {
 // A simulated run that is too fast has a negative error; one whose measured value is 0 has none.
 TEST(CompareRuns, ErrorsAreSignedAndUndefinedAtZero) {
   const auto measured = read(std::string(kHeader) + "0,5,1,0,0,1,1\n");
-  std::vector<RequestTimes> simulated = measured;
-  simulated[0].first_token_s = simulated[0].last_token_s = 0.5;
+  RunTimes simulated = measured;
+  simulated.requests[0].first_token_s = simulated.requests[0].last_token_s = 0.5;
   const Comparison c = compare_runs(measured, simulated);
   EXPECT_DOUBLE_EQ(*c.rows[0].error, -0.5);
   EXPECT_FALSE(c.rows[5].error.has_value()) << "TPOT of one token is 0";
@@ -68,8 +70,8 @@ TEST(CompareRuns, ErrorsAreSignedAndUndefinedAtZero) {
 
 TEST(CompareRuns, RefusesDifferentWorkloads) {
   const auto measured = read(std::string(kHeader) + "0,5,1,0,0,1,1\n");
-  std::vector<RequestTimes> other = measured;
-  other[0].output_tokens = 2;
+  RunTimes other = measured;
+  other.requests[0].output_tokens = 2;
   EXPECT_THROW(compare_runs(measured, other), ConfigError);
   EXPECT_THROW(compare_runs(measured, {}), ConfigError);
 }
@@ -95,13 +97,47 @@ TEST(CompareRuns, WritesItsFilesTogether) {
   EXPECT_EQ(read_text(out / "distribution.csv"), distribution_csv(run, run));
 }
 
+// Of gaps, not of requests: where both runs know theirs. Mean 20 against 25 ms: +25 %; median 10 against 15: +50 %.
+TEST(CompareRuns, GapsBetweenTokens) {
+  RunTimes measured = read(std::string(kHeader) + "0,5,4,0,0,1,2\n");
+  RunTimes simulated = measured;
+  simulated.gaps_ms = {15, 45, 15};
+  EXPECT_EQ(compare_runs(measured, simulated).rows.size(), 15u);
+  EXPECT_EQ(distribution_csv(measured, simulated).find("itl"), std::string::npos);
+  measured.gaps_ms = {10, 10, 40};
+  const Comparison c = compare_runs(measured, simulated);
+  ASSERT_EQ(c.rows.size(), 20u);
+  EXPECT_EQ(c.rows[10].metric + c.rows[10].statistic, "itlmean");
+  EXPECT_NEAR(*c.rows[10].error, 0.25, 1e-9);
+  EXPECT_NEAR(*c.rows[11].error, 0.5, 1e-9);
+  EXPECT_EQ(c.rows[15].metric, "e2el");
+  EXPECT_THAT(
+      distribution_csv(measured, simulated),
+      testing::HasSubstr("itl,measured,10.000000,0.6666666666666666\nitl,measured,40.000000,1\nitl,simulated,15"));
+}
+
+// Of 10,000 gaps every tenth, but a step that many take at once, and the largest.
+TEST(CompareRuns, DistributionOfManyValuesIsThinnedOut) {
+  RunTimes run = read(std::string(kHeader) + "0,5,4,0,0,1,2\n");
+  for (int i = 0; i < 9'985; ++i) run.gaps_ms.push_back(1 + i * 1e-3);
+  run.gaps_ms.insert(run.gaps_ms.end(), 15, 0.5);
+  const std::string csv = distribution_csv(run, run);
+  EXPECT_THAT(csv, testing::HasSubstr("itl,measured,0.500000,0.0015\nitl,measured,1.009000,0.0025\n"));
+  EXPECT_THAT(csv, testing::HasSubstr("itl,measured,10.984000,1\n"));
+  EXPECT_NEAR(static_cast<double>(std::ranges::count(csv, '\n')), 2 * 1000, 20);
+}
+
 TEST(RequestTimesRecorder, GivesRequestsInOrderOfNumber) {
   RequestTimesRecorder recorder;
   RequestOutcome second = outcome(1, 480, 30, 120, 10, 3);
   second.queued = at_ms(500);  // the engine took it in 20 ms after its arrival: counted from here
   recorder.on_request_outcome(second);
   recorder.on_request_outcome(outcome(0, 0, 10, 100, 10, 3));
-  const auto runs = recorder.take();
+  recorder.on_token_gap(at_ms(600), Duration::milliseconds(10), 2);
+  recorder.on_token_gap(at_ms(610), Duration::milliseconds(12), 1);
+  const RunTimes taken = recorder.take();
+  EXPECT_THAT(taken.gaps_ms, testing::ElementsAre(10, 10, 12));
+  const std::vector<RequestTimes>& runs = taken.requests;
   ASSERT_EQ(runs.size(), 2u);
   EXPECT_EQ(runs[0].request, 0);
   EXPECT_DOUBLE_EQ(runs[1].arrived_s, 0.5);
@@ -114,10 +150,10 @@ TEST(MeasuredRun, ColumnsMayComeInAnyOrder) {
   const auto run = read(
       "note,last_token_s,first_token_s,scheduled_s,queued_s,output_length,input_length,request\r\n"
       "x,4,3,2,1,8,7,1\r\ny,4,3,2,0,8,7,0\r\n");
-  ASSERT_EQ(run.size(), 2u);
-  EXPECT_EQ(run[0].arrived_s, 0);
-  EXPECT_EQ(run[1].input_tokens, 7);
-  EXPECT_EQ(run[1].last_token_s, 4);
+  ASSERT_EQ(run.requests.size(), 2u);
+  EXPECT_EQ(run.requests[0].arrived_s, 0);
+  EXPECT_EQ(run.requests[1].input_tokens, 7);
+  EXPECT_EQ(run.requests[1].last_token_s, 4);
 }
 
 // Each broken file names its line and what was expected.
@@ -151,7 +187,7 @@ TEST(MeasuredRun, BrokenFilesAreNamed) {
 TEST(MeasuredRun, ReproducesThePublishedStatisticsOfARealRun) {
   const auto path = shared_data() / "vllm_rtx4090_llama31_8b" / "measured_requests.csv";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is missing";
-  const auto run = read_measured_requests(path.string());
+  const RunTimes run{read_measured_requests(path.string()), {}};
   const Comparison c = compare_runs(run, run);
   const std::vector<double> published{65456.6, 60110.9, 121121.7, 122739.2, 137356.3, 32.4,     30.8,    38.1,
                                       48.1,    56.0,    86578.3,  83413.3,  141600.9, 148977.6, 153627.5};

@@ -39,10 +39,10 @@ TEST(VllmBench, RequestsAsMeasured) {
   EXPECT_EQ(requests[0].output_tokens, 3);
   EXPECT_EQ(requests[0].start_s, 1001.5);
   EXPECT_EQ(requests[0].ttft_s, 0.5);
-  EXPECT_EQ(requests[0].answer_s, 0.375);
+  EXPECT_THAT(requests[0].gaps_s, testing::ElementsAre(0.25, 0.125));
   EXPECT_FALSE(requests[0].failed());
   EXPECT_TRUE(requests[1].failed());
-  EXPECT_EQ(requests[2].answer_s, 0);
+  EXPECT_THAT(requests[2].gaps_s, testing::IsEmpty());
 }
 
 TEST(VllmBench, AsATraceInTheOrderOfSending) {

@@ -9,7 +9,8 @@ from plot.measurement import Measurement
 from plot.tables import Table
 
 # Of a run that somebody else measured: single requests, with line styles and hatches for print.
-_METRICS = {"ttft": ("TTFT", style.BLUE, ""), "tpot": ("TPOT", style.ORANGE, "//"), "e2el": ("E2E latency", style.GREEN, "..")}
+_METRICS = {"ttft": ("TTFT", style.BLUE, ""), "tpot": ("TPOT", style.ORANGE, "//"),
+            "itl": ("ITL", style.SKY, "xx"), "e2el": ("E2E latency", style.GREEN, "..")}
 _RUNS = {"measured": (style.BLUE, "-"), "simulated": (style.VERMILLION, "--")}
 # Of a real run of ours: the simulations of its arrivals, by the column of their errors, with marks.
 _WORLDS = {"error": ("as calibrated", style.VERMILLION, "o"), "at_speed_error": ("at the machine's speed", style.BLUE, "s"),
@@ -49,8 +50,14 @@ def read(path):
                       operations=Table(path / "operations.csv", ["operation", "count", "real_s", "priced_s", "error"]))
 
 
+def _known_metrics(rows):
+    """Gaps between tokens are not known of every measured run."""
+    there = {row.text("metric") for row in rows}
+    return [metric for metric in _METRICS if metric in there]
+
+
 def _draw_distribution(panel, metric, rows):
-    """The share of requests that took at most x, as steps."""
+    """The share of requests, or of gaps, that took at most x, as steps."""
     values = {run: [(r.required("value_ms"), r.required("fraction")) for r in rows
                     if r.text("metric") == metric and r.text("run") == run] for run in _RUNS}
     in_seconds = max((v for points in values.values() for v, _ in points), default=0) >= 2000
@@ -67,11 +74,13 @@ def _draw_distribution(panel, metric, rows):
 def _draw_statistics(panel, rows):
     """Bars of the signed errors, grouped by statistic."""
     statistics = list(dict.fromkeys(r.text("statistic") for r in rows))
-    width = 0.8 / len(_METRICS)
-    for offset, (metric, (label, colour, hatch)) in enumerate(_METRICS.items()):
+    known = _known_metrics(rows)
+    width = 0.8 / len(known)
+    for offset, metric in enumerate(known):
+        label, colour, hatch = _METRICS[metric]
         errors = {r.text("statistic"): r.number("error") * 100 for r in rows
                   if r.text("metric") == metric and r.text("error")}
-        positions = [i + (offset - (len(_METRICS) - 1) / 2) * width for i, s in enumerate(statistics) if s in errors]
+        positions = [i + (offset - (len(known) - 1) / 2) * width for i, s in enumerate(statistics) if s in errors]
         heights = [errors[s] for s in statistics if s in errors]
         bars = panel.bar(positions, heights, width, color=colour, hatch=hatch, edgecolor="white", label=label)
         panel.bar_label(bars, fmt="%+.2f", fontsize=6, padding=2, rotation=90)  # beside each other they would touch
@@ -79,21 +88,26 @@ def _draw_statistics(panel, rows):
     panel.margins(y=0.25)
     panel.set_xticks(range(len(statistics)), [s if s == "mean" else s.upper() for s in statistics])
     panel.grid(axis="x", visible=False)
-    panel.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    panel.legend(ncols=len(known), loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
 
 def _of_requests(validation):
     """Distribution functions of the latencies in both runs, and the errors of their statistics."""
-    figure, panels = style.panels(2, 2, width=9.0, height=3.2)
-    for panel, metric in zip(panels.flat, _METRICS):
+    metrics = _known_metrics(validation.distribution.rows)
+    columns = (len(metrics) + 2) // 2
+    figure, panels = style.panels(2, columns, width=4.5 * columns, height=3.2)
+    for panel, metric in zip(panels.flat, metrics):
         _draw_distribution(panel, metric, validation.distribution.rows)
     for row in panels:
         row[0].set_ylabel("share of requests")
-    panels[1, 1].set_ylabel("error: simulated / measured - 1 (%)")
+    for panel in panels.flat[len(metrics):-1]:
+        panel.set_visible(False)
+    panels[-1, -1].set_ylabel("error: simulated / measured - 1 (%)")
     panels[0, 0].legend()
-    _draw_statistics(panels[1, 1], validation.comparison.rows)
+    _draw_statistics(panels[-1, -1], validation.comparison.rows)
     return Figure("validation", "Simulation against the measured run",
-                  "Share of the requests that took at most so long, and how far statistics of the simulation are off.", figure)
+                  "Share of the requests (ITL: of the gaps) that took at most so long, and how far statistics of the "
+                  "simulation are off.", figure)
 
 
 def _percent(row, column):
