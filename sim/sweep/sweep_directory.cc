@@ -65,7 +65,7 @@ void SweepDirectory::begin_or_resume(const std::string& sweep, bool resume) {
   if (found && *found != sweep)
     throw ConfigError(
         fmt::format("{}: holds the results of another sweep, which differs from this one:\n{}"
-                    "Choose another --out.",
+                    "Give the sweep and the options that it began with, or choose another --out.",
                     path_.string(), yaml_difference(*found, sweep)));
   if (found && results_->attribute("engine") != engine())
     throw ConfigError(
