@@ -10,8 +10,8 @@ namespace alchemist {
 namespace {
 
 TEST(Hardware, ShippedFilesReadAndReadBackExactly) {
-  EXPECT_THAT(list_configs("hardware"), testing::ElementsAre("a100-40g", "a100-80g", "cpu-2core", "h100", "h200",
-                                                             "l40s", "rtx-pro-6000", "rtx4090"));
+  EXPECT_THAT(list_configs("hardware"), testing::ElementsAre("a100-40g", "a100-80g", "b200", "cpu-2core", "h100",
+                                                             "h200", "l40s", "rtx-pro-6000", "rtx4090"));
   for (const std::string& name : list_configs("hardware")) {
     const HardwareSpec hardware = load_hardware(name);
     EXPECT_EQ(hardware.name, name);
